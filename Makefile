@@ -1,0 +1,33 @@
+# make demo: install and train on the embedded digits.  make test: the quick tests.  make test-slow: the rest.
+PYTHON ?= python3
+PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo install test test-slow check clean
+
+demo: .venv/core.installed
+	.venv/bin/python train.py model=conv loss=bce
+
+install: .venv/dev.installed
+
+test: .venv/dev.installed
+	.venv/bin/python -m pytest -m "not slow and not gpu"
+
+test-slow: .venv/dev.installed
+	.venv/bin/python -m pytest -m "slow and not gpu"
+
+check: .venv/dev.installed
+	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/pyright
+
+clean:
+	rm -rf .venv
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/core.installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) -e .
+	touch $@
+
+.venv/dev.installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) -e '.[dev]'
+	touch $@ .venv/core.installed

@@ -1,0 +1,1 @@
+"""vaelab: experiments with variational autoencoders, every part named on the command line."""

@@ -1,0 +1,73 @@
+"""Reconstructions and prior samples in the run folder and in the loggers."""
+
+from pathlib import Path
+from typing import cast
+
+import torch
+from PIL import Image
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
+from torchvision.transforms.functional import to_tensor
+
+from vaelab.data.base import DataModule
+from vaelab.figures.grid import above_below, grid
+from vaelab.module import VAEModule
+from vaelab.noise import noise
+from vaelab.vae import VAE
+
+COLUMNS = 10
+
+
+class Pictures(Callback):
+    """Draws every `every` epochs, and whenever `draw` is called; tables are not drawn.
+
+    Arguments:
+        folder: Where reconstructions.png and samples.png are written.
+        every: Epochs between two pictures.
+    """
+
+    def __init__(self, folder: str, every: int = 5):
+        self.folder = Path(folder)
+        self.every = every
+
+    @rank_zero_only
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if (trainer.current_epoch + 1) % self.every == 0:
+            self.draw(trainer, cast(VAEModule, pl_module))
+
+    @rank_zero_only
+    def draw(self, trainer: Trainer, module: VAEModule) -> None:
+        data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
+        if len(data.shape) != 3 or data.shape[0] not in (1, 3):
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, picture in _pictures(module.vae, data).items():
+            picture.save(self.folder / f"{name}.png")
+            _log(trainer, name, picture)
+
+
+@torch.no_grad()
+def _pictures(vae: VAE, data: DataModule) -> dict[str, Image.Image]:
+    device = next(vae.parameters()).device
+    training = vae.training
+    vae.eval()
+    images, labels = data.splits["val" if data.validated else "test"]
+    x = data.prepare(images[: 4 * COLUMNS].to(device))
+    model = vae.given(labels[: 4 * COLUMNS].to(device))
+    with noise(0):
+        reconstruction = model.decode(model.encode(x).rsample()).mean
+        samples = vae.decode(vae.latents().sample((10 * COLUMNS,))).mean
+    vae.train(training)
+    return {
+        "reconstructions": above_below(x, reconstruction, COLUMNS),
+        "samples": grid(samples, COLUMNS),
+    }
+
+
+def _log(trainer: Trainer, name: str, picture: Image.Image) -> None:
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image(f"figures/{name}", [picture], step=trainer.global_step)
+        elif isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(f"figures/{name}", to_tensor(picture), trainer.global_step)

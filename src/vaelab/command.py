@@ -1,0 +1,102 @@
+"""What every command has in common: the menu of --help, and errors in one line."""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+USAGE = """\
+python train.py [group=option ...] [key=value ...]     one run
+python train.py -m model=mlp,conv loss=bce,mse         one run for each combination
+
+Every group has a default, marked *. Keys of a group are set by its name, as in kl.beta=4.
+"""
+
+
+def menu(conf: Path) -> str:
+    """Every group of the config folder, its options, and the first comment of each."""
+    recipe = (conf / "train.yaml").read_text()
+    lines = [USAGE]
+    for group in re.findall(r"^  - (\w+):", recipe, re.MULTILINE):
+        chosen = re.findall(rf"^  - {group}: (\w+)", recipe, re.MULTILINE)
+        lines.append(f"{group}=")
+        for file in sorted((conf / group).glob("*.yaml")):
+            mark = "*" if file.stem in chosen else " "
+            lines.append(f"  {mark} {file.stem:18} {_comment(file)}")
+        lines.append("")
+    own = recipe.split("\n\n")[1].splitlines()
+    lines += ["Other keys", *(f"    {line}" for line in own), ""]
+    lines.append("Hydra's own options: --hydra-help. The composed config: --cfg job")
+    return "\n".join(lines)
+
+
+def _comment(file: Path) -> str:
+    lines = file.read_text().removeprefix("# @package _global_\n")
+    return lines.split("\n", 1)[0].removeprefix("# ")
+
+
+class JobFailed(BaseException):
+    """Carries the error of a job past Hydra, which would print it in its own way."""
+
+
+def run(main: Callable[[], Any], conf: Path | None = None) -> None:
+    """Call a command; what the user can mend ends in one line and exit status 1.
+
+    HYDRA_FULL_ERROR=1 shows the traceback instead.
+    """
+    if conf and {"--help", "-h"} & set(sys.argv[1:]):
+        print(menu(conf))
+        return
+    if os.environ.setdefault("HYDRA_FULL_ERROR", "0") == "1":
+        main()
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing
+    try:
+        main()
+    except (Exception, JobFailed) as failure:
+        error = failure.__cause__ if isinstance(failure, JobFailed) else failure
+        if not isinstance(error, Exception) or not is_users(error):
+            raise
+        unknown = re.match(r"Could not override '([^']+)'", str(error))
+        sys.exit(f"error: {_unknown(unknown[1], conf) if unknown and conf else one_line(error)}")
+
+
+def is_users(error: Exception) -> bool:
+    """Whether an error is about what was asked for, not about the code."""
+    from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+    users = (ValueError, OSError, HydraException, OmegaConfBaseException)
+    return isinstance(error, (*users, MisconfigurationException))
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error, or of the error that caused it, in one line."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}={option}: there is no such option; choose from {', '.join(error.options)}"
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, Exception):
+        return one_line(error.__cause__)
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _unknown(key: str, conf: Path) -> str:
+    """What to say of a key that the config does not have: which ones it has there."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    chosen = [word for word in sys.argv[1:] if (conf / word.split("=")[0]).is_dir()]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+        cfg = compose("train", [word for word in chosen if "," not in word])
+    above = key
+    while above and not OmegaConf.is_dict(OmegaConf.select(cfg, above)):
+        above = above.rpartition(".")[0]
+    keys = OmegaConf.select(cfg, above) if above else cfg
+    names = ", ".join(str(name) for name in keys if not str(name).startswith("_"))
+    return f"{key}: there is no such key; {above or 'the config'} has {names}"

@@ -1,0 +1,95 @@
+"""The user's own numbers: `data=arrays data.path=x.npz`."""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vaelab.data.base import Binarize, DataModule, Split
+from vaelab.noise import generator
+
+
+class Arrays(DataModule):
+    """Arrays of an npz file: `x` (N, *shape), uint8 or floats, and optionally `y` of length N.
+
+    A file with `x_train`, `x_val` and `x_test` (and `y_...`) is taken as it is split; otherwise a
+    tenth each, drawn at random but always the same, validates and tests.
+
+    Arguments:
+        path: The file.
+        shape: null takes the shape of the arrays; a shape of as many numbers reshapes them.
+        validation, test: The fractions that are set aside where the file is not split.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        shape: Sequence[int] | None = None,
+        validation: float = 0.1,
+        test: float = 0.1,
+        binarize: Binarize = "none",
+        batch_size: int = 128,
+        seed: int = 0,
+    ):
+        if validation < 0 or test <= 0 or validation + test >= 1:
+            raise ValueError(
+                f"data.validation={validation} and data.test={test} are fractions: test above 0, "
+                "and together below 1"
+            )
+        self.path = path
+        self.fractions = {"val": validation, "test": test}
+        self.arrays = _read(path)
+        found = self.arrays["x" if "x" in self.arrays else "x_train"].shape[1:]
+        if shape is not None and np.prod(shape) != np.prod(found):
+            raise ValueError(
+                f"data.shape={list(shape)}, but {path} holds x of shape {list(found)}: "
+                "leave data.shape=null"
+            )
+        super().__init__(found if shape is None else shape, binarize, batch_size, seed)
+
+    def load(self) -> dict[str, Split]:
+        if "x" in self.arrays:
+            whole, order = self._split(""), self._order()
+            return {name: Split(whole.images[i], whole.labels[i]) for name, i in order.items()}
+        return {name: self._split(f"_{name}") for name in ("train", "val", "test")}
+
+    def _split(self, suffix: str) -> Split:
+        x = self.arrays[f"x{suffix}"]
+        y = self.arrays.get(f"y{suffix}", np.zeros((len(x), 0), np.int64))
+        if len(y) != len(x):
+            raise ValueError(f"{self.path}: y{suffix} has {len(y)} rows, x{suffix} has {len(x)}")
+        images = torch.from_numpy(x if x.dtype == np.uint8 else x.astype(np.float32))
+        return Split(images.reshape(len(x), *self.shape), torch.from_numpy(y))
+
+    def _order(self) -> dict[str, torch.Tensor]:
+        count = len(self.arrays["x"])
+        order = torch.randperm(count, generator=generator(0))
+        sizes = {name: round(fraction * count) for name, fraction in self.fractions.items()}
+        train, val, test = order.split([count - sum(sizes.values()), sizes["val"], sizes["test"]])
+        return {"train": train, "val": val, "test": test}
+
+
+def _read(path: str) -> dict[str, np.ndarray]:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"data.path={path}: there is no such file")
+    try:
+        with np.load(path) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, OSError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"data.path={path} is no npz file of plain arrays: write one with "
+            "numpy.savez(path, x=x)"
+        ) from error
+    if "x" not in arrays and not {"x_train", "x_val", "x_test"} <= arrays.keys():
+        raise ValueError(
+            f"{path} holds {', '.join(arrays) or 'nothing'}: it must hold x, or x_train, x_val "
+            "and x_test"
+        )
+    for name, array in arrays.items():
+        if name.startswith("x") and (array.dtype.kind not in "uif" or array.ndim < 2):
+            raise ValueError(f"{path}: {name} must be numbers of shape (N, ...)")
+        if name.startswith("x") and not np.isfinite(array).all():
+            raise ValueError(f"{path}: {name} holds nan or infinity: remove those rows")
+    return arrays

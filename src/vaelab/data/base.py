@@ -1,0 +1,206 @@
+"""The contract of a data set: uint8 tensors handed out in batches, made floats on the device.
+
+A data set is one file with a `DataModule` whose `load()` returns the three splits. Images stay as
+they are stored (uint8 0..255, or float32 for measurements) until a whole batch is on the device;
+`prepare` then scales uint8 to [0, 1] and draws the bits of `data.binarize=dynamic`.
+
+Batches are (x, labels). The order of an epoch is a pure function of (seed, epoch), so a run can
+stop anywhere and go on exactly. Under ddp `batch_size` is shared out: two processes train on the
+two halves of every batch, and evaluate every other whole batch.
+"""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+
+from vaelab.noise import generator
+
+Pixels = Literal["binary", "levels", "real"]
+Binarize = Literal["none", "dynamic", "fixed"]
+
+# numpy seeds of the bits that are drawn once; test is the one the field's tables use.
+BITS_SEED = {"test": 0, "val": 1, "train": 2}
+
+
+class Split(NamedTuple):
+    """Images (N, *shape), uint8 or float32, and labels (N,) or (N, attributes); (N, 0) is none."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class DataModule(LightningDataModule):
+    """A data set in three splits, train, val and test; val may be empty.
+
+    Arguments:
+        shape: The shape of one x, (C, H, W) for pictures.
+        binarize: none | dynamic (train anew at every presentation, val and test once) | fixed
+            (everything once). Pixels are read as probabilities of a 1.
+        batch_size: Images in one optimizer step, over all processes together.
+        seed: Of the order of the training images.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        binarize: Binarize = "none",
+        batch_size: int = 128,
+        seed: int = 0,
+    ):
+        super().__init__()
+        if binarize not in ("none", "dynamic", "fixed"):
+            raise ValueError(f"data.binarize={binarize}: choose from none, dynamic, fixed")
+        if batch_size < 1:
+            raise ValueError(f"data.batch_size={batch_size}: it must be at least 1")
+        self.shape = tuple(shape)
+        self.binarize = binarize
+        self.batch_size = batch_size
+        self.seed = seed
+        self.splits: dict[str, Split] = {}
+        self.bits_sha256: dict[str, str] = {}
+
+    @abstractmethod
+    def load(self) -> Mapping[str, Split]:
+        """The splits train, val and test, from files that `prepare_data` has made sure of."""
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.splits:
+            return
+        self.splits = dict(self.load())
+        for name, (images, _) in self.splits.items():
+            if tuple(images.shape[1:]) != self.shape:
+                raise ValueError(
+                    f"data.shape={list(self.shape)}, but the {name} images are "
+                    f"{list(images.shape[1:])}: set data.shape to that"
+                )
+        if len(self.splits["train"].images) == 0:
+            raise ValueError("there are no training images: give data.validation a smaller number")
+        if self.binarize != "none":
+            low, high = self.range
+            if low < 0 or high > 1:
+                raise ValueError(
+                    f"data.binarize={self.binarize} reads pixels as probabilities, but they lie "
+                    f"in [{low:g}, {high:g}]: set data.binarize=none"
+                )
+            for name in ("train", "val", "test") if self.binarize == "fixed" else ("val", "test"):
+                self._draw_bits_once(name)
+
+    def _draw_bits_once(self, name: str) -> None:
+        images, labels = self.splits[name]
+        grey = images.flatten(1).numpy() / (255.0 if images.dtype == torch.uint8 else 1.0)
+        bits = np.random.RandomState(BITS_SEED[name]).random_sample(grey.shape) < grey
+        self.bits_sha256[name] = hashlib.sha256(np.packbits(bits, axis=1).tobytes()).hexdigest()
+        bits = torch.from_numpy(bits).reshape(images.shape).to(torch.uint8) * 255
+        self.splits[name] = Split(bits, labels)
+
+    @property
+    def pixels(self) -> Pixels:
+        """What the model sees in one pixel: a bit, one of 256 levels, or a real number."""
+        if self.binarize != "none":
+            return "binary"
+        return "levels" if self.splits["train"].images.dtype == torch.uint8 else "real"
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and largest value a pixel can have."""
+        images = [split.images for split in self.splits.values() if len(split.images)]
+        if images[0].dtype == torch.uint8:
+            return 0.0, 1.0
+        return min(x.min().item() for x in images), max(x.max().item() for x in images)
+
+    @property
+    def validated(self) -> bool:
+        """Whether any image was set aside for validation."""
+        return len(self.splits["val"].images) > 0
+
+    def prepare(self, x: Tensor, fresh: bool = False) -> Tensor:
+        """Stored images to floats on their own device; with `fresh`, new bits where dynamic."""
+        if x.dtype == torch.uint8:
+            x = x.float() / 255
+        return torch.bernoulli(x) if fresh and self.binarize == "dynamic" else x
+
+    def on_after_batch_transfer(self, batch, dataloader_idx: int):
+        x, y = batch
+        return self.prepare(x, fresh=bool(self.trainer and self.trainer.training)), y
+
+    def train_dataloader(self) -> "TrainingBatches":
+        rank, world = self._share
+        return TrainingBatches(self.splits["train"], self.batch_size, self.seed, rank, world)
+
+    def val_dataloader(self) -> "WholeBatches | list":
+        return self.batches("val") if self.validated else []
+
+    def batches(self, split: str) -> "WholeBatches":
+        """The batches of a split in order, for evaluation; under ddp this process's share."""
+        return WholeBatches(self.splits[split], self.batch_size, *self._share)
+
+    @property
+    def _share(self) -> tuple[int, int]:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            return torch.distributed.get_rank(), torch.distributed.get_world_size()
+        return 0, 1
+
+
+class TrainingBatches:
+    """Shuffled batches; of each, process `rank` of `world` takes an equal part.
+
+    The last batch of an epoch is shortened to a multiple of `world`, so that the mean of the
+    processes' means is the mean of the batch.
+    """
+
+    def __init__(self, split: Split, size: int, seed: int, rank: int = 0, world: int = 1):
+        if size % world:
+            raise ValueError(
+                f"data.batch_size={size} is shared out to {world} processes: make it a multiple"
+            )
+        if len(split.images) < world:
+            raise ValueError(
+                f"{len(split.images)} training images are too few for {world} processes"
+            )
+        self.split, self.size, self.seed = split, size, seed
+        self.rank, self.world = rank, world
+        self.total = len(split.images) - len(split.images) % world
+        self.epoch = 0
+        self.sampler = self  # where Lightning looks for set_epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.total // self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self.split.images), generator=generator(self.seed, self.epoch))
+        for batch in order[: self.total].split(self.size):
+            index = batch[self.rank :: self.world]
+            yield self.split.images[index], self.split.labels[index]
+
+
+class WholeBatches:
+    """Batches in order; process `rank` of `world` takes batches rank, rank + world, ...
+
+    A process that none is left for gets an empty one, so that all take part in every reduction.
+    """
+
+    def __init__(self, split: Split, size: int, rank: int = 0, world: int = 1):
+        self.split, self.size, self.rank, self.world = split, size, rank, world
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of this process's batches among those of all processes."""
+        count = -(-len(self.split.images) // self.size)
+        return range(self.rank, max(count, self.rank + 1), self.world)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for number in self.numbers:
+            part = slice(number * self.size, (number + 1) * self.size)
+            yield self.split.images[part], self.split.labels[part]

@@ -1,0 +1,115 @@
+"""The numbers of a trained model on one split: `evaluate(vae, data, "test", samples)`.
+
+Batch n draws its noise from (seed, n) and is evaluated by one process, so any number of processes
+gives the sums of one.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+from tqdm import tqdm
+
+from vaelab.data.base import DataModule
+from vaelab.metrics.latents import ActiveUnits, KLPerDimension
+from vaelab.metrics.linear import exact_elbo, is_linear
+from vaelab.metrics.terms import Terms
+from vaelab.noise import noise
+from vaelab.objectives.base import divergence, draw, log_weights
+from vaelab.vae import VAE
+
+CHUNK = 2000  # images decoded at once
+
+
+@torch.no_grad()
+def evaluate(
+    vae: VAE, data: DataModule, split: str = "test", samples: int = 100, seed: int = 0
+) -> dict[str, Any]:
+    """Numbers of `split` in nats per image; what has no meaning for this model is absent.
+
+    Arguments:
+        samples: Of the importance-weighted bound on log p(x).
+
+    Returns:
+        images, measure, elbo, reconstruction, kl, rmse (of the posterior mean, in units of a
+        pixel), kl_per_dimension, active_units; nll and its standard error nll_se, unless pixels
+        are grey; bits_per_dim for discrete pixels; bits_sha256 where bits were drawn;
+        decoder_scale; elbo_exact for a linear VAE.
+    """
+    vae.eval()
+    device = next(vae.parameters()).device
+    terms = Terms().to(device)
+    kl_per_dimension = KLPerDimension(vae.latent_dim).to(device)
+    active_units = ActiveUnits(vae.latent_dim).to(device)
+    linear = is_linear(vae)
+    measure = vae.likelihood.measure(data.pixels)
+
+    batches = data.batches(split)
+    progress = tqdm(batches, f"evaluating {split}", leave=False, disable=_silent(batches.rank))
+    for number, (x, y) in zip(batches.numbers, progress, strict=True):
+        x, model = data.prepare(x.to(device)), vae.given(y.to(device))
+        with noise(seed, number):
+            q = model.encode(x)
+            z, log_q = draw(q)
+            reconstruction = -model.decode(z).log_prob(x)
+            kl = divergence(q, model.latents(), z, log_q)
+            found = {
+                "elbo": -(reconstruction + kl.sum(-1)),
+                "reconstruction": reconstruction,
+                "kl": kl.sum(-1),
+                "square": (model.decode(_center(q, z)).mean - x).square().flatten(1).mean(1),
+            }
+            if measure != "grey":
+                found["nll"] = -importance_bound(model, x, samples)
+                found["nll_square"] = found["nll"].double().square()
+            if linear:
+                found["elbo_exact"] = exact_elbo(model, x)
+        terms.update(found)
+        active_units.update(_center(q, z))
+        if kl.shape == z.shape:
+            kl_per_dimension.update(kl)
+
+    means = {name: mean.item() for name, mean in terms.compute().items()}
+    images = len(data.splits[split].images)
+    numbers: dict[str, Any] = {"split": split, "images": images, "measure": measure}
+    numbers["rmse"] = math.sqrt(means.pop("square"))
+    if "nll" in means:
+        variance = means.pop("nll_square") - means["nll"] ** 2
+        numbers |= {"samples": samples, "nll_se": math.sqrt(max(variance, 0.0) / images)}
+    if measure == "probability":
+        numbers["bits_per_dim"] = means["nll"] / (math.prod(vae.shape) * math.log(2))
+    if split in data.bits_sha256:
+        numbers["bits_sha256"] = data.bits_sha256[split]
+    if vae.likelihood.scale is not None:
+        numbers["decoder_scale"] = vae.likelihood.scale.item()
+    if kl_per_dimension.update_called:
+        numbers["kl_per_dimension"] = kl_per_dimension.compute().tolist()
+    numbers["active_units"] = int(active_units.compute().item())
+    return numbers | means
+
+
+def importance_bound(vae: VAE, x: Tensor, samples: int) -> Tensor:
+    """log 1/K sum_k p(x, z_k) / q(z_k|x) (B,) for K samples, in memory that K does not change.
+
+    Reference: Importance Weighted Autoencoders (Burda et al., 2016), equation 8, arXiv:1509.00519
+    """
+    total = torch.full((len(x),), -math.inf, device=x.device)
+    step = max(1, CHUNK // max(1, len(x)))
+    for done in range(0, samples, step):
+        weights = log_weights(vae, x, min(step, samples - done))
+        total = torch.logaddexp(total, weights.logsumexp(0))
+    return total - math.log(samples)
+
+
+def _center(q: Distribution, z: Tensor) -> Tensor:
+    """The mean of q where it is known, else the sample z."""
+    try:
+        return q.mean
+    except NotImplementedError:
+        return z
+
+
+def _silent(rank: int) -> bool | None:
+    return True if rank else None  # None: silent where there is no terminal

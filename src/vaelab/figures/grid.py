@@ -1,0 +1,21 @@
+"""Pictures side by side."""
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
+from torchvision.utils import make_grid
+
+
+def grid(images: Tensor, columns: int, magnify: int = 2) -> Image.Image:
+    """Images (N, C, H, W) with values in [0, 1], grey or RGB, in rows of `columns`."""
+    tiles = make_grid(images.detach().float().cpu().clamp(0, 1), columns, pad_value=0.5)
+    picture = to_pil_image(tiles)
+    size = (picture.width * magnify, picture.height * magnify)
+    return picture.resize(size, Image.Resampling.NEAREST)
+
+
+def above_below(x: Tensor, reconstruction: Tensor, columns: int) -> Image.Image:
+    """Images (N, C, H, W) in rows, each row above the row of its reconstructions."""
+    rows = zip(x.split(columns), reconstruction.split(columns), strict=True)
+    return grid(torch.cat([part for pair in rows for part in pair]), columns)

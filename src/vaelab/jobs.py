@@ -1,0 +1,101 @@
+"""What happens around jobs: a failed one leaves one line or nothing, a multirun ends in a table."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from vaelab.command import JobFailed, is_users, one_line
+
+COLUMNS = {
+    "val_elbo": "val ELBO",
+    "elbo": "ELBO",
+    "nll": "NLL",
+    "kl": "KL",
+    "active_units": "active",
+    "rmse": "RMSE",
+    "wall_s": "seconds",
+}
+
+
+class Jobs(Callback):
+    """Hydra calls this before and after the jobs of a command."""
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        if job_return.status != JobStatus.FAILED:
+            return
+        folder, error = Path(config.hydra.runtime.output_dir), job_return._return_value
+        if config.hydra.mode == RunMode.MULTIRUN and is_users(error):
+            (folder / "failed.txt").write_text(one_line(error) + "\n")
+            print(f"job {config.hydra.job.num} failed: {one_line(error)}")
+            job_return.status, job_return.return_value = JobStatus.COMPLETED, float("nan")
+            return
+        if all(path.name == ".hydra" for path in folder.iterdir()):
+            shutil.rmtree(folder)
+        raise JobFailed from error
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        rows = read(folder)
+        if not rows:
+            return
+        write_csv(rows, folder / "table.csv")
+        show(rows)
+        print(folder.resolve())
+        if any("failed" in row for row in rows):
+            raise SystemExit(1)
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """A row for each job of a multirun: its choices and its numbers, the best first.
+
+    Only rows of one group, the same likelihood on the same kind of pixels, can be compared.
+    """
+    rows = [_row(path) for path in folder.iterdir() if (path / ".hydra").is_dir()]
+    return sorted(rows, key=lambda row: (row["group"], -row.get("val_elbo", 0.0), row["job"]))
+
+
+def _row(folder: Path) -> dict[str, Any]:
+    overrides = (folder / ".hydra" / "overrides.yaml").read_text().splitlines()
+    row: dict[str, Any] = {"job": folder.name}
+    row["choices"] = " ".join(line.removeprefix("- ") for line in overrides if line != "[]")
+    try:
+        numbers = json.loads((folder / "metrics.json").read_text())
+    except FileNotFoundError:
+        failed = folder / "failed.txt"
+        reason = failed.read_text().strip() if failed.exists() else "it was interrupted"
+        return row | {"group": "~ failed", "failed": reason}
+    row["group"] = f"{numbers['choices']['loss']} on {numbers['pixels']} pixels"
+    row["group"] += f" ({numbers['measure']})"
+    return row | {name: numbers[name] for name in COLUMNS if name in numbers}
+
+
+def write_csv(rows: list[dict[str, Any]], path: Path) -> None:
+    names = ["job", "choices", "group", *COLUMNS, "failed"]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """A table for each group, ranked inside it by the ELBO of the validation images."""
+    from rich.console import Console
+    from rich.table import Table
+
+    for group in dict.fromkeys(row["group"] for row in rows):
+        members = [row for row in rows if row["group"] == group]
+        names = {key: title for key, title in COLUMNS.items() if any(key in m for m in members)}
+        table = Table("job", "choices", *names.values(), title=group.removeprefix("~ "))
+        for row in members:
+            values = [f"{row[key]:.4g}" if key in row else "" for key in names]
+            table.add_row(row["job"], row["choices"], *values)
+            if "failed" in row:
+                table.add_row("", row["failed"])
+        Console().print(table)

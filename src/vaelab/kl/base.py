@@ -1,0 +1,27 @@
+"""The contract of a KL weighting: a pure function of the optimizer step, so nothing to save."""
+
+from abc import abstractmethod
+
+from torch import Tensor, nn
+
+
+class KLWeighting(nn.Module):
+    """What the objective adds to the reconstruction term in place of KL(q(z|x) || p(z))."""
+
+    @abstractmethod
+    def weight(self, step: int) -> float:
+        """The factor of the KL after `step` optimizer steps."""
+
+    def forward(self, kl: Tensor, step: int) -> Tensor:
+        """KL (B, D) in nats, by latent dimension where known, to the weighted term (B,)."""
+        return self.weight(step) * kl.sum(-1)
+
+
+def check_beta(beta: float) -> None:
+    if not beta >= 0:
+        raise ValueError(f"kl.beta={beta}: it cannot be negative")
+
+
+def check_period(period: int) -> None:
+    if period < 1:
+        raise ValueError(f"kl.period={period}: it counts optimizer steps, at least 1")

@@ -1,0 +1,70 @@
+"""The contract of a likelihood p(x|z). The config group is called loss: `loss=bce`."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.distributions.constraints import Constraint
+
+from vaelab.data.base import Pixels
+
+Measure = Literal["probability", "density", "grey"]
+
+
+class Likelihood(nn.Module):
+    """A family of distributions over x of `shape`, indexed by the decoder's output.
+
+    Attributes:
+        outputs: The number of decoder channels it needs.
+        support: The values a pixel may have.
+        pixels: The kind of pixels that it gives a probability; real means that it is a density.
+    """
+
+    outputs: int
+    support: Constraint
+    pixels: Pixels
+
+    def __init__(self, shape: Sequence[int]):
+        super().__init__()
+        self.shape = tuple(shape)
+
+    @abstractmethod
+    def forward(self, out: Tensor) -> Distribution:
+        """Decoder output (*, outputs, *shape[1:]), float32, to p(x|z) with event `shape`."""
+
+    @abstractmethod
+    def initialize(self, x: Tensor) -> Tensor:
+        """The output (outputs, *shape[1:]) that fits images x (N, *shape) best without any z.
+
+        Starts the likelihood's own parameters there too.
+        """
+
+    @property
+    def scale(self) -> Tensor | None:
+        """The standard deviation of a pixel, where one number says it."""
+        return None
+
+    def check(self, low: float, high: float) -> None:
+        """Refuse pixels between low and high where they leave the support."""
+        if not self.support.check(torch.tensor([low, high])).all():
+            raise ValueError(
+                f"loss: {type(self).__name__} takes pixels in {_interval(self.support)}, but the "
+                f"data's lie in [{low:g}, {high:g}]: scale them to that, or set loss=mse"
+            )
+
+    def measure(self, pixels: Pixels) -> Measure:
+        """What log p(x|z) is on such pixels: a log probability, a log density, or neither (grey).
+
+        A Bernoulli of a value between 0 and 1 is no likelihood: it has no NLL and no bits/dim.
+        """
+        if self.pixels == "real":
+            return "density"
+        return "probability" if self.pixels == pixels else "grey"
+
+
+def _interval(support: Constraint) -> str:
+    low, high = getattr(support, "lower_bound", "-inf"), getattr(support, "upper_bound", "inf")
+    return f"[{low:g}, {high:g}]" if not isinstance(low, str) else f"({low}, {high})"

@@ -1,0 +1,40 @@
+"""The ELBO without sampling, where the decoder is affine and the likelihood normal.
+
+Reference: Don't Blame the ELBO! A Linear VAE Perspective on Posterior Collapse (Lucas et al.,
+2019), section 4, arXiv:1911.02469
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Independent, Normal, kl_divergence
+
+from vaelab.likelihoods.gaussian import Gaussian
+from vaelab.vae import VAE
+
+
+def is_linear(vae: VAE) -> bool:
+    """Whether p(x|z) = N(x; W z + b, s^2 I), found by trying f(u) + f(v) = f(u + v) + f(0)."""
+    if not isinstance(vae.likelihood, Gaussian):
+        return False
+    u, v = 10 * torch.randn(2, 8, vae.latent_dim).to(next(vae.parameters()))
+    f = [vae.decode(z).mean for z in (u, v, u + v, torch.zeros_like(u))]
+    error, spread = f[0] + f[1] - f[2] - f[3], f[0] - f[3]
+    return bool(error.abs().max() <= 1e-3 * spread.abs().max())
+
+
+def exact_elbo(vae: VAE, x: Tensor) -> Tensor:
+    """E_q[log p(x|z)] - KL(q || p) (B,) in nats, for x (B, *shape) and q = N(m, diag(v)).
+
+    E_q |x - W z - b|^2 = |x - W m - b|^2 + sum_d v_d |w_d|^2, with w_d the columns of W.
+    """
+    q = vae.encode(x)
+    if not isinstance(q, Independent) or not isinstance(q.base_dist, Normal):
+        raise ValueError(f"the exact ELBO needs posterior=diagonal, not {type(q).__name__}")
+    scale: Any = vae.likelihood.scale
+    identity = torch.eye(vae.latent_dim).to(x)
+    columns = vae.decode(identity).mean - vae.decode(torch.zeros_like(identity)).mean
+    spread = (q.variance * columns.flatten(1).square().sum(-1)).sum(-1)
+    expected = vae.decode(q.mean).log_prob(x) - spread / (2 * scale**2)
+    return expected - kl_divergence(q, vae.latents())

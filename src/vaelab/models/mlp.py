@@ -1,0 +1,60 @@
+"""Fully connected layers: `model=mlp`.
+
+Reference: Auto-Encoding Variational Bayes (Kingma and Welling, 2014), appendix C, arXiv:1312.6114
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from vaelab.models.base import activation_named, check_sizes
+
+
+class Encoder(nn.Module):
+    """Flattens x, then one layer per number in `hidden`; [] is a linear map."""
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        outputs: int,
+        hidden: Sequence[int] = (400,),
+        activation: str = "ReLU",
+    ):
+        super().__init__()
+        self.layers = _layers([math.prod(shape), *hidden, outputs], activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x.flatten(1))
+
+
+class Decoder(nn.Module):
+    """The encoder turned around: `hidden` is read from its end."""
+
+    def __init__(
+        self,
+        latent_dim: int,
+        shape: Sequence[int],
+        hidden: Sequence[int] = (400,),
+        activation: str = "ReLU",
+    ):
+        super().__init__()
+        self.shape = tuple(shape)
+        self.layers = _layers([latent_dim, *reversed(hidden), math.prod(shape)], activation)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z).unflatten(-1, self.shape)
+
+    @torch.no_grad()
+    def initialize(self, out: Tensor) -> None:
+        self.layers[-1].get_parameter("bias").copy_(out.flatten())
+
+
+def _layers(sizes: list[int], name: str) -> nn.Sequential:
+    check_sizes("model.hidden", sizes[1:-1])
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes[:-1]):
+        layers += [nn.Linear(inputs, outputs), activation_named(name)]
+    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))

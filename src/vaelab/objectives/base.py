@@ -1,0 +1,60 @@
+"""The contract of an objective, and the three steps that every objective is written in."""
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, kl_divergence
+
+if TYPE_CHECKING:
+    from vaelab.vae import VAE
+
+
+class Objective(nn.Module):
+    """What training minimises.
+
+    Attributes:
+        monitor: The logged value that checkpoints and sweeps watch; larger is better.
+    """
+
+    monitor = "val/elbo"
+
+    @abstractmethod
+    def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
+        """Images x (B, *shape) to named terms in nats per image, `loss` among them.
+
+        A term is (B,), or () for a statistic of the batch. Sums run over pixels and latent
+        dimensions; the mean over images is the caller's.
+        """
+
+
+def draw(q: Distribution, samples: int | None = None) -> tuple[Tensor, Tensor]:
+    """Reparameterised z (samples, B, D) and log q(z|x) (samples, B); (B, D) and (B,) for None."""
+    size = torch.Size() if samples is None else torch.Size([samples])
+    z = q.rsample(size)
+    return z, q.log_prob(z)
+
+
+def divergence(q: Distribution, p: Distribution, z: Tensor, log_q: Tensor) -> Tensor:
+    """KL(q || p) in nats, to be summed over its last dimension.
+
+    The closed form by latent dimension (B, D) where q and p have independent dimensions, in all
+    (B, 1) where it is only known in all; else its estimate log q(z) - log p(z) (*, B, 1).
+    """
+    try:
+        if isinstance(q, Independent) and isinstance(p, Independent):
+            return kl_divergence(q.base_dist, p.base_dist)
+        return kl_divergence(q, p).unsqueeze(-1)
+    except NotImplementedError:
+        return (log_q - p.log_prob(z)).unsqueeze(-1)
+
+
+def log_weights(vae: "VAE", x: Tensor, samples: int) -> Tensor:
+    """log p(x, z) - log q(z|x) (samples, B) for z drawn from q(z|x): their mean is the ELBO.
+
+    Reference: Importance Weighted Autoencoders (Burda et al., 2016), equation 8, arXiv:1509.00519
+    """
+    q = vae.encode(x)
+    z, log_q = draw(q, samples)
+    return vae.decode(z).log_prob(x) + vae.latents().log_prob(z) - log_q

@@ -1,0 +1,37 @@
+"""The evidence lower bound: `objective=elbo`.
+
+Reference: Auto-Encoding Variational Bayes (Kingma and Welling, 2014), equation 3, arXiv:1312.6114
+"""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from vaelab.kl.base import KLWeighting
+from vaelab.objectives.base import Objective, divergence, draw
+
+if TYPE_CHECKING:
+    from vaelab.vae import VAE
+
+
+class ELBO(Objective):
+    """loss = -E_q[log p(x|z)] + weighted KL(q(z|x) || p(z)); one z for each x."""
+
+    def __init__(self, kl: KLWeighting):
+        super().__init__()
+        self.kl = kl
+
+    def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
+        q = vae.encode(x)
+        z, log_q = draw(q)
+        reconstruction = -vae.decode(z).log_prob(x)
+        kl = divergence(q, vae.latents(), z, log_q)
+        loss = reconstruction + self.kl(kl, step)
+        kl = kl.sum(-1)
+        return {
+            "loss": loss,
+            "reconstruction": reconstruction,
+            "kl": kl,
+            "elbo": -(reconstruction + kl),
+            "kl_weight": x.new_tensor(self.kl.weight(step)),
+        }

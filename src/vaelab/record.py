@@ -1,0 +1,94 @@
+"""metrics.json: the numbers of a run with all that is needed to trust and to repeat them."""
+
+import json
+import math
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from vaelab.evaluate import evaluate
+from vaelab.run import Run
+
+PACKAGES = ("vaelab", "torch", "pytorch-lightning", "hydra-core", "torchmetrics", "numpy")
+TITLES = {
+    "elbo": "ELBO (nats)",
+    "elbo_exact": "ELBO, exact (nats)",
+    "reconstruction": "reconstruction (nats)",
+    "kl": "KL (nats)",
+    "nll": "NLL (nats)",
+    "bits_per_dim": "bits/dim",
+    "active_units": "active units",
+    "rmse": "RMSE of a pixel",
+    "decoder_scale": "decoder scale",
+    "implied_scale": "implied decoder scale",
+}
+
+
+def evaluated(run: Run, split: str, samples: int) -> dict[str, Any]:
+    """The numbers of `evaluate`, and those that need to know how the model was trained.
+
+    implied_scale is the decoder scale s of the loss written as SSE / (2 s^2) + KL.
+    """
+    numbers = evaluate(run.vae, run.data, split, samples, run.cfg.seed)
+    numbers |= {"pixels": run.data.pixels, "step": run.step}
+    kl = getattr(run.module.objective, "kl", None)
+    if "decoder_scale" in numbers and kl is not None:
+        numbers["implied_scale"] = numbers["decoder_scale"] * math.sqrt(kl.weight(run.step))
+    return numbers
+
+
+def provenance(folder: Path) -> dict[str, Any]:
+    """What was chosen, asked for and installed."""
+    return {
+        "choices": choices(folder),
+        "command": " ".join(sys.argv),
+        "git": _git(),
+        "versions": {"python": platform.python_version()}
+        | {package: version(package) for package in PACKAGES},
+    }
+
+
+def choices(folder: Path) -> dict[str, str]:
+    """The option taken from each config group in the run of this folder."""
+    found = OmegaConf.select(OmegaConf.load(folder / ".hydra" / "hydra.yaml"), "hydra.runtime")
+    return {group: name for group, name in found.choices.items() if not group.startswith("hydra")}
+
+
+def _git() -> dict[str, Any] | None:
+    def git(*words: str) -> str:
+        here = Path(__file__).parent
+        return subprocess.run(
+            ["git", *words], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def write(numbers: dict[str, Any], path: Path) -> None:
+    """Write beside the old file and rename, so that there is always a whole one."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(numbers, indent=2) + "\n")
+    part.replace(path)
+
+
+def show(numbers: dict[str, Any]) -> None:
+    """The table at the end of a run."""
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{numbers['choices']['data']}, {numbers['images']} {numbers['split']} images"
+    measure = f"{numbers['choices']['loss']} on {numbers['pixels']} pixels: {numbers['measure']}"
+    table = Table("", measure, title=title)
+    for key, name in TITLES.items():
+        if key in numbers:
+            error = f" +- {numbers['nll_se']:.2g}" if key == "nll" else ""
+            table.add_row(name, f"{numbers[key]:.6g}{error}")
+    Console().print(table)

@@ -1,0 +1,10 @@
+"""The learning rate as it is: `schedule=constant`."""
+
+from vaelab.schedules.base import Schedule
+
+
+class Constant(Schedule):
+    """factor = 1."""
+
+    def factor(self, step: int, total: int) -> float:
+        return 1.0

@@ -1,0 +1,76 @@
+"""The model: encoder, posterior, prior, decoder and likelihood put together."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from vaelab.likelihoods.base import Likelihood
+from vaelab.posteriors.base import Posterior
+from vaelab.priors.base import Prior
+
+
+class VAE(nn.Module):
+    """q(z|x), p(z) and p(x|z) as distributions; what fits what is worked out here.
+
+    Arguments:
+        shape: Of one x, (C, H, W) for pictures.
+        latent_dim: The number of latent dimensions.
+        encoder, decoder: From an architecture, called as models/base.py says.
+        posterior, prior: Called with latent_dim.
+        likelihood: Called with shape.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent_dim: int,
+        encoder: Callable[..., nn.Module],
+        decoder: Callable[..., nn.Module],
+        posterior: Callable[[int], Posterior],
+        prior: Callable[[int], Prior],
+        likelihood: Callable[[Sequence[int]], Likelihood],
+    ):
+        super().__init__()
+        if latent_dim < 1:
+            raise ValueError(f"latent_dim={latent_dim}: it must be at least 1")
+        self.shape = tuple(shape)
+        self.latent_dim = latent_dim
+        self.posterior = posterior(latent_dim)
+        self.prior = prior(latent_dim)
+        self.likelihood = likelihood(self.shape)
+        if self.posterior.support is not self.prior.support:
+            raise ValueError(
+                f"the posterior lives on {self.posterior.support} and the prior on "
+                f"{self.prior.support}: choose a prior= on the posterior's support"
+            )
+        self.encoder: Any = encoder(self.shape, self.posterior.inputs)
+        self.decoder: Any = decoder(latent_dim, (self.likelihood.outputs, *self.shape[1:]))
+
+    def encode(self, x: Tensor) -> Distribution:
+        """Images (B, *shape) to q(z|x)."""
+        return self.posterior(_full_precision(self.encoder(x)))
+
+    def decode(self, z: Tensor) -> Distribution:
+        """Codes (*, latent_dim) to p(x|z), with batch shape (*)."""
+        out = self.decoder(z.reshape(-1, z.shape[-1]))
+        return self.likelihood(_full_precision(out.unflatten(0, z.shape[:-1])))
+
+    def latents(self) -> Distribution:
+        """The prior p(z)."""
+        return self.prior(self.encode)
+
+    def given(self, y: Tensor) -> Self:
+        """The model with the labels of its images known; this one has no use for them."""
+        return self
+
+    def initialize(self, x: Tensor) -> None:
+        """Start where p(x|z) fits images x (N, *shape) best without any z: the output bias."""
+        self.decoder.initialize(self.likelihood.initialize(x))
+
+
+def _full_precision(out: Tensor) -> Tensor:
+    """Distributions are computed in float32 at least, also under bf16 autocast."""
+    return out.to(torch.promote_types(out.dtype, torch.float32))
