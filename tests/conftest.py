@@ -1,9 +1,134 @@
-"""What all tests share: one thread, no network, no colours."""
+"""What all tests share: one thread, no network, and the command's own way from words to objects."""
 
 import os
 
 os.environ.update(OMP_NUM_THREADS="1", WANDB_MODE="offline", CUDA_VISIBLE_DEVICES="")
+os.environ["VAELAB_REAL_DATA"] = os.environ.pop("VAELAB_DATA", "")  # for the tests that skip
 
+import hashlib
+import json
+import runpy
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from omegaconf import DictConfig, OmegaConf
+
+from vaelab.data.fashion_mnist import FashionMNIST
+from vaelab.data.mnist import MNIST
+
+ROOT = Path(__file__).parent.parent
+CONF = ROOT / "conf"
+QUICK = ("logger=none", "trainer=smoke", "samples=2")
 
 torch.set_num_threads(1)
+
+
+def options(group: str) -> list[str]:
+    """The files of a config group."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def config(tmp_path) -> Callable[..., DictConfig]:
+    """The config that a command line composes, with its run folder in tmp_path."""
+
+    def compose_config(*overrides: str) -> DictConfig:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose("train", [f"folder={tmp_path}", *overrides])
+
+    return compose_config
+
+
+@pytest.fixture
+def part(config) -> Callable[..., Any]:
+    """The part that `group=option key=value ...` names, as the VAE gets it."""
+    from vaelab.run import build
+
+    def build_part(choice: str, *settings: str) -> Any:
+        return build(config(choice, *settings)[choice.partition("=")[0]])
+
+    return build_part
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capfd) -> Callable[..., tuple[Any, str]]:
+    """Runs a script of this project as the shell would, in tmp_path: exit status and output."""
+    state = Singleton.get_state()
+
+    def run_script(script: str, *words: str) -> tuple[Any, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+        monkeypatch.setattr("sys.argv", [str(ROOT / script), *words])
+        try:
+            runpy.run_path(str(ROOT / script), run_name="__main__")
+            status = 0
+        except SystemExit as end:
+            status = end.code
+        return status, "".join(capfd.readouterr())
+
+    yield run_script
+    Singleton.set_state(state)
+
+
+class Idx(NamedTuple):
+    root: str
+    train: tuple[torch.Tensor, torch.Tensor]
+    test: tuple[torch.Tensor, torch.Tensor]
+
+
+@pytest.fixture
+def idx(tmp_path, monkeypatch) -> Idx:
+    """60 and 20 small random pictures in the files of MNIST and FashionMNIST."""
+    root, parts = tmp_path / "idx", {}
+    for prefix, count in (("train", 60), ("t10k", 20)):
+        images = torch.randint(0, 256, (count, 28, 28), dtype=torch.uint8)
+        labels = torch.arange(count) % 10
+        parts[prefix] = (images, labels)
+        for source in (MNIST, FashionMNIST):
+            raw = root / source.__name__ / "raw"
+            raw.mkdir(parents=True, exist_ok=True)
+            for name, header, array in (
+                (f"{prefix}-images-idx3-ubyte", (0x803, count, 28, 28), images),
+                (f"{prefix}-labels-idx1-ubyte", (0x801, count), labels.byte()),
+            ):
+                content = struct.pack(f">{len(header)}i", *header) + array.numpy().tobytes()
+                (raw / name).write_bytes(content)
+                monkeypatch.setitem(source.md5, name, hashlib.md5(content).hexdigest())
+    return Idx(str(root), parts["train"], parts["t10k"])
+
+
+@pytest.fixture
+def train(tmp_path) -> Callable[..., dict[str, Any]]:
+    """Does what `python train.py ...` does, in this process; gives metrics.json and the folder."""
+    from vaelab.train import train as run
+
+    state = Singleton.get_state()
+
+    def command(*overrides: str, folder: str = "run") -> dict[str, Any]:
+        path = tmp_path / folder
+        with initialize_config_dir(str(CONF), version_base="1.3", job_name="train"):
+            cfg = compose("train", [*QUICK, *overrides], return_hydra_config=True)
+        OmegaConf.set_struct(cfg, False)
+        cfg.hydra.runtime.output_dir = str(path)
+        HydraConfig.instance().set_config(cfg)
+        hydra = cfg.pop("hydra")
+        (path / ".hydra").mkdir(parents=True)
+        OmegaConf.save(cfg, path / ".hydra" / "config.yaml")
+        OmegaConf.save({"hydra": {"runtime": hydra.runtime}}, path / ".hydra" / "hydra.yaml")
+        best = run(cfg)
+        return json.loads((path / "metrics.json").read_text()) | {"best": best, "folder": path}
+
+    yield command
+    Singleton.set_state(state)

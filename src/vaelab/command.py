@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -76,12 +76,12 @@ def is_users(error: Exception) -> bool:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error, or of the error that caused it, in one line."""
+    """The message of an error in one line."""
     if isinstance(error, MissingConfigException) and error.options:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={option}: there is no such option; choose from {', '.join(error.options)}"
-    if isinstance(error, InstantiationException) and isinstance(error.__cause__, Exception):
-        return one_line(error.__cause__)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: this cannot be read; quote values with commas or brackets"
     return " ".join(str(error).split()) or type(error).__name__
 
 

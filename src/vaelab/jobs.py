@@ -1,5 +1,6 @@
 """What happens around jobs: a failed one leaves one line or nothing, a multirun ends in a table."""
 
+import contextlib
 import csv
 import json
 import shutil
@@ -9,19 +10,20 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vaelab.command import JobFailed, is_users, one_line
 
 COLUMNS = {
-    "val_elbo": "val ELBO",
+    "val_elbo": "val",
     "elbo": "ELBO",
     "nll": "NLL",
     "kl": "KL",
     "active_units": "active",
     "rmse": "RMSE",
-    "wall_s": "seconds",
+    "wall_s": "s",
 }
+FAILED = "~ failed"  # sorts after the groups of jobs that have numbers
 
 
 class Jobs(Callback):
@@ -38,6 +40,8 @@ class Jobs(Callback):
             return
         if all(path.name == ".hydra" for path in folder.iterdir()):
             shutil.rmtree(folder)
+            with contextlib.suppress(OSError):
+                folder.parent.rmdir()  # only if it is empty
         raise JobFailed from error
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -53,24 +57,26 @@ class Jobs(Callback):
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """A row for each job of a multirun: its choices and its numbers, the best first.
+    """A row for each job of a multirun: what was chosen and what came out, the best first.
 
     Only rows of one group, the same likelihood on the same kind of pixels, can be compared.
     """
     rows = [_row(path) for path in folder.iterdir() if (path / ".hydra").is_dir()]
+    common = set.intersection(*(set(row["choices"]) for row in rows)) if len(rows) > 1 else set()
+    for row in rows:
+        row["choices"] = " ".join(word for word in row["choices"] if word not in common)
     return sorted(rows, key=lambda row: (row["group"], -row.get("val_elbo", 0.0), row["job"]))
 
 
 def _row(folder: Path) -> dict[str, Any]:
-    overrides = (folder / ".hydra" / "overrides.yaml").read_text().splitlines()
-    row: dict[str, Any] = {"job": folder.name}
-    row["choices"] = " ".join(line.removeprefix("- ") for line in overrides if line != "[]")
+    overrides = OmegaConf.load(folder / ".hydra" / "overrides.yaml")
+    row: dict[str, Any] = {"job": folder.name, "choices": list(overrides)}
     try:
         numbers = json.loads((folder / "metrics.json").read_text())
     except FileNotFoundError:
         failed = folder / "failed.txt"
         reason = failed.read_text().strip() if failed.exists() else "it was interrupted"
-        return row | {"group": "~ failed", "failed": reason}
+        return row | {"group": FAILED, "failed": reason}
     row["group"] = f"{numbers['choices']['loss']} on {numbers['pixels']} pixels"
     row["group"] += f" ({numbers['measure']})"
     return row | {name: numbers[name] for name in COLUMNS if name in numbers}
@@ -87,15 +93,15 @@ def write_csv(rows: list[dict[str, Any]], path: Path) -> None:
 def show(rows: list[dict[str, Any]]) -> None:
     """A table for each group, ranked inside it by the ELBO of the validation images."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     for group in dict.fromkeys(row["group"] for row in rows):
         members = [row for row in rows if row["group"] == group]
-        names = {key: title for key, title in COLUMNS.items() if any(key in m for m in members)}
-        table = Table("job", "choices", *names.values(), title=group.removeprefix("~ "))
+        shown = {key: title for key, title in COLUMNS.items() if any(key in row for row in members)}
+        numbers = [Column(title, justify="right", no_wrap=True) for title in shown.values()]
+        last = [Column("reason")] if group == FAILED else []
+        table = Table("job", "choices", *numbers, *last, title=group)
         for row in members:
-            values = [f"{row[key]:.4g}" if key in row else "" for key in names]
-            table.add_row(row["job"], row["choices"], *values)
-            if "failed" in row:
-                table.add_row("", row["failed"])
+            values = [f"{row[key]:.4g}" if key in row else "" for key in shown]
+            table.add_row(row["job"], row["choices"], *values, *(row["failed"] for _ in last))
         Console().print(table)

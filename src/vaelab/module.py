@@ -72,7 +72,8 @@ class VAEModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         for name, mean in self.validation.compute().items():
             key = f"val/{name}"
-            self.log(key, mean.float(), prog_bar=key == self.objective.monitor)
+            # every process has the mean already; sync_dist only tells Lightning so
+            self.log(key, mean.float(), prog_bar=key == self.objective.monitor, sync_dist=True)
         self.validation.reset()
 
     def configure_optimizers(self) -> Any:

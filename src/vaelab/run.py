@@ -8,18 +8,24 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab.data.base import DataModule
 from vaelab.module import VAEModule
-from vaelab.types import check_types
 from vaelab.vae import VAE
 
 
 def build(node: DictConfig, **settings: Any) -> Any:
     """What a node of the config describes, with plain lists and dicts inside."""
-    return instantiate(node, _convert_="all", **settings)
+    try:
+        return instantiate(node, _convert_="all", **settings)
+    except InstantiationException as error:
+        cause = error.__cause__
+        while isinstance(cause, InstantiationException):
+            cause = cause.__cause__
+        raise (cause or error) from None
 
 
 @dataclass
@@ -41,7 +47,6 @@ class Run:
 
     @classmethod
     def build(cls, cfg: DictConfig) -> Run:
-        check_types(cfg)
         data = build(cfg.data)
         return cls(cfg, data, build(cfg.module, vae={"shape": list(data.shape)}))
 

@@ -19,6 +19,7 @@ from vaelab.callbacks.pictures import Pictures
 from vaelab.ddp import process_group
 from vaelab.loggers.wandb import Wandb
 from vaelab.run import Run, build
+from vaelab.types import check_types
 
 INITIAL_IMAGES = 10_000  # that the output bias is fitted to
 
@@ -30,6 +31,7 @@ def train(cfg: DictConfig) -> float:
         The best validation ELBO in nats per image; nan where nothing is validated.
     """
     _quiet()
+    check_types(cfg)
     _check_devices(cfg.trainer)
     seed_everything(cfg.seed, verbose=False)
     run = Run.build(cfg)
@@ -45,6 +47,7 @@ def train(cfg: DictConfig) -> float:
         raise ValueError("callbacks=early_stopping needs validation images: set data.validation")
     trainer: Trainer = build(
         cfg.trainer,
+        limit_val_batches=cfg.trainer.limit_val_batches if run.data.validated else 0,
         callbacks=callbacks,
         logger=loggers or False,
         default_root_dir=cfg.folder,

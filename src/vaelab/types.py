@@ -1,4 +1,4 @@
-"""Values of the wrong type in a config, found before anything is built."""
+"""Wrong names and types of values in a config, found before anything is built."""
 
 import inspect
 from typing import Any, get_type_hints
@@ -9,9 +9,13 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 
 def check_types(node: DictConfig, path: str = "") -> None:
-    """Refuse a plain value that its `_target_` does not take, by the target's annotations."""
-    hints = _hints(node["_target_"]) if "_target_" in node else {}
+    """Refuse a key that its `_target_` does not take, and a value that its annotation excludes."""
+    hints: dict[str, Any] = {}
     written: Any = OmegaConf.to_container(node, resolve=False)
+    if "_target_" in written:
+        target = get_object(written["_target_"])
+        _check_names(target, [key for key in written if not key.startswith("_")], path)
+        hints = _hints(target)
     for key, text in written.items():
         if text == "???":
             raise ValueError(f"{path}{key} is missing: set it, as in {path}{key}=...")
@@ -25,10 +29,18 @@ def check_types(node: DictConfig, path: str = "") -> None:
             check_types(value, f"{path}{key}.")
 
 
-def _hints(target: str) -> dict[str, Any]:
+def _check_names(target: Any, keys: list[str], path: str) -> None:
+    parameters = inspect.signature(target).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return
+    for key in keys:
+        if key not in parameters:
+            raise ValueError(f"{path}{key}: {target.__name__} takes {', '.join(parameters)}")
+
+
+def _hints(target: Any) -> dict[str, Any]:
     try:
-        found = get_object(target)
-        return get_type_hints(found.__init__ if inspect.isclass(found) else found)
+        return get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except (NameError, TypeError):
         return {}
 
@@ -42,6 +54,6 @@ def _check(name: str, value: Any, hint: Any) -> None:
         taken = adapter.validate_python(value)
     except ValidationError as error:
         wanted = ", or ".join(dict.fromkeys(each["msg"] for each in error.errors()))
-        raise ValueError(f"{name}={value}: {wanted[0].lower() + wanted[1:]}") from error
+        raise ValueError(f"{name}={value}: {wanted.replace('Input', 'it')}") from error
     if taken != (type(taken)(value) if isinstance(value, list) else value):
         raise ValueError(f"{name}={value}: it must be of type {type(taken).__name__}")

@@ -56,7 +56,7 @@ class VAE(nn.Module):
     def decode(self, z: Tensor) -> Distribution:
         """Codes (*, latent_dim) to p(x|z), with batch shape (*)."""
         out = self.decoder(z.reshape(-1, z.shape[-1]))
-        return self.likelihood(_full_precision(out.unflatten(0, z.shape[:-1])))
+        return self.likelihood(_full_precision(out.reshape(*z.shape[:-1], *out.shape[1:])))
 
     def latents(self) -> Distribution:
         """The prior p(z)."""

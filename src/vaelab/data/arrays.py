@@ -75,9 +75,9 @@ def _read(path: str) -> dict[str, np.ndarray]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"data.path={path}: there is no such file")
     try:
-        with np.load(path) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, AttributeError, zipfile.BadZipFile) as error:
+        with Path(path).open("rb") as file, np.load(file) as npz:
+            arrays = {name: npz[name] for name in npz.files}
+    except (ValueError, OSError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"data.path={path} is no npz file of plain arrays: write one with "
             "numpy.savez(path, x=x)"

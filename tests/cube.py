@@ -1,0 +1,18 @@
+"""A prior that no posterior of vaelab fits, for the tests of refusals."""
+
+from torch.distributions import Independent, Uniform, constraints
+
+from vaelab.priors.base import Prior
+
+
+class Cube(Prior):
+    """p(z) = 1 on [0, 1]^D."""
+
+    support = constraints.unit_interval
+
+    def __init__(self, latent_dim: int):
+        super().__init__()
+        self.latent_dim = latent_dim
+
+    def forward(self, encode):
+        return Independent(Uniform(0.0, 1.0).expand((self.latent_dim,)), 1)

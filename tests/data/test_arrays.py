@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+
+from vaelab.data.arrays import Arrays
+
+
+@pytest.fixture
+def npz(tmp_path):
+    def write(**arrays):
+        path = tmp_path / "x.npz"
+        np.savez(path, **arrays)
+        return str(path)
+
+    return write
+
+
+def loaded(path, **settings):
+    data = Arrays(path, **settings)
+    data.setup()
+    return data
+
+
+def test_a_table_is_split_at_random_but_always_the_same(npz):
+    x = np.arange(200.0).reshape(100, 2)
+    first, again = (loaded(npz(x=x), seed=seed) for seed in (0, 1))
+    assert [len(split.images) for split in first.splits.values()] == [80, 10, 10]
+    assert torch.equal(first.splits["test"].images, again.splits["test"].images)
+    rows = torch.cat([split.images for split in first.splits.values()])
+    assert torch.equal(rows.sort(0).values, torch.from_numpy(x).float())
+    assert (first.shape, first.pixels, first.range) == ((2,), "real", (0.0, 199.0))
+
+
+def test_labels_stay_with_their_rows(npz):
+    data = loaded(npz(x=np.arange(50.0)[:, None], y=np.arange(50)))
+    for split in data.splits.values():
+        assert torch.equal(split.images[:, 0].long(), split.labels)
+
+
+def test_uint8_pictures_stay_uint8_and_a_shape_of_as_many_numbers_reshapes(npz):
+    data = loaded(npz(x=np.zeros((20, 16), np.uint8)), shape=(1, 4, 4))
+    assert data.splits["train"].images.shape == (16, 1, 4, 4)
+    assert (data.pixels, data.range) == ("levels", (0.0, 1.0))
+
+
+def test_a_file_that_is_already_split_is_taken_so(npz):
+    parts = {f"x_{name}": np.full((4, 3), i) for i, name in enumerate(("train", "val", "test"))}
+    data = loaded(npz(**parts))
+    assert [split.images.unique().item() for split in data.splits.values()] == [0.0, 1.0, 2.0]
+    assert data.splits["val"].labels.shape == (4, 0)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"images": np.zeros((3, 2))}, "holds images: it must hold x"),
+        ({"x": np.array([["a", "b"]])}, r"x must be numbers of shape \(N, \.\.\.\)"),
+        ({"x": np.zeros(5)}, r"x must be numbers of shape \(N, \.\.\.\)"),
+        ({"x": np.array([[1.0, np.nan]])}, "nan or infinity"),
+        ({"x": np.zeros((20, 2)), "y": np.zeros(19)}, "y has 19 rows, x has 20"),
+        ({"x": np.array([[None, {}]], dtype=object)}, "no npz file of plain arrays"),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_why(npz, arrays, message):
+    with pytest.raises(ValueError, match=message):
+        loaded(npz(**arrays))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"x,y\n1,2\n"])
+def test_a_file_that_is_none_says_what_to_write(tmp_path, content):
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"numpy\.savez"):
+        Arrays(str(tmp_path / "x.npz"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"shape": (5,)}, r"data\.shape=\[5\], but .* \[2\]"),
+        ({"test": 0.0}, "test above 0"),
+        ({"validation": 0.9, "test": 0.2}, "together below 1"),
+        ({"binarize": "dynamic"}, r"data\.binarize=dynamic .* \[0, 199\]"),
+    ],
+)
+def test_an_impossible_setting_is_refused(npz, settings, message):
+    with pytest.raises(ValueError, match=message):
+        loaded(npz(x=np.arange(200.0).reshape(100, 2)), **settings)

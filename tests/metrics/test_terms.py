@@ -1,0 +1,42 @@
+import torch
+
+from vaelab.metrics.terms import Terms
+
+
+def test_the_mean_is_over_images_however_they_are_batched():
+    values = torch.randn(100)
+    for sizes in ([100], [64, 36], [1, 98, 1]):
+        terms = Terms()
+        for part in values.split(sizes):
+            terms.update({"loss": part, "square": part**2})
+        found = terms.compute()
+        torch.testing.assert_close(found["loss"], values.double().mean())
+        torch.testing.assert_close(found["square"], (values**2).double().mean())
+
+
+def test_a_statistic_of_a_batch_counts_for_each_of_its_images():
+    terms = Terms()
+    terms.update({"loss": torch.zeros(3), "weight": torch.tensor(1.0)})
+    terms.update({"loss": torch.zeros(1), "weight": torch.tensor(0.0)})
+    assert terms.compute()["weight"] == 0.75
+
+
+def test_an_empty_batch_names_its_terms_and_counts_nothing():
+    terms = Terms()
+    terms.update({"loss": torch.zeros(0), "weight": torch.tensor(5.0)})
+    terms.update({"loss": torch.ones(2), "weight": torch.tensor(1.0)})
+    assert terms.compute() == {"loss": 1.0, "weight": 1.0}
+
+
+def test_reset_forgets_the_values():
+    terms = Terms()
+    terms.update({"loss": torch.ones(2)})
+    terms.reset()
+    terms.update({"loss": torch.zeros(2)})
+    assert terms.compute() == {"loss": 0.0}
+
+
+def test_nan_is_not_hidden():
+    terms = Terms()
+    terms.update({"loss": torch.tensor([1.0, float("nan")])})
+    assert terms.compute()["loss"].isnan()

@@ -1,0 +1,41 @@
+"""What base.py promises, for every file of conf/model."""
+
+import pytest
+import torch
+from conftest import options
+
+
+@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 64, 64)])
+def test_it_takes_every_picture_size(config, model, shape):
+    from vaelab.run import build
+
+    choice = config(f"model={model}").model
+    encoder, decoder = build(choice.encoder)(shape, 6), build(choice.decoder)(3, shape)
+    assert encoder(torch.rand(2, *shape)).shape == (2, 6)
+    assert decoder(torch.randn(2, 3)).shape == (2, *shape)
+
+
+@pytest.mark.parametrize("model", options("model"))
+def test_the_decoder_can_start_at_a_given_output(config, model):
+    from vaelab.run import build
+
+    shape = (3, 8, 8)
+    decoder = build(config(f"model={model}").model.decoder)(2, shape)
+    z = torch.randn(9, 2)
+    before = decoder(z)
+    start = torch.tensor([100.0, -200.0, 300.0])[:, None, None].expand(shape)
+    decoder.initialize(start)
+    assert (decoder(z) - start - before).abs().max() < 2  # the bias that was there
+
+
+@pytest.mark.parametrize("model", options("model"))
+def test_outputs_are_raw_and_every_weight_gets_a_gradient(config, model):
+    from vaelab.run import Run
+
+    vae = Run.build(config(f"model={model}")).vae
+    out = vae.decoder(1e3 * torch.randn(16, 20))
+    assert out.max() > 1
+    assert out.min() < -1
+    (vae.decode(vae.encode(torch.rand(4, 1, 28, 28)).rsample()).mean.sum()).backward()
+    assert all(weight.grad is not None for weight in vae.parameters())

@@ -1,0 +1,39 @@
+import pytest
+import torch
+
+from vaelab.models.conv import Decoder, Encoder
+
+SIZES = [(28, [8, 16]), (32, [4, 8, 16]), (64, [4, 4, 4, 4]), (128, [2, 2, 2, 2, 2])]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("side", "widths"), SIZES)
+@pytest.mark.parametrize("kernel_size", [2, 4, 6])
+def test_it_halves_and_doubles_exactly(channels, side, widths, kernel_size):
+    shape, x = (channels, side, side), torch.randn(2, channels, side, side)
+    encoder = Encoder(shape, 6, widths, kernel_size)
+    assert encoder.stages(x).shape[2:] == (side // 2 ** len(widths),) * 2
+    assert encoder(x).shape == (2, 6)
+    assert Decoder(3, shape, widths, kernel_size)(torch.randn(2, 3)).shape == x.shape
+
+
+@pytest.mark.parametrize(
+    ("shape", "settings", "message"),
+    [
+        (
+            (1, 30, 30),
+            {},
+            r"halves the image twice, so height and width must be multiples of 4, not 30x30: "
+            r"set data\.shape or model\.channels",
+        ),
+        ((1, 28, 28), {"channels": [8, 8, 8]}, "3 times.*multiples of 8"),
+        ((784,), {}, r"data\.shape=\[784\]: use model=mlp"),
+        ((1, 28, 28), {"channels": []}, r"model\.channels=\[\]"),
+        ((1, 28, 28), {"channels": [8, 0]}, r"model\.channels=\[8, 0\]"),
+        ((1, 28, 28), {"kernel_size": 3}, r"model\.kernel_size=3"),
+    ],
+)
+def test_an_impossible_size_is_refused(shape, settings, message):
+    for make in (lambda: Encoder(shape, 4, **settings), lambda: Decoder(4, shape, **settings)):
+        with pytest.raises(ValueError, match=message):
+            make()

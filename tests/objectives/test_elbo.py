@@ -1,0 +1,42 @@
+import math
+
+import pytest
+import torch
+from objectives.toy import LOG_P, Toy, images
+
+from vaelab.kl.constant import Constant
+from vaelab.kl.warmup import Warmup
+from vaelab.objectives.base import log_weights
+from vaelab.objectives.elbo import ELBO
+
+
+def test_with_the_exact_posterior_every_log_weight_is_log_p():
+    weights = log_weights(Toy(), images(10), 100)
+    torch.testing.assert_close(weights, torch.full((100, 10), LOG_P).double())
+
+
+@pytest.mark.parametrize(
+    ("q", "elbo"), [((1.2, 0.2), LOG_P), ((1.0, 0.3), -2.077778), ((0.0, 1.0), -6.725791)]
+)
+def test_the_elbo_of_the_toy_is_its_known_value(q, elbo):
+    terms = ELBO(Constant())(Toy(*q), images(100_000), 0)
+    error = terms["elbo"].std().item() / math.sqrt(100_000)
+    assert terms["elbo"].mean().item() == pytest.approx(elbo, abs=4 * error + 1e-6)
+
+
+def test_the_loss_is_minus_the_elbo_at_weight_one():
+    terms = ELBO(Constant())(Toy(1.0, 0.3), images(5), 0)
+    torch.testing.assert_close(terms["loss"], -terms["elbo"])
+
+
+def test_the_weight_moves_the_loss_and_never_the_elbo():
+    for step, weight in ((0, 0.0), (50, 0.5), (1000, 1.0)):
+        terms = ELBO(Warmup(100))(Toy(1.0, 0.3), images(5), step)
+        torch.testing.assert_close(terms["loss"], terms["reconstruction"] + weight * terms["kl"])
+        torch.testing.assert_close(terms["elbo"], -terms["reconstruction"] - terms["kl"])
+        assert terms["kl_weight"].item() == weight
+
+
+def test_terms_are_one_number_for_each_image():
+    terms = ELBO(Constant())(Toy(), images(7), 0)
+    assert all(terms[name].shape == (7,) for name in ("loss", "reconstruction", "kl", "elbo"))

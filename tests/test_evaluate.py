@@ -1,0 +1,132 @@
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from objectives.toy import LOG_P, Toy, images
+
+from vaelab.data.base import DataModule
+from vaelab.evaluate import evaluate, importance_bound
+from vaelab.objectives.base import log_weights
+from vaelab.run import Run
+
+
+@pytest.mark.parametrize(
+    ("q", "samples", "bound"),
+    [
+        ((1.0, 0.3), 1, -2.077778),
+        ((1.0, 0.3), 5, -1.9494),
+        ((1.0, 0.3), 50, -1.9323),
+        ((0.0, 1.0), 1, -6.725791),
+        ((0.0, 1.0), 5, -2.453),
+        ((0.0, 1.0), 50, -1.9590),
+        ((0.0, 1.0), 500, -1.9334),
+    ],
+)
+def test_importance_weighted_bounds_of_the_toy_are_the_known_values(q, samples, bound):
+    count = 1_000_000 // samples
+    found = torch.cat([importance_bound(Toy(*q), x, samples) for x in images(count).split(500)])
+    error = found.std().item() / math.sqrt(count)
+    assert found.mean().item() == pytest.approx(bound, abs=4 * error + 5e-5)
+
+
+def test_with_the_exact_posterior_every_bound_is_log_p():
+    for samples in (1, 7, 5000):
+        bound = importance_bound(Toy(), images(3), samples)
+        torch.testing.assert_close(bound, torch.full((3,), LOG_P).double())
+
+
+def test_more_samples_tighten_the_bound():
+    weights = log_weights(Toy(0.0, 1.0), images(50), 64)
+    bounds = [
+        (weights.unflatten(0, (-1, k)).logsumexp(1) - math.log(k)).mean(0) for k in (1, 2, 8, 64)
+    ]
+    assert all((looser <= tighter).all() for looser, tighter in pairwise(bounds))
+
+
+def test_the_bound_does_not_depend_on_how_it_is_chunked(monkeypatch):
+    monkeypatch.setattr("vaelab.evaluate.CHUNK", 30)
+    torch.manual_seed(1)
+    chunked = importance_bound(Toy(0.0, 1.0), images(10), 7)
+    torch.manual_seed(1)
+    weights = torch.cat([log_weights(Toy(0.0, 1.0), images(10), k) for k in (3, 3, 1)])
+    torch.testing.assert_close(chunked, weights.logsumexp(0) - math.log(7))
+
+
+@pytest.fixture
+def run(config):
+    run = Run.build(config("model.hidden=[16]", "latent_dim=3"))
+    run.data.setup()
+    run.vae.initialize(run.data.prepare(run.data.splits["train"].images))
+    return run
+
+
+def test_its_numbers_are_those_of_an_evaluation_written_by_hand(run):
+    numbers = evaluate(run.vae, run.data, "test", samples=20)
+    x = run.data.splits["test"].images / 255
+    with torch.no_grad():
+        mean, raw = run.vae.encoder(x).chunk(2, -1)
+        scale = torch.exp(7 * torch.tanh(raw / 7))
+        kl = (mean**2 + scale**2 - 1 - 2 * scale.log()).sum(1) / 2
+        noise = torch.randn(20, 500, 3)
+        z = mean + scale * noise
+        logits = run.vae.decoder(z.flatten(0, 1)).unflatten(0, (20, 500))
+        log_px = -torch.nn.functional.softplus(torch.where(x > 0.5, -logits, logits)).sum((2, 3, 4))
+        log_w = log_px + (noise**2 / 2 - z**2 / 2 + scale.log()).sum(-1)
+    nll = -(log_w.logsumexp(0) - math.log(20)).mean().item()
+    assert numbers["kl"] == pytest.approx(kl.mean().item(), rel=1e-5)
+    noise_level = log_px.std(0).mean().item() / math.sqrt(500)
+    assert numbers["reconstruction"] == pytest.approx(-log_px.mean().item(), abs=4 * noise_level)
+    assert numbers["nll"] == pytest.approx(nll, abs=4 * noise_level)
+    terms = numbers["reconstruction"] + numbers["kl"]
+    assert numbers["elbo"] == pytest.approx(-terms, rel=1e-6)
+    assert sum(numbers["kl_per_dimension"]) == pytest.approx(numbers["kl"])
+    assert numbers["bits_per_dim"] == pytest.approx(numbers["nll"] / 784 / math.log(2))
+    assert numbers["images"] == 500
+
+
+def test_the_same_seed_gives_the_same_numbers_and_leaves_the_random_state(run):
+    state = torch.get_rng_state()
+    first = evaluate(run.vae, run.data, "val", samples=3, seed=1)
+    assert torch.equal(state, torch.get_rng_state())
+    torch.rand(5)
+    assert evaluate(run.vae, run.data, "val", samples=3, seed=1) == first
+    assert evaluate(run.vae, run.data, "val", samples=3, seed=2) != first
+
+
+def test_two_shares_add_up_to_the_whole(run, monkeypatch):
+    whole = evaluate(run.vae, run.data, "test", samples=3)
+    shares, sizes = [], []
+    for rank in (0, 1):
+        monkeypatch.setattr(DataModule, "_share", (rank, 2))
+        shares.append(evaluate(run.vae, run.data, "test", samples=3))
+        sizes.append(sum(len(x) for x, _ in run.data.batches("test")))
+    assert sum(sizes) == 500
+    for name in ("elbo", "reconstruction", "kl", "nll"):
+        mean = np.average([share[name] for share in shares], weights=sizes)
+        assert mean == pytest.approx(whole[name], rel=1e-12)
+
+
+def test_the_batch_size_does_not_bend_the_mean(run):
+    whole = evaluate(run.vae, run.data, "test", samples=1)
+    run.data.batch_size = 77  # does not divide 500
+    assert evaluate(run.vae, run.data, "test", samples=1)["kl"] == pytest.approx(whole["kl"])
+
+
+def test_grey_pixels_get_no_nll_and_no_bits_per_dim(config):
+    run = Run.build(config("model.hidden=[16]", "latent_dim=3", "data.binarize=none"))
+    run.data.setup()
+    numbers = evaluate(run.vae, run.data, "val", samples=2)
+    assert numbers["measure"] == "grey"
+    assert not {"nll", "nll_se", "bits_per_dim", "bits_sha256", "samples"} & numbers.keys()
+
+
+def test_a_density_gets_an_nll_but_no_bits_per_dim(config):
+    run = Run.build(config("model.hidden=[16]", "loss=mse", "data.binarize=none"))
+    run.data.setup()
+    numbers = evaluate(run.vae, run.data, "val", samples=2)
+    assert numbers["measure"] == "density"
+    assert "nll" in numbers
+    assert "bits_per_dim" not in numbers
+    assert numbers["decoder_scale"] == 1.0

@@ -1,0 +1,66 @@
+import pytest
+import torch
+from torch.distributions import constraints
+
+from vaelab.run import Run, build
+
+
+@pytest.fixture
+def vae(config):
+    return Run.build(config("model.hidden=[16]", "latent_dim=5")).vae
+
+
+def test_its_parts_are_distributions(vae):
+    q, p = vae.encode(torch.rand(3, 1, 28, 28)), vae.latents()
+    assert (q.batch_shape, q.event_shape) == ((3,), (5,))
+    assert (p.batch_shape, p.event_shape) == ((), (5,))
+    assert vae.decode(p.sample((3,))).event_shape == (1, 28, 28)
+
+
+def test_codes_may_have_any_leading_dimensions(vae):
+    z = torch.randn(2, 3, 4, 5)
+    p = vae.decode(z)
+    assert p.batch_shape == (2, 3, 4)
+    torch.testing.assert_close(p.mean[1, 2, 3], vae.decode(z[1, 2, 3]).mean)
+    assert vae.decode(torch.randn(0, 5)).batch_shape == (0,)
+
+
+def test_decoder_channels_follow_from_the_likelihood(config):
+    run = Run.build(config("model=conv", "data=image_folder", "data.root=x", "loss=mse"))
+    assert run.vae.decoder(torch.zeros(1, 20)).shape == (1, 3, 64, 64)
+
+
+def test_it_starts_at_the_train_mean(vae):
+    x = torch.rand(500, 1, 28, 28).round()
+    before = vae.decode(torch.zeros(1, 5)).log_prob(x).mean()
+    vae.initialize(x)
+    assert vae.decode(torch.zeros(1, 5)).log_prob(x).mean() > before
+    start = vae.decoder.layers[-1].bias.unflatten(0, (1, 28, 28))
+    torch.testing.assert_close(torch.sigmoid(start), x.mean(0).clamp(0.001, 0.999))
+
+
+def test_distributions_stay_float32_under_bf16_autocast(vae):
+    x = torch.rand(3, 1, 28, 28)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert vae.encoder(x).dtype == torch.bfloat16
+        q = vae.encode(x)
+        p = vae.decode(q.rsample())
+    assert q.mean.dtype == p.mean.dtype == torch.float32
+
+
+def test_double_stays_double(vae):
+    assert vae.double().encode(torch.rand(3, 1, 28, 28).double()).mean.dtype == torch.float64
+
+
+def test_a_prior_on_another_support_is_refused(config):
+    class Spherical(torch.nn.Module):
+        support = constraints.unit_interval
+
+    with pytest.raises(ValueError, match=r"the posterior lives on .* prior on .* choose a prior="):
+        build(config().module.vae, prior=lambda _: Spherical())
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_no_latent_dimension_is_refused(config, size):
+    with pytest.raises(ValueError, match=f"latent_dim={size}: it must be at least 1"):
+        Run.build(config(f"latent_dim={size}"))
