@@ -8,6 +8,7 @@ os.environ["VAELAB_REAL_DATA"] = os.environ.pop("VAELAB_DATA", "")  # for the te
 import hashlib
 import json
 import runpy
+import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +81,13 @@ def command(tmp_path, monkeypatch, capfd) -> Callable[..., tuple[Any, str]]:
 
     yield run_script
     Singleton.set_state(state)
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class Idx(NamedTuple):

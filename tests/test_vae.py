@@ -57,7 +57,7 @@ def test_a_prior_on_another_support_is_refused(config):
         support = constraints.unit_interval
 
     with pytest.raises(ValueError, match=r"the posterior lives on .* prior on .* choose a prior="):
-        build(config().module.vae, prior=lambda _: Spherical())
+        build(config().module.vae, shape=[1, 28, 28], prior=lambda _: Spherical())
 
 
 @pytest.mark.parametrize("size", [0, -3])

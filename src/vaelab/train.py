@@ -57,11 +57,14 @@ def train(cfg: DictConfig) -> float:
     )
     try:
         with process_group():
-            return _fit_and_evaluate(run, trainer)
+            best = _fit_and_evaluate(run, trainer)
     finally:
         for logger in loggers:
             if isinstance(logger, Wandb):
                 logger.close()
+    if trainer.is_global_zero:
+        print(cfg.folder)
+    return best
 
 
 def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
@@ -88,8 +91,9 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
         "wall_s": wall,
         "parameters": sum(weight.numel() for weight in run.vae.parameters()),
     }
-    record.write(numbers | record.provenance(folder), folder / "metrics.json")
-    _tell(trainer, run, numbers | record.provenance(folder))
+    numbers |= record.provenance(folder)
+    record.write(numbers, folder / "metrics.json")
+    _tell(trainer, run, numbers)
     return numbers.get("val_elbo", math.nan)
 
 
@@ -102,7 +106,6 @@ def _tell(trainer: Trainer, run: Run, numbers: dict[str, Any]) -> None:
         if isinstance(callback, Pictures):
             callback.draw(trainer, run.module)
     record.show(numbers)
-    print(run.cfg.folder)
 
 
 def _check_devices(trainer: DictConfig) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch.distributions import MultivariateNormal
 
 from vaelab.metrics.linear import exact_elbo, is_linear
-from vaelab.run import Run
+from vaelab.run import Run, build
 
 D, Q, N = 12, 3, 400
 
@@ -27,12 +27,8 @@ def solved(config):
 
 def linear_vae(config, weight, center, variance):
     """W, b and s^2 of the decoder, with the best diagonal posterior for them."""
-    run = Run.build(config("model.hidden=[]", "loss=gaussian", f"latent_dim={Q}"))
-    build = run.cfg.module.vae
-    build.shape = [D]
-    from vaelab.run import build as instantiate
-
-    vae = instantiate(build).double()
+    cfg = config("model.hidden=[]", "loss=gaussian", f"latent_dim={Q}")
+    vae = build(cfg.module.vae, shape=[D]).double()
     m = weight.T @ weight + variance * torch.eye(Q).double()
     encoder = torch.linalg.solve(m, weight.T)
     log_scale = (variance / m.diagonal()).log() / 2

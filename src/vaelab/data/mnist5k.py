@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 import torch
+from torch.nn.functional import one_hot
 
 from vaelab.data.base import Binarize, DataModule, Split
 from vaelab.data.mnist import check_padding, padded
@@ -33,10 +34,13 @@ class MNIST5k(DataModule):
 
     def load(self) -> dict[str, Split]:
         images, labels = _digits()
-        rank = _rank_within_class(labels)
-        bounds = {"train": (0, 400), "val": (400, 450), "test": (450, 500)}
-        chosen = {name: (rank >= low) & (rank < high) for name, (low, high) in bounds.items()}
-        return {name: Split(padded(images[i], self.shape), labels[i]) for name, i in chosen.items()}
+        order = torch.from_numpy(np.random.RandomState(0).permutation(len(labels)))
+        images, labels = padded(images[order], self.shape), labels[order]
+        same = one_hot(labels)
+        place = (same.cumsum(0) * same).sum(1)  # of an image among those of its class, from 1
+        bounds = {"train": (1, 400), "val": (401, 450), "test": (451, 500)}
+        chosen = {name: (place >= low) & (place <= high) for name, (low, high) in bounds.items()}
+        return {name: Split(images[i], labels[i]) for name, i in chosen.items()}
 
 
 def _digits() -> tuple[torch.Tensor, torch.Tensor]:
@@ -60,13 +64,3 @@ def _keep(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(part, images=images, labels=labels)
         part.replace(path)
-
-
-def _rank_within_class(labels: torch.Tensor) -> torch.Tensor:
-    """For each image its place, in a fixed random order, among those of its class."""
-    order = torch.from_numpy(np.random.RandomState(0).permutation(len(labels)))
-    rank = torch.empty_like(labels)
-    for label in labels.unique():
-        members = order[labels[order] == label]
-        rank[members] = torch.arange(len(members))
-    return rank

@@ -3,6 +3,7 @@
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import pad
 from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
@@ -17,5 +18,7 @@ def grid(images: Tensor, columns: int, magnify: int = 2) -> Image.Image:
 
 def above_below(x: Tensor, reconstruction: Tensor, columns: int) -> Image.Image:
     """Images (N, C, H, W) in rows, each row above the row of its reconstructions."""
+    gap = (0, 0, 0, 0, 0, 0, 0, -len(x) % columns)  # fill the last row, or the rows would shift
+    x, reconstruction = (pad(images, gap, value=0.5) for images in (x, reconstruction))
     rows = zip(x.split(columns), reconstruction.split(columns), strict=True)
     return grid(torch.cat([part for pair in rows for part in pair]), columns)

@@ -1,0 +1,116 @@
+"""Two processes give what one process gives."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import ROOT
+from torch.nn.parallel import DistributedDataParallel
+
+from vaelab.ddp import VARIABLES, process_group
+
+
+def test_the_environment_of_a_job_ends_with_it(monkeypatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "7")
+    with process_group():
+        os.environ.update(dict.fromkeys(VARIABLES, "1"))
+    assert "LOCAL_RANK" not in os.environ
+    assert os.environ["WORLD_SIZE"] == "7"
+
+
+def launch(folder, *words):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *words, "logger=csv", "samples=2"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_evaluate_to_one_process_numbers(tmp_path):
+    still = ["optimizer.lr=0", "data.batch_size=64", "trainer.max_epochs=1", "model.hidden=[16]"]
+    numbers = []
+    for trainer in ("default", "ddp"):
+        folder = tmp_path / trainer
+        launch(tmp_path, f"trainer={trainer}", f"hydra.run.dir={folder}", *still)
+        numbers.append(json.loads((folder / "metrics.json").read_text()))
+    one, two = numbers
+    for name in ("elbo", "reconstruction", "kl", "nll", "nll_se", "rmse", "val_elbo"):
+        assert two[name] == pytest.approx(one[name], rel=1e-5), name
+    assert two["kl_per_dimension"] == pytest.approx(one["kl_per_dimension"], rel=1e-5)
+    assert two["active_units"] == one["active_units"]
+    assert two["steps"] == one["steps"] == 63
+
+
+@pytest.mark.slow
+def test_a_multirun_under_ddp_runs_each_job_once_with_its_own_choices(tmp_path):
+    words = ["-m", "trainer=ddp", "seed=3,4", "trainer.max_epochs=1", "model.hidden=[4]"]
+    launch(tmp_path, *words)
+    (sweep,) = (tmp_path / "multirun").iterdir()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["multirun"]
+    seeds = [json.loads((sweep / job / "metrics.json").read_text())["seed"] for job in "01"]
+    assert seeds == [3, 4]
+    assert (sweep / "table.csv").read_text().count("\n") == 3
+
+
+def gradients(rank, world, choice, port, folder):
+    """One training step's gradient without noise, on this process's share of each batch."""
+    from hydra import compose, initialize_config_dir
+
+    from vaelab.data.base import TrainingBatches
+    from vaelab.objectives import elbo
+    from vaelab.run import Run
+
+    def mean(q):
+        return q.mean, q.log_prob(q.mean)
+
+    elbo.draw = mean
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        words = ["data.binarize=fixed", "model.hidden=[16]", "latent_dim=3"]
+        run = Run.build(compose("train", [*choice.split(), *words]))
+    run.data.setup()
+    if world > 1:
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
+    step = Step(run)
+    trained = DistributedDataParallel(step) if world > 1 else step
+    batches = TrainingBatches(run.data.splits["train"], 96, 0, rank, world)
+    x = run.data.prepare(list(batches)[-1][0])  # the last batch, which is smaller
+    trained(x).backward()
+    if rank == 0:
+        torch.save([weight.grad for weight in step.parameters()], folder / f"{world}.pt")
+    if world > 1:
+        torch.distributed.destroy_process_group()
+
+
+class Step(torch.nn.Module):
+    def __init__(self, run):
+        super().__init__()
+        self.run = run
+        self.vae, self.objective = run.vae, run.module.objective
+
+    def forward(self, x):
+        return self.objective(self.vae, x, 0)["loss"].mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "choice", ["loss=bce", "loss=mse", "loss=gaussian", "loss=gaussian loss.scale=optimal"]
+)
+def test_without_noise_two_processes_have_one_process_gradient(choice, tmp_path, free_port):
+    gradients(0, 1, choice, free_port, tmp_path)
+    torch.multiprocessing.spawn(gradients, (2, choice, free_port, tmp_path), nprocs=2)
+    one, two = (torch.load(tmp_path / f"{world}.pt") for world in (1, 2))
+    for first, second in zip(one, two, strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,97 @@
+"""The README is short, and every command in it runs."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+from test_celeba import official
+
+README = (ROOT / "README.md").read_text()
+LINES = [
+    line.partition("  #")[0].strip()
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+]
+COMMANDS = [line for line in LINES if line.startswith("python train.py")]
+SMOKE = {
+    "trainer.max_epochs=1": "trainer.max_epochs",
+    "trainer.limit_train_batches=1": "trainer.limit_train_batches",
+    "trainer.limit_val_batches=1": "trainer.limit_val_batches",
+    "samples=1": "samples",
+    "logger=csv": "logger",
+}
+
+
+def test_it_is_under_100_lines():
+    assert len(README.splitlines()) < 100
+
+
+def test_its_pictures_are_there():
+    for name in re.findall(r"!\[.*?\]\((.*?)\)", README):
+        with Image.open(ROOT / name) as picture:
+            assert min(picture.size) > 100
+
+
+def test_every_line_is_a_command_that_is_tested_here():
+    others = {"make demo", "python scripts/evaluate.py runs/<run>", "export VAELAB_DATA=<folder>"}
+    assert set(LINES) - set(COMMANDS) == others
+
+
+def test_make_demo_trains_the_convolutional_net():
+    done = subprocess.run(
+        ["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.rstrip().endswith("train.py model=conv loss=bce")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The user's own data, in the folder where the commands are typed."""
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).normal(size=(200, 3)))
+    (tmp_path / "faces").mkdir()
+    official(tmp_path / "faces")
+    for i in range(30):
+        pixels = np.random.default_rng(i).integers(0, 256, (80, 70, 3), dtype=np.uint8)
+        path = tmp_path / "pictures" / f"class{i % 2}" / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    return tmp_path
+
+
+def run(folder, *words):
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=folder,
+        env=os.environ | {"VAELAB_DATA": os.environ["VAELAB_REAL_DATA"] or "data"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_command_runs(line, folder):
+    if "mnist " in line and not os.environ["VAELAB_REAL_DATA"]:
+        pytest.skip("VAELAB_DATA is not set: the real MNIST files are needed")
+    place = "faces" if "celeba" in line else "pictures"
+    words = shlex.split(line.replace("<folder>", str(folder / place)))[1:]
+    if "--help" not in words:
+        words += [word for word, key in SMOKE.items() if f"{key}=" not in line]
+    output = run(folder, str(ROOT / words[0]), *words[1:])
+    if "--help" in words:
+        assert "objective=" in output
+        return
+    last = output.rstrip().splitlines()[-1]
+    assert (folder / last).is_dir()
+    if "-m" not in words:
+        run(folder, str(ROOT / "scripts" / "evaluate.py"), last, "--samples", "2")
