@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from vaelab.module import VAEModule
 from vaelab.run import Run
 
 SMALL = ("model.hidden=[16]", "latent_dim=4")
@@ -165,3 +166,19 @@ def test_implied_scale_counts_beta_in(train):
     numbers = train(*SMALL, "loss=mse", "loss.scale=0.5", "kl.beta=4")
     assert (numbers["decoder_scale"], numbers["implied_scale"]) == (0.5, 1.0)
     json.dumps(numbers, default=str)
+
+
+def test_the_images_of_an_epoch_follow_from_seed_and_epoch_alone(train, monkeypatch):
+    seen, step = [], VAEModule.training_step
+
+    def remember(self, batch, batch_idx):
+        seen.append(batch[1])
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(VAEModule, "training_step", remember)
+    run = Run.open(train(*SMALL, "trainer.max_epochs=3", "seed=5")["folder"])
+    loader = run.data.train_dataloader()
+    for epoch in range(3):
+        loader.set_epoch(epoch)
+        for (_, labels), found in zip(loader, seen[2 * epoch : 2 * epoch + 2], strict=False):
+            assert torch.equal(labels, found)

@@ -1,0 +1,176 @@
+"""Pictures decoded once, into a file of uint8 that is mapped into memory rather than read.
+
+The file holds the pictures (N, C, H, W) one after another, then a byte for every item that says
+whether it is among them. Its name holds a hash of all it depends on, so changed settings or sources
+are decoded anew. Files of other settings are kept; the folder can be deleted at any time.
+
+A build writes a `.part` file of its own and renames it when it is whole: an interrupted build is
+never taken for a whole one, and of two builds at the same time the last wins.
+"""
+
+import hashlib
+import math
+import multiprocessing
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+FORMAT = 1  # raise it when the same settings and sources give other bytes
+DAY = 24 * 60 * 60
+
+
+class Cached(NamedTuple):
+    """The images (M, C, H, W) of those items that could be decoded, and which they are, (N,)."""
+
+    images: Tensor
+    kept: Tensor
+
+
+def cached(
+    folder: str | Path,
+    name: str,
+    shape: Sequence[int],
+    items: Sequence[Any],
+    decode: Callable[[Any], Tensor],
+    key: Any,
+    skip: bool = False,
+) -> Cached:
+    """What `decode` makes of every item, from the cache file or, the first time, into it.
+
+    Arguments:
+        folder, name: Where the cache file lies and what its name begins with.
+        shape: What decode returns, uint8 (C, H, W).
+        items: At least one; what decode takes.
+        decode: Raises a ValueError that names the item if it is no picture. It runs in several
+            processes, so it and the items can be pickled.
+        key: All that the pictures depend on besides shape; its repr goes into the file's name.
+        skip: Leave out what decode refuses; otherwise the first refusal is raised.
+    """
+    settings = repr((FORMAT, tuple(shape), len(items), key, skip))
+    path = Path(folder, f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}.u8")
+    if (found := _opened(path, shape, len(items))) is not None:
+        return found
+    _build(path, name, math.prod(shape), items, decode, skip)
+    if (built := _opened(path, shape, len(items))) is None:
+        raise ValueError(f"{path} is not of the shape {list(shape)} that decode was to return")
+    return built
+
+
+def _opened(path: Path, shape: Sequence[int], count: int) -> Cached | None:
+    """The file, mapped; None if there is none or it is not whole."""
+    if not path.is_file() or (size := path.stat().st_size) < count:
+        return None
+    file = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+    images, kept = file[:-count], file[-count:].bool()
+    total = int(kept.sum())
+    if len(images) != total * math.prod(shape):
+        return None
+    return Cached(images.view(total, *shape), kept)
+
+
+def _build(
+    path: Path, name: str, pixels: int, items: Sequence, decode: Callable, skip: bool
+) -> None:
+    part = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path.parent)
+        with open(part, "wb") as file:
+            _write(file, name, pixels, items, decode, skip)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise ValueError(
+            f"the cache {path} of {len(items) * pixels / 1e9:.3g} GB cannot be written "
+            f"({error.strerror or error}): make room for it or set data.cache=<folder>"
+        ) from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
+def _write(
+    file: BinaryIO, name: str, pixels: int, items: Sequence, decode: Callable, skip: bool
+) -> None:
+    kept = bytearray()
+    chunks = _chunks(items, decode, pixels)  # before tqdm, whose thread a fork would not survive
+    with tqdm(total=len(items), desc=f"decoding {name}", unit=" pictures") as bar:
+        for images, refusals in chunks:
+            if any(refusals) and not skip:
+                raise ValueError(next(filter(None, refusals)))
+            file.write(images.numpy().tobytes())
+            kept += bytes(not refusal for refusal in refusals)
+            bar.update(len(refusals))
+    file.write(kept)
+
+
+def _chunks(items: Sequence, decode: Callable, pixels: int) -> Iterator[tuple[Tensor, list[str]]]:
+    """Images (M, C, H, W) and refusals, chunk by chunk in the order of the items.
+
+    Two processes decode twice as fast as one; two threads, which share the interpreter's lock
+    between many short calls, 1.3 to 1.7 times. A few pictures are not worth a process.
+    """
+    chunks = _Chunks(items, decode, size=max(1, min(64, 2**20 // pixels)))
+    workers = min(_cores(), len(chunks), 16)  # a container's shared memory has room for so many
+    if workers == 1 or multiprocessing.current_process().daemon:  # a daemon has no children
+        workers = 0
+    # With a generator of its own the loader leaves torch's random state alone, so that the run
+    # that builds the cache draws the same numbers as the next.
+    return iter(
+        DataLoader(chunks, batch_size=None, num_workers=workers, generator=torch.Generator())
+    )
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Chunks(Dataset):
+    def __init__(self, items: Sequence, decode: Callable, size: int):
+        self.items, self.decode, self.size = items, decode, size
+
+    def __len__(self) -> int:
+        return -(-len(self.items) // self.size)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, list[str]]:
+        images, refusals = [torch.empty(0, dtype=torch.uint8)], []
+        for item in self.items[index * self.size : (index + 1) * self.size]:
+            try:
+                images.append(self.decode(item).flatten())
+                refusals.append("")
+            except ValueError as error:
+                refusals.append(str(error))  # as a value: a loader's exceptions are many lines
+        return torch.cat(images), refusals
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Delete the part files of builds that are no longer running."""
+    for part in folder.glob("*.u8.*.part"):
+        node, _, process = part.stem.partition(".u8.")[2].rpartition(".")
+        with suppress(OSError):
+            here = node == platform.node() and process.isdigit()
+            if not _runs(int(process)) if here else time.time() - part.stat().st_mtime > DAY:
+                part.unlink()
+
+
+def _runs(process: int) -> bool:
+    """Whether another process of this number runs on this machine."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

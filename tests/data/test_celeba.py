@@ -1,0 +1,312 @@
+import csv
+import io
+import os
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from pictures import chw, scene
+from PIL import Image
+from torchvision.transforms import v2
+
+from vaelab.data import cache, celeba
+from vaelab.data.celeba import CelebA
+
+ATTRIBUTES = ("5_o_Clock_Shadow", "Bald", "Male", "Young")
+SPLIT = [0, 1, 0, 2, 0, 2, 0, 0, 1]
+NAMES = [f"{i:06d}.jpg" for i in range(1, len(SPLIT) + 1)]
+ROWS = np.random.default_rng(0).choice([-1, 1], (len(SPLIT), len(ATTRIBUTES)))
+IMG = "img_align_celeba"
+
+
+def face(number, format="JPEG"):
+    file = io.BytesIO()
+    scene(number).save(file, format, quality=95)
+    return file.getvalue()
+
+
+def write_pictures(folder):
+    folder.mkdir(parents=True)
+    for number, name in enumerate(NAMES):
+        (folder / name).write_bytes(face(number))
+
+
+def write_zip(folder, prefix=f"{IMG}/"):
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / f"{IMG}.zip", "w") as file:
+        if prefix:
+            file.writestr(prefix, "")
+        for number, name in enumerate(NAMES):
+            file.writestr(prefix + name, face(number))
+
+
+def write_txt(folder, order=slice(None)):
+    rows = list(zip(NAMES, ROWS, SPLIT, strict=True))[order]
+    partition = [f"{name} {split}\n" for name, _, split in rows]
+    (folder / "list_eval_partition.txt").write_text("".join(partition))
+    attributes = [f"{len(rows)}\n", " ".join(ATTRIBUTES) + " \n"]
+    attributes += [f"{name} " + " ".join(f"{x:2d}" for x in row) + "\n" for name, row, _ in rows]
+    (folder / "list_attr_celeba.txt").write_text("".join(attributes))
+
+
+def write_csv(folder):
+    for name, header, rows in (
+        ("list_eval_partition.csv", ["partition"], [[split] for split in SPLIT]),
+        ("list_attr_celeba.csv", ATTRIBUTES, ROWS.tolist()),
+    ):
+        with open(folder / name, "w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["image_id", *header])
+            table.writerows([image, *row] for image, row in zip(NAMES, rows, strict=True))
+
+
+def official(folder):
+    write_pictures(folder / IMG)
+    write_txt(folder)
+
+
+def zipped(folder):
+    write_zip(folder)
+    write_txt(folder)
+
+
+def kaggle(folder):
+    write_pictures(folder / IMG / IMG)
+    write_csv(folder)
+
+
+def opened(root, **settings):
+    data = CelebA(str(root), **settings)
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def equal(one, other):
+    return one.attributes == other.attributes and all(
+        torch.equal(x, y)
+        for split in ("train", "val", "test")
+        for x, y in zip(one.splits[split], other.splits[split], strict=True)
+    )
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    root = tmp_path_factory.mktemp("reference")
+    official(root)
+    return opened(root)
+
+
+@pytest.mark.parametrize("layout", [official, zipped, kaggle])
+@pytest.mark.parametrize("folder", ["", "celeba", "CelebA"])
+def test_all_layouts_give_the_same_tensors(tmp_path, reference, layout, folder):
+    layout(tmp_path / folder)
+    assert equal(opened(tmp_path), reference)
+
+
+def test_the_partition_file_splits(reference):
+    sizes = {name: len(split.images) for name, split in reference.splits.items()}
+    assert sizes == {"train": 5, "val": 2, "test": 2}
+    assert reference.pixels == "levels"
+    assert reference.attributes == ATTRIBUTES
+
+
+def test_labels_are_the_attributes_as_0_and_1(reference):
+    for split, number in (("train", 0), ("val", 1), ("test", 2)):
+        labels = reference.splits[split].labels
+        assert labels.dtype == torch.int64
+        assert labels.tolist() == ((ROWS[np.equal(SPLIT, number)] + 1) // 2).tolist()
+
+
+def test_pictures_are_the_middle_made_smaller(reference):
+    for split, number in (("train", 0), ("val", 1), ("test", 2)):
+        for image, i in zip(
+            reference.splits[split].images, np.flatnonzero(np.equal(SPLIT, number)), strict=True
+        ):
+            picture = Image.open(io.BytesIO(face(i)))
+            expected = v2.Compose([v2.CenterCrop(140), v2.Resize(64)])(picture)
+            assert (image.numpy() == chw(expected)).all()
+
+
+@pytest.mark.parametrize(
+    ("crop", "shape", "box"),
+    [
+        (140, (3, 140, 140), (19, 39, 159, 179)),
+        (100, (3, 100, 60), (59, 59, 119, 159)),
+        (None, (3, 218, 178), (0, 0, 178, 218)),
+        (None, (3, 178, 178), (0, 20, 178, 198)),
+    ],
+)
+def test_pictures_that_need_no_resize_are_exact(tmp_path, crop, shape, box):
+    official(tmp_path)
+    (tmp_path / IMG / NAMES[0]).write_bytes(face(0, "PNG"))
+    images = opened(tmp_path, crop=crop, shape=shape).splits["train"].images
+    assert (images[0].numpy() == chw(scene(0).crop(box))).all()
+
+
+def test_grey_is_one_channel(tmp_path, reference):
+    zipped(tmp_path)
+    grey = opened(tmp_path, shape=(1, 64, 64)).splits["train"].images.float()
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    colour = reference.splits["train"].images.float()
+    assert (grey - (colour * weights).sum(1, keepdim=True)).abs().max() < 4
+
+
+def test_attributes_are_joined_by_name(tmp_path, reference):
+    official(tmp_path)
+    write_txt(tmp_path, order=slice(None, None, -1))
+    assert equal(opened(tmp_path), reference)
+
+
+def test_the_second_run_decodes_nothing(tmp_path, reference, monkeypatch):
+    zipped(tmp_path)
+    opened(tmp_path, cache=str(tmp_path / "elsewhere"))
+    assert not (tmp_path / "cache").exists()
+    monkeypatch.setattr(celeba, "picture", pytest.fail)
+    again = opened(tmp_path, cache=str(tmp_path / "elsewhere"))
+    again.setup()
+    assert equal(again, reference)
+
+
+@pytest.mark.parametrize("layout", [official, zipped])
+def test_changed_pictures_are_decoded_anew(tmp_path, reference, layout):
+    layout(tmp_path)
+    opened(tmp_path)
+    if layout is official:
+        (tmp_path / IMG / NAMES[0]).write_bytes(face(100))
+    else:
+        with zipfile.ZipFile(tmp_path / f"{IMG}.zip", "w") as file:
+            for number, name in enumerate(NAMES):
+                file.writestr(name, face(number or 100))
+    changed = opened(tmp_path).splits["train"].images
+    same = (changed == reference.splits["train"].images).flatten(1).all(1)
+    assert same.tolist() == [False, True, True, True, True]
+
+
+def test_another_crop_is_decoded_anew(tmp_path, reference):
+    zipped(tmp_path)
+    opened(tmp_path, crop=100)
+    assert equal(opened(tmp_path), reference)
+
+
+def test_a_changed_partition_moves_the_pictures(tmp_path):
+    official(tmp_path)
+    for number, name in enumerate(NAMES):  # of the same size and time, all different in name only
+        (tmp_path / IMG / name).write_bytes(face(number, "BMP"))
+        os.utime(tmp_path / IMG / name, (0, 0))
+    before = opened(tmp_path)
+    file = tmp_path / "list_eval_partition.txt"
+    moved = file.read_text().replace(f"{NAMES[0]} 0", f"{NAMES[0]} 2")
+    file.write_text(moved.replace(f"{NAMES[3]} 2", f"{NAMES[3]} 0"))
+    after = opened(tmp_path)
+    assert torch.equal(after.splits["test"].images[0], before.splits["train"].images[0])
+    assert torch.equal(after.splits["train"].images[1], before.splits["test"].images[0])
+
+
+def test_a_forked_process_opens_the_zip_for_itself(tmp_path, monkeypatch):
+    zipped(tmp_path)
+    source = CelebA(str(tmp_path))._faces.source
+    assert source.read(NAMES[0]) == face(0)
+    opened_here = source.opened
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert source.read(NAMES[1]) == face(1)
+    assert source.opened[1] is not opened_here[1]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_several_processes_read_the_zip(tmp_path, reference, monkeypatch):
+    monkeypatch.setattr(cache, "_cores", lambda: 2)
+    settings = {"shape": (3, 256, 256), "crop": None}  # few pictures in a chunk
+    zipped(tmp_path / "zip")
+    official(tmp_path / "folder")
+    one, other = opened(tmp_path / "zip", **settings), opened(tmp_path / "folder", **settings)
+    assert equal(one, other)
+
+
+def test_names_of_the_zip_that_climb_out_do_not_matter(tmp_path, reference):
+    root = tmp_path / "root"
+    write_zip(root, prefix="../../climbs/")
+    write_txt(root)
+    assert equal(opened(root), reference)
+    assert [path.name for path in tmp_path.iterdir()] == ["root"]
+
+
+def test_names_of_the_partition_that_climb_out_are_not_found(tmp_path):
+    official(tmp_path / "root")
+    (tmp_path / "root/secret.jpg").write_bytes(face(0))
+    with open(tmp_path / "root/list_eval_partition.txt", "a") as file:
+        file.write("../secret.jpg 0\n")
+    with pytest.raises(FileNotFoundError, match=r"names 1 pictures .* the first \.\./secret\.jpg"):
+        opened(tmp_path / "root")
+
+
+def test_an_empty_root_is_told_which_files_to_put_where(tmp_path):
+    message = (
+        rf"^{tmp_path}/celeba lacks img_align_celeba\.zip \(or .*\), list_eval_partition\.txt "
+        r"\(or \.csv\), list_attr_celeba\.txt \(or \.csv\) of CelebA: put that there, .*VAELAB_DATA"
+    )
+    with pytest.raises(FileNotFoundError, match=message):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("piece", [f"{IMG}.zip", "list_eval_partition.txt", "list_attr_celeba.txt"])
+def test_only_what_is_missing_is_asked_for(tmp_path, piece):
+    zipped(tmp_path)
+    (tmp_path / piece).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"^{tmp_path} lacks {piece} \([^,]*: put that"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("layout", [official, zipped])
+def test_missing_pictures_are_counted_and_the_first_is_named(tmp_path, layout):
+    layout(tmp_path)
+    with open(tmp_path / "list_eval_partition.txt", "a") as file:
+        file.write("900000.jpg 0\n800000.jpg 1\n")
+    with pytest.raises(FileNotFoundError, match=rf"2 pictures that .*{IMG}.* the first 900000.jpg"):
+        opened(tmp_path)
+
+
+def test_missing_attributes_are_counted_and_the_first_is_named(tmp_path):
+    official(tmp_path)
+    file = tmp_path / "list_attr_celeba.txt"
+    file.write_text("\n".join(file.read_text().splitlines()[:-2]))
+    with pytest.raises(FileNotFoundError, match=rf"2 pictures that .*attr.* the first {NAMES[-2]}"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("list_eval_partition.txt", "<html>Quota exceeded</html>"),
+        ("list_eval_partition.txt", ""),
+        ("list_eval_partition.txt", "000001.jpg 0\n000002.jpg"),
+        ("list_eval_partition.txt", "000001.jpg 3"),
+        ("list_attr_celeba.txt", "1\nBald Male\n000001.jpg 1 x"),
+        ("list_attr_celeba.txt", "2\nBald Male\n000001.jpg 1 -1\n000002.jpg 1"),
+        ("list_attr_celeba.txt", "\n".join(["Bald Male", *(f"{name} 1" for name in NAMES)])),
+        (f"{IMG}.zip", "<html>Quota exceeded</html>"),
+    ],
+)
+def test_a_damaged_file_is_named_in_one_line(tmp_path, file, text):
+    zipped(tmp_path)
+    (tmp_path / file).write_text(text)
+    with pytest.raises(ValueError, match=rf"{file}.*: download it again$") as error:
+        opened(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no picture", face(0)[:3000]])
+def test_a_damaged_picture_is_named_in_one_line(tmp_path, damage):
+    official(tmp_path)
+    (tmp_path / IMG / NAMES[3]).write_bytes(damage)
+    with pytest.raises(ValueError, match=rf"^{NAMES[3]} cannot be read .*{IMG} again$") as error:
+        opened(tmp_path)
+    assert "\n" not in str(error.value)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.parametrize("setting", [{"shape": (4, 64, 64)}, {"shape": (64, 64)}, {"crop": 0}])
+def test_settings_that_no_picture_can_have_are_refused(tmp_path, setting):
+    with pytest.raises(ValueError, match=rf"^data\.{next(iter(setting))}="):
+        CelebA(str(tmp_path), **setting)
