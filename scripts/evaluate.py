@@ -1,7 +1,9 @@
-"""Evaluate a finished run: `python scripts/evaluate.py runs/<run>`."""
+"""Evaluate a finished run: `python scripts/evaluate.py runs/<run>`.
+
+Its numbers go to <run>/evaluation-<split>-<checkpoint>-<samples>.json; metrics.json stays.
+"""
 
 import argparse
-import json
 from pathlib import Path
 
 from vaelab import command
@@ -15,16 +17,18 @@ def main() -> None:
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     asked = parser.parse_args()
 
+    import torch
+
     from vaelab import record
     from vaelab.run import Run
 
     run = Run.open(asked.run, asked.checkpoint)
+    run.module.to("cuda" if torch.cuda.is_available() else "cpu")
     samples = run.cfg.samples if asked.samples is None else asked.samples
     numbers = record.evaluated(run, asked.split, samples) | record.provenance(asked.run)
-    name = "metrics.json" if asked.split == "test" else f"metrics-{asked.split}.json"
-    path = asked.run / name
-    known = json.loads(path.read_text()) if path.exists() else {}
-    record.write(known | numbers, path)
+    numbers |= {"checkpoint": asked.checkpoint, "samples": samples, "seed": run.cfg.seed}
+    path = asked.run / f"evaluation-{asked.split}-{asked.checkpoint}-{samples}.json"
+    record.write(numbers, path)
     record.show(numbers)
     print(path)
 

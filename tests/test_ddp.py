@@ -52,6 +52,21 @@ def test_two_processes_evaluate_to_one_process_numbers(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_process_without_an_evaluation_batch_takes_part(tmp_path):
+    launch(tmp_path, "trainer=ddp", "model=conv", "data.batch_size=1000", "trainer.max_epochs=1")
+    (path,) = tmp_path.glob("runs/*/metrics.json")
+    assert json.loads(path.read_text())["images"] == 500
+
+
+@pytest.mark.slow
+def test_weight_averaging_and_an_optimal_scale_work_under_ddp(tmp_path):
+    words = ["callbacks=[default,ema]", "loss=gaussian", "loss.scale=optimal", "model.hidden=[8]"]
+    launch(tmp_path, "trainer=ddp", "trainer.max_epochs=1", *words)
+    (path,) = tmp_path.glob("runs/*/metrics.json")
+    assert 0 < json.loads(path.read_text())["decoder_scale"] < 1
+
+
+@pytest.mark.slow
 def test_a_multirun_under_ddp_runs_each_job_once_with_its_own_choices(tmp_path):
     words = ["-m", "trainer=ddp", "seed=3,4", "trainer.max_epochs=1", "model.hidden=[4]"]
     launch(tmp_path, *words)

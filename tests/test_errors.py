@@ -76,6 +76,18 @@ CASES = {
     "prior on another support": ("prior._target_=cube.Cube", "choose a prior= on the posterior's"),
     "impossible scale": ("loss=mse loss.scale=-1", "loss.scale=-1"),
     "impossible learning rate": ("optimizer.lr=-1", "learning rate"),
+    "whole number as a float": ("latent_dim=20.0", "latent_dim=20.0: write latent_dim=20"),
+    "no whole number": ("samples=0", "samples=0: it must be a whole number, at least 1"),
+    "processes without ddp": ("trainer.devices=2", "trainer.devices=2 processes need trainer=ddp"),
+    "devices that are no number": ("trainer.devices=abc", "trainer.devices=abc"),
+    "precision": ("trainer.precision=bf16-true", "choose from"),
+    "unbounded posterior": ("posterior.bound=0", "posterior.bound=0"),
+    "infinite beta": ("kl.beta=inf", "kl.beta=inf"),
+    "no such class": ("prior._target_=nowhere.Prior", "there is no such class"),
+    "activation": ("model.activation=Threshold", "choose from ReLU"),
+    "batch that ddp cannot share": ("trainer=ddp data.batch_size=33", "data.batch_size=33"),
+    "learning rate under ddp": ("trainer=ddp optimizer.lr=-1", "learning rate"),
+    "learning rate with wandb": ("logger=default optimizer.lr=-1", "learning rate"),
     "batch that cannot be": ("data.batch_size=0", "data.batch_size=0: it must be at least 1"),
 }
 
@@ -120,6 +132,17 @@ def broken_runs(folder):
     text = copy("text") / "checkpoints" / "best.ckpt"
     text.write_text("no checkpoint")
     (folder.parent / "none").mkdir()
+    (copy("yaml") / ".hydra" / "config.yaml").write_text("data: [")
+
+
+def test_a_run_folder_from_elsewhere_cannot_start_a_program(command, train, tmp_path):
+    folder = train("model.hidden=[8]", "latent_dim=4")["folder"]
+    path = folder / ".hydra" / "config.yaml"
+    bomb = f"_target_: torch.utils.collect_env.run\n  command: touch {tmp_path}/started"
+    path.write_text(path.read_text().replace("_target_: vaelab.kl.constant.Constant", bomb, 1))
+    status, _ = command("scripts/evaluate.py", str(folder))
+    assert "torch.utils.collect_env.run is no class of" in status
+    assert not (tmp_path / "started").exists()
 
 
 def test_a_bad_run_folder_says_what_is_wrong_with_it(command, train, tmp_path):
@@ -129,6 +152,7 @@ def test_a_bad_run_folder_says_what_is_wrong_with_it(command, train, tmp_path):
         "text": "best.ckpt is truncated or no checkpoint of vaelab",
         "other": "best.ckpt is of another architecture than its config",
         "without": "best.ckpt: there is no such checkpoint",
+        "yaml": "is damaged",
         "none": "is no run folder: it holds no .hydra/config.yaml",
         "nowhere": "is no run folder: it holds no .hydra/config.yaml",
     }.items():

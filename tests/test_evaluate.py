@@ -8,6 +8,8 @@ from objectives.toy import LOG_P, Toy, images
 
 from vaelab.data.base import DataModule
 from vaelab.evaluate import evaluate, importance_bound
+from vaelab.metrics.linear import exact_elbo
+from vaelab.noise import Stream, noise
 from vaelab.objectives.base import log_weights
 from vaelab.run import Run
 
@@ -84,6 +86,67 @@ def test_its_numbers_are_those_of_an_evaluation_written_by_hand(run):
     assert sum(numbers["kl_per_dimension"]) == pytest.approx(numbers["kl"])
     assert numbers["bits_per_dim"] == pytest.approx(numbers["nll"] / 784 / math.log(2))
     assert numbers["images"] == 500
+    error = (run.vae.decode(mean).mean - x).square().mean().sqrt().item()
+    assert numbers["rmse"] == pytest.approx(error, rel=1e-5)
+    assert numbers["active_units"] == int((mean.var(0) > 0.01).sum())
+
+
+def test_the_standard_error_is_that_of_a_mean_over_images(run):
+    data = run.data
+    numbers = evaluate(run.vae, data, "val", samples=2)
+    batches = data.batches("val")
+    bounds = []
+    with torch.no_grad():
+        for number, (x, _) in zip(batches.numbers, batches, strict=True):
+            with noise(Stream.EVALUATION, 0, number):
+                q = run.vae.encode(data.prepare(x))
+                q.rsample()  # the sample of the ELBO comes first
+                bounds.append(importance_bound(run.vae, data.prepare(x), 2))
+    nll = -torch.cat(bounds)
+    assert numbers["nll"] == pytest.approx(nll.mean().item(), rel=1e-6)
+    assert numbers["nll_se"] == pytest.approx(nll.std().item() / math.sqrt(500), rel=0.01)
+
+
+def test_active_units_are_those_whose_mean_moves(run):
+    with torch.no_grad():
+        run.vae.encoder.layers[-1].weight[0].zero_()
+        run.vae.encoder.layers[-1].weight[1:3].mul_(100)
+    assert evaluate(run.vae, run.data, "val", samples=1)["active_units"] == 2
+
+
+def test_a_linear_vae_gets_its_exact_elbo(config):
+    run = Run.build(config("model.hidden=[]", "loss=mse", "data.binarize=none"))
+    run.data.setup()
+    numbers = evaluate(run.vae, run.data, "val", samples=1)
+    with torch.no_grad():
+        expected = exact_elbo(run.vae, run.data.prepare(run.data.splits["val"].images)).mean()
+    assert numbers["elbo_exact"] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_an_optimal_scale_is_that_of_the_training_images_with_these_weights(config):
+    words = ("model.hidden=[16]", "loss=gaussian", "loss.scale=optimal", "data.binarize=none")
+    run = Run.build(config(*words))
+    run.data.setup()
+    numbers = evaluate(run.vae, run.data, "test", samples=1)
+    x = run.data.prepare(run.data.splits["train"].images)
+    with torch.no_grad():
+        errors = (run.vae.decode(run.vae.encode(x).rsample()).mean - x).square().mean()
+    assert numbers["decoder_scale"] == pytest.approx(errors.sqrt().item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("samples", [0, -3, "many", 1.5])
+def test_an_impossible_number_of_samples_is_refused(run, samples):
+    with pytest.raises(ValueError, match=f"samples={samples}: it must be a whole number"):
+        evaluate(run.vae, run.data, "test", samples=samples)
+
+
+def test_a_process_without_a_batch_counts_nothing(run, monkeypatch):
+    whole = evaluate(run.vae, run.data, "test", samples=1)
+    run.data.batch_size = 500
+    monkeypatch.setattr(DataModule, "_share", (1, 2))
+    alone = evaluate(run.vae, run.data, "test", samples=1)
+    assert math.isnan(alone["kl"])
+    assert not math.isnan(whole["kl"])
 
 
 def test_the_same_seed_gives_the_same_numbers_and_leaves_the_random_state(run):

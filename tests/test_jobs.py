@@ -19,7 +19,8 @@ def test_a_multirun_has_a_folder_for_each_job_and_ends_in_a_table(command, tmp_p
     assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == list("0123")
     assert len(table) == 4
     assert output.rstrip().endswith(str(sweep))
-    for group in ("bce on binary pixels (probability)", "mse on binary pixels (density)"):
+    pixels = "on binary pixels of mnist5k 1x28x28"
+    for group in (f"bce {pixels} (probability)", f"mse {pixels} (density)"):
         assert group in output
         members = [row for row in table if row["group"] == group]
         values = [float(row["val_elbo"]) for row in members]
@@ -29,6 +30,34 @@ def test_a_multirun_has_a_folder_for_each_job_and_ends_in_a_table(command, tmp_p
     assert {row["choices"] for row in table} == {
         f"model.hidden=[{size}] loss={loss}" for size in (4, 8) for loss in ("bce", "mse")
     }
+
+
+def test_different_data_are_not_ranked_in_one_table(command, tmp_path):
+    words = ["-m", "data.shape=[1,28,28],[1,32,32]", "model.hidden=[4]", *QUICK]
+    assert command("train.py", *words)[0] == 0
+    assert len({row["group"] for row in rows(tmp_path)[1]}) == 2
+
+
+def test_a_job_that_breaks_the_code_does_not_stop_the_others(command, tmp_path, monkeypatch):
+    from vaelab.likelihoods.bernoulli import Bernoulli
+
+    def broken(self, out):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(Bernoulli, "forward", broken)
+    status, output = command("train.py", "-m", "loss=bce,mse", "model.hidden=[4]", *QUICK)
+    assert status == 1
+    assert [row["failed"] for row in rows(tmp_path)[1]] == ["", "a defect"]
+    assert "Traceback" in output  # a defect of ours is shown whole
+
+
+def test_a_folder_that_holds_a_run_is_left_alone(command, tmp_path):
+    words = ["model.hidden=[4]", "hydra.run.dir=here", *QUICK]
+    assert command("train.py", *words)[0] == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    status, _ = command("train.py", *words, "latent_dim=3")
+    assert "hydra.run.dir=here holds a run already" in status
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
 def test_a_failed_job_neither_stops_nor_hides_the_others(command, tmp_path):

@@ -45,7 +45,11 @@ def test_every_line_is_a_command_that_is_tested_here():
 
 def test_make_demo_trains_the_convolutional_net():
     done = subprocess.run(
-        ["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "-n", "demo"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.rstrip().endswith("train.py model=conv loss=bce")
 

@@ -2,6 +2,7 @@ import csv
 import json
 import math
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,9 +103,17 @@ def test_the_best_weights_are_evaluated_and_not_the_last(train):
 
 
 def test_weight_averaging_is_what_is_validated_kept_and_evaluated(train):
-    numbers = train(*SMALL, "callbacks=[default,ema]", "callbacks.ema.decay=1.0")
+    numbers = train(*SMALL, "callbacks=[default,ema]", "callbacks.ema.decay=0.5")
     averaged, plain = weights(numbers), weights(train(*SMALL, folder="plain"))
     assert not same(averaged, plain)
+    assert same(weights(numbers, "best"), averaged)
+    run = Run.open(numbers["folder"])
+    assert same(run.module.state_dict(), averaged)
+
+
+def test_weight_averaging_does_not_hold_a_short_run_back(train):
+    words = ["model.hidden=[64]", "trainer=default", "trainer.max_epochs=8"]
+    assert train(*words, "callbacks=[default,ema]")["elbo"] > -175
 
 
 def test_early_stopping_stops(train):
@@ -182,3 +191,94 @@ def test_the_images_of_an_epoch_follow_from_seed_and_epoch_alone(train, monkeypa
         loader.set_epoch(epoch)
         for (_, labels), found in zip(loader, seen[2 * epoch : 2 * epoch + 2], strict=False):
             assert torch.equal(labels, found)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "trainer.max_steps=1",
+        "trainer.max_epochs=0",
+        "trainer.limit_val_batches=0",
+        "trainer.check_val_every_n_epoch=30",
+        "~callbacks.checkpoint",
+        "trainer.log_every_n_steps=0",
+        "trainer.accumulate_grad_batches=2",
+        "data.batch_size=100000",
+    ],
+)
+def test_a_run_that_never_validates_or_logs_ends_with_its_numbers(train, setting):
+    assert math.isfinite(train(*SMALL, setting)["elbo"])
+
+
+def test_clipping_and_autocast_go_together(train):
+    words = ["trainer.gradient_clip_val=0.1", "trainer.precision=bf16-mixed"]
+    assert math.isfinite(train(*SMALL, *words)["elbo"])
+
+
+def test_a_run_may_have_no_last_epoch_when_early_stopping_ends_it(train):
+    words = ["callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=1"]
+    numbers = train(*SMALL, *words, "optimizer.lr=0", "trainer.max_epochs=-1")
+    assert numbers["epochs"] == 2
+
+
+def test_the_learning_rate_follows_the_schedule(train):
+    words = ["schedule=cosine", "logger=csv", "trainer.limit_train_batches=4"]
+    folder = train(*SMALL, *words, "optimizer.lr=0.5")["folder"]
+    with (folder / "metrics.csv").open() as file:
+        rates = [float(row["train/lr"]) for row in csv.DictReader(file) if row["train/lr"]]
+    expected = [0.5 * (1 + math.cos(math.pi * step / 4)) / 2 for step in range(4)]
+    assert rates == pytest.approx(expected)
+
+
+def test_each_process_and_each_validation_batch_has_noise_of_its_own(config, monkeypatch):
+    module = Run.build(config(*SMALL)).module
+    seeds = []
+    for rank in (0, 1):
+        monkeypatch.setattr(VAEModule, "global_rank", rank)
+        module.on_train_start()
+        seeds.append(torch.initial_seed())
+    assert seeds[0] != seeds[1]
+    monkeypatch.setattr(VAEModule, "global_rank", 0)
+    monkeypatch.setattr(VAEModule, "global_step", 0)
+    trainer = SimpleNamespace(world_size=1, val_dataloaders=SimpleNamespace(total=9))
+    monkeypatch.setattr(VAEModule, "trainer", trainer)
+    x, losses = torch.rand(5, 1, 28, 28).round(), []
+    for number in (0, 1, 0):
+        module.validation_step((x, torch.zeros(5, 0)), number)
+        losses.append(module.validation.compute()["loss"].item())
+        module.validation.reset()
+    assert losses[0] == losses[2] != losses[1]
+
+
+def test_reconstructions_stand_below_the_validation_images(train):
+    numbers = train("model.hidden=[16]", "latent_dim=4")
+    data = Run.open(numbers["folder"]).data
+    with Image.open(numbers["folder"] / "figures" / "reconstructions.png") as picture:
+        first = np.asarray(picture.convert("L"))[4 : 4 + 56 : 2, 4 : 4 + 56 : 2]
+    assert np.array_equal(first, data.splits["val"].images[0, 0].numpy())
+
+
+def test_numbers_that_are_not_finite_end_the_run_with_a_reason(train):
+    with pytest.raises(ValueError, match=r"not finite: lower optimizer\.lr"):
+        train(*SMALL, "optimizer.lr=1e30", "trainer.max_epochs=2")
+
+
+def test_a_run_of_relative_paths_opens_from_anywhere(command, tmp_path, monkeypatch):
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).normal(size=(200, 3)))
+    words = ["data=arrays", "data.path=x.npz", "loss=gaussian", "logger=none", "trainer=smoke"]
+    assert command("train.py", *words, "samples=1", "hydra.run.dir=here")[0] == 0
+    monkeypatch.chdir("/")
+    assert len(Run.open(tmp_path / "here").data.splits["test"].images) == 20
+
+
+def test_an_evaluation_leaves_the_numbers_of_the_run_alone(command, train):
+    folder = train(*SMALL)["folder"]
+    before = (folder / "metrics.json").read_bytes()
+    status, output = command("scripts/evaluate.py", str(folder), "--split", "train", "--samples=3")
+    assert status == 0
+    path = folder / "evaluation-train-best-3.json"
+    assert output.rstrip().endswith(str(path))
+    numbers = json.loads(path.read_text())
+    assert (numbers["images"], numbers["samples"], numbers["checkpoint"]) == (4000, 3, "best")
+    assert len(numbers["bits_sha256"]) == 64
+    assert (folder / "metrics.json").read_bytes() == before

@@ -71,7 +71,7 @@ def is_users(error: Exception) -> bool:
     """Whether an error is about what was asked for, not about the code."""
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-    users = (ValueError, OSError, HydraException, OmegaConfBaseException)
+    users = (ValueError, OSError, ModuleNotFoundError, HydraException, OmegaConfBaseException)
     return isinstance(error, (*users, MisconfigurationException))
 
 

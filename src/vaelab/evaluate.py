@@ -5,6 +5,7 @@ gives the sums of one.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from vaelab.data.base import DataModule
 from vaelab.metrics.latents import ActiveUnits, KLPerDimension
 from vaelab.metrics.linear import exact_elbo, is_linear
 from vaelab.metrics.terms import Terms
-from vaelab.noise import noise
+from vaelab.noise import Stream, noise
 from vaelab.objectives.base import divergence, draw, log_weights
 from vaelab.vae import VAE
 
@@ -38,38 +39,38 @@ def evaluate(
         are grey; bits_per_dim for discrete pixels; bits_sha256 where bits were drawn;
         decoder_scale; elbo_exact for a linear VAE.
     """
+    check_samples(samples)
     vae.eval()
     device = next(vae.parameters()).device
+    if vae.likelihood.calibrated:
+        vae.likelihood.calibrate(_square_error(vae, data, seed))
     terms = Terms().to(device)
     kl_per_dimension = KLPerDimension(vae.latent_dim).to(device)
     active_units = ActiveUnits(vae.latent_dim).to(device)
-    linear = is_linear(vae)
+    linear, by_dimension = is_linear(vae), False
     measure = vae.likelihood.measure(data.pixels)
 
-    batches = data.batches(split)
-    progress = tqdm(batches, f"evaluating {split}", leave=False, disable=_silent(batches.rank))
-    for number, (x, y) in zip(batches.numbers, progress, strict=True):
-        x, model = data.prepare(x.to(device)), vae.given(y.to(device))
-        with noise(seed, number):
-            q = model.encode(x)
-            z, log_q = draw(q)
-            reconstruction = -model.decode(z).log_prob(x)
-            kl = divergence(q, model.latents(), z, log_q)
-            found = {
-                "elbo": -(reconstruction + kl.sum(-1)),
-                "reconstruction": reconstruction,
-                "kl": kl.sum(-1),
-                "square": (model.decode(_center(q, z)).mean - x).square().flatten(1).mean(1),
-            }
-            if measure != "grey":
-                found["nll"] = -importance_bound(model, x, samples)
-                found["nll_square"] = found["nll"].double().square()
-            if linear:
-                found["elbo_exact"] = exact_elbo(model, x)
-        terms.update(found)
-        active_units.update(_center(q, z))
-        if kl.shape == z.shape:
-            kl_per_dimension.update(kl)
+    for model, x, counted in _batches(vae, data, split, seed):
+        q = model.encode(x)
+        z, log_q = draw(q)
+        reconstruction = -model.decode(z).log_prob(x)
+        kl = divergence(q, model.latents(), z, log_q)
+        found = {
+            "elbo": -(reconstruction + kl.sum(-1)),
+            "reconstruction": reconstruction,
+            "kl": kl.sum(-1),
+            "square": (model.decode(_center(q, z)).mean - x).square().flatten(1).mean(1),
+        }
+        if measure != "grey":
+            found["nll"] = -importance_bound(model, x, samples)
+            found["nll_square"] = found["nll"].double().square()
+        if linear:
+            found["elbo_exact"] = exact_elbo(model, x)
+        terms.update(found, counted)
+        kept = slice(None if counted else 0)
+        active_units.update(_center(q, z)[kept])
+        if by_dimension := kl.shape == z.shape:
+            kl_per_dimension.update(kl[kept])
 
     means = {name: mean.item() for name, mean in terms.compute().items()}
     images = len(data.splits[split].images)
@@ -84,10 +85,36 @@ def evaluate(
         numbers["bits_sha256"] = data.bits_sha256[split]
     if vae.likelihood.scale is not None:
         numbers["decoder_scale"] = vae.likelihood.scale.item()
-    if kl_per_dimension.update_called:
+    if by_dimension:
         numbers["kl_per_dimension"] = kl_per_dimension.compute().tolist()
     numbers["active_units"] = int(active_units.compute().item())
     return numbers | means
+
+
+def check_samples(samples: Any) -> None:
+    if type(samples) is not int or samples < 1:
+        raise ValueError(f"samples={samples}: it must be a whole number, at least 1")
+
+
+def _batches(
+    vae: VAE, data: DataModule, split: str, seed: int
+) -> Iterator[tuple[VAE, Tensor, bool]]:
+    """The model given the labels, the images, and whether to count them, each with its noise."""
+    device, batches = next(vae.parameters()).device, data.batches(split)
+    silent = True if batches.rank else None  # None: silent where there is no terminal
+    progress = tqdm(batches, f"evaluating {split}", leave=False, disable=silent)
+    for number, (x, y) in zip(batches.numbers, progress, strict=True):
+        with noise(Stream.EVALUATION, seed, number):
+            yield vae.given(y.to(device)), data.prepare(x.to(device)), number < batches.total
+
+
+def _square_error(vae: VAE, data: DataModule, seed: int) -> Tensor:
+    """The mean squared error of a pixel over the training images, with z drawn from q(z|x)."""
+    terms = Terms().to(next(vae.parameters()).device)
+    for model, x, counted in _batches(vae, data, "train", seed):
+        mean = model.decode(draw(model.encode(x))[0]).mean
+        terms.update({"square": (mean - x).square().flatten(1).mean(1)}, counted)
+    return terms.compute()["square"]
 
 
 def importance_bound(vae: VAE, x: Tensor, samples: int) -> Tensor:
@@ -109,7 +136,3 @@ def _center(q: Distribution, z: Tensor) -> Tensor:
         return q.mean
     except NotImplementedError:
         return z
-
-
-def _silent(rank: int) -> bool | None:
-    return True if rank else None  # None: silent where there is no terminal

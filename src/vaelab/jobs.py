@@ -3,7 +3,10 @@
 import contextlib
 import csv
 import json
+import math
+import os
 import shutil
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +32,23 @@ FAILED = "~ failed"  # sorts after the groups of jobs that have numbers
 class Jobs(Callback):
     """Hydra calls this before and after the jobs of a command."""
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = config.hydra.run.dir
+        if not _helps() and Path(folder, "checkpoints").exists():
+            raise JobFailed from ValueError(
+                f"hydra.run.dir={folder} holds a run already: choose another, or delete it"
+            )
+
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         if job_return.status != JobStatus.FAILED:
             return
-        folder, error = Path(config.hydra.runtime.output_dir), job_return._return_value
-        if config.hydra.mode == RunMode.MULTIRUN and is_users(error):
+        error = job_return._return_value
+        if _helps():  # the first process says what is wrong
+            raise SystemExit(1)
+        folder = Path(config.hydra.runtime.output_dir)
+        if config.hydra.mode == RunMode.MULTIRUN:
+            if not is_users(error):
+                traceback.print_exception(error)
             (folder / "failed.txt").write_text(one_line(error) + "\n")
             print(f"job {config.hydra.job.num} failed: {one_line(error)}")
             job_return.status, job_return.return_value = JobStatus.COMPLETED, float("nan")
@@ -56,16 +71,21 @@ class Jobs(Callback):
             raise SystemExit(1)
 
 
+def _helps() -> bool:
+    """Whether this process was started by another one of the same job."""
+    return os.environ.get("LOCAL_RANK", "0") != "0"
+
+
 def read(folder: Path) -> list[dict[str, Any]]:
     """A row for each job of a multirun: what was chosen and what came out, the best first.
 
-    Only rows of one group, the same likelihood on the same kind of pixels, can be compared.
+    Only rows of one group can be compared: the same likelihood on the same data and pixels.
     """
     rows = [_row(path) for path in folder.iterdir() if (path / ".hydra").is_dir()]
     common = set.intersection(*(set(row["choices"]) for row in rows)) if len(rows) > 1 else set()
     for row in rows:
         row["choices"] = " ".join(word for word in row["choices"] if word not in common)
-    return sorted(rows, key=lambda row: (row["group"], -row.get("val_elbo", 0.0), row["job"]))
+    return sorted(rows, key=lambda row: (row["group"], -row.get("val_elbo", -math.inf), row["job"]))
 
 
 def _row(folder: Path) -> dict[str, Any]:
@@ -77,9 +97,10 @@ def _row(folder: Path) -> dict[str, Any]:
         failed = folder / "failed.txt"
         reason = failed.read_text().strip() if failed.exists() else "it was interrupted"
         return row | {"group": FAILED, "failed": reason}
-    row["group"] = f"{numbers['choices']['loss']} on {numbers['pixels']} pixels"
-    row["group"] += f" ({numbers['measure']})"
-    return row | {name: numbers[name] for name in COLUMNS if name in numbers}
+    shape = "x".join(str(edge) for edge in numbers["shape"])
+    row["group"] = f"{numbers['choices']['loss']} on {numbers['pixels']} pixels of "
+    row["group"] += f"{numbers['choices']['data']} {shape} ({numbers['measure']})"
+    return row | {name: numbers[name] for name in COLUMNS if numbers.get(name) is not None}
 
 
 def write_csv(rows: list[dict[str, Any]], path: Path) -> None:

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from vaelab.metrics.terms import Terms
-from vaelab.noise import noise, seed_from
+from vaelab.noise import Stream, noise, seed_from
 from vaelab.objectives.base import Objective
 from vaelab.schedules.base import Schedule
 from vaelab.vae import VAE
@@ -26,7 +26,7 @@ class VAEModule(LightningModule):
 
     Arguments:
         optimizer: Called with the parameters.
-        compile: Whether torch.compile makes one kernel graph of the objective.
+        compile: Whether torch.compile compiles the objective.
     """
 
     def __init__(
@@ -49,25 +49,30 @@ class VAEModule(LightningModule):
             self.objective.compile()
 
     def on_train_start(self) -> None:
-        torch.manual_seed(seed_from(self.seed, self.global_rank))
+        torch.manual_seed(seed_from(Stream.TRAINING, self.seed, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         x, y = batch
         terms = self.objective(self.vae.given(y), x, self.global_step)
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and (self.global_step + 1) % every == 0:
             self._log_training(terms)
         return terms["loss"].mean()
 
     def _log_training(self, terms: dict[str, Tensor]) -> None:
         means = {f"train/{name}": term.detach().mean() for name, term in terms.items()}
         self.log_dict(means, sync_dist=True)
+        if "elbo" in terms:
+            self.log("elbo", means["train/elbo"], prog_bar=True, logger=False)
         self.log("train/lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         x, y = batch
         number = batch_idx * self.trainer.world_size + self.global_rank
-        with noise(self.seed, number):
-            self.validation.update(self.objective(self.vae.given(y), x, self.global_step))
+        counted = number < self.trainer.val_dataloaders.total  # type: ignore[union-attr]
+        with noise(Stream.EVALUATION, self.seed, number):
+            terms = self.objective(self.vae.given(y), x, self.global_step)
+        self.validation.update(terms, counted)
 
     def on_validation_epoch_end(self) -> None:
         for name, mean in self.validation.compute().items():
@@ -76,9 +81,22 @@ class VAEModule(LightningModule):
             self.log(key, mean.float(), prog_bar=key == self.objective.monitor, sync_dist=True)
         self.validation.reset()
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """As Lightning, which refuses a fused optimizer under autocast also where bf16 is fine."""
+        norm = gradient_clip_algorithm in (None, "norm")
+        if gradient_clip_val and norm and self.trainer.precision == "bf16-mixed":
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.parameters())
-        total = int(self.trainer.estimated_stepping_batches)
+        total = self.trainer.estimated_stepping_batches
         scheduler = LambdaLR(optimizer, lambda step: self.schedule.factor(step, total))
         return {
             "optimizer": optimizer,

@@ -35,10 +35,11 @@ def evaluated(run: Run, split: str, samples: int) -> dict[str, Any]:
     implied_scale is the decoder scale s of the loss written as SSE / (2 s^2) + KL.
     """
     numbers = evaluate(run.vae, run.data, split, samples, run.cfg.seed)
-    numbers |= {"pixels": run.data.pixels, "step": run.step}
+    numbers |= {"pixels": run.data.pixels, "shape": run.data.shape, "step": run.step}
     kl = getattr(run.module.objective, "kl", None)
-    if "decoder_scale" in numbers and kl is not None:
-        numbers["implied_scale"] = numbers["decoder_scale"] * math.sqrt(kl.weight(run.step))
+    weight = kl.weight(max(run.step - 1, 0)) if kl is not None else 0.0  # of the last step taken
+    if "decoder_scale" in numbers and weight > 0:
+        numbers["implied_scale"] = numbers["decoder_scale"] * math.sqrt(weight)
     return numbers
 
 
@@ -75,8 +76,13 @@ def _git() -> dict[str, Any] | None:
 def write(numbers: dict[str, Any], path: Path) -> None:
     """Write beside the old file and rename, so that there is always a whole one."""
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(numbers, indent=2) + "\n")
+    finite = {name: value if is_finite(value) else None for name, value in numbers.items()}
+    part.write_text(json.dumps(finite, indent=2) + "\n")
     part.replace(path)
+
+
+def is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def show(numbers: dict[str, Any]) -> None:

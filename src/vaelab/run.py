@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -9,12 +11,16 @@ from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from vaelab.data.base import DataModule
 from vaelab.module import VAEModule
 from vaelab.vae import VAE
+
+TRUSTED = ("vaelab.", "torch.optim.", "torchmetrics.", "pytorch_lightning.")
 
 
 def build(node: DictConfig, **settings: Any) -> Any:
@@ -53,12 +59,8 @@ class Run:
     @classmethod
     def open(cls, folder: str | Path, checkpoint: str = "best") -> Run:
         """A finished run with the weights of checkpoints/{best,last}.ckpt, its data set ready."""
-        path = Path(folder, ".hydra", "config.yaml")
-        if not path.is_file():
-            raise FileNotFoundError(f"{folder} is no run folder: it holds no .hydra/config.yaml")
-        cfg = OmegaConf.load(path)
-        if not isinstance(cfg, DictConfig):
-            raise ValueError(f"{path} is no config: it holds a list")
+        cfg = _recorded(Path(folder))
+        _check_targets(cfg)
         run = cls.build(cfg)
         run.load(Path(folder, "checkpoints", f"{checkpoint}.ckpt"))
         run.data.prepare_data()
@@ -81,3 +83,40 @@ class Run:
                 f"{path} is of another architecture than its config: "
                 + " ".join(str(error).split())[:200]
             ) from error
+
+
+def _recorded(folder: Path) -> DictConfig:
+    """The config of a finished run, its relative paths as they were meant where it was started."""
+    path = folder / ".hydra" / "config.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is no run folder: it holds no .hydra/config.yaml")
+    try:
+        cfg, hydra = OmegaConf.load(path), OmegaConf.load(path.with_name("hydra.yaml"))
+        started = OmegaConf.select(hydra, "hydra.runtime.cwd") or "."
+    except (OSError, YAMLError, OmegaConfBaseException) as error:
+        raise ValueError(f"{path} or hydra.yaml beside it is damaged") from error
+    if not isinstance(cfg, DictConfig) or not {"data", "module"} <= cfg.keys():
+        raise ValueError(f"{path} is no config of vaelab")
+    for key in {"root", "path", "cache"} & cfg.data.keys():
+        if cfg.data[key] is not None:
+            cfg.data[key] = str(Path(started, cfg.data[key]))
+    return cfg
+
+
+def _check_targets(cfg: DictConfig) -> None:
+    """Refuse to build what is no part of an experiment: a run folder may come from anybody."""
+    node: Any = OmegaConf.to_container(cfg, resolve=False)
+    for target in _targets(node):
+        found = get_object(target) if target.startswith(TRUSTED) else None
+        if not inspect.isclass(found) or not found.__module__.startswith(TRUSTED):
+            raise ValueError(f"_target_: {target} is no class of {' or '.join(TRUSTED)}")
+
+
+def _targets(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        node = node.values()
+    if not isinstance(node, str) and isinstance(node, Iterable):
+        for child in node:
+            yield from _targets(child)

@@ -15,13 +15,17 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.loggers import Logger
 
 from vaelab import record
+from vaelab.callbacks.checkpoint import Checkpoint
 from vaelab.callbacks.pictures import Pictures
+from vaelab.data.base import TrainingBatches
 from vaelab.ddp import process_group
+from vaelab.evaluate import check_samples
 from vaelab.loggers.wandb import Wandb
 from vaelab.run import Run, build
 from vaelab.types import check_types
 
 INITIAL_IMAGES = 10_000  # that the output bias is fitted to
+PRECISIONS = ("32-true", "32", "bf16-mixed", "16-mixed")
 
 
 def train(cfg: DictConfig) -> float:
@@ -32,7 +36,8 @@ def train(cfg: DictConfig) -> float:
     """
     _quiet()
     check_types(cfg)
-    _check_devices(cfg.trainer)
+    check_samples(cfg.samples)
+    _check_trainer(cfg.trainer)
     seed_everything(cfg.seed, verbose=False)
     run = Run.build(cfg)
     run.data.prepare_data()
@@ -40,31 +45,39 @@ def train(cfg: DictConfig) -> float:
     run.vae.likelihood.check(*run.data.range)
     images = run.data.splits["train"].images
     run.vae.initialize(run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)]))
-
-    callbacks: list[Callback] = [build(node) for node in cfg.callbacks.values()]
-    loggers: list[Logger] = [build(node) for node in cfg.logger.values()]
-    if any(isinstance(each, EarlyStopping) for each in callbacks) and not run.data.validated:
-        raise ValueError("callbacks=early_stopping needs validation images: set data.validation")
-    trainer: Trainer = build(
-        cfg.trainer,
-        limit_val_batches=cfg.trainer.limit_val_batches if run.data.validated else 0,
-        callbacks=callbacks,
-        logger=loggers or False,
-        default_root_dir=cfg.folder,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )
+    trainer = _trainer(run)
+    # What these would refuse during the fit, they refuse here, before anything is started.
+    run.module.make_optimizer(run.module.parameters())
+    TrainingBatches(run.data.splits["train"], run.data.batch_size, cfg.seed, 0, trainer.world_size)
     try:
         with process_group():
             best = _fit_and_evaluate(run, trainer)
     finally:
-        for logger in loggers:
+        for logger in trainer.loggers:
             if isinstance(logger, Wandb):
                 logger.close()
     if trainer.is_global_zero:
         print(cfg.folder)
     return best
+
+
+def _trainer(run: Run) -> Trainer:
+    cfg, validated = run.cfg, run.data.validated
+    callbacks: list[Callback] = [build(node) for node in cfg.callbacks.values()]
+    loggers: list[Logger] = [build(node) for node in cfg.logger.values()]
+    if any(isinstance(each, EarlyStopping) for each in callbacks) and not validated:
+        raise ValueError("callbacks=early_stopping needs validation images: set data.validation")
+    return build(
+        cfg.trainer,
+        limit_val_batches=cfg.trainer.limit_val_batches if validated else 0,
+        callbacks=callbacks,
+        logger=loggers or False,
+        default_root_dir=cfg.folder,
+        enable_checkpointing=any(isinstance(each, Checkpoint) for each in callbacks),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
 
 
 def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
@@ -75,15 +88,19 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
     trainer.fit(run.module, datamodule=run.data)
     wall = time.perf_counter() - started
 
+    run.step = trainer.global_step
     if trainer.checkpoint_callback:
-        run.load(folder / "checkpoints" / "best.ckpt")
+        best = folder / "checkpoints" / "best.ckpt"
+        if not best.exists():  # the fit ended before its first validation
+            trainer.save_checkpoint(best)
+        run.load(best)
     run.module.to(trainer.strategy.root_device)
     numbers = record.evaluated(run, "test", cfg.samples)
+    score = getattr(trainer.checkpoint_callback, "best_model_score", None)
     if not trainer.is_global_zero:
         return math.nan
-    best = getattr(trainer.checkpoint_callback, "best_model_score", None)
-    if best is not None:
-        numbers["val_elbo"] = best.item()
+    if score is not None and run.data.validated:
+        numbers["val_elbo"] = score.item()
     numbers |= {
         "seed": cfg.seed,
         "epochs": trainer.current_epoch,
@@ -94,6 +111,8 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
     numbers |= record.provenance(folder)
     record.write(numbers, folder / "metrics.json")
     _tell(trainer, run, numbers)
+    if not all(map(record.is_finite, numbers.values())):
+        raise ValueError("the numbers of this run are not finite: lower optimizer.lr")
     return numbers.get("val_elbo", math.nan)
 
 
@@ -108,23 +127,29 @@ def _tell(trainer: Trainer, run: Run, numbers: dict[str, Any]) -> None:
     record.show(numbers)
 
 
-def _check_devices(trainer: DictConfig) -> None:
-    """Refuse more processes than there are devices for them."""
-    wanted = trainer.devices
-    if not isinstance(wanted, int) or trainer.accelerator not in ("auto", "cpu", "gpu", "cuda"):
-        return
-    gpus = torch.cuda.device_count() if trainer.accelerator != "cpu" else 0
-    if gpus or trainer.accelerator in ("gpu", "cuda"):
-        if wanted > gpus:
-            raise ValueError(f"trainer.devices={wanted}, but this machine has {gpus} GPUs")
-    elif wanted > (cores := os.cpu_count() or 1):
-        raise ValueError(f"trainer.devices={wanted}, but this machine has {cores} cores")
+def _check_trainer(trainer: DictConfig) -> None:
+    """Refuse more processes than there are devices for them, and what Lightning trips over."""
+    if trainer.accumulate_grad_batches < 1:
+        raise ValueError("trainer.accumulate_grad_batches must be at least 1")
+    if str(trainer.precision) not in PRECISIONS:
+        raise ValueError(f"trainer.precision={trainer.precision}: choose from {PRECISIONS}")
+    wanted, kind = trainer.devices, trainer.accelerator
+    gpus = torch.cuda.device_count() if kind != "cpu" else 0
+    there, name = (gpus, "GPUs") if gpus or kind in ("gpu", "cuda") else (os.cpu_count(), "cores")
+    if type(wanted) is not int and name == "cores":
+        raise ValueError(f"trainer.devices={wanted}: give the number of processes")
+    if type(wanted) is int and kind in ("auto", "cpu", "gpu", "cuda"):
+        if not 1 <= wanted <= (there or 1):
+            raise ValueError(f"trainer.devices={wanted}, but this machine has {there} {name}")
+        if wanted > 1 and "strategy" not in trainer:
+            raise ValueError(f"trainer.devices={wanted} processes need trainer=ddp")
 
 
 def _quiet() -> None:
     """Silence what says nothing about the run: an advert, and advice that does not fit it."""
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", ".*could not find the monitored key.*")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
         lambda entry: "/lit" not in entry.getMessage().lower()
     )

@@ -3,6 +3,7 @@
 import inspect
 from typing import Any, get_type_hints
 
+from hydra.errors import HydraException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
@@ -13,7 +14,7 @@ def check_types(node: DictConfig, path: str = "") -> None:
     hints: dict[str, Any] = {}
     written: Any = OmegaConf.to_container(node, resolve=False)
     if "_target_" in written:
-        target = get_object(written["_target_"])
+        target = _found(written["_target_"], path)
         _check_names(target, [key for key in written if not key.startswith("_")], path)
         hints = _hints(target)
     for key, text in written.items():
@@ -27,6 +28,13 @@ def check_types(node: DictConfig, path: str = "") -> None:
                 _check(text.strip("${}") if linked else f"{path}{key}", value, hints[key])
         elif not linked:  # what a link points to is checked in its own place
             check_types(value, f"{path}{key}.")
+
+
+def _found(target: str, path: str) -> Any:
+    try:
+        return get_object(target)
+    except (ImportError, ValueError, HydraException) as error:
+        raise ValueError(f"{path}_target_={target}: there is no such class") from error
 
 
 def _check_names(target: Any, keys: list[str], path: str) -> None:
@@ -55,5 +63,12 @@ def _check(name: str, value: Any, hint: Any) -> None:
     except ValidationError as error:
         wanted = ", or ".join(dict.fromkeys(each["msg"] for each in error.errors()))
         raise ValueError(f"{name}={value}: {wanted.replace('Input', 'it')}") from error
-    if taken != (type(taken)(value) if isinstance(value, list) else value):
-        raise ValueError(f"{name}={value}: it must be of type {type(taken).__name__}")
+    if not _same_type(taken, value):
+        raise ValueError(f"{name}={value}: write {name}={taken}")
+
+
+def _same_type(taken: Any, value: Any) -> bool:
+    """Whether nothing had to be converted; a whole number will do for a float."""
+    if isinstance(value, list):
+        return all(map(_same_type, taken, value))
+    return type(taken) is type(value) or (type(taken), type(value)) == (float, int)

@@ -68,7 +68,7 @@ class VAE(nn.Module):
 
     def initialize(self, x: Tensor) -> None:
         """Start where p(x|z) fits images x (N, *shape) best without any z: the output bias."""
-        self.decoder.initialize(self.likelihood.initialize(x))
+        self.decoder.initialize(self.likelihood.initialize(x, self.decoder.shared))
 
 
 def _full_precision(out: Tensor) -> Tensor:

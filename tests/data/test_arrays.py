@@ -4,6 +4,8 @@ import torch
 
 from vaelab.data.arrays import Arrays
 
+WIDE = np.zeros((5, 4))
+
 
 @pytest.fixture
 def npz(tmp_path):
@@ -38,15 +40,16 @@ def test_labels_stay_with_their_rows(npz):
 
 
 def test_uint8_pictures_stay_uint8_and_a_shape_of_as_many_numbers_reshapes(npz):
-    data = loaded(npz(x=np.zeros((20, 16), np.uint8)), shape=(1, 4, 4))
+    x = np.random.default_rng(0).integers(0, 256, (20, 16), np.uint8)
+    data = loaded(npz(x=x), shape=(1, 4, 4))
     assert data.splits["train"].images.shape == (16, 1, 4, 4)
     assert (data.pixels, data.range) == ("levels", (0.0, 1.0))
 
 
 def test_a_file_that_is_already_split_is_taken_so(npz):
-    parts = {f"x_{name}": np.full((4, 3), i) for i, name in enumerate(("train", "val", "test"))}
+    parts = {f"x_{name}": np.full((4, 3), i + 2) for i, name in enumerate(("train", "val", "test"))}
     data = loaded(npz(**parts))
-    assert [split.images.unique().item() for split in data.splits.values()] == [0.0, 1.0, 2.0]
+    assert [split.images.unique().item() for split in data.splits.values()] == [2.0, 3.0, 4.0]
     assert data.splits["val"].labels.shape == (4, 0)
 
 
@@ -54,9 +57,15 @@ def test_a_file_that_is_already_split_is_taken_so(npz):
     ("arrays", "message"),
     [
         ({"images": np.zeros((3, 2))}, "holds images: it must hold x"),
-        ({"x": np.array([["a", "b"]])}, r"x must be numbers of shape \(N, \.\.\.\)"),
-        ({"x": np.zeros(5)}, r"x must be numbers of shape \(N, \.\.\.\)"),
-        ({"x": np.array([[1.0, np.nan]])}, "nan or infinity"),
+        ({"x": np.array([["a", "b"]])}, r"x must be numbers, not <U1"),
+        ({"x": np.zeros(5)}, r"x must be of shape \(N, \.\.\.\)"),
+        ({"x": np.zeros((20, 2)), "y": np.array(["a"] * 20)}, "y must be numbers"),
+        ({"x": np.full((20, 2), 1e300)}, "beyond float32"),
+        (
+            {f"x_{n}": np.zeros((5, d)) for n, d in (("train", 2), ("val", 3), ("test", 2))},
+            "shapes",
+        ),
+        ({"x": np.array([[1.0, np.nan]])}, "holds nan"),
         ({"x": np.zeros((20, 2)), "y": np.zeros(19)}, "y has 19 rows, x has 20"),
         ({"x": np.array([[None, {}]], dtype=object)}, "no npz file of plain arrays"),
     ],
@@ -85,3 +94,17 @@ def test_a_file_that_is_none_says_what_to_write(tmp_path, content):
 def test_an_impossible_setting_is_refused(npz, settings, message):
     with pytest.raises(ValueError, match=message):
         loaded(npz(x=np.arange(200.0).reshape(100, 2)), **settings)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float64, bool])
+def test_zeros_and_ones_are_bits(npz, kind):
+    x = np.random.default_rng(0).integers(0, 2, (50, 4)).astype(kind)
+    data = loaded(npz(x=x))
+    assert data.pixels == "binary"
+    assert set(data.prepare(data.splits["train"].images).unique().tolist()) == {0.0, 1.0}
+
+
+def test_greys_that_are_binarized_have_the_range_of_bits(npz):
+    data = loaded(npz(x=np.random.default_rng(0).random((50, 4))), binarize="dynamic")
+    assert (data.pixels, data.range) == ("binary", (0.0, 1.0))
+    assert not data.bits_sha256.keys() - {"val", "test"}

@@ -190,11 +190,13 @@ def test_another_crop_is_decoded_anew(tmp_path, reference):
     assert equal(opened(tmp_path), reference)
 
 
-def test_a_changed_partition_moves_the_pictures(tmp_path):
-    official(tmp_path)
-    for number, name in enumerate(NAMES):  # of the same size and time, all different in name only
-        (tmp_path / IMG / name).write_bytes(face(number, "BMP"))
-        os.utime(tmp_path / IMG / name, (0, 0))
+@pytest.mark.parametrize("layout", [official, zipped])
+def test_a_changed_partition_moves_the_pictures(tmp_path, layout):
+    layout(tmp_path)
+    if layout is official:  # of the same size and time, the files are told apart by name only
+        for number, name in enumerate(NAMES):
+            (tmp_path / IMG / name).write_bytes(face(number, "BMP"))
+            os.utime(tmp_path / IMG / name, (0, 0))
     before = opened(tmp_path)
     file = tmp_path / "list_eval_partition.txt"
     moved = file.read_text().replace(f"{NAMES[0]} 0", f"{NAMES[0]} 2")

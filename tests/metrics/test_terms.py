@@ -21,9 +21,10 @@ def test_a_statistic_of_a_batch_counts_for_each_of_its_images():
     assert terms.compute()["weight"] == 0.75
 
 
-def test_an_empty_batch_names_its_terms_and_counts_nothing():
+def test_a_batch_that_is_not_counted_only_names_its_terms():
     terms = Terms()
-    terms.update({"loss": torch.zeros(0), "weight": torch.tensor(5.0)})
+    terms.update({"loss": torch.zeros(3) / 0, "weight": torch.tensor(5.0)}, counted=False)
+    assert terms.names == ["loss", "weight"]
     terms.update({"loss": torch.ones(2), "weight": torch.tensor(1.0)})
     assert terms.compute() == {"loss": 1.0, "weight": 1.0}
 

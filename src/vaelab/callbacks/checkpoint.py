@@ -1,21 +1,24 @@
 """Checkpoints: the best by validation, and the last."""
 
+from typing import cast
+
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from vaelab.module import VAEModule
+
 
 class Checkpoint(ModelCheckpoint):
-    """Keeps best.ckpt and last.ckpt in `folder`; without a validation set the best is the last.
+    """Keeps best.ckpt and last.ckpt in `folder`.
 
-    Arguments:
-        monitor: The logged value that makes the best; larger is better.
+    The best is the one with the largest value of what the objective monitors; where nothing is
+    validated it is the last.
     """
 
-    def __init__(self, folder: str, monitor: str = "val/elbo"):
+    def __init__(self, folder: str):
         super().__init__(
             folder,
             filename="best",
-            monitor=monitor,
             mode="max",
             save_last=True,
             auto_insert_metric_name=False,
@@ -23,6 +26,6 @@ class Checkpoint(ModelCheckpoint):
         )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not trainer.datamodule.validated:  # type: ignore[attr-defined]
-            self.monitor = None
+        if trainer.datamodule.validated:  # type: ignore[attr-defined]
+            self.monitor = cast(VAEModule, pl_module).objective.monitor
         super().setup(trainer, pl_module, stage)

@@ -13,7 +13,7 @@ from torchvision.transforms.functional import to_tensor
 from vaelab.data.base import DataModule
 from vaelab.figures.grid import above_below, grid
 from vaelab.module import VAEModule
-from vaelab.noise import noise
+from vaelab.noise import Stream, noise
 from vaelab.vae import VAE
 
 COLUMNS = 10
@@ -28,11 +28,20 @@ class Pictures(Callback):
     """
 
     def __init__(self, folder: str, every: int = 5):
+        if every < 1:
+            raise ValueError(f"callbacks.pictures.every={every}: it counts epochs, at least 1")
         self.folder = Path(folder)
         self.every = every
 
-    @rank_zero_only
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._draw_now_and_then(trainer, pl_module)  # while averaged weights are in place
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.datamodule.validated:  # type: ignore[attr-defined]
+            self._draw_now_and_then(trainer, pl_module)
+
+    @rank_zero_only
+    def _draw_now_and_then(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if (trainer.current_epoch + 1) % self.every == 0:
             self.draw(trainer, cast(VAEModule, pl_module))
 
@@ -55,7 +64,7 @@ def _pictures(vae: VAE, data: DataModule) -> dict[str, Image.Image]:
     images, labels = data.splits["val" if data.validated else "test"]
     x = data.prepare(images[: 4 * COLUMNS].to(device))
     model = vae.given(labels[: 4 * COLUMNS].to(device))
-    with noise(0):
+    with noise(Stream.PICTURES):
         reconstruction = model.decode(model.encode(x).rsample()).mean
         samples = vae.decode(vae.latents().sample((10 * COLUMNS,))).mean
     vae.train(training)

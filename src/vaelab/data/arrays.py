@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vaelab.data.base import Binarize, DataModule, Split
-from vaelab.noise import generator
+from vaelab.data.base import Binarize, DataModule, Pixels, Split
+from vaelab.noise import Stream, generator
 
 
 class Arrays(DataModule):
-    """Arrays of an npz file: `x` (N, *shape), uint8 or floats, and optionally `y` of length N.
+    """Arrays of an npz file: `x` (N, *shape) and optionally `y` of length N.
+
+    uint8 are 256 levels, made [0, 1]; zeros and ones alone are bits; all else stays as it is.
 
     A file with `x_train`, `x_val` and `x_test` (and `y_...`) is taken as it is split; otherwise a
     tenth each, drawn at random but always the same, validates and tests.
@@ -49,6 +51,11 @@ class Arrays(DataModule):
             )
         super().__init__(found if shape is None else shape, binarize, batch_size, seed)
 
+    @property
+    def pixels(self) -> Pixels:
+        bits = all(((x == 0) | (x == 255)).all() for x, _ in self.splits.values())
+        return "binary" if bits and self.range == (0.0, 1.0) else super().pixels
+
     def load(self) -> dict[str, Split]:
         if "x" in self.arrays:
             whole, order = self._split(""), self._order()
@@ -60,12 +67,12 @@ class Arrays(DataModule):
         y = self.arrays.get(f"y{suffix}", np.zeros((len(x), 0), np.int64))
         if len(y) != len(x):
             raise ValueError(f"{self.path}: y{suffix} has {len(y)} rows, x{suffix} has {len(x)}")
-        images = torch.from_numpy(x if x.dtype == np.uint8 else x.astype(np.float32))
+        images = torch.from_numpy(x)
         return Split(images.reshape(len(x), *self.shape), torch.from_numpy(y))
 
     def _order(self) -> dict[str, torch.Tensor]:
         count = len(self.arrays["x"])
-        order = torch.randperm(count, generator=generator(0))
+        order = torch.randperm(count, generator=generator(Stream.SPLIT))
         sizes = {name: round(fraction * count) for name, fraction in self.fractions.items()}
         train, val, test = order.split([count - sum(sizes.values()), sizes["val"], sizes["test"]])
         return {"train": train, "val": val, "test": test}
@@ -87,9 +94,28 @@ def _read(path: str) -> dict[str, np.ndarray]:
             f"{path} holds {', '.join(arrays) or 'nothing'}: it must hold x, or x_train, x_val "
             "and x_test"
         )
-    for name, array in arrays.items():
-        if name.startswith("x") and (array.dtype.kind not in "uif" or array.ndim < 2):
-            raise ValueError(f"{path}: {name} must be numbers of shape (N, ...)")
-        if name.startswith("x") and not np.isfinite(array).all():
-            raise ValueError(f"{path}: {name} holds nan or infinity: remove those rows")
-    return arrays
+    _check(path, arrays)
+    return arrays | _stored({key: x for key, x in arrays.items() if key.startswith("x")})
+
+
+def _check(path: str, arrays: dict[str, np.ndarray]) -> None:
+    shapes = {array.shape[1:] for key, array in arrays.items() if key.startswith("x")}
+    if len(shapes) > 1:
+        raise ValueError(f"{path}: the splits of x have different shapes, {shapes}")
+    for key, array in arrays.items():
+        if array.dtype.kind not in "buif":
+            raise ValueError(f"{path}: {key} must be numbers, not {array.dtype}")
+        if key.startswith("x") and (array.ndim < 2 or 0 in array.shape[1:]):
+            raise ValueError(f"{path}: {key} must be of shape (N, ...), not {array.shape}")
+        largest = np.finfo(np.float32).max
+        if key.startswith("x") and not (abs(array.astype(np.float64)) <= largest).all():
+            raise ValueError(f"{path}: {key} holds nan or numbers beyond float32: remove them")
+
+
+def _stored(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Bits as 0 and 255, as pictures of them are; levels as they are, all else as float32."""
+    if all(((x == 0) | (x == 1)).all() for x in arrays.values()):
+        return {key: x.astype(np.uint8) * 255 for key, x in arrays.items()}
+    if all(x.dtype == np.uint8 for x in arrays.values()):
+        return arrays
+    return {key: x.astype(np.float32) for key, x in arrays.items()}

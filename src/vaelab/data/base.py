@@ -19,7 +19,7 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from vaelab.noise import generator
+from vaelab.noise import Stream, generator
 
 Pixels = Literal["binary", "levels", "real"]
 Binarize = Literal["none", "dynamic", "fixed"]
@@ -79,8 +79,9 @@ class DataModule(LightningDataModule):
                     f"data.shape={list(self.shape)}, but the {name} images are "
                     f"{list(images.shape[1:])}: set data.shape to that"
                 )
-        if len(self.splits["train"].images) == 0:
-            raise ValueError("there are no training images: give data.validation a smaller number")
+        for name in ("train", "test"):
+            if len(self.splits[name].images) == 0:
+                raise ValueError(f"there are no {name} images: give it a larger part of the data")
         if self.binarize != "none":
             low, high = self.range
             if low < 0 or high > 1:
@@ -89,15 +90,16 @@ class DataModule(LightningDataModule):
                     f"in [{low:g}, {high:g}]: set data.binarize=none"
                 )
             for name in ("train", "val", "test") if self.binarize == "fixed" else ("val", "test"):
-                self._draw_bits_once(name)
+                self.splits[name] = self._bits(name)
 
-    def _draw_bits_once(self, name: str) -> None:
+    def _bits(self, name: str) -> Split:
+        """The split with bits drawn once; their hash is kept."""
         images, labels = self.splits[name]
         grey = images.flatten(1).numpy() / (255.0 if images.dtype == torch.uint8 else 1.0)
         bits = np.random.RandomState(BITS_SEED[name]).random_sample(grey.shape) < grey
         self.bits_sha256[name] = hashlib.sha256(np.packbits(bits, axis=1).tobytes()).hexdigest()
         bits = torch.from_numpy(bits).reshape(images.shape).to(torch.uint8) * 255
-        self.splits[name] = Split(bits, labels)
+        return Split(bits, labels)
 
     @property
     def pixels(self) -> Pixels:
@@ -109,6 +111,8 @@ class DataModule(LightningDataModule):
     @property
     def range(self) -> tuple[float, float]:
         """The smallest and largest value a pixel can have."""
+        if self.bits_sha256:
+            return 0.0, 1.0
         images = [split.images for split in self.splits.values() if len(split.images)]
         if images[0].dtype == torch.uint8:
             return 0.0, 1.0
@@ -137,8 +141,15 @@ class DataModule(LightningDataModule):
         return self.batches("val")
 
     def batches(self, split: str) -> "WholeBatches":
-        """The batches of a split in order, for evaluation; under ddp this process's share."""
-        return WholeBatches(self.splits[split], self.batch_size, *self._share)
+        """The batches of a split in order, for evaluation; under ddp this process's share.
+
+        Training images that are binarized anew at every presentation get bits drawn once here.
+        """
+        fresh = self.binarize == "dynamic" and split == "train"
+        images = self._bits(split) if fresh else self.splits[split]
+        if len(images.images) == 0:
+            raise ValueError(f"there are no {split} images to evaluate")
+        return WholeBatches(images, self.batch_size, *self._share)
 
     @property
     def _share(self) -> tuple[int, int]:
@@ -176,7 +187,8 @@ class TrainingBatches:
         return -(-self.total // self.size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(self.split.images), generator=generator(self.seed, self.epoch))
+        chance = generator(Stream.ORDER, self.seed, self.epoch)
+        order = torch.randperm(len(self.split.images), generator=chance)
         for batch in order[: self.total].split(self.size):
             index = batch[self.rank :: self.world]
             yield self.split.images[index], self.split.labels[index]
@@ -185,22 +197,24 @@ class TrainingBatches:
 class WholeBatches:
     """Batches in order; process `rank` of `world` takes batches rank, rank + world, ...
 
-    A process that none is left for gets an empty one, so that all take part in every reduction.
+    A process that none is left for gets the first one, to take part in every reduction, but its
+    number is `total` or more: it must not be counted.
     """
 
     def __init__(self, split: Split, size: int, rank: int = 0, world: int = 1):
         self.split, self.size, self.rank, self.world = split, size, rank, world
+        self.total = -(-len(split.images) // size)
 
     @property
     def numbers(self) -> range:
         """The numbers of this process's batches among those of all processes."""
-        count = -(-len(self.split.images) // self.size)
-        return range(self.rank, max(count, self.rank + 1), self.world)
+        return range(self.rank, max(self.total, self.rank + 1), self.world)
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for number in self.numbers:
-            part = slice(number * self.size, (number + 1) * self.size)
+            start = number * self.size if number < self.total else 0
+            part = slice(start, start + self.size)
             yield self.split.images[part], self.split.labels[part]

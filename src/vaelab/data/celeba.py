@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vaelab.data.base import Binarize, DataModule, Split
 from vaelab.data.cache import cached
-from vaelab.data.image_folder import check_picture, picture
+from vaelab.data.picture import check_picture, picture
 
 PICTURES, PARTITION, ATTRIBUTES = "img_align_celeba", "list_eval_partition", "list_attr_celeba"
 AGAIN = "download it again"

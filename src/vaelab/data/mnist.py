@@ -64,10 +64,14 @@ class MNIST(DataModule):
                 )
 
     def _download(self, folder: Path) -> None:
+        made = [path for path in (folder, folder.parent, Path(self.root)) if not path.exists()]
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 self.source(self.root, download=True)
         except (OSError, RuntimeError) as error:
+            for path in made:
+                with contextlib.suppress(OSError):
+                    path.rmdir()  # only if it is empty
             raise FileNotFoundError(
                 f"{folder} lacks {', '.join(self.md5)}, and the download failed "
                 f"({type(error).__name__}): put the four files there, or set data.root or "

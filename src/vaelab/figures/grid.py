@@ -9,8 +9,10 @@ from torchvision.utils import make_grid
 
 
 def grid(images: Tensor, columns: int, magnify: int = 2) -> Image.Image:
-    """Images (N, C, H, W) with values in [0, 1], grey or RGB, in rows of `columns`."""
-    tiles = make_grid(images.detach().float().cpu().clamp(0, 1), columns, pad_value=0.5)
+    """Images (N, C, H, W) with values in [0, 1], grey or RGB, in rows of `columns`; nan is grey."""
+    tiles = make_grid(
+        images.detach().float().cpu().nan_to_num(0.5).clamp(0, 1), columns, pad_value=0.5
+    )
     picture = to_pil_image(tiles)
     size = (picture.width * magnify, picture.height * magnify)
     return picture.resize(size, Image.Resampling.NEAREST)

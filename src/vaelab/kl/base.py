@@ -1,5 +1,6 @@
 """The contract of a KL weighting: a pure function of the optimizer step, so nothing to save."""
 
+import math
 from abc import abstractmethod
 
 from torch import Tensor, nn
@@ -18,8 +19,8 @@ class KLWeighting(nn.Module):
 
 
 def check_beta(beta: float) -> None:
-    if not beta >= 0:
-        raise ValueError(f"kl.beta={beta}: it cannot be negative")
+    if not 0 <= beta < math.inf:
+        raise ValueError(f"kl.beta={beta}: it must be a finite number, not negative")
 
 
 def check_period(period: int) -> None:

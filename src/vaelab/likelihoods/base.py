@@ -36,11 +36,20 @@ class Likelihood(nn.Module):
         """Decoder output (*, outputs, *shape[1:]), float32, to p(x|z) with event `shape`."""
 
     @abstractmethod
-    def initialize(self, x: Tensor) -> Tensor:
+    def initialize(self, x: Tensor, shared: bool = False) -> Tensor:
         """The output (outputs, *shape[1:]) that fits images x (N, *shape) best without any z.
 
-        Starts the likelihood's own parameters there too.
+        With `shared` it is the same at all places of a channel. Starts the likelihood's own
+        parameters there too.
         """
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether evaluation first has to `calibrate` it to the errors of the training images."""
+        return False
+
+    def calibrate(self, square: Tensor) -> None:
+        """Take the mean squared error of a pixel, over the training images."""
 
     @property
     def scale(self) -> Tensor | None:
@@ -63,6 +72,14 @@ class Likelihood(nn.Module):
         if self.pixels == "real":
             return "density"
         return "probability" if self.pixels == pixels else "grey"
+
+
+def pixel_means(x: Tensor, shared: bool) -> Tensor:
+    """The mean image (*shape) of x (N, *shape), or one whose channels are constant."""
+    mean = x.mean(0)
+    if not shared:
+        return mean
+    return mean.flatten(1).mean(1).reshape(-1, *[1] * (mean.ndim - 1)).expand_as(mean)
 
 
 def _interval(support: Constraint) -> str:

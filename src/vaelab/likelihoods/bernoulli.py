@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli as BernoulliDistribution
 from torch.distributions import Independent, constraints
 
-from vaelab.likelihoods.base import Likelihood
+from vaelab.likelihoods.base import Likelihood, pixel_means
 
 
 class Bernoulli(Likelihood):
@@ -32,5 +32,5 @@ class Bernoulli(Likelihood):
         bits = BernoulliDistribution(logits=out, validate_args=False)
         return Independent(bits, len(self.shape), validate_args=False)
 
-    def initialize(self, x: Tensor) -> Tensor:
-        return torch.logit(x.mean(0).clamp(0.001, 0.999))
+    def initialize(self, x: Tensor, shared: bool = False) -> Tensor:
+        return torch.logit(pixel_means(x, shared).clamp(0.001, 0.999))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal, constraints
 
-from vaelab.likelihoods.base import Likelihood
+from vaelab.likelihoods.base import Likelihood, pixel_means
 
 FLOOR = 1 / 256  # one level: below it a density on undequantized pixels grows without end
 MOMENTUM = 0.1
@@ -24,9 +24,9 @@ class Gaussian(Likelihood):
 
     Arguments:
         scale: In units of a pixel. A number is fixed. "learned" is a parameter, never below
-            1/256. "optimal" is the root mean squared error itself, which maximises log p: in
-            training that of the batch (over all processes), in evaluation its running mean over
-            the training batches, never below 1/256.
+            1/256. "optimal" is the root mean squared error itself, which maximises log p, never
+            below 1/256: in training that of the batch (over all processes), in validation its
+            running mean, in evaluation that of the training images with the weights at hand.
     """
 
     support = constraints.real
@@ -66,8 +66,16 @@ class Gaussian(Likelihood):
         normal = Normal(mean, scale, validate_args=False)
         return Independent(normal, len(self.shape), validate_args=False)
 
+    @property
+    def calibrated(self) -> bool:
+        return self.kind == "optimal"
+
     @torch.no_grad()
-    def calibrate(self, error: Tensor) -> Tensor:
+    def calibrate(self, square: Tensor) -> None:
+        self.variance.copy_(square)
+
+    @torch.no_grad()
+    def best_scale(self, error: Tensor) -> Tensor:
         """The scale at which these errors are most likely; moves the running mean towards it.
 
         At its optimum log p has no gradient with respect to the scale, so none is needed here.
@@ -80,8 +88,8 @@ class Gaussian(Likelihood):
         return variance.sqrt().clamp(min=FLOOR)
 
     @torch.no_grad()
-    def initialize(self, x: Tensor) -> Tensor:
-        mean = x.mean(0)
+    def initialize(self, x: Tensor, shared: bool = False) -> Tensor:
+        mean = pixel_means(x, shared)
         variance = (x - mean).square().mean()
         if self.kind == "learned":
             self.log_excess.copy_((variance.sqrt() - FLOOR).clamp(min=FLOOR).log())
@@ -99,5 +107,5 @@ class _Calibrated(Independent):
         self.likelihood = likelihood
 
     def log_prob(self, value: Tensor) -> Tensor:
-        scale = self.likelihood.calibrate(value - self.mean)
+        scale = self.likelihood.best_scale(value - self.mean)
         return self.likelihood.around(self.mean, scale).log_prob(value)

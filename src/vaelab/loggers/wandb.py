@@ -11,10 +11,10 @@ from pytorch_lightning.loggers.logger import rank_zero_experiment
 
 
 class Wandb(WandbLogger):
-    """One W&B run per job, named after its choices, grouped by the sweep.
+    """One W&B run per job, named after its choices; the jobs of a multirun are a group.
 
     Arguments:
-        folder: The run folder; the folder it lies in names the group.
+        folder: The run folder; in a multirun, the folder it lies in names the group.
         name: The command-line choices.
         timeout: Seconds to reach the server before the run goes on offline.
     """
@@ -22,7 +22,8 @@ class Wandb(WandbLogger):
     def __init__(self, folder: str, project: str = "vaelab", name: str = "", timeout: int = 20):
         Path(folder).mkdir(parents=True, exist_ok=True)
         super().__init__(name=name or "default", save_dir=folder, project=project)
-        self.group = Path(folder).parent.name
+        sweep = Path(folder).parent
+        self.group = sweep.name if (sweep / "multirun.yaml").exists() else None
         self.timeout = timeout
 
     @property

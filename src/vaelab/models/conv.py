@@ -49,6 +49,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """One linear layer, then doubles the image once per number in `channels`, from its end."""
 
+    shared = True
+
     def __init__(
         self,
         latent_dim: int,

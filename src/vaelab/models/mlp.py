@@ -33,6 +33,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """The encoder turned around: `hidden` is read from its end."""
 
+    shared = False
+
     def __init__(
         self,
         latent_dim: int,

@@ -24,6 +24,8 @@ class Diagonal(Posterior):
 
     def __init__(self, latent_dim: int, bound: float = 7.0):
         super().__init__()
+        if not 0 < bound <= 40:
+            raise ValueError(f"posterior.bound={bound}: float32 has room for a bound in (0, 40]")
         self.inputs = 2 * latent_dim
         self.bound = bound
 

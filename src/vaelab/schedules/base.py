@@ -7,5 +7,5 @@ class Schedule(ABC):
     """How the learning rate of `optimizer.lr` changes during training."""
 
     @abstractmethod
-    def factor(self, step: int, total: int) -> float:
+    def factor(self, step: int, total: float) -> float:
         """What the learning rate is multiplied by at `step` of `total` optimizer steps."""

@@ -6,5 +6,5 @@ from vaelab.schedules.base import Schedule
 class Constant(Schedule):
     """factor = 1."""
 
-    def factor(self, step: int, total: int) -> float:
+    def factor(self, step: int, total: float) -> float:
         return 1.0

@@ -12,5 +12,5 @@ from vaelab.schedules.base import Schedule
 class Cosine(Schedule):
     """factor = (1 + cos(pi step / total)) / 2."""
 
-    def factor(self, step: int, total: int) -> float:
+    def factor(self, step: int, total: float) -> float:
         return (1 + math.cos(math.pi * min(step / total, 1.0))) / 2

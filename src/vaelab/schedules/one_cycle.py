@@ -24,7 +24,7 @@ class OneCycle(Schedule):
         self.start = start
         self.end = end
 
-    def factor(self, step: int, total: int) -> float:
+    def factor(self, step: int, total: float) -> float:
         time = min(step / total, 1.0)
         if time < self.rise:
             return _half_cosine(self.start, 1.0, time / self.rise)
