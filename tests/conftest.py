@@ -2,14 +2,17 @@
 
 import os
 
-os.environ.update(OMP_NUM_THREADS="1", WANDB_MODE="offline", CUDA_VISIBLE_DEVICES="")
-os.environ["VAELAB_REAL_DATA"] = os.environ.pop("VAELAB_DATA", "")  # for the tests that skip
+os.environ.update(OMP_NUM_THREADS="1", WANDB_MODE="offline")
+REAL = os.environ.pop("VAELAB_DATA", "")
+os.environ["VAELAB_REAL_DATA"] = os.path.abspath(REAL) if REAL else ""  # for the tests that skip
 
 import hashlib
 import json
 import runpy
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +29,7 @@ from vaelab.data.mnist import MNIST
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
-QUICK = ("logger=none", "trainer=smoke", "samples=2")
+QUICK = ("logger=none", "trainer=smoke", "trainer.accelerator=cpu", "samples=2")
 
 torch.set_num_threads(1)
 
@@ -81,6 +84,26 @@ def command(tmp_path, monkeypatch, capfd) -> Callable[..., tuple[Any, str]]:
 
     yield run_script
     Singleton.set_state(state)
+
+
+@pytest.fixture
+def shell(tmp_path) -> Callable[..., str]:
+    """Runs a script of this project in a process of its own, in tmp_path; gives what it prints."""
+
+    def run_process(script: str, *words: str, **environment: str) -> str:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / script), *words],
+            cwd=tmp_path,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    return run_process
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -22,26 +20,16 @@ def test_the_environment_of_a_job_ends_with_it(monkeypatch):
     assert os.environ["WORLD_SIZE"] == "7"
 
 
-def launch(folder, *words):
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *words, "logger=csv", "samples=2"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+QUICK = ("logger=csv", "samples=2", "trainer.accelerator=cpu")
 
 
 @pytest.mark.slow
-def test_two_processes_evaluate_to_one_process_numbers(tmp_path):
+def test_two_processes_evaluate_to_one_process_numbers(shell, tmp_path):
     still = ["optimizer.lr=0", "data.batch_size=64", "trainer.max_epochs=1", "model.hidden=[16]"]
     numbers = []
     for trainer in ("default", "ddp"):
         folder = tmp_path / trainer
-        launch(tmp_path, f"trainer={trainer}", f"hydra.run.dir={folder}", *still)
+        shell("train.py", f"trainer={trainer}", f"hydra.run.dir={folder}", *still, *QUICK)
         numbers.append(json.loads((folder / "metrics.json").read_text()))
     one, two = numbers
     for name in ("elbo", "reconstruction", "kl", "nll", "nll_se", "rmse", "val_elbo"):
@@ -52,24 +40,25 @@ def test_two_processes_evaluate_to_one_process_numbers(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_process_without_an_evaluation_batch_takes_part(tmp_path):
-    launch(tmp_path, "trainer=ddp", "model=conv", "data.batch_size=1000", "trainer.max_epochs=1")
+def test_a_process_without_an_evaluation_batch_takes_part(shell, tmp_path):
+    words = ["trainer=ddp", "model=conv", "data.batch_size=1000", "trainer.max_epochs=1"]
+    shell("train.py", *words, *QUICK)
     (path,) = tmp_path.glob("runs/*/metrics.json")
     assert json.loads(path.read_text())["images"] == 500
 
 
 @pytest.mark.slow
-def test_weight_averaging_and_an_optimal_scale_work_under_ddp(tmp_path):
+def test_weight_averaging_and_an_optimal_scale_work_under_ddp(shell, tmp_path):
     words = ["callbacks=[default,ema]", "loss=gaussian", "loss.scale=optimal", "model.hidden=[8]"]
-    launch(tmp_path, "trainer=ddp", "trainer.max_epochs=1", *words)
+    shell("train.py", "trainer=ddp", "trainer.max_epochs=1", *words, *QUICK)
     (path,) = tmp_path.glob("runs/*/metrics.json")
     assert 0 < json.loads(path.read_text())["decoder_scale"] < 1
 
 
 @pytest.mark.slow
-def test_a_multirun_under_ddp_runs_each_job_once_with_its_own_choices(tmp_path):
+def test_a_multirun_under_ddp_runs_each_job_once_with_its_own_choices(shell, tmp_path):
     words = ["-m", "trainer=ddp", "seed=3,4", "trainer.max_epochs=1", "model.hidden=[4]"]
-    launch(tmp_path, *words)
+    shell("train.py", *words, *QUICK)
     (sweep,) = (tmp_path / "multirun").iterdir()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["multirun"]
     seeds = [json.loads((sweep / job / "metrics.json").read_text())["seed"] for job in "01"]

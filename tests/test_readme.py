@@ -4,7 +4,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -68,34 +67,20 @@ def folder(tmp_path):
     return tmp_path
 
 
-def run(folder, *words):
-    done = subprocess.run(
-        [sys.executable, *words],
-        cwd=folder,
-        env=os.environ | {"VAELAB_DATA": os.environ["VAELAB_REAL_DATA"] or "data"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("line", COMMANDS)
-def test_the_command_runs(line, folder):
+def test_the_command_runs(line, folder, shell):
     if "mnist " in line and not os.environ["VAELAB_REAL_DATA"]:
         pytest.skip("VAELAB_DATA is not set: the real MNIST files are needed")
     place = "faces" if "celeba" in line else "pictures"
     words = shlex.split(line.replace("<folder>", str(folder / place)))[1:]
     if "--help" not in words:
         words += [word for word, key in SMOKE.items() if f"{key}=" not in line]
-    output = run(folder, str(ROOT / words[0]), *words[1:])
+    output = shell(*words, VAELAB_DATA=os.environ["VAELAB_REAL_DATA"] or "data")
     if "--help" in words:
         assert "objective=" in output
         return
     last = output.rstrip().splitlines()[-1]
     assert (folder / last).is_dir()
     if "-m" not in words:
-        run(folder, str(ROOT / "scripts" / "evaluate.py"), last, "--samples", "2")
+        shell("scripts/evaluate.py", last, "--samples", "2")
