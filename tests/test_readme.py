@@ -76,11 +76,12 @@ def test_the_command_runs(line, folder, shell):
     words = shlex.split(line.replace("<folder>", str(folder / place)))[1:]
     if "--help" not in words:
         words += [word for word, key in SMOKE.items() if f"{key}=" not in line]
-    output = shell(*words, VAELAB_DATA=os.environ["VAELAB_REAL_DATA"] or "data")
+    data = {"VAELAB_DATA": str(ROOT / os.environ["VAELAB_REAL_DATA"])}
+    output = shell(*words, **data)
     if "--help" in words:
         assert "objective=" in output
         return
     last = output.rstrip().splitlines()[-1]
     assert (folder / last).is_dir()
     if "-m" not in words:
-        shell("scripts/evaluate.py", last, "--samples", "2")
+        shell("scripts/evaluate.py", last, "--samples", "2", **data)

@@ -21,6 +21,7 @@ from vaelab.data.base import TrainingBatches
 from vaelab.ddp import process_group
 from vaelab.evaluate import check_samples
 from vaelab.loggers.wandb import Wandb
+from vaelab.loop import shorten
 from vaelab.run import Run, build
 from vaelab.types import check_types
 
@@ -67,7 +68,7 @@ def _trainer(run: Run) -> Trainer:
     loggers: list[Logger] = [build(node) for node in cfg.logger.values()]
     if any(isinstance(each, EarlyStopping) for each in callbacks) and not validated:
         raise ValueError("callbacks=early_stopping needs validation images: set data.validation")
-    return build(
+    trainer: Trainer = build(
         cfg.trainer,
         limit_val_batches=cfg.trainer.limit_val_batches if validated else 0,
         callbacks=callbacks,
@@ -78,6 +79,8 @@ def _trainer(run: Run) -> Trainer:
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
+    shorten(trainer)
+    return trainer
 
 
 def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
 
 from vaelab.data.fashion_mnist import FashionMNIST
 from vaelab.data.mnist import MNIST
@@ -85,7 +86,7 @@ BITS = {
 @pytest.mark.skipif(not REAL, reason="VAELAB_DATA is not set: the real MNIST files are needed")
 @pytest.mark.parametrize("kind", SOURCES)
 def test_the_test_bits_are_the_ones_published_with_every_number(kind):
-    data = kind(REAL, binarize="dynamic")
+    data = kind(str(ROOT / REAL), binarize="dynamic")
     data.prepare_data()
     data.setup()
     assert data.bits_sha256["test"] == BITS[kind]
@@ -96,7 +97,7 @@ def test_the_test_bits_are_the_ones_published_with_every_number(kind):
 def test_one_bernoulli_per_pixel_costs_what_the_literature_says():
     from vaelab.likelihoods.bernoulli import Bernoulli
 
-    data = MNIST(REAL, validation=0)
+    data = MNIST(str(ROOT / REAL), validation=0)
     data.setup()
     train, test = (data.prepare(data.splits[name].images) for name in ("train", "test"))
     likelihood = Bernoulli((1, 28, 28))

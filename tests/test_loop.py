@@ -1,0 +1,47 @@
+"""The short step is Lightning's step: the same bits, whatever is switched on."""
+
+import pytest
+import torch
+
+from vaelab.loop import ShortLoop
+
+SMALL = ("model.hidden=[16]", "latent_dim=4", "trainer.limit_train_batches=6")
+
+
+def weights(numbers):
+    path = numbers["folder"] / "checkpoints" / "last.ckpt"
+    return torch.load(path, weights_only=True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "trainer.max_epochs=2",
+        "trainer.gradient_clip_val=0.1",
+        "trainer.precision=bf16-mixed",
+        "schedule=one_cycle",
+        "callbacks=[default,ema]",
+        "loss=gaussian loss.scale=optimal data.binarize=none",
+        "kl=warmup kl.period=5",
+        "trainer.max_steps=5",
+    ],
+)
+def test_it_gives_the_weights_and_counters_of_lightning(train, monkeypatch, words):
+    taken, step = [], ShortLoop._step
+    monkeypatch.setattr(ShortLoop, "_step", lambda *a: (taken.append(1), step(*a))[1])
+    every = "trainer.log_every_n_steps={}".format
+    short = weights(train(*SMALL, *words.split(), every(1000), folder="short"))
+    steps = len(taken)
+    plain = weights(train(*SMALL, *words.split(), every(1), folder="plain"))
+    assert steps == len(taken) == short["global_step"]
+    for name, weight in plain["state_dict"].items():
+        assert torch.equal(weight, short["state_dict"][name]), name
+    assert short["global_step"] == plain["global_step"]
+    assert short["loops"] == plain["loops"]
+    assert short["lr_schedulers"] == plain["lr_schedulers"]
+
+
+@pytest.mark.parametrize("words", ["trainer.accumulate_grad_batches=2"])
+def test_what_it_cannot_do_is_left_to_lightning(train, monkeypatch, words):
+    monkeypatch.setattr(ShortLoop, "_step", None)
+    assert train(*SMALL, *words.split(), "trainer.log_every_n_steps=1000")["steps"] == 3
