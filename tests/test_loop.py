@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from pytorch_lightning import Callback
 
 from vaelab.loop import ShortLoop
 
@@ -45,3 +46,17 @@ def test_it_gives_the_weights_and_counters_of_lightning(train, monkeypatch, word
 def test_what_it_cannot_do_is_left_to_lightning(train, monkeypatch, words):
     monkeypatch.setattr(ShortLoop, "_step", None)
     assert train(*SMALL, *words.split(), "trainer.log_every_n_steps=1000")["steps"] == 3
+
+
+class Inside(Callback):
+    calls = 0
+
+    def on_after_backward(self, trainer, pl_module):
+        Inside.calls += 1
+
+
+def test_a_callback_inside_the_step_is_called_at_every_step(train):
+    train(*SMALL, "+callbacks.inside._target_=test_loop.Inside", "trainer.log_every_n_steps=1000")
+    import test_loop
+
+    assert test_loop.Inside.calls == 6

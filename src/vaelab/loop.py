@@ -2,9 +2,10 @@
 
 A step of a small VAE takes a few milliseconds, and Lightning's hooks, closures and result
 collections around it one more. Here a step that is not logged, in one process and without
-gradient accumulation or a loss scaler, is the loop anybody would write by hand; callbacks, the
-counters that checkpoints save, gradient clipping and the schedule are as ever. All other steps are
-Lightning's own, and both kinds compute the same.
+gradient accumulation, a loss scaler or callbacks that act inside the step, is the loop anybody
+would write by hand; what callbacks do before and after it, the counters that checkpoints save,
+gradient clipping and the schedule are as ever. All other steps are Lightning's own, and both kinds
+compute the same.
 """
 
 from typing import Any, cast
@@ -15,6 +16,14 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 
 from vaelab.data.base import DataModule
 from vaelab.module import VAEModule
+
+# The hooks inside a step, which the short one has no room for.
+WITHIN = (
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+)
 
 
 def shorten(trainer: Trainer) -> None:
@@ -34,6 +43,7 @@ class ShortLoop(_TrainingEpochLoop):
             and trainer.accumulate_grad_batches == 1
             and getattr(plugin, "scaler", None) is None
             and (plugin.precision == "32-true" or isinstance(plugin, MixedPrecision))
+            and not any(_overriding(trainer, hook) for hook in WITHIN)
         )
         self.starts = _overriding(trainer, "on_train_batch_start")
         self.ends = _overriding(trainer, "on_train_batch_end")
