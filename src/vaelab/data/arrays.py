@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vaelab.data.base import Binarize, DataModule, Pixels, Split
+from vaelab.data.base import Binarize, DataModule, Pixels, Split, check_fractions
 from vaelab.noise import Stream, generator
 
 
@@ -35,11 +35,7 @@ class Arrays(DataModule):
         batch_size: int = 128,
         seed: int = 0,
     ):
-        if validation < 0 or test <= 0 or validation + test >= 1:
-            raise ValueError(
-                f"data.validation={validation} and data.test={test} are fractions: test above 0, "
-                "and together below 1"
-            )
+        check_fractions(validation, test)
         self.path = path
         self.fractions = {"val": validation, "test": test}
         self.arrays = _read(path)

@@ -158,6 +158,15 @@ class DataModule(LightningDataModule):
         return 0, 1
 
 
+def check_fractions(validation: float, test: float) -> None:
+    """Refuse fractions of a data set that leave nothing to train on or to test with."""
+    if validation < 0 or test <= 0 or validation + test >= 1:
+        raise ValueError(
+            f"data.validation={validation} and data.test={test} are fractions: test above 0, "
+            "and together below 1"
+        )
+
+
 class TrainingBatches:
     """Shuffled batches; of each, process `rank` of `world` takes an equal part.
 

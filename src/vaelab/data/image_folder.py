@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from vaelab.data.base import Binarize, DataModule, Split
+from vaelab.data.base import Binarize, DataModule, Split, check_fractions
 from vaelab.data.cache import Cached, cached
 from vaelab.data.picture import check_picture, picture
 
@@ -56,11 +56,7 @@ class ImageFolder(DataModule):
     ):
         super().__init__(shape, binarize, batch_size, seed)
         check_picture(self.shape, crop)
-        if validation < 0 or test <= 0 or validation + test >= 1:
-            raise ValueError(
-                f"data.validation={validation} and data.test={test} are fractions: test above 0, "
-                "and together below 1"
-            )
+        check_fractions(validation, test)
         if on_error not in ("stop", "skip"):
             raise ValueError(f"data.on_error={on_error}: choose from stop, skip")
         self.root = root
