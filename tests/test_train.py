@@ -258,9 +258,12 @@ def test_reconstructions_stand_below_the_validation_images(train):
     assert np.array_equal(first, data.splits["val"].images[0, 0].numpy())
 
 
-def test_numbers_that_are_not_finite_end_the_run_with_a_reason(train):
+def test_numbers_that_are_not_finite_end_the_run_with_a_reason(train, tmp_path):
     with pytest.raises(ValueError, match=r"not finite: lower optimizer\.lr"):
         train(*SMALL, "optimizer.lr=1e30", "trainer.max_epochs=2")
+    text = (tmp_path / "run" / "metrics.json").read_text()
+    assert "NaN" not in text  # which is no JSON
+    assert json.loads(text)["elbo"] is None
 
 
 def test_a_run_of_relative_paths_opens_from_anywhere(command, tmp_path, monkeypatch):

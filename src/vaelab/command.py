@@ -53,7 +53,7 @@ def run(main: Callable[[], Any], conf: Path | None = None) -> None:
     if conf and {"--help", "-h"} & set(sys.argv[1:]):
         print(menu(conf))
         return
-    if os.environ.setdefault("HYDRA_FULL_ERROR", "0") == "1":
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing

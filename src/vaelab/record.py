@@ -82,6 +82,9 @@ def write(numbers: dict[str, Any], path: Path) -> None:
 
 
 def is_finite(value: Any) -> bool:
+    """Whether a number, or every number of a list, can be written as JSON."""
+    if isinstance(value, list):
+        return all(map(is_finite, value))
     return not isinstance(value, float) or math.isfinite(value)
 
 
