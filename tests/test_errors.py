@@ -52,9 +52,9 @@ CASES = {
     "bad syntax": ("model.hidden=[400", "model.hidden=[400"),
     "no latents": ("latent_dim=0", "latent_dim=0: it must be at least 1"),
     "size that cannot be halved": (
-        "model=conv data.shape=[1,30,30]",
-        "model=conv halves the image twice, so height and width must be multiples of 4, "
-        "not 30x30: set data.shape or model.channels",
+        "model=conv model.channels=[8,8,8,8,8,8]",
+        "model=conv cannot halve 28x28 pixels 6 times: set data.shape, or model.channels to at "
+        "most 4 numbers",
     ),
     "bce on real pixels": (
         "data=arrays data.path={place}/standardised.npz",

@@ -18,7 +18,7 @@ from vaelab.metrics.latents import ActiveUnits, KLPerDimension
 from vaelab.metrics.linear import exact_elbo, is_linear
 from vaelab.metrics.terms import Terms
 from vaelab.noise import Stream, noise
-from vaelab.objectives.base import divergence, draw, log_weights
+from vaelab.objectives.base import draw, draw_with_kl, log_weights
 from vaelab.vae import VAE
 
 CHUNK = 2000  # images decoded at once
@@ -52,9 +52,8 @@ def evaluate(
 
     for model, x, counted in _batches(vae, data, split, seed):
         q = model.encode(x)
-        z, log_q = draw(q)
+        z, kl = draw_with_kl(q, model.latents())
         reconstruction = -model.decode(z).log_prob(x)
-        kl = divergence(q, model.latents(), z, log_q)
         found = {
             "elbo": -(reconstruction + kl.sum(-1)),
             "reconstruction": reconstruction,

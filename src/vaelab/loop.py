@@ -1,11 +1,10 @@
-"""The training steps between two logged ones, without what Lightning does for modules unlike ours.
+"""The training step without what Lightning does for modules unlike ours.
 
 A step of a small VAE takes a few milliseconds, and Lightning's hooks, closures and result
-collections around it one more. Here a step that is not logged, in one process and without
-gradient accumulation, a loss scaler or callbacks that act inside the step, is the loop anybody
-would write by hand; what callbacks do before and after it, the counters that checkpoints save,
-gradient clipping and the schedule are as ever. All other steps are Lightning's own, and both kinds
-compute the same.
+collections around it one more. Here a step in one process, without gradient accumulation, a loss
+scaler or callbacks that act inside the step, is the loop anybody would write by hand; what
+callbacks do before and after it, the counters that checkpoints save, gradient clipping and the
+schedule are as ever. All other steps are Lightning's own, and both kinds compute the same.
 """
 
 from typing import Any, cast
@@ -45,16 +44,15 @@ class ShortLoop(_TrainingEpochLoop):
             and (plugin.precision == "32-true" or isinstance(plugin, MixedPrecision))
             and not any(_overriding(trainer, hook) for hook in WITHIN)
         )
+        self.weights = list(trainer.lightning_module.parameters())
         self.starts = _overriding(trainer, "on_train_batch_start")
         self.ends = _overriding(trainer, "on_train_batch_end")
 
     def advance(self, data_fetcher: Any) -> None:
-        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        logged = every and (self.global_step + 1) % every == 0
-        if logged or self.restarting or not self.short:
-            super().advance(data_fetcher)
-        else:
+        if self.short and not self.restarting:
             self._step(data_fetcher)
+        else:
+            super().advance(data_fetcher)
 
     def _step(self, data_fetcher: Any) -> None:
         trainer, progress = self.trainer, self.batch_progress
@@ -81,13 +79,11 @@ class ShortLoop(_TrainingEpochLoop):
 
     def _optimize(self, module: VAEModule, batch: Any, number: int) -> Any:
         trainer = self.trainer
-        optimizer, taken = (
-            trainer.optimizers[0],
-            self.automatic_optimization.optim_progress.optimizer,
-        )
+        optimizer = trainer.optimizers[0]
         with trainer.precision_plugin.forward_context():
             loss = module.training_step(batch, number)
-        optimizer.zero_grad()
+        for weight in self.weights:
+            weight.grad = None
         loss.backward()
         if trainer.gradient_clip_val:
             module.configure_gradient_clipping(

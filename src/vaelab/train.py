@@ -36,6 +36,7 @@ def train(cfg: DictConfig) -> float:
         The best validation ELBO in nats per image; nan where nothing is validated.
     """
     _quiet()
+    _search_gpus_once()
     check_types(cfg)
     check_samples(cfg.samples)
     _check_trainer(cfg.trainer)
@@ -146,6 +147,15 @@ def _check_trainer(trainer: DictConfig) -> None:
             raise ValueError(f"trainer.devices={wanted}, but this machine has {there} {name}")
         if wanted > 1 and "strategy" not in trainer:
             raise ValueError(f"trainer.devices={wanted} processes need trainer=ddp")
+
+
+def _search_gpus_once() -> None:
+    """Without a GPU, spare torch the search for one that Lightning has it make in every step.
+
+    Lightning asks for a way of counting GPUs that opens the driver's library anew each time.
+    """
+    if torch.cuda.device_count() == 0:
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
 
 
 def _quiet() -> None:

@@ -111,12 +111,15 @@ def test_dynamic_bits_are_new_at_every_presentation_and_fixed_ones_are_not():
     assert torch.equal(fixed.prepare(bits, fresh=True), fixed.prepare(bits, fresh=True))
 
 
-def test_dynamic_bits_have_the_pixel_as_their_mean():
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_dynamic_bits_have_the_pixel_as_their_mean(dtype):
     data = binarized("dynamic")
-    grey = torch.tensor([0, 51, 128, 255], dtype=torch.uint8).repeat(40_000, 1)
-    mean = data.prepare(grey, fresh=True).mean(0)
-    error = (grey[0] / 255 * (1 - grey[0] / 255) / 40_000).sqrt()
-    assert ((mean - grey[0] / 255).abs() <= 4 * error).all()
+    levels = torch.tensor([0, 1, 51, 128, 254, 255], dtype=torch.uint8)
+    chance = levels / 255
+    x = (levels if dtype == torch.uint8 else chance).repeat(40_000, 1)
+    mean = data.prepare(x, fresh=True).mean(0)
+    error = (chance * (1 - chance) / 40_000).sqrt()
+    assert ((mean - chance).abs() <= 4 * error).all()
 
 
 def test_bits_of_validation_and_test_are_drawn_once_and_hashed():

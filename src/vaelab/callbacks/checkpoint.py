@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from vaelab.module import VAEModule
@@ -14,6 +14,8 @@ class Checkpoint(ModelCheckpoint):
     The best is the one with the largest value of what the objective monitors; where nothing is
     validated it is the last.
     """
+
+    on_train_batch_end = Callback.on_train_batch_end  # it saves at the end of epochs only
 
     def __init__(self, folder: str):
         super().__init__(

@@ -1,9 +1,11 @@
 """The progress bar."""
 
-from typing import Any
+from typing import Any, cast
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
+
+from vaelab.module import VAEModule
 
 
 class Progress(TQDMProgressBar):
@@ -12,4 +14,4 @@ class Progress(TQDMProgressBar):
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
-        return metrics
+        return {**metrics, **cast(VAEModule, pl_module).latest}

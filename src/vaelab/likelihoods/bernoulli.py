@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli as BernoulliDistribution
-from torch.distributions import Independent, constraints
+from torch.distributions import constraints
 
+from vaelab.distributions import bernoulli
 from vaelab.likelihoods.base import Likelihood, pixel_means
 
 
@@ -28,9 +28,8 @@ class Bernoulli(Likelihood):
         super().__init__(shape)
         self.outputs = shape[0]
 
-    def forward(self, out: Tensor) -> Independent:
-        bits = BernoulliDistribution(logits=out, validate_args=False)
-        return Independent(bits, len(self.shape), validate_args=False)
+    def forward(self, out: Tensor) -> bernoulli.Bernoulli:
+        return bernoulli.Bernoulli(out, len(self.shape))
 
     def initialize(self, x: Tensor, shared: bool = False) -> Tensor:
         return torch.logit(pixel_means(x, shared).clamp(0.001, 0.999))

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Independent, Normal, constraints
+from torch.distributions import constraints
 
+from vaelab.distributions.normal import DiagonalNormal
 from vaelab.likelihoods.base import Likelihood, pixel_means
 
 FLOOR = 1 / 256  # one level: below it a density on undequantized pixels grows without end
@@ -57,14 +58,13 @@ class Gaussian(Likelihood):
             return self.variance.sqrt().clamp(min=FLOOR)
         return self.fixed
 
-    def forward(self, out: Tensor) -> Independent:
+    def forward(self, out: Tensor) -> DiagonalNormal:
         if self.kind == "optimal" and self.training:
             return _Calibrated(self, out)
         return self.around(out, self.scale)
 
-    def around(self, mean: Tensor, scale: Tensor) -> Independent:
-        normal = Normal(mean, scale, validate_args=False)
-        return Independent(normal, len(self.shape), validate_args=False)
+    def around(self, mean: Tensor, scale: Tensor) -> DiagonalNormal:
+        return DiagonalNormal(mean, scale.log(), len(self.shape))
 
     @property
     def calibrated(self) -> bool:
@@ -98,12 +98,11 @@ class Gaussian(Likelihood):
         return mean
 
 
-class _Calibrated(Independent):
+class _Calibrated(DiagonalNormal):
     """N(out, scale^2 I) that fits its scale to the x whose log_prob is asked for."""
 
     def __init__(self, likelihood: Gaussian, mean: Tensor):
-        normal = Normal(mean, likelihood.scale, validate_args=False)
-        super().__init__(normal, len(likelihood.shape), validate_args=False)
+        super().__init__(mean, likelihood.scale.log(), len(likelihood.shape))
         self.likelihood = likelihood
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import kl_divergence
 
+from vaelab.distributions.normal import DiagonalNormal
 from vaelab.likelihoods.gaussian import Gaussian
 from vaelab.vae import VAE
 
@@ -31,7 +32,7 @@ def exact_elbo(vae: VAE, x: Tensor) -> Tensor:
     E_q |x - W z - b|^2 = |x - W m - b|^2 + sum_d v_d |w_d|^2, with w_d the columns of W.
     """
     q = vae.encode(x)
-    if not isinstance(q, Independent) or not isinstance(q.base_dist, Normal):
+    if not isinstance(q, DiagonalNormal):
         raise ValueError(f"the exact ELBO needs posterior=diagonal, not {type(q).__name__}")
     scale: Any = vae.likelihood.scale
     identity = torch.eye(vae.latent_dim).to(x)

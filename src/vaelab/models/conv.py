@@ -18,8 +18,8 @@ class Encoder(nn.Module):
     """Halves the image once per number in `channels`, then one linear layer.
 
     Arguments:
-        channels: Of each convolution; 28 and 32 pixels allow two, 64 four, 128 five.
-        kernel_size: Even, so that every stage halves exactly.
+        channels: Of each convolution. An even kernel_size halves odd sizes rounding down, an odd
+            one rounding up: 28 pixels become 14, 7 and 3, or 4.
     """
 
     def __init__(
@@ -31,16 +31,15 @@ class Encoder(nn.Module):
         activation: str = "ReLU",
     ):
         super().__init__()
-        inside = _inside(shape, channels, kernel_size)
-        widths = [shape[0], *channels]
+        sizes = _sizes(shape, channels, kernel_size)
         stages = []
-        for here, there in pairwise(widths):
+        for here, there in pairwise([shape[0], *channels]):
             stages += [
-                nn.Conv2d(here, there, kernel_size, stride=2, padding=kernel_size // 2 - 1),
+                nn.Conv2d(here, there, kernel_size, stride=2, padding=(kernel_size - 1) // 2),
                 activation_named(activation),
             ]
         self.stages = nn.Sequential(*stages)
-        self.head = nn.Linear(math.prod(inside), outputs)
+        self.head = nn.Linear(channels[-1] * math.prod(sizes[-1]), outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.stages(x).flatten(1))
@@ -60,16 +59,17 @@ class Decoder(nn.Module):
         activation: str = "ReLU",
     ):
         super().__init__()
-        self.inside = _inside(shape, channels, kernel_size)
+        sizes = _sizes(shape, channels, kernel_size)
+        self.inside = (channels[-1], *sizes[-1])
         self.head = nn.Linear(latent_dim, math.prod(self.inside))
-        widths = [*reversed(channels), shape[0]]
+        padding = (kernel_size - 1) // 2
+        widths = pairwise([*reversed(channels), shape[0]])
         stages = []
-        for here, there in pairwise(widths):
+        for (here, there), size in zip(widths, reversed(sizes[:-1]), strict=True):
+            missing = (size[0] + kernel_size) % 2, (size[1] + kernel_size) % 2
             stages += [
                 activation_named(activation),
-                nn.ConvTranspose2d(
-                    here, there, kernel_size, stride=2, padding=kernel_size // 2 - 1
-                ),
+                nn.ConvTranspose2d(here, there, kernel_size, 2, padding, output_padding=missing),
             ]
         self.stages = nn.Sequential(*stages)
 
@@ -81,10 +81,10 @@ class Decoder(nn.Module):
         self.stages[-1].get_parameter("bias").copy_(out.mean((-2, -1)))
 
 
-def _inside(
+def _sizes(
     shape: Sequence[int], channels: Sequence[int], kernel_size: int
-) -> tuple[int, int, int]:
-    """The shape (C, H, W) after the last convolution."""
+) -> list[tuple[int, int]]:
+    """Height and width before the first convolution and after each."""
     check_sizes("model.channels", list(channels))
     if not channels:
         raise ValueError("model.channels=[]: name at least one convolution, as in [32,64]")
@@ -92,14 +92,16 @@ def _inside(
         raise ValueError(
             f"model=conv needs pictures (C, H, W), but data.shape={list(shape)}: use model=mlp"
         )
-    if kernel_size < 2 or kernel_size % 2:
-        raise ValueError(f"model.kernel_size={kernel_size}: it must be even, as in 4")
-    factor = 2 ** len(channels)
-    height, width = shape[1:]
-    if height % factor or width % factor:
-        times = {1: "once", 2: "twice"}.get(len(channels), f"{len(channels)} times")
+    if kernel_size < 2:
+        raise ValueError(f"model.kernel_size={kernel_size}: it must be at least 2, as in 4")
+    sizes = [(shape[1], shape[2])]
+    for _ in channels:
+        height, width = ((edge + kernel_size % 2) // 2 for edge in sizes[-1])
+        sizes.append((height, width))
+    if min(sizes[-2]) < 2:
+        most = sum(min(size) >= 2 for size in sizes)
         raise ValueError(
-            f"model=conv halves the image {times}, so height and width must be multiples of "
-            f"{factor}, not {height}x{width}: set data.shape or model.channels"
+            f"model=conv cannot halve {shape[1]}x{shape[2]} pixels {len(channels)} times: "
+            f"set data.shape, or model.channels to at most {most} numbers"
         )
-    return channels[-1], height // factor, width // factor
+    return sizes

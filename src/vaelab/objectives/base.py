@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, kl_divergence
 
+from vaelab.distributions.normal import DiagonalNormal
+
 if TYPE_CHECKING:
     from vaelab.vae import VAE
 
@@ -36,18 +38,31 @@ def draw(q: Distribution, samples: int | None = None) -> tuple[Tensor, Tensor]:
     return z, q.log_prob(z)
 
 
-def divergence(q: Distribution, p: Distribution, z: Tensor, log_q: Tensor) -> Tensor:
-    """KL(q || p) in nats, to be summed over its last dimension.
+def draw_with_kl(q: Distribution, p: Distribution) -> tuple[Tensor, Tensor]:
+    """Reparameterised z (B, D) and KL(q || p) in nats, to be summed over its last dimension.
 
-    The closed form by latent dimension (B, D) where q and p have independent dimensions, in all
-    (B, 1) where it is only known in all; else its estimate log q(z) - log p(z) (*, B, 1).
+    The closed form of the KL where there is one; else its estimate log q(z) - log p(z) (B, 1).
+    """
+    kl = closed_kl(q, p)
+    if kl is not None:
+        return q.rsample(), kl
+    z, log_q = draw(q)
+    return z, (log_q - p.log_prob(z)).unsqueeze(-1)
+
+
+def closed_kl(q: Distribution, p: Distribution) -> Tensor | None:
+    """KL(q || p) by latent dimension (B, D) where q and p have independent dimensions.
+
+    In all (B, 1) where it is only known in all; None where it is not.
     """
     try:
+        if isinstance(q, DiagonalNormal) and isinstance(p, DiagonalNormal):
+            return q.kl(p)
         if isinstance(q, Independent) and isinstance(p, Independent):
             return kl_divergence(q.base_dist, p.base_dist)
         return kl_divergence(q, p).unsqueeze(-1)
     except NotImplementedError:
-        return (log_q - p.log_prob(z)).unsqueeze(-1)
+        return None
 
 
 def log_weights(vae: "VAE", x: Tensor, samples: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from vaelab.kl.base import KLWeighting
-from vaelab.objectives.base import Objective, divergence, draw
+from vaelab.objectives.base import Objective, draw_with_kl
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -23,9 +23,8 @@ class ELBO(Objective):
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         q = vae.encode(x)
-        z, log_q = draw(q)
+        z, kl = draw_with_kl(q, vae.latents())
         reconstruction = -vae.decode(z).log_prob(x)
-        kl = divergence(q, vae.latents(), z, log_q)
         loss = reconstruction + self.kl(kl, step)
         kl = kl.sum(-1)
         return {
@@ -33,5 +32,5 @@ class ELBO(Objective):
             "reconstruction": reconstruction,
             "kl": kl,
             "elbo": -(reconstruction + kl),
-            "kl_weight": x.new_tensor(self.kl.weight(step)),
+            "kl_weight": x.new_full((), self.kl.weight(step)),
         }

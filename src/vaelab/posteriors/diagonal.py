@@ -5,8 +5,9 @@ Reference: Auto-Encoding Variational Bayes (Kingma and Welling, 2014), arXiv:131
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Normal, constraints
+from torch.distributions import constraints
 
+from vaelab.distributions.normal import DiagonalNormal
 from vaelab.posteriors.base import Posterior
 
 
@@ -29,7 +30,6 @@ class Diagonal(Posterior):
         self.inputs = 2 * latent_dim
         self.bound = bound
 
-    def forward(self, out: Tensor) -> Independent:
+    def forward(self, out: Tensor) -> DiagonalNormal:
         mean, log_scale = out.chunk(2, dim=-1)
-        scale = torch.exp(self.bound * torch.tanh(log_scale / self.bound))
-        return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
+        return DiagonalNormal(mean, self.bound * torch.tanh(log_scale / self.bound))

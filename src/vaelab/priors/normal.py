@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal, constraints
+from torch.distributions import Distribution, constraints
 
+from vaelab.distributions.normal import StandardNormal
 from vaelab.priors.base import Prior
 
 
@@ -13,14 +14,11 @@ class UnitNormal(Prior):
     """p(z) = N(z; 0, I)."""
 
     support = constraints.real_vector
-    mean: Tensor
-    scale: Tensor
+    zeros: Tensor
 
     def __init__(self, latent_dim: int):
         super().__init__()
-        self.register_buffer("mean", torch.zeros(latent_dim), persistent=False)
-        self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
+        self.register_buffer("zeros", torch.zeros(latent_dim), persistent=False)
 
-    def forward(self, encode: Callable[..., Distribution]) -> Independent:
-        unit = Normal(self.mean, self.scale, validate_args=False)
-        return Independent(unit, 1, validate_args=False)
+    def forward(self, encode: Callable[..., Distribution]) -> StandardNormal:
+        return StandardNormal(self.zeros)
