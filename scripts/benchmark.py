@@ -3,8 +3,9 @@
 `python scripts/benchmark.py mlp conv nll startup faces scale` (or some of them) runs every way in
 a process of its own, the ways alternating, and prints a table of medians. The ratio to the first
 way is the median over the rounds of the ratio within a round, because machines change their speed
-while they run. The first epoch of a process compiles and warms up, and does not count. MNIST is read
-from VAELAB_DATA; pythae comes with the extra `peers`.
+while they run. The first epoch of a process compiles and warms up, and does not count.
+
+MNIST is read from VAELAB_DATA; pythae comes with the extra `peers`.
 """
 
 import argparse
@@ -114,7 +115,7 @@ def seconds(section: str, reports: list[dict]) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     names = list(sections(Path(), 1))
     parser.add_argument("sections", nargs="*", default=names, help=f"some of {', '.join(names)}")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each way")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from pytorch_lightning import Callback
 
 pytestmark = [
     pytest.mark.gpu,
@@ -22,3 +23,21 @@ def test_an_evaluation_agrees_with_the_one_on_the_cpu(train):
 def test_bf16_and_compile_train_on_it(train):
     words = ["trainer.accelerator=gpu", "trainer.precision=bf16-mixed", "compile=true"]
     assert train("model=conv", *words)["elbo"] < 0
+
+
+class Unsynchronised(Callback):
+    """Refuses whatever makes the host wait for the GPU within a step."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx:
+            torch.cuda.set_sync_debug_mode("error")
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("binarize", ["none", "dynamic"])
+def test_no_step_waits_for_it(train, binarize):
+    words = [f"data.binarize={binarize}", "trainer.accelerator=gpu", "trainer.log_every_n_steps=99"]
+    callback = "+callbacks.unsynchronised._target_=test_gpu.Unsynchronised"
+    assert train(*words, callback, "trainer.limit_train_batches=9")["steps"] == 9

@@ -61,8 +61,8 @@ class VAEModule(LightningModule):
         x, y = batch
         terms = self.objective(self.vae.given(y), x, self.global_step)
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        last = not self.trainer.fit_loop._should_accumulate()
-        if every and last and (self.global_step + 1) % every == 0:
+        logged = every and (self.global_step + 1) % every == 0
+        if logged and not self.trainer.fit_loop._should_accumulate():
             self._log_training(terms)
         return terms["loss"].mean()
 

@@ -159,3 +159,9 @@ def test_the_kind_and_the_range_of_pixels_are_stated(data):
 def test_an_impossible_setting_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Numbered(**{"shape": (1, 2, 2)} | settings).setup()
+
+
+def test_batches_are_where_the_images_are():
+    images = torch.zeros(10, 1, 2, 2, dtype=torch.uint8, device="meta")
+    batches = TrainingBatches(Split(images, torch.zeros(10, 0, device="meta")), 4, seed=0)
+    assert [(x.device.type, len(x)) for x, _ in batches] == [("meta", 4), ("meta", 4), ("meta", 2)]

@@ -1,8 +1,9 @@
 """The contract of a data set: uint8 tensors handed out in batches, made floats on the device.
 
 A data set is one file with a `DataModule` whose `load()` returns the three splits. Images stay as
-they are stored (uint8 0..255, or float32 for measurements) until a whole batch is on the device;
-`prepare` then scales uint8 to [0, 1] and draws the bits of `data.binarize=dynamic`.
+they are stored (uint8 0..255, or float32 for measurements) until a whole batch is on the device (a
+GPU with room for it holds the whole data set); `prepare` then scales uint8 to [0, 1] and draws the
+bits of `data.binarize=dynamic`.
 
 Batches are (x, labels). The order of an epoch is a pure function of (seed, epoch), so a run can
 stop anywhere and go on exactly. Under ddp `batch_size` is shared out: two processes train on the
@@ -26,6 +27,7 @@ Binarize = Literal["none", "dynamic", "fixed"]
 
 # numpy seeds of the bits that are drawn once; test is the one the field's tables use.
 BITS_SEED = {"test": 0, "val": 1, "train": 2}
+GPU_SHARE = 0.25  # of the free memory of a GPU that a split may take
 
 
 class Split(NamedTuple):
@@ -134,11 +136,20 @@ class DataModule(LightningDataModule):
         return self.prepare(x, fresh=bool(self.trainer and self.trainer.training)), y
 
     def train_dataloader(self) -> "TrainingBatches":
-        rank, world = self._share
-        return TrainingBatches(self.splits["train"], self.batch_size, self.seed, rank, world)
+        return TrainingBatches(self._at_hand("train"), self.batch_size, self.seed, *self._share)
 
     def val_dataloader(self) -> "WholeBatches":
-        return self.batches("val")
+        return WholeBatches(self._at_hand("val"), self.batch_size, *self._share)
+
+    def _at_hand(self, name: str) -> Split:
+        """A split, on the GPU if that has room for it, so that no step waits for the host."""
+        split = self.splits[name]
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if sum(part.nbytes for part in split) < GPU_SHARE * free:
+                return Split(*(part.to(device) for part in split))
+        return split
 
     def batches(self, split: str) -> "WholeBatches":
         """The batches of a split in order, for evaluation; under ddp this process's share.
@@ -205,6 +216,7 @@ class TrainingBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         chance = generator(Stream.ORDER, self.seed, self.epoch)
         order = torch.randperm(len(self.split.images), generator=chance)
+        order = order.to(self.split.images.device)
         for batch in order[: self.total].split(self.size):
             index = batch[self.rank :: self.world]
             yield tuple(part.index_select(0, index) for part in self.split)
