@@ -30,12 +30,14 @@ def test_both_sides_train_the_same_net(config, nets, net, words):
     assert plain == [weight.shape for weight in vae.parameters()]
 
 
-def test_a_section_gives_a_table_and_a_json(command):
+def test_a_section_gives_a_table_and_a_json(command, tmp_path):
     words = ["startup", "--rounds=1", "--ways=--help", "--out=found.json"]
     status, output = command("scripts/benchmark.py", *words)
     assert status == 0
     assert "train.py --help" in output
     assert "ratio" in output
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["startup"]["train.py --help"][0]["whole"] > 0
 
 
 def test_an_unknown_section_is_answered_with_the_known_ones(command):

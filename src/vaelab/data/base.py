@@ -128,7 +128,7 @@ class DataModule(LightningDataModule):
     def prepare(self, x: Tensor, fresh: bool = False) -> Tensor:
         """Stored images to floats on their own device; with `fresh`, new bits where dynamic."""
         if fresh and self.binarize == "dynamic":
-            return _bits(x)
+            return _fresh_bits(x)
         return x / 255 if x.dtype == torch.uint8 else x
 
     def on_after_batch_transfer(self, batch, dataloader_idx: int):
@@ -169,7 +169,7 @@ class DataModule(LightningDataModule):
         return 0, 1
 
 
-def _bits(x: Tensor) -> Tensor:
+def _fresh_bits(x: Tensor) -> Tensor:
     """1.0 with probability x / 255, or x if it is a float; a third of torch.bernoulli's time."""
     if x.dtype == torch.uint8:
         return (torch.randint_like(x, 255) < x).float()
