@@ -4,13 +4,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from objectives.toy import LOG_P, Toy, images
+from objectives.toy import LOG_P, Toy, images, weights
 
 from vaelab.data.base import DataModule
 from vaelab.evaluate import evaluate, importance_bound
 from vaelab.metrics.linear import exact_elbo
 from vaelab.noise import Stream, noise
-from vaelab.objectives.base import log_weights
 from vaelab.run import Run
 
 
@@ -40,9 +39,9 @@ def test_with_the_exact_posterior_every_bound_is_log_p():
 
 
 def test_more_samples_tighten_the_bound():
-    weights = log_weights(Toy(0.0, 1.0), images(50), 64)
+    drawn = weights(Toy(0.0, 1.0), images(50), 64)
     bounds = [
-        (weights.unflatten(0, (-1, k)).logsumexp(1) - math.log(k)).mean(0) for k in (1, 2, 8, 64)
+        (drawn.unflatten(0, (-1, k)).logsumexp(1) - math.log(k)).mean(0) for k in (1, 2, 8, 64)
     ]
     assert all((looser <= tighter).all() for looser, tighter in pairwise(bounds))
 
@@ -52,8 +51,8 @@ def test_the_bound_does_not_depend_on_how_it_is_chunked(monkeypatch):
     torch.manual_seed(1)
     chunked = importance_bound(Toy(0.0, 1.0), images(10), 7)
     torch.manual_seed(1)
-    weights = torch.cat([log_weights(Toy(0.0, 1.0), images(10), k) for k in (3, 3, 1)])
-    torch.testing.assert_close(chunked, weights.logsumexp(0) - math.log(7))
+    drawn = torch.cat([weights(Toy(0.0, 1.0), images(10), k) for k in (3, 3, 1)])
+    torch.testing.assert_close(chunked, drawn.logsumexp(0) - math.log(7))
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ def by_hand():
 def by_vaelab():
     from functools import partial
 
+    from vaelab.command import keep_memory
     from vaelab.evaluate import importance_bound
     from vaelab.likelihoods.bernoulli import Bernoulli
     from vaelab.models.mlp import Decoder, Encoder
@@ -56,6 +57,7 @@ def by_vaelab():
     from vaelab.priors.normal import UnitNormal
     from vaelab.vae import VAE
 
+    keep_memory()
     encoder, decoder = partial(Encoder, hidden=HIDDEN), partial(Decoder, hidden=HIDDEN)
     vae = VAE((1, 28, 28), LATENT, encoder, decoder, Diagonal, UnitNormal, Bernoulli).to(device)
     return partial(importance_bound, vae)

@@ -1,5 +1,6 @@
 """What every command has in common: the menu of --help, and errors in one line."""
 
+import ctypes
 import os
 import re
 import sys
@@ -53,6 +54,7 @@ def run(main: Callable[[], Any], conf: Path | None = None) -> None:
     if conf and {"--help", "-h"} & set(sys.argv[1:]):
         print(menu(conf))
         return
+    keep_memory()
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()
         return
@@ -65,6 +67,17 @@ def run(main: Callable[[], Any], conf: Path | None = None) -> None:
             raise
         unknown = re.match(r"Could not override '([^']+)'", str(error))
         sys.exit(f"error: {_unknown(unknown[1], conf) if unknown and conf else one_line(error)}")
+
+
+def keep_memory() -> None:
+    """Have malloc keep up to 1 GiB for its next caller instead of giving it back to the system.
+
+    Fetching it again, page by page, can take as long as the arithmetic in between.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt:  # glibc has it; the numbers are those of its malloc.h
+        mallopt(-1, 2**30)  # M_TRIM_THRESHOLD
+        mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, at its maximum
 
 
 def is_users(error: Exception) -> bool:

@@ -121,10 +121,11 @@ def importance_bound(vae: VAE, x: Tensor, samples: int) -> Tensor:
 
     Reference: Importance Weighted Autoencoders (Burda et al., 2016), equation 8, arXiv:1509.00519
     """
+    q, p = vae.encode(x), vae.latents()
     total = torch.full((len(x),), -math.inf, device=x.device)
     step = max(1, CHUNK // max(1, len(x)))
     for done in range(0, samples, step):
-        weights = log_weights(vae, x, min(step, samples - done))
+        weights = log_weights(vae, x, q, p, min(step, samples - done))
         total = torch.logaddexp(total, weights.logsumexp(0))
     return total - math.log(samples)
 

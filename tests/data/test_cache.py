@@ -107,11 +107,19 @@ def test_the_first_item_that_is_no_picture_stops_the_build(tmp_path, count):
     assert not list(tmp_path.iterdir())
 
 
-def test_items_that_are_no_pictures_can_be_left_out(tmp_path):
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("count", [COUNT, 200])
+def test_items_that_are_no_pictures_can_be_left_out(tmp_path, count):
     for decode in (refuse_odd, never):
-        images, kept = build(tmp_path, decode, skip=True)
-        assert values(images) == [0, 2, 4, 6, 8]
-        assert kept.tolist() == [True, False] * 5
+        images, kept = build(tmp_path, decode, count=count, skip=True)
+        assert values(images) == list(range(0, count, 2))
+        assert kept.tolist() == [True, False] * (count // 2)
+
+
+def test_pictures_of_another_size_stop_the_build(tmp_path):
+    with pytest.raises(RuntimeError, match="invalid for input of size 60"):
+        build(tmp_path, shape=(3, 4, 4))
+    assert not list(tmp_path.iterdir())
 
 
 def test_all_can_be_left_out(tmp_path):

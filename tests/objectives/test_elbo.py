@@ -2,17 +2,16 @@ import math
 
 import pytest
 import torch
-from objectives.toy import LOG_P, Toy, images
+from objectives.toy import LOG_P, Toy, images, weights
 
 from vaelab.kl.constant import Constant
 from vaelab.kl.warmup import Warmup
-from vaelab.objectives.base import log_weights
 from vaelab.objectives.elbo import ELBO
 
 
 def test_with_the_exact_posterior_every_log_weight_is_log_p():
-    weights = log_weights(Toy(), images(10), 100)
-    torch.testing.assert_close(weights, torch.full((100, 10), LOG_P).double())
+    drawn = weights(Toy(), images(10), 100)
+    torch.testing.assert_close(drawn, torch.full((100, 10), LOG_P).double())
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import torch
 from torch.distributions import Independent, Normal
 
+from vaelab.objectives.base import log_weights
+
 LOG_P = -1.9305103088617774
 X = 1.5
 
@@ -29,3 +31,7 @@ class Toy:
 
 def images(count):
     return torch.full((count, 1), X).double()
+
+
+def weights(toy, x, samples):
+    return log_weights(toy, x, toy.encode(x), toy.latents(), samples)

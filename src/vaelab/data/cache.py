@@ -60,8 +60,8 @@ def cached(
     if (found := _opened(path, shape, len(items))) is not None:
         return found
     _build(path, name, math.prod(shape), items, decode, skip)
-    if (built := _opened(path, shape, len(items))) is None:
-        raise ValueError(f"{path} is not of the shape {list(shape)} that decode was to return")
+    built = _opened(path, shape, len(items))
+    assert built is not None  # it has just been written
     return built
 
 
@@ -84,7 +84,7 @@ def _build(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path.parent)
-        with open(part, "wb") as file:
+        with open(part, "w+b") as file:
             _write(file, name, pixels, items, decode, skip)
             file.flush()
             os.fsync(file.fileno())
@@ -102,26 +102,36 @@ def _build(
 def _write(
     file: BinaryIO, name: str, pixels: int, items: Sequence, decode: Callable, skip: bool
 ) -> None:
-    kept = bytearray()
-    chunks = _chunks(items, decode, pixels)  # before tqdm, whose thread a fork would not survive
+    """Every picture at the place of its item; then those behind a refused one move forward."""
+    chunks = _Chunks(file.name, pixels, items, decode)
+    kept: list[bool] = []
+    running = _running(chunks)  # before tqdm, whose thread a fork would not survive
     with tqdm(total=len(items), desc=f"decoding {name}", unit=" pictures") as bar:
-        for images, refusals in chunks:
+        for refusals in running:
+            if isinstance(refusals, OSError):
+                raise refusals
             if any(refusals) and not skip:
                 raise ValueError(next(filter(None, refusals)))
-            file.write(images.numpy().tobytes())
-            kept += bytes(not refusal for refusal in refusals)
+            kept += [not refusal for refusal in refusals]
             bar.update(len(refusals))
-    file.write(kept)
+    for place, number in enumerate(number for number, keep in enumerate(kept) if keep):
+        if place < number:
+            file.seek(number * pixels)
+            picture = file.read(pixels)
+            file.seek(place * pixels)
+            file.write(picture)
+    file.seek(sum(kept) * pixels)
+    file.write(bytes(kept))
+    file.truncate()
 
 
-def _chunks(items: Sequence, decode: Callable, pixels: int) -> Iterator[tuple[Tensor, list[str]]]:
-    """Images (M, C, H, W) and refusals, chunk by chunk in the order of the items.
+def _running(chunks: "_Chunks") -> Iterator[list[str] | OSError]:
+    """What becomes of chunk after chunk.
 
     Two processes decode 1.9 times as fast as one; two threads, which hand the interpreter's lock
     to and fro, 1.2 times. A few pictures are not worth a process.
     """
-    chunks = _Chunks(items, decode, size=max(1, min(64, 2**20 // pixels)))
-    workers = min(_cores(), len(chunks), 16)  # a container's shared memory has room for so many
+    workers = min(_cores(), len(chunks), 16)
     if workers == 1 or multiprocessing.current_process().daemon:  # a daemon has no children
         workers = 0
     # With a generator of its own the loader leaves torch's random state alone, so that the run
@@ -136,21 +146,35 @@ def _cores() -> int:
 
 
 class _Chunks(Dataset):
-    def __init__(self, items: Sequence, decode: Callable, size: int):
-        self.items, self.decode, self.size = items, decode, size
+    """Chunk after chunk is decoded into its place in the file by whichever process asks for it.
+
+    An item is why each of the pictures was refused, or "". An error of the disk is a value too,
+    because the exceptions of a loader's processes are many lines.
+    """
+
+    def __init__(self, path: str, pixels: int, items: Sequence, decode: Callable):
+        self.path, self.pixels, self.items, self.decode = path, pixels, items, decode
+        self.size = max(1, min(64, 2**20 // pixels))
 
     def __len__(self) -> int:
         return -(-len(self.items) // self.size)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, list[str]]:
-        images, refusals = [torch.empty(0, dtype=torch.uint8)], []
+    def __getitem__(self, index: int) -> list[str] | OSError:
+        pictures, refusals = [], []
         for item in self.items[index * self.size : (index + 1) * self.size]:
             try:
-                images.append(self.decode(item).flatten())
+                pictures.append(self.decode(item).reshape(self.pixels).numpy().tobytes())
                 refusals.append("")
             except ValueError as error:
-                refusals.append(str(error))  # as a value: a loader's exceptions are many lines
-        return torch.cat(images), refusals
+                pictures.append(bytes(self.pixels))
+                refusals.append(str(error))
+        try:
+            with open(self.path, "r+b") as file:
+                file.seek(index * self.size * self.pixels)
+                file.write(b"".join(pictures))
+        except OSError as error:
+            return error
+        return refusals
 
 
 def _remove_leftovers(folder: Path) -> None:

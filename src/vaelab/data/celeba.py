@@ -56,12 +56,12 @@ class CelebA(DataModule):
         self.attributes: tuple[str, ...] = ()
 
     def prepare_data(self) -> None:
-        self._images()
+        _ = self._images
 
     def load(self) -> dict[str, Split]:
         self.attributes = self._faces.attributes
         sizes = self._faces.sizes
-        parts = zip(self._images().split(sizes), self._faces.labels.split(sizes), strict=True)
+        parts = zip(self._images.split(sizes), self._faces.labels.split(sizes), strict=True)
         return {
             name: Split(*part) for name, part in zip(("train", "val", "test"), parts, strict=True)
         }
@@ -70,6 +70,7 @@ class CelebA(DataModule):
     def _faces(self) -> "_Faces":
         return _found(self.root)
 
+    @cached_property
     def _images(self) -> Tensor:
         names, source = self._faces.names, self._faces.source
         instead = f"download {source} again"
@@ -176,11 +177,12 @@ class _Folder:
         return str(self.path)
 
     def key(self, names: Sequence[str]) -> list:
-        status = ((name, os.stat(self.path / name)) for name in names)
+        status = ((name, os.stat(f"{self.path}/{name}")) for name in names)
         return [(name, file.st_size, file.st_mtime_ns) for name, file in status]
 
     def read(self, name: str) -> bytes:
-        return (self.path / name).read_bytes()
+        with open(f"{self.path}/{name}", "rb") as file:
+            return file.read()
 
 
 class _Zip:

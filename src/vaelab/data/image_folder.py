@@ -67,10 +67,10 @@ class ImageFolder(DataModule):
         self.classes: tuple[str, ...] = ()
 
     def prepare_data(self) -> None:
-        self._cached()
+        _ = self._cached
 
     def load(self) -> dict[str, Split]:
-        images, kept = self._cached()
+        images, kept = self._cached
         marked = list(zip(self._found, kept.tolist(), strict=True))
         self._warn_of_skipped([x.name for x, keep in marked if not keep])
         found = [x for x, keep in marked if keep]
@@ -117,8 +117,9 @@ class ImageFolder(DataModule):
             given["train/"] = "train", {"val": self.fractions["val"]}
         return given
 
+    @cached_property
     def _cached(self) -> Cached:
-        paths = [str(Path(self.root, x.name)) for x in self._found]
+        paths = [f"{self.root}/{x.name}" for x in self._found]
         instead = "replace it, or set data.on_error=skip"
         decode = partial(picture, read=_read, shape=self.shape, crop=self.crop, instead=instead)
         key = (

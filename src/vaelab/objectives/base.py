@@ -65,11 +65,13 @@ def closed_kl(q: Distribution, p: Distribution) -> Tensor | None:
         return None
 
 
-def log_weights(vae: "VAE", x: Tensor, samples: int) -> Tensor:
+def log_weights(vae: "VAE", x: Tensor, q: Distribution, p: Distribution, samples: int) -> Tensor:
     """log p(x, z) - log q(z|x) (samples, B) for z drawn from q(z|x): their mean is the ELBO.
+
+    Arguments:
+        q, p: The posterior of x and the prior.
 
     Reference: Importance Weighted Autoencoders (Burda et al., 2016), equation 8, arXiv:1509.00519
     """
-    q = vae.encode(x)
     z, log_q = draw(q, samples)
-    return vae.decode(z).log_prob(x) + vae.latents().log_prob(z) - log_q
+    return vae.decode(z).log_prob(x) + p.log_prob(z) - log_q
