@@ -51,14 +51,14 @@ def sections(folder: Path, epochs: int) -> dict[str, dict[str, list[str]]]:
         "bf16": {
             "mlp, fp32": train,
             "mlp, bf16": [*train, "trainer.precision=bf16-mixed"],
-            "conv, fp32": [*train, *CONV, "channels_last=true"],
-            "conv, bf16": [*train, *CONV, "channels_last=true", "trainer.precision=bf16-mixed"],
+            "conv, fp32": [*train, *CONV],
+            "conv, bf16": [*train, *CONV, "trainer.precision=bf16-mixed"],
         },
         "conv": {
             "hand-written, compiled": way("hand", "conv", "--compile", *short),
             "hand-written": way("hand", "conv", *short),
             "vaelab": [*train, *CONV],
-            "vaelab channels_last": [*train, *CONV, "channels_last=true"],
+            "vaelab channels_last=false": [*train, *CONV, "channels_last=false"],
             "pythae": way("peer", "conv", *short),
         },
         "nll": {

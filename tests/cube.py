@@ -10,9 +10,5 @@ class Cube(Prior):
 
     support = constraints.unit_interval
 
-    def __init__(self, latent_dim: int):
-        super().__init__()
-        self.latent_dim = latent_dim
-
     def forward(self, encode):
         return Independent(Uniform(0.0, 1.0).expand((self.latent_dim,)), 1)

@@ -6,7 +6,6 @@ import pytest
 import torch
 from objectives.toy import LOG_P, Toy, images, weights
 
-from vaelab.data.base import DataModule
 from vaelab.evaluate import evaluate, importance_bound
 from vaelab.metrics.linear import exact_elbo
 from vaelab.noise import Stream, noise
@@ -142,7 +141,7 @@ def test_an_impossible_number_of_samples_is_refused(run, samples):
 def test_a_process_without_a_batch_counts_nothing(run, monkeypatch):
     whole = evaluate(run.vae, run.data, "test", samples=1)
     run.data.batch_size = 500
-    monkeypatch.setattr(DataModule, "_share", (1, 2))
+    monkeypatch.setattr("vaelab.data.base.share", lambda: (1, 2))
     alone = evaluate(run.vae, run.data, "test", samples=1)
     assert math.isnan(alone["kl"])
     assert not math.isnan(whole["kl"])
@@ -161,7 +160,7 @@ def test_two_shares_add_up_to_the_whole(run, monkeypatch):
     whole = evaluate(run.vae, run.data, "test", samples=3)
     shares, sizes = [], []
     for rank in (0, 1):
-        monkeypatch.setattr(DataModule, "_share", (rank, 2))
+        monkeypatch.setattr("vaelab.data.base.share", lambda rank=rank: (rank, 2))
         shares.append(evaluate(run.vae, run.data, "test", samples=3))
         sizes.append(sum(len(x) for x, _ in run.data.batches("test")))
     assert sum(sizes) == 500
@@ -192,3 +191,61 @@ def test_a_density_gets_an_nll_but_no_bits_per_dim(config):
     assert "nll" in numbers
     assert "bits_per_dim" not in numbers
     assert numbers["decoder_scale"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("choices", "extra"),
+    [
+        (("data.dequantize=true", "loss=gaussian"), 8),
+        (("loss=discretized_logistic",), 0),
+        (("loss=categorical",), 0),
+    ],
+)
+def test_bits_per_dim_of_256_levels(config, choices, extra):
+    run = Run.build(config("model.hidden=[8]", "data.binarize=none", *choices))
+    run.data.setup()
+    numbers = evaluate(run.vae, run.data, "val", samples=1)
+    expected = numbers["nll"] / 784 / math.log(2) + extra
+    assert numbers["bits_per_dim"] == pytest.approx(expected)
+
+
+def test_a_density_of_undequantized_levels_has_no_bits_per_dim(config):
+    run = Run.build(config("model.hidden=[8]", "data.binarize=none", "loss=gaussian"))
+    run.data.setup()
+    assert "bits_per_dim" not in evaluate(run.vae, run.data, "val", samples=1)
+
+
+def test_a_uniform_density_of_dequantized_levels_is_8_bits_per_dim(config):
+    run = Run.build(config("data.dequantize=true", "data.binarize=none", LOSS))
+    run.data.setup()
+    with torch.no_grad():
+        run.vae.decoder.layers[-1].weight.zero_()
+        run.vae.decoder.layers[-1].bias.zero_()
+    assert evaluate(run.vae, run.data, "val", samples=1)["bits_per_dim"] == pytest.approx(
+        8, abs=1e-3
+    )
+
+
+LOSS = "loss=continuous_bernoulli"
+
+
+def test_an_optimal_laplace_is_calibrated_to_absolute_errors(config):
+    choices = ("loss=laplace", "loss.scale=optimal", "model.hidden=[8]", "data.binarize=none")
+    run = Run.build(config(*choices))
+    run.data.setup()
+    numbers = evaluate(run.vae, run.data, "val", samples=1)
+    x = run.data.prepare(run.data.splits["train"].images)
+    with torch.no_grad():
+        error = (run.vae.decode(run.vae.encode(x).rsample()).mean - x).abs().mean().item()
+    assert numbers["decoder_scale"] == pytest.approx(error, rel=0.01)
+    assert "implied_scale" not in numbers
+
+
+@pytest.mark.parametrize("posterior", ["iaf", "planar"])
+def test_a_posterior_without_a_known_mean_has_no_more_active_units_than_it_uses(config, posterior):
+    run = Run.build(config(f"posterior={posterior}", "model.hidden=[8]", "latent_dim=4"))
+    run.data.setup()
+    with torch.no_grad():
+        for weight in run.vae.encoder.parameters():
+            weight.zero_()  # q(z|x) is the same for every x
+    assert evaluate(run.vae, run.data, "val", samples=1)["active_units"] == 0

@@ -48,6 +48,19 @@ def test_distributions_stay_float32_under_bf16_autocast(vae):
     assert q.mean.dtype == p.mean.dtype == torch.float32
 
 
+def test_of_an_autocast_only_the_networks_take_notice(vae):
+    x, seen = torch.rand(3, 1, 28, 28), []
+    for network in (vae.encoder, vae.decoder):
+        network.register_forward_hook(lambda _, __, out: seen.append(out.dtype))
+    weight = torch.eye(5)
+    with torch.autocast("cpu", torch.bfloat16), vae.networks_only("cpu"):
+        z = vae.encode(x).rsample() @ weight  # a product, which autocast would round
+        assert vae.decode(z).log_prob(x.round()).dtype == z.dtype == torch.float32
+    assert seen == [torch.bfloat16] * 2
+    vae.decode(z)
+    assert seen[-1] == torch.float32
+
+
 def test_double_stays_double(vae):
     assert vae.double().encode(torch.rand(3, 1, 28, 28).double()).mean.dtype == torch.float64
 
@@ -57,7 +70,7 @@ def test_a_prior_on_another_support_is_refused(config):
         support = constraints.unit_interval
 
     with pytest.raises(ValueError, match=r"the posterior lives on .* prior on .* choose a prior="):
-        build(config().module.vae, shape=[1, 28, 28], prior=lambda _: Spherical())
+        build(config().module.vae, shape=[1, 28, 28], prior=lambda *_: Spherical())
 
 
 @pytest.mark.parametrize("size", [0, -3])

@@ -18,10 +18,11 @@ from vaelab.metrics.latents import ActiveUnits, KLPerDimension
 from vaelab.metrics.linear import exact_elbo, is_linear
 from vaelab.metrics.terms import Terms
 from vaelab.noise import Stream, noise
-from vaelab.objectives.base import draw, draw_with_kl, log_weights
+from vaelab.objectives.base import draw_with_kl, log_weights
 from vaelab.vae import VAE
 
-CHUNK = 2000  # images decoded at once
+CHUNK = 2**21  # decoder outputs at once
+DRAWS = 8  # that estimate the mean of a posterior which does not know it
 
 
 @torch.no_grad()
@@ -34,16 +35,17 @@ def evaluate(
         samples: Of the importance-weighted bound on log p(x).
 
     Returns:
-        images, measure, elbo, reconstruction, kl, rmse (of the posterior mean, in units of a
+        images, measure, elbo, reconstruction, kl, rmse (of the likeliest code, in units of a
         pixel), kl_per_dimension, active_units; nll and its standard error nll_se, unless pixels
-        are grey; bits_per_dim for discrete pixels; bits_sha256 where bits were drawn;
-        decoder_scale; elbo_exact for a linear VAE.
+        are grey; bits_per_dim for discrete and for dequantized pixels; bits_sha256 where bits were
+        drawn; decoder_scale; elbo_exact for a linear VAE. Without a density q(z|x) there is
+        neither elbo nor kl nor nll.
     """
     check_samples(samples)
     vae.eval()
     device = next(vae.parameters()).device
     if vae.likelihood.calibrated:
-        vae.likelihood.calibrate(_square_error(vae, data, seed))
+        vae.likelihood.calibrate(_deviation(vae, data, seed))
     terms = Terms().to(device)
     kl_per_dimension = KLPerDimension(vae.latent_dim).to(device)
     active_units = ActiveUnits(vae.latent_dim).to(device)
@@ -52,24 +54,26 @@ def evaluate(
 
     for model, x, counted in _batches(vae, data, split, seed):
         q = model.encode(x)
-        z, kl = draw_with_kl(q, model.latents())
-        reconstruction = -model.decode(z).log_prob(x)
-        found = {
-            "elbo": -(reconstruction + kl.sum(-1)),
-            "reconstruction": reconstruction,
-            "kl": kl.sum(-1),
-            "square": (model.decode(_center(q, z)).mean - x).square().flatten(1).mean(1),
-        }
-        if measure != "grey":
+        kept = slice(None if counted else 0)
+        found = {}
+        if vae.posterior.density:
+            z, kl = draw_with_kl(q, model.latents())
+            found["kl"] = kl.sum(-1)
+            if by_dimension := kl.shape == z.shape:
+                kl_per_dimension.update(kl[kept])
+        else:
+            z = q.rsample()
+        found["reconstruction"] = -model.decode(z).log_prob(x)
+        found["square"] = (model.decode(_likeliest(q)).mean - x).square().flatten(1).mean(1)
+        if vae.posterior.density:
+            found["elbo"] = -(found["reconstruction"] + found["kl"])
+        if vae.posterior.density and measure != "grey":
             found["nll"] = -importance_bound(model, x, samples)
             found["nll_square"] = found["nll"].double().square()
         if linear:
             found["elbo_exact"] = exact_elbo(model, x)
         terms.update(found, counted)
-        kept = slice(None if counted else 0)
-        active_units.update(_center(q, z)[kept])
-        if by_dimension := kl.shape == z.shape:
-            kl_per_dimension.update(kl[kept])
+        active_units.update(*(mean[kept] for mean in _two_means(q)))
 
     means = {name: mean.item() for name, mean in terms.compute().items()}
     images = len(data.splits[split].images)
@@ -78,8 +82,9 @@ def evaluate(
     if "nll" in means:
         variance = means.pop("nll_square") - means["nll"] ** 2
         numbers |= {"samples": samples, "nll_se": math.sqrt(max(variance, 0.0) / images)}
-    if measure == "probability":
-        numbers["bits_per_dim"] = means["nll"] / (math.prod(vae.shape) * math.log(2))
+        if measure == "probability" or data.pixels == "dequantized":
+            extra = 8 if measure == "density" else 0  # bits: of 256 levels in [0, 1]
+            numbers["bits_per_dim"] = means["nll"] / (math.prod(vae.shape) * math.log(2)) + extra
     if split in data.bits_sha256:
         numbers["bits_sha256"] = data.bits_sha256[split]
     if vae.likelihood.scale is not None:
@@ -107,13 +112,14 @@ def _batches(
             yield vae.given(y.to(device)), data.prepare(x.to(device)), number < batches.total
 
 
-def _square_error(vae: VAE, data: DataModule, seed: int) -> Tensor:
-    """The mean squared error of a pixel over the training images, with z drawn from q(z|x)."""
+def _deviation(vae: VAE, data: DataModule, seed: int) -> Tensor:
+    """The mean deviation of a pixel over the training images, with z drawn from q(z|x)."""
     terms = Terms().to(next(vae.parameters()).device)
     for model, x, counted in _batches(vae, data, "train", seed):
-        mean = model.decode(draw(model.encode(x))[0]).mean
-        terms.update({"square": (mean - x).square().flatten(1).mean(1)}, counted)
-    return terms.compute()["square"]
+        mean = model.decode(model.encode(x).rsample()).mean
+        deviation = vae.likelihood.deviation(x - mean)
+        terms.update({"deviation": deviation.flatten(1).mean(1)}, counted)
+    return terms.compute()["deviation"]
 
 
 def importance_bound(vae: VAE, x: Tensor, samples: int) -> Tensor:
@@ -123,16 +129,25 @@ def importance_bound(vae: VAE, x: Tensor, samples: int) -> Tensor:
     """
     q, p = vae.encode(x), vae.latents()
     total = torch.full((len(x),), -math.inf, device=x.device)
-    step = max(1, CHUNK // max(1, len(x)))
+    step = max(1, CHUNK // (len(x) * vae.likelihood.outputs * math.prod(vae.shape[1:])))
     for done in range(0, samples, step):
         weights = log_weights(vae, x, q, p, min(step, samples - done))
         total = torch.logaddexp(total, weights.logsumexp(0))
     return total - math.log(samples)
 
 
-def _center(q: Distribution, z: Tensor) -> Tensor:
-    """The mean of q where it is known, else the sample z."""
+def _likeliest(q: Distribution) -> Tensor:
+    """The mode of q where it is known, else its mean, estimated if need be."""
     try:
-        return q.mean
+        return q.mode
     except NotImplementedError:
-        return z
+        return _two_means(q)[0]
+
+
+def _two_means(q: Distribution) -> tuple[Tensor, Tensor]:
+    """The mean of q twice, or two independent estimates of it."""
+    try:
+        return q.mean, q.mean
+    except NotImplementedError:
+        first, second = q.sample(torch.Size((2, DRAWS))).mean(1)
+        return first, second

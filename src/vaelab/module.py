@@ -39,9 +39,10 @@ class VAEModule(LightningModule):
         schedule: Schedule,
         seed: int = 0,
         compile: bool = False,
-        channels_last: bool = False,
+        channels_last: bool = True,
     ):
         super().__init__()
+        objective.check(vae)
         self.vae = vae
         self.objective = objective
         self.make_optimizer = optimizer
@@ -57,9 +58,14 @@ class VAEModule(LightningModule):
     def on_train_start(self) -> None:
         torch.manual_seed(seed_from(Stream.TRAINING, self.seed, self.global_rank))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """The terms of the objective; of an autocast only the networks take notice."""
         x, y = batch
-        terms = self.objective(self.vae.given(y), x, self.global_step)
+        with self.vae.networks_only(x.device.type):
+            return self.objective(self.vae.given(y), x, self.global_step)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        terms = self.terms(batch)
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         logged = every and (self.global_step + 1) % every == 0
         if logged and not self.trainer.fit_loop._should_accumulate():
@@ -73,17 +79,17 @@ class VAEModule(LightningModule):
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         logged = {f"train/{name}": mean for name, mean in zip(terms, means, strict=True)}
         logged |= {"train/lr": rate, "epoch": self.current_epoch}
-        self.latest = {"elbo": logged["train/elbo"]} if "elbo" in terms else {}
+        watched = self.objective.monitor.removeprefix("val/")
+        self.latest = {watched: logged[f"train/{watched}"]}
         for logger in self.trainer.loggers:
             logger.log_metrics(logged, self.global_step)
             logger.save()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        x, y = batch
         number = batch_idx * self.trainer.world_size + self.global_rank
         counted = number < self.trainer.val_dataloaders.total  # type: ignore[union-attr]
         with noise(Stream.EVALUATION, self.seed, number):
-            terms = self.objective(self.vae.given(y), x, self.global_step)
+            terms = self.terms(batch)
         self.validation.update(terms, counted)
 
     def on_validation_epoch_end(self) -> None:

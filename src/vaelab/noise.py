@@ -16,6 +16,7 @@ class Stream(IntEnum):
     TRAINING = 2
     EVALUATION = 3
     PICTURES = 4
+    DEQUANTIZATION = 5
 
 
 def seed_from(stream: Stream, *numbers: int) -> int:

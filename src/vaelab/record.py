@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from vaelab.evaluate import evaluate
+from vaelab.likelihoods.gaussian import Gaussian
 from vaelab.run import Run
 
 PACKAGES = ("vaelab", "torch", "pytorch-lightning", "hydra-core", "torchmetrics", "numpy")
@@ -32,13 +33,13 @@ TITLES = {
 def evaluated(run: Run, split: str, samples: int) -> dict[str, Any]:
     """The numbers of `evaluate`, and those that need to know how the model was trained.
 
-    implied_scale is the decoder scale s of the loss written as SSE / (2 s^2) + KL.
+    implied_scale is the scale s of a normal decoder, the loss written as SSE / (2 s^2) + KL.
     """
     numbers = evaluate(run.vae, run.data, split, samples, run.cfg.seed)
     numbers |= {"pixels": run.data.pixels, "shape": run.data.shape, "step": run.step}
     kl = getattr(run.module.objective, "kl", None)
     weight = kl.weight(max(run.step - 1, 0)) if kl is not None else 0.0  # of the last step taken
-    if "decoder_scale" in numbers and weight > 0:
+    if isinstance(run.vae.likelihood, Gaussian) and "decoder_scale" in numbers and weight > 0:
         numbers["implied_scale"] = numbers["decoder_scale"] * math.sqrt(weight)
     return numbers
 

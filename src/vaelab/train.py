@@ -34,18 +34,20 @@ def train(cfg: DictConfig) -> float:
     """Fit, keep the best weights, evaluate them on the test images, write metrics.json.
 
     Returns:
-        The best validation ELBO in nats per image; nan where nothing is validated.
+        The best of what the objective monitors, by default the validation ELBO in nats per image;
+        nan where nothing is validated.
     """
     _quiet()
     _search_gpus_once()
     check_types(cfg)
     check_samples(cfg.samples)
+    _check_kl(cfg)
     _check_trainer(cfg.trainer)
     seed_everything(cfg.seed, verbose=False)
     run = Run.build(cfg)
     run.data.prepare_data()
     run.data.setup()
-    run.vae.likelihood.check(*run.data.range)
+    run.vae.likelihood.check(*run.data.range, run.data.pixels)
     images = run.data.splits["train"].images
     run.vae.initialize(run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)]))
     trainer = _trainer(run)
@@ -65,11 +67,17 @@ def train(cfg: DictConfig) -> float:
 
 
 def _trainer(run: Run) -> Trainer:
-    cfg, validated = run.cfg, run.data.validated
+    cfg, validated, monitor = run.cfg, run.data.validated, run.module.objective.monitor
     callbacks: list[Callback] = [build(node) for node in cfg.callbacks.values()]
     loggers: list[Logger] = [build(node) for node in cfg.logger.values()]
     if any(isinstance(each, EarlyStopping) for each in callbacks) and not validated:
         raise ValueError("callbacks=early_stopping needs validation images: set data.validation")
+    for each in callbacks:
+        if isinstance(each, EarlyStopping) and each.monitor == "val/elbo" != monitor:
+            raise ValueError(
+                "the objective has no ELBO that callbacks=early_stopping could watch: set "
+                f"callbacks.early_stopping.monitor={monitor}"
+            )
     trainer: Trainer = build(
         cfg.trainer,
         limit_val_batches=cfg.trainer.limit_val_batches if validated else 0,
@@ -102,10 +110,12 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
     run.module.to(trainer.strategy.root_device)
     numbers = record.evaluated(run, "test", cfg.samples)
     score = getattr(trainer.checkpoint_callback, "best_model_score", None)
+    if not run.data.validated:
+        score = None
     if not trainer.is_global_zero:
         return math.nan
-    if score is not None and run.data.validated:
-        numbers["val_elbo"] = score.item()
+    if score is not None:
+        numbers[run.module.objective.monitor.replace("/", "_")] = score.item()
     numbers |= {
         "seed": cfg.seed,
         "epochs": trainer.current_epoch,
@@ -118,7 +128,7 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
     _tell(trainer, run, numbers)
     if not all(map(record.is_finite, numbers.values())):
         raise ValueError("the numbers of this run are not finite: lower optimizer.lr")
-    return numbers.get("val_elbo", math.nan)
+    return math.nan if score is None else score.item()
 
 
 def _tell(trainer: Trainer, run: Run, numbers: dict[str, Any]) -> None:
@@ -130,6 +140,12 @@ def _tell(trainer: Trainer, run: Run, numbers: dict[str, Any]) -> None:
         if isinstance(callback, Pictures):
             callback.draw(trainer, run.module)
     record.show(numbers)
+
+
+def _check_kl(cfg: DictConfig) -> None:
+    """Refuse a choice of kl= that the objective would pass over."""
+    if "kl" not in cfg.objective and not (cfg.kl.get("beta") == 1 and len(cfg.kl) == 2):
+        raise ValueError("the objective has no KL to be weighted: leave out kl= and its keys")
 
 
 def _check_trainer(trainer: DictConfig) -> None:

@@ -1,6 +1,8 @@
 """The model: encoder, posterior, prior, decoder and likelihood put together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -19,7 +21,8 @@ class VAE(nn.Module):
         shape: Of one x, (C, H, W) for pictures.
         latent_dim: The number of latent dimensions.
         encoder, decoder: From an architecture, called as models/base.py says.
-        posterior, prior: Called with latent_dim.
+        posterior: Called with latent_dim.
+        prior: Called with latent_dim and shape.
         likelihood: Called with shape.
     """
 
@@ -30,7 +33,7 @@ class VAE(nn.Module):
         encoder: Callable[..., nn.Module],
         decoder: Callable[..., nn.Module],
         posterior: Callable[[int], Posterior],
-        prior: Callable[[int], Prior],
+        prior: Callable[[int, Sequence[int]], Prior],
         likelihood: Callable[[Sequence[int]], Likelihood],
     ):
         super().__init__()
@@ -38,10 +41,11 @@ class VAE(nn.Module):
             raise ValueError(f"latent_dim={latent_dim}: it must be at least 1")
         self.shape = tuple(shape)
         self.latent_dim = latent_dim
+        self._autocast: Callable[[], AbstractContextManager] = nullcontext
         self.posterior = posterior(latent_dim)
-        self.prior = prior(latent_dim)
+        self.prior = prior(latent_dim, self.shape)
         self.likelihood = likelihood(self.shape)
-        if self.posterior.support is not self.prior.support:
+        if self.prior.support not in (None, self.posterior.support):
             raise ValueError(
                 f"the posterior lives on {self.posterior.support} and the prior on "
                 f"{self.prior.support}: choose a prior= on the posterior's support"
@@ -51,12 +55,12 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor) -> Distribution:
         """Images (B, *shape) to q(z|x)."""
-        return self.posterior(_full_precision(self.encoder(x)))
+        return self.posterior(self._run(self.encoder, x))
 
     def decode(self, z: Tensor) -> Distribution:
         """Codes (*, latent_dim) to p(x|z), with batch shape (*)."""
-        out = self.decoder(z.reshape(-1, z.shape[-1]))
-        return self.likelihood(_full_precision(out.reshape(*z.shape[:-1], *out.shape[1:])))
+        out = self._run(self.decoder, z.reshape(-1, z.shape[-1]))
+        return self.likelihood(out.reshape(*z.shape[:-1], *out.shape[1:]))
 
     def latents(self) -> Distribution:
         """The prior p(z)."""
@@ -67,10 +71,28 @@ class VAE(nn.Module):
         return self
 
     def initialize(self, x: Tensor) -> None:
-        """Start where p(x|z) fits images x (N, *shape) best without any z: the output bias."""
+        """Start from images x (N, *shape): the output bias where p(x|z) fits them without any z."""
         self.decoder.initialize(self.likelihood.initialize(x, self.decoder.shared))
+        self.prior.initialize(x)
 
+    @contextmanager
+    def networks_only(self, device: str) -> Iterator[None]:
+        """Inside, encoder and decoder alone follow the autocast that is on outside.
 
-def _full_precision(out: Tensor) -> Tensor:
-    """Distributions are computed in float32 at least, also under bf16 autocast."""
-    return out.to(torch.promote_types(out.dtype, torch.float32))
+        Flows, mixtures and all that is computed from distributions is then float32.
+        """
+        if not torch.is_autocast_enabled(device):
+            yield
+            return
+        self._autocast = partial(torch.autocast, device, torch.get_autocast_dtype(device))
+        try:
+            with torch.autocast(device, enabled=False):
+                yield
+        finally:
+            self._autocast = nullcontext
+
+    def _run(self, network: nn.Module, x: Tensor) -> Tensor:
+        """What a network makes of x, in float32 at least, as distributions want it."""
+        with self._autocast():
+            out = network(x)
+        return out.to(torch.promote_types(out.dtype, torch.float32))

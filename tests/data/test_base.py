@@ -165,3 +165,43 @@ def test_batches_are_where_the_images_are():
     images = torch.zeros(10, 1, 2, 2, dtype=torch.uint8, device="meta")
     batches = TrainingBatches(Split(images, torch.zeros(10, 0, device="meta")), 4, seed=0)
     assert [(x.device.type, len(x)) for x, _ in batches] == [("meta", 4), ("meta", 4), ("meta", 2)]
+
+
+@pytest.fixture
+def dequantized():
+    data = Numbered((1, 2, 2), batch_size=16, dequantize=True)
+    data.setup()
+    return data
+
+
+def test_a_dequantized_level_is_a_real_number_of_its_own_interval(dequantized):
+    x = torch.arange(256, dtype=torch.uint8).reshape(-1, 1, 1, 1).repeat(100, 1, 2, 2)
+    for fresh in (False, True):
+        real = dequantized.prepare(x, fresh)
+        assert torch.equal((real * 256).floor(), x.float())
+        rest = real.double() * 256 - x
+        assert rest.mean().item() == pytest.approx(0.5, abs=0.005)
+        assert rest.var().item() == pytest.approx(1 / 12, abs=0.002)
+    assert dequantized.pixels == "dequantized"
+    assert dequantized.range == (0.0, 1.0)
+
+
+def test_the_noise_of_dequantization_is_new_in_training_and_fixed_in_evaluation(dequantized):
+    x = dequantized.splits["test"].images
+    before = torch.get_rng_state()
+    assert torch.equal(dequantized.prepare(x), dequantized.prepare(x))
+    assert torch.equal(torch.get_rng_state(), before)
+    first, second = dequantized.prepare(x, fresh=True), dequantized.prepare(x, fresh=True)
+    assert not torch.equal(first, second)
+
+
+def test_bits_and_real_numbers_cannot_be_dequantized():
+    with pytest.raises(ValueError, match=r"binary.* or data\.binarize=none"):
+        Numbered((1, 2, 2), "dynamic", dequantize=True).setup()
+    data = Numbered((1, 2, 2), dequantize=True)
+    data.load = lambda: {name: Split(torch.rand(9, 1, 2, 2), torch.arange(9)) for name in SPLITS}
+    with pytest.raises(ValueError, match=r"set data\.dequantize=false$"):
+        data.setup()
+
+
+SPLITS = ("train", "val", "test")

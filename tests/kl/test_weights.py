@@ -1,8 +1,10 @@
 import pytest
 import torch
 
+from vaelab.kl.capacity import Capacity
 from vaelab.kl.constant import Constant
 from vaelab.kl.cyclical import Cyclical
+from vaelab.kl.free_bits import FreeBits
 from vaelab.kl.warmup import Warmup
 
 
@@ -27,6 +29,51 @@ def test_the_term_is_the_weight_times_the_sum_over_dimensions(weighting):
     torch.testing.assert_close(weighting(kl, 4), weighting.weight(4) * kl.sum(1))
 
 
+KL = torch.tensor([[0.0, 0.2, 3.0], [0.05, 0.1, 1.0]])
+
+
+def test_free_bits_put_a_floor_under_every_dimension_of_every_image():
+    torch.testing.assert_close(FreeBits(nats=0.1, beta=2.0)(KL, 0), 2 * torch.tensor([3.3, 1.2]))
+
+
+def test_free_bits_of_the_mean_are_the_papers():
+    term = FreeBits(nats=0.12, mean=True)(KL, 0)
+    assert term.mean().item() == pytest.approx(0.12 + 0.15 + 2.0)
+    kl = KL.clone().requires_grad_()
+    FreeBits(nats=0.12, mean=True)(kl, 0).mean().backward()
+    torch.testing.assert_close(kl.grad, torch.tensor([[0.0, 0.5, 0.5], [0.0, 0.5, 0.5]]))
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_no_free_bits_are_the_elbo(mean):
+    torch.testing.assert_close(FreeBits(nats=0.0, mean=mean)(KL, 5), Constant()(KL, 5))
+
+
+def test_below_the_floor_there_is_no_gradient():
+    kl = torch.tensor([[0.05, 0.2]], requires_grad=True)
+    FreeBits(nats=0.1)(kl, 0).sum().backward()
+    assert kl.grad.tolist() == [[0.0, 1.0]]
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_a_capacity_of_zero_is_a_constant_weight(mean):
+    torch.testing.assert_close(
+        Capacity(nats=0.0, beta=4.0, mean=mean)(KL, 5).mean(), Constant(4.0)(KL, 5).mean()
+    )
+
+
+def test_a_capacity_grows_linearly_and_stays():
+    weighting = Capacity(nats=25.0, period=100)
+    assert [weighting.capacity(step) for step in (0, 50, 100, 10**6)] == [0.0, 12.5, 25.0, 25.0]
+
+
+def test_the_kl_is_held_to_the_capacity_from_both_sides():
+    weighting = Capacity(nats=2.0, period=1, beta=3.0)
+    torch.testing.assert_close(weighting(KL, 1), 3 * torch.tensor([1.2, 0.85]))
+    of_mean = Capacity(nats=2.0, period=1, beta=3.0, mean=True)
+    assert of_mean(KL, 1).mean().item() == pytest.approx(3 * abs(KL.sum(1).mean().item() - 2.0))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -35,6 +82,10 @@ def test_the_term_is_the_weight_times_the_sum_over_dimensions(weighting):
         (lambda: Warmup(0), r"kl\.period=0"),
         (lambda: Cyclical(0), r"kl\.period=0"),
         (lambda: Cyclical(10, rise=0.0), r"kl\.rise=0"),
+        (lambda: FreeBits(-0.1), r"kl\.nats=-0.1"),
+        (lambda: FreeBits(0.1, beta=-1.0), r"kl\.beta=-1"),
+        (lambda: Capacity(float("inf")), r"kl\.nats=inf"),
+        (lambda: Capacity(period=0), r"kl\.period=0"),
     ],
 )
 def test_an_impossible_setting_is_refused(make, message):

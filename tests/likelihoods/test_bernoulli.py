@@ -51,13 +51,7 @@ def test_it_starts_at_the_logit_of_the_clipped_train_mean():
     assert torch.isfinite(Bernoulli(SHAPE).initialize(torch.zeros(2, *SHAPE))).all()
 
 
-def test_what_its_value_is_depends_on_the_pixels():
-    assert Bernoulli(SHAPE).measure("binary") == "probability"
-    assert Bernoulli(SHAPE).measure("levels") == "grey"
-    assert Bernoulli(SHAPE).measure("real") == "grey"
-
-
 def test_pixels_outside_the_unit_interval_are_refused():
-    Bernoulli(SHAPE).check(0.0, 1.0)
+    Bernoulli(SHAPE).check(0.0, 1.0, "levels")
     with pytest.raises(ValueError, match=r"takes pixels in \[0, 1\].*\[-2, 3\].*loss=mse"):
-        Bernoulli(SHAPE).check(-2.0, 3.0)
+        Bernoulli(SHAPE).check(-2.0, 3.0, "real")

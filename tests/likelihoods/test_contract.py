@@ -1,32 +1,138 @@
 """What base.py promises, for every file of conf/loss."""
 
+import math
+
 import pytest
 import torch
+from conftest import options
 
-OPTIONS = ["bce", "mse", "gaussian", "gaussian loss.scale=optimal"]
+SCALES = ("learned", "optimal", "pixel")
+OPTIONS = [
+    *options("loss"),
+    *(f"{loss} loss.scale={scale}" for loss in ("gaussian", "laplace") for scale in SCALES[1:]),
+    *(f"{loss} loss.scale=pixel" for loss in ("student_t", "discretized_logistic")),
+    "mse loss.scale=0.05",
+    "student_t loss.df=3",
+]
+LEVELS = torch.arange(256).double() / 255
+
+
+@pytest.fixture
+def likelihood(part):
+    """The likelihood that an option names, for a shape, in evaluation and in float64."""
+
+    def make(option, shape):
+        return part(*f"loss={option}".split())(shape).eval().double()
+
+    return make
+
+
+def outputs(likelihood, *size, spread=1.0):
+    """Decoder outputs about 0.5, where a pixel would be."""
+    shape = (*size, likelihood.outputs, *likelihood.shape[1:])
+    return 0.5 + spread * torch.randn(shape).double()
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-@pytest.mark.parametrize("shape", [(1, 4, 4), (3, 4, 4), (5,)])
-def test_any_leading_dimensions_and_any_shape(part, option, shape):
-    likelihood = part(*f"loss={option}".split())(shape)
-    x = torch.rand(6, *shape).round()
+@pytest.mark.parametrize("shape", [(1, 4, 4), (3, 4, 4), (4,)])
+def test_any_leading_dimensions_and_any_shape(likelihood, option, shape):
+    likelihood = likelihood(option, shape)
+    x = torch.rand(6, *shape).double().round()
     start = likelihood.initialize(x)
     assert start.shape == (likelihood.outputs, *shape[1:])
-    likelihood.eval()
     p = likelihood(start.expand(2, 6, *start.shape))
     assert p.batch_shape == (2, 6)
     assert p.event_shape == shape
-    assert p.log_prob(x).shape == p.sample().shape[:2] == (2, 6)
-    assert p.mean.shape == (2, 6, *shape)
+    assert p.log_prob(x).shape == (2, 6)
+    assert p.sample().shape == p.mean.shape == (2, 6, *shape)
+    assert likelihood(start).sample((5,)).shape == (5, *shape)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_initialize_fits_better_than_any_shift_of_it(part, option):
-    shape = (1, 4, 4)
-    likelihood = part(*f"loss={option}".split())(shape)
-    x = torch.rand(200, *shape).round()
-    start = likelihood.initialize(x)
-    likelihood.eval()
+@pytest.mark.parametrize("shared", [False, True])
+def test_initialize_fits_better_than_what_is_near(likelihood, option, shared):
+    shape = (2, 3, 3)
+    likelihood = likelihood(option, shape)
+    x = (torch.rand(200, 1, 3, 3).square() * torch.rand(200, *shape)).double()
+    if likelihood.pixels == "binary":
+        x = x.round()
+    start = likelihood.initialize(x, shared)
+    if shared:
+        assert (start == start[:, :1, :1]).all()
     best = likelihood(start).log_prob(x).mean()
-    assert all(likelihood(start + shift).log_prob(x).mean() < best for shift in (-0.3, 0.3))
+    near = 2.0 if option.startswith(("student_t", "logistic_mixture")) else 0.3  # they only guess
+    for _ in range(5):
+        step = torch.randn(len(start), 1, 1).double().expand_as(start)
+        assert likelihood(start + near * step).log_prob(x).mean() < best
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("spread", [0.3, 3.0])
+def test_it_sums_or_integrates_to_one(likelihood, option, spread):
+    likelihood = likelihood(option, (1, 1, 1))
+    if likelihood.pixels == "real":
+        unit = likelihood.support.check(torch.tensor([-1.0, 0.5])).tolist() == [False, True]
+        wide = torch.cat([torch.linspace(-6, 6, 400_001), torch.logspace(-5, 5, 400_001)])
+        x = torch.linspace(0, 1, 100_001) if unit else torch.cat([wide, -wide[400_001:]]).sort()[0]
+    else:
+        x = LEVELS if likelihood.pixels == "levels" else torch.tensor([0.0, 1.0])
+    x = x.double()
+    for out in outputs(likelihood, 5, spread=spread):
+        p = likelihood(out).log_prob(x.reshape(-1, 1, 1, 1)).exp()
+        total = torch.trapezoid(p, x) if likelihood.pixels == "real" else p.sum()
+        assert total.item() == pytest.approx(1, abs=2e-4)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_its_mean_is_that_of_its_samples(likelihood, option):
+    likelihood = likelihood(option, (3, 1, 1))
+    p = likelihood(outputs(likelihood, spread=0.3))
+    x = p.sample((20_000,))
+    assert likelihood.support.check(x).all()
+    error = 5 * x.std(0) / math.sqrt(20_000)
+    if "mixture" in option:  # its mean is that of the channels before, put in their place
+        error[1:] += 0.05
+    elif likelihood.pixels == "levels":
+        error += 0.5 / 255
+    assert ((x.mean(0) - p.mean).abs() < error).all()
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("size", [1e2, 1e4])
+def test_extreme_outputs_give_finite_values_and_gradients(likelihood, option, size):
+    likelihood = likelihood(option, (1, 1, 4)).float()
+    signs = torch.tensor([-1.0, 1.0]).repeat(likelihood.outputs * 2)
+    out = (size * signs).reshape(likelihood.outputs, 1, 4).requires_grad_()
+    for x in (0.0, 100 / 255, 1.0):
+        if x in (0, 1) or likelihood.pixels != "binary":
+            log_p = likelihood(out).log_prob(torch.full((1, 1, 4), x))
+            assert torch.isfinite(log_p)
+            log_p.backward()
+    assert torch.isfinite(out.grad).all()
+    assert torch.isfinite(likelihood(out).mean).all()
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_its_gradient_is_that_of_finite_differences(likelihood, option):
+    likelihood = likelihood(option, (2, 1, 2))
+    x = torch.tensor([0.0, 1.0, 77 / 255, 1.0]).double().round(decimals=12).reshape(2, 1, 2)
+    if likelihood.pixels == "binary":
+        x = x.round()
+    out = outputs(likelihood).requires_grad_()
+    assert torch.autograd.gradcheck(lambda out: likelihood(out).log_prob(x), out)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_what_it_measures_on_each_kind_of_pixels(likelihood, option):
+    likelihood = likelihood(option, (1, 2, 2))
+    kinds = {pixels: likelihood.measure(pixels) for pixels in ("binary", "levels", "real")}
+    if likelihood.pixels == "binary":
+        assert kinds == {"binary": "probability", "levels": "grey", "real": "grey"}
+    elif likelihood.pixels == "levels":
+        assert kinds["binary"] == kinds["levels"] == "probability"
+        likelihood.check(0.0, 1.0, "levels")
+        for pixels in ("real", "dequantized"):
+            with pytest.raises(ValueError, match=r"256 levels.* set data\.dequantize=false"):
+                likelihood.check(0.0, 1.0, pixels)
+    else:
+        assert set(kinds.values()) == {"density"}

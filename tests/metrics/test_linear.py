@@ -38,7 +38,7 @@ def linear_vae(config, weight, center, variance):
         vae.encoder.layers[-1].weight.copy_(torch.cat([encoder, torch.zeros(Q, D)]))
         raw = 7 * torch.atanh(log_scale / 7)
         vae.encoder.layers[-1].bias.copy_(torch.cat([-encoder @ center, raw]))
-        vae.likelihood.log_excess.copy_((variance.sqrt() - 1 / 256).log())
+        vae.likelihood.raw.copy_((variance.sqrt() - 1 / 256).expm1().log())
     return vae, m
 
 

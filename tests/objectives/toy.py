@@ -1,5 +1,7 @@
 """The conjugate toy: z ~ N(0, 1), x|z ~ N(z, 1/4), x = 1.5, whose log p(x) is known."""
 
+from types import SimpleNamespace
+
 import torch
 from torch.distributions import Independent, Normal
 
@@ -15,6 +17,9 @@ def normal(mean, variance):
 
 class Toy:
     """A VAE whose q(z|x) is N(mean, variance) for every x; the exact posterior by default."""
+
+    shape = (1,)
+    likelihood = SimpleNamespace(outputs=1)
 
     def __init__(self, mean=1.2, variance=0.2):
         self.mean, self.variance = mean, variance

@@ -6,7 +6,7 @@ from vaelab.priors.normal import UnitNormal
 
 
 def test_it_is_the_unit_normal():
-    p = UnitNormal(3)(lambda x: x)
+    p = UnitNormal(3, (1,))(lambda x: x)
     z = torch.tensor([0.0, 1.0, -2.0])
     expected = -1.5 * math.log(2 * math.pi) - (0 + 1 + 4) / 2
     assert p.event_shape == (3,)
@@ -14,6 +14,6 @@ def test_it_is_the_unit_normal():
 
 
 def test_it_has_nothing_to_learn_or_to_save():
-    prior = UnitNormal(3)
+    prior = UnitNormal(3, (1,))
     assert not list(prior.parameters())
     assert not prior.state_dict()

@@ -34,6 +34,7 @@ class Arrays(DataModule):
         binarize: Binarize = "none",
         batch_size: int = 128,
         seed: int = 0,
+        dequantize: bool = False,
     ):
         check_fractions(validation, test)
         self.path = path
@@ -45,7 +46,7 @@ class Arrays(DataModule):
                 f"data.shape={list(shape)}, but {path} holds x of shape {list(found)}: "
                 "leave data.shape=null"
             )
-        super().__init__(found if shape is None else shape, binarize, batch_size, seed)
+        super().__init__(found if shape is None else shape, binarize, batch_size, seed, dequantize)
 
     @property
     def pixels(self) -> Pixels:

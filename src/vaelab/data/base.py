@@ -20,9 +20,10 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from vaelab.noise import Stream, generator
+from vaelab.noise import Stream, generator, noise
+from vaelab.processes import share
 
-Pixels = Literal["binary", "levels", "real"]
+Pixels = Literal["binary", "levels", "dequantized", "real"]
 Binarize = Literal["none", "dynamic", "fixed"]
 
 # numpy seeds of the bits that are drawn once; test is the one the field's tables use.
@@ -46,6 +47,9 @@ class DataModule(LightningDataModule):
             (everything once). Pixels are read as probabilities of a 1.
         batch_size: Images in one optimizer step, over all processes together.
         seed: Of the order of the training images.
+        dequantize: Whether a level v of 256 becomes a real number, uniform in [v, v + 1] / 256, so
+            that its density is bounded and gives bits/dim: drawn anew at every presentation in
+            training, and always the same way in validation and evaluation.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class DataModule(LightningDataModule):
         binarize: Binarize = "none",
         batch_size: int = 128,
         seed: int = 0,
+        dequantize: bool = False,
     ):
         super().__init__()
         if binarize not in ("none", "dynamic", "fixed"):
@@ -64,6 +69,7 @@ class DataModule(LightningDataModule):
         self.binarize = binarize
         self.batch_size = batch_size
         self.seed = seed
+        self.dequantize = dequantize
         self.splits: dict[str, Split] = {}
         self.bits_sha256: dict[str, str] = {}
 
@@ -84,6 +90,13 @@ class DataModule(LightningDataModule):
         for name in ("train", "test"):
             if len(self.splits[name].images) == 0:
                 raise ValueError(f"there are no {name} images: give it a larger part of the data")
+        levels = self.splits["train"].images.dtype == torch.uint8
+        if self.dequantize and (self.binarize != "none" or not levels):
+            raise ValueError(
+                "data.dequantize=true spreads 256 levels over real numbers, but the pixels are "
+                f"{self.pixels}: set data.dequantize=false"
+                + (" or data.binarize=none" if levels else "")
+            )
         if self.binarize != "none":
             low, high = self.range
             if low < 0 or high > 1:
@@ -105,9 +118,14 @@ class DataModule(LightningDataModule):
 
     @property
     def pixels(self) -> Pixels:
-        """What the model sees in one pixel: a bit, one of 256 levels, or a real number."""
+        """What the model sees in one pixel: a bit, one of 256 levels, or a real number.
+
+        A dequantized one is a real number in [0, 1] that stands for a level.
+        """
         if self.binarize != "none":
             return "binary"
+        if self.dequantize:
+            return "dequantized"
         return "levels" if self.splits["train"].images.dtype == torch.uint8 else "real"
 
     @property
@@ -126,9 +144,14 @@ class DataModule(LightningDataModule):
         return len(self.splits["val"].images) > 0
 
     def prepare(self, x: Tensor, fresh: bool = False) -> Tensor:
-        """Stored images to floats on their own device; with `fresh`, new bits where dynamic."""
+        """Stored images to floats on their own device; with `fresh`, new bits or new noise."""
         if fresh and self.binarize == "dynamic":
             return _fresh_bits(x)
+        if self.dequantize and fresh:
+            return _dequantized(x)
+        if self.dequantize:
+            with noise(Stream.DEQUANTIZATION, self.seed):
+                return _dequantized(x)
         return x / 255 if x.dtype == torch.uint8 else x
 
     def on_after_batch_transfer(self, batch, dataloader_idx: int):
@@ -136,10 +159,10 @@ class DataModule(LightningDataModule):
         return self.prepare(x, fresh=bool(self.trainer and self.trainer.training)), y
 
     def train_dataloader(self) -> "TrainingBatches":
-        return TrainingBatches(self._at_hand("train"), self.batch_size, self.seed, *self._share)
+        return TrainingBatches(self._at_hand("train"), self.batch_size, self.seed, *share())
 
     def val_dataloader(self) -> "WholeBatches":
-        return WholeBatches(self._at_hand("val"), self.batch_size, *self._share)
+        return WholeBatches(self._at_hand("val"), self.batch_size, *share())
 
     def _at_hand(self, name: str) -> Split:
         """A split, on the GPU if that has room for it, so that no step waits for the host."""
@@ -160,13 +183,7 @@ class DataModule(LightningDataModule):
         images = self._bits(split) if fresh else self.splits[split]
         if len(images.images) == 0:
             raise ValueError(f"there are no {split} images to evaluate")
-        return WholeBatches(images, self.batch_size, *self._share)
-
-    @property
-    def _share(self) -> tuple[int, int]:
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            return torch.distributed.get_rank(), torch.distributed.get_world_size()
-        return 0, 1
+        return WholeBatches(images, self.batch_size, *share())
 
 
 def _fresh_bits(x: Tensor) -> Tensor:
@@ -174,6 +191,10 @@ def _fresh_bits(x: Tensor) -> Tensor:
     if x.dtype == torch.uint8:
         return (torch.randint_like(x, 255) < x).float()
     return (torch.rand_like(x) < x).to(x.dtype)
+
+
+def _dequantized(x: Tensor) -> Tensor:
+    return (x + torch.rand(x.shape, device=x.device)) / 256
 
 
 def check_fractions(validation: float, test: float) -> None:

@@ -57,12 +57,9 @@ def cached(
     """
     settings = repr((FORMAT, tuple(shape), len(items), key, skip))
     path = Path(folder, f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}.u8")
-    if (found := _opened(path, shape, len(items))) is not None:
-        return found
-    _build(path, name, math.prod(shape), items, decode, skip)
-    built = _opened(path, shape, len(items))
-    assert built is not None  # it has just been written
-    return built
+    while (found := _opened(path, shape, len(items))) is None:
+        _build(path, name, math.prod(shape), items, decode, skip)
+    return found
 
 
 def _opened(path: Path, shape: Sequence[int], count: int) -> Cached | None:

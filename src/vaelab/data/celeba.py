@@ -47,8 +47,9 @@ class CelebA(DataModule):
         binarize: Binarize = "none",
         batch_size: int = 128,
         seed: int = 0,
+        dequantize: bool = False,
     ):
-        super().__init__(shape, binarize, batch_size, seed)
+        super().__init__(shape, binarize, batch_size, seed, dequantize)
         check_picture(self.shape, crop)
         self.root = root
         self.crop = crop

@@ -53,8 +53,9 @@ class ImageFolder(DataModule):
         binarize: Binarize = "none",
         batch_size: int = 128,
         seed: int = 0,
+        dequantize: bool = False,
     ):
-        super().__init__(shape, binarize, batch_size, seed)
+        super().__init__(shape, binarize, batch_size, seed, dequantize)
         check_picture(self.shape, crop)
         check_fractions(validation, test)
         if on_error not in ("stop", "skip"):

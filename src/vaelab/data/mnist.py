@@ -44,8 +44,9 @@ class MNIST(DataModule):
         binarize: Binarize = "none",
         batch_size: int = 128,
         seed: int = 0,
+        dequantize: bool = False,
     ):
-        super().__init__(shape, binarize, batch_size, seed)
+        super().__init__(shape, binarize, batch_size, seed, dequantize)
         check_padding(self.shape, 28)
         if validation < 0:
             raise ValueError(f"data.validation={validation}: it cannot be negative")

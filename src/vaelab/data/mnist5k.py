@@ -28,8 +28,9 @@ class MNIST5k(DataModule):
         binarize: Binarize = "dynamic",
         batch_size: int = 128,
         seed: int = 0,
+        dequantize: bool = False,
     ):
-        super().__init__(shape, binarize, batch_size, seed)
+        super().__init__(shape, binarize, batch_size, seed, dequantize)
         check_padding(self.shape, 28)
 
     def load(self) -> dict[str, Split]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints, register_kl
+from torch.distributions import MultivariateNormal, constraints, register_kl
 
 from vaelab.distributions.base import Factorised
 
@@ -31,6 +31,10 @@ class DiagonalNormal(Factorised):
 
     @property
     def mean(self) -> Tensor:
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
         return self.loc
 
     @property
@@ -71,3 +75,11 @@ class StandardNormal(DiagonalNormal):
 @register_kl(DiagonalNormal, DiagonalNormal)
 def _(q: DiagonalNormal, p: DiagonalNormal) -> Tensor:
     return q.total(q.kl(p))
+
+
+@register_kl(MultivariateNormal, DiagonalNormal)
+def _(q: MultivariateNormal, p: DiagonalNormal) -> Tensor:
+    """1/2 sum_d [(S_dd + (m_d - n_d)^2) / v_d - 1 + ln v_d] - 1/2 ln |S|."""
+    squares = q.variance + (q.mean - p.mean).square()
+    log_volume = q.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return (0.5 * (squares / p.scale.square() - 1) + p.log_scale).sum(-1) - log_volume

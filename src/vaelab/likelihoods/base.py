@@ -21,11 +21,13 @@ class Likelihood(nn.Module):
         outputs: The number of decoder channels it needs.
         support: The values a pixel may have.
         pixels: The kind of pixels that it gives a probability; real means that it is a density.
+        calibrated: Whether evaluation first has to `calibrate` it to the training images.
     """
 
     outputs: int
     support: Constraint
     pixels: Pixels
+    calibrated = False
 
     def __init__(self, shape: Sequence[int]):
         super().__init__()
@@ -39,29 +41,34 @@ class Likelihood(nn.Module):
     def initialize(self, x: Tensor, shared: bool = False) -> Tensor:
         """The output (outputs, *shape[1:]) that fits images x (N, *shape) best without any z.
 
-        With `shared` it is the same at all places of a channel. Starts the likelihood's own
-        parameters there too.
+        For a mixture and for Student's t it is a guess. With `shared` it is the same at all places
+        of a channel. Starts the likelihood's own parameters there too.
         """
 
-    @property
-    def calibrated(self) -> bool:
-        """Whether evaluation first has to `calibrate` it to the errors of the training images."""
-        return False
+    def deviation(self, error: Tensor) -> Tensor:
+        """Of the errors x - mean, what `calibrate` takes the mean of."""
+        return error.square()
 
-    def calibrate(self, square: Tensor) -> None:
-        """Take the mean squared error of a pixel, over the training images."""
+    def calibrate(self, deviation: Tensor) -> None:
+        """Take the mean `deviation` of a pixel over the training images."""
 
     @property
     def scale(self) -> Tensor | None:
-        """The standard deviation of a pixel, where one number says it."""
+        """The scale in units of a pixel, where one number says it."""
         return None
 
-    def check(self, low: float, high: float) -> None:
-        """Refuse pixels between low and high where they leave the support."""
+    def check(self, low: float, high: float, pixels: Pixels) -> None:
+        """Refuse pixels that leave the support, between low and high, or are of another kind."""
+        name = type(self).__name__
         if not self.support.check(torch.tensor([low, high])).all():
             raise ValueError(
-                f"loss: {type(self).__name__} takes pixels in {_interval(self.support)}, but the "
-                f"data's lie in [{low:g}, {high:g}]: scale them to that, or set loss=mse"
+                f"loss: {name} takes pixels in {_interval(self.support)}, but the data's lie in "
+                f"[{low:g}, {high:g}]: scale them to that, or set loss=mse"
+            )
+        if self.pixels == "levels" and pixels not in ("binary", "levels"):
+            raise ValueError(
+                f"loss: {name} gives probabilities to 256 levels, but the data's pixels are "
+                f"{pixels}: set data.dequantize=false, or a density such as loss=gaussian"
             )
 
     def measure(self, pixels: Pixels) -> Measure:
@@ -71,7 +78,7 @@ class Likelihood(nn.Module):
         """
         if self.pixels == "real":
             return "density"
-        return "probability" if self.pixels == pixels else "grey"
+        return "probability" if self.pixels in (pixels, "levels") else "grey"
 
 
 def pixel_means(x: Tensor, shared: bool) -> Tensor:

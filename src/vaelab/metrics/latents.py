@@ -27,26 +27,32 @@ class KLPerDimension(Metric):
 class ActiveUnits(Metric):
     """How many dimensions have Var_x(E_q[z_d]) > threshold, from posterior means (B, D).
 
+    Where the means are estimated, two independent estimates of each give their covariance, which
+    has the noise of neither.
+
     Reference: Importance Weighted Autoencoders (Burda et al., 2016), section 5, arXiv:1509.00519
     """
 
-    total: Tensor
-    squares: Tensor
+    first: Tensor
+    second: Tensor
+    products: Tensor
     count: Tensor
 
     def __init__(self, latent_dim: int, threshold: float = 0.01):
         super().__init__()
         self.threshold = threshold
-        self.add_state("total", torch.zeros(latent_dim).double(), dist_reduce_fx="sum")
-        self.add_state("squares", torch.zeros(latent_dim).double(), dist_reduce_fx="sum")
+        for name in ("first", "second", "products"):
+            self.add_state(name, torch.zeros(latent_dim).double(), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros(()).double(), dist_reduce_fx="sum")
 
-    def update(self, means: Tensor) -> None:
-        means = means.double()
-        self.total += means.sum(0)
-        self.squares += means.square().sum(0)
-        self.count += len(means)
+    def update(self, means: Tensor, again: Tensor | None = None) -> None:
+        first = means.double()
+        second = first if again is None else again.double()
+        self.first += first.sum(0)
+        self.second += second.sum(0)
+        self.products += (first * second).sum(0)
+        self.count += len(first)
 
     def compute(self) -> Tensor:
-        variance = self.squares / self.count - (self.total / self.count).square()
-        return (variance > self.threshold).sum()
+        covariance = self.products / self.count - self.first * self.second / self.count**2
+        return (covariance > self.threshold).sum()

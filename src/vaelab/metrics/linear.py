@@ -12,12 +12,19 @@ from torch.distributions import kl_divergence
 
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.likelihoods.gaussian import Gaussian
+from vaelab.posteriors.diagonal import Diagonal
+from vaelab.priors.normal import UnitNormal
 from vaelab.vae import VAE
 
 
 def is_linear(vae: VAE) -> bool:
-    """Whether p(x|z) = N(x; W z + b, s^2 I), found by trying f(u) + f(v) = f(u + v) + f(0)."""
-    if not isinstance(vae.likelihood, Gaussian):
+    """Whether p(x|z) = N(x; W z + b, s^2 I) with normal q and p.
+
+    Found by trying f(u) + f(v) = f(u + v) + f(0).
+    """
+    if not isinstance(vae.likelihood, Gaussian) or vae.likelihood.scale is None:
+        return False
+    if not isinstance(vae.posterior, Diagonal) or not isinstance(vae.prior, UnitNormal):
         return False
     z = torch.randn(2, 8, vae.latent_dim, generator=torch.Generator().manual_seed(0))
     u, v = 10 * z.to(next(vae.parameters()))

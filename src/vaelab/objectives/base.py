@@ -22,6 +22,14 @@ class Objective(nn.Module):
 
     monitor = "val/elbo"
 
+    def check(self, vae: "VAE") -> None:
+        """Refuse a model that it cannot train: by default one without a density q(z|x)."""
+        if not vae.posterior.density:
+            raise ValueError(
+                f"{type(vae.posterior).__name__} is no density, so there is no KL for "
+                f"{type(self).__name__}: set objective=autoencoder, or another posterior="
+            )
+
     @abstractmethod
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         """Images x (B, *shape) to named terms in nats per image, `loss` among them.
@@ -34,6 +42,8 @@ class Objective(nn.Module):
 def draw(q: Distribution, samples: int | None = None) -> tuple[Tensor, Tensor]:
     """Reparameterised z (samples, B, D) and log q(z|x) (samples, B); (B, D) and (B,) for None."""
     size = torch.Size() if samples is None else torch.Size([samples])
+    if both := getattr(q, "rsample_and_log_prob", None):  # of a flow, in one pass
+        return both(size)
     z = q.rsample(size)
     return z, q.log_prob(z)
 

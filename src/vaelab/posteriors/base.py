@@ -2,9 +2,12 @@
 
 from abc import abstractmethod
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
+
+from vaelab.distributions.normal import DiagonalNormal
 
 
 class Posterior(nn.Module):
@@ -13,11 +16,32 @@ class Posterior(nn.Module):
     Attributes:
         inputs: The number of encoder outputs it needs.
         support: Where its z lie; the prior's must be the same.
+        density: Whether it has one, so that there is a KL and a bound on log p(x).
     """
 
     inputs: int
     support: Constraint
+    density = True
 
     @abstractmethod
     def forward(self, out: Tensor) -> Distribution:
         """Encoder output (B, inputs), float32, to q(z|x) with event shape (latent_dim,)."""
+
+
+def diagonal_normal(mean: Tensor, raw: Tensor, bound: float) -> DiagonalNormal:
+    """N(mean, diag(s^2)) with log s = bound * tanh(raw / bound).
+
+    The bound keeps s and 1/s finite for every encoder output, where an unbounded exponential
+    overflows; far from it the map is the identity.
+    """
+    return DiagonalNormal(mean, bound * torch.tanh(raw / bound))
+
+
+def check_bound(bound: float) -> None:
+    if not 0 < bound <= 40:
+        raise ValueError(f"posterior.bound={bound}: float32 has room for a bound in (0, 40]")
+
+
+def check_count(key: str, count: int) -> None:
+    if count < 1:
+        raise ValueError(f"posterior.{key}={count}: it must be at least 1")

@@ -1,9 +1,9 @@
 """The contract of a prior p(z)."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
@@ -11,12 +11,29 @@ from torch.distributions.constraints import Constraint
 class Prior(nn.Module):
     """A distribution over z, possibly learned.
 
+    Arguments:
+        latent_dim: The number of latent dimensions.
+        shape: Of one x, for a prior that holds some.
+
     Attributes:
-        support: Where its z lie; the posterior's must be the same.
+        support: Where its z lie; the posterior's must be the same. None takes the posterior's.
     """
 
-    support: Constraint
+    support: Constraint | None
+
+    def __init__(self, latent_dim: int, shape: Sequence[int]):
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.shape = tuple(shape)
 
     @abstractmethod
     def forward(self, encode: Callable[..., Distribution]) -> Distribution:
         """p(z) with event shape (latent_dim,); `encode` maps x to q(z|x), for a VampPrior."""
+
+    def initialize(self, x: Tensor) -> None:
+        """Start from images x (N, *shape)."""
+
+
+def check_components(components: int) -> None:
+    if components < 1:
+        raise ValueError(f"prior.components={components}: it must be at least 1")

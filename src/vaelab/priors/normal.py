@@ -1,6 +1,6 @@
 """The unit normal: `prior=normal`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,8 +16,8 @@ class UnitNormal(Prior):
     support = constraints.real_vector
     zeros: Tensor
 
-    def __init__(self, latent_dim: int):
-        super().__init__()
+    def __init__(self, latent_dim: int, shape: Sequence[int]):
+        super().__init__(latent_dim, shape)
         self.register_buffer("zeros", torch.zeros(latent_dim), persistent=False)
 
     def forward(self, encode: Callable[..., Distribution]) -> StandardNormal:

@@ -1,0 +1,29 @@
+"""All probability at one point."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+
+class Point(Distribution):
+    """z = mean (*, D) always; there is no density, so no log_prob and no KL."""
+
+    has_rsample = True
+    support: Any = constraints.real_vector
+
+    def __init__(self, mean: Tensor):
+        self.loc = mean
+        super().__init__(mean.shape[:-1], mean.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        return self.loc
+
+    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
+        return self.loc.expand(*sample_shape, *self.loc.shape)

@@ -1,0 +1,34 @@
+"""Reconstruction alone, without a KL: `objective=autoencoder`, with posterior=deterministic.
+
+Reference: Reducing the Dimensionality of Data with Neural Networks (Hinton and Salakhutdinov,
+2006)
+"""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from vaelab.objectives.base import Objective
+
+if TYPE_CHECKING:
+    from vaelab.vae import VAE
+
+
+class Autoencoder(Objective):
+    """loss = -log p(x|z) at one z of q(z|x). Nothing bounds log p(x), so no ELBO is logged."""
+
+    monitor = "val/log_p"
+
+    def check(self, vae: "VAE") -> None:
+        if any(weight.requires_grad for weight in vae.prior.parameters()):
+            raise ValueError(
+                "objective=autoencoder has no KL that would train the prior: set prior=normal"
+            )
+
+    def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
+        reconstruction = -vae.decode(vae.encode(x).rsample()).log_prob(x)
+        return {
+            "loss": reconstruction,
+            "reconstruction": reconstruction,
+            "log_p": -reconstruction,
+        }

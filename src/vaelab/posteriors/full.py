@@ -1,0 +1,36 @@
+"""Normal with a full covariance: `posterior=full`.
+
+Reference: An Introduction to Variational Autoencoders (Kingma and Welling, 2019), section 2.5.1,
+arXiv:1906.02691
+"""
+
+import torch
+from torch import Tensor
+from torch.distributions import MultivariateNormal, constraints
+
+from vaelab.posteriors.base import Posterior, check_bound
+
+
+class Full(Posterior):
+    """q(z|x) = N(z; m(x), L(x) L(x)^T), L lower triangular with a positive diagonal.
+
+    Arguments:
+        bound: The largest |log L_dd|.
+    """
+
+    support = constraints.real_vector
+
+    def __init__(self, latent_dim: int, bound: float = 7.0):
+        super().__init__()
+        check_bound(bound)
+        self.latent_dim = latent_dim
+        self.inputs = 2 * latent_dim + latent_dim * (latent_dim - 1) // 2
+        self.bound = bound
+
+    def forward(self, out: Tensor) -> MultivariateNormal:
+        dim = self.latent_dim
+        mean, raw, below = out.split([dim, dim, self.inputs - 2 * dim], -1)
+        factor = torch.diag_embed((self.bound * torch.tanh(raw / self.bound)).exp())
+        row, column = torch.tril_indices(dim, dim, -1, device=out.device)
+        factor[..., row, column] = below
+        return MultivariateNormal(mean, scale_tril=factor, validate_args=False)

@@ -1,0 +1,39 @@
+"""A masked autoregressive flow, learned with the rest: `prior=flow`.
+
+References:
+    Variational Lossy Autoencoder (Chen et al., 2017), section 3.2, arXiv:1611.02731
+    Masked Autoregressive Flow for Density Estimation (Papamakarios et al., 2017), arXiv:1705.07057
+"""
+
+from collections.abc import Callable, Sequence
+
+from torch.distributions import Distribution, constraints
+from zuko.flows.autoregressive import MAF
+
+from vaelab.priors.base import Prior
+
+
+class Flow(Prior):
+    """p(z) = N(f(z); 0, I) |det df/dz|. A density takes one pass, a draw one for each dimension.
+
+    Arguments:
+        transforms: The number of autoregressive steps, in orders that turn round.
+        hidden: The widths of the masked network of a step.
+    """
+
+    support = constraints.real_vector
+
+    def __init__(
+        self,
+        latent_dim: int,
+        shape: Sequence[int],
+        transforms: int = 2,
+        hidden: Sequence[int] = (128, 128),
+    ):
+        super().__init__(latent_dim, shape)
+        if transforms < 1:
+            raise ValueError(f"prior.transforms={transforms}: it must be at least 1")
+        self.flow = MAF(latent_dim, transforms=transforms, hidden_features=hidden)
+
+    def forward(self, encode: Callable[..., Distribution]) -> Distribution:
+        return self.flow(None)

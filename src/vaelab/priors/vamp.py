@@ -1,0 +1,46 @@
+"""The VampPrior, a mixture of posteriors of learned pseudo-inputs: `prior=vamp`.
+
+Reference: VAE with a VampPrior (Tomczak and Welling, 2018), equation 9, arXiv:1705.07120
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical, Distribution, MixtureSameFamily
+
+from vaelab.noise import Stream, generator
+from vaelab.priors.base import Prior, check_components
+
+
+class Vamp(Prior):
+    """p(z) = 1/K sum_k q(z|u_k). With all training images as u it is q(z), the best prior there is.
+
+    The pseudo-inputs u (K, *shape) are kept within the range of the images they start from.
+
+    Arguments:
+        components: K. They start at training images.
+    """
+
+    support = None
+    uniform: Tensor
+    range: Tensor
+
+    def __init__(self, latent_dim: int, shape: Sequence[int], components: int = 500):
+        super().__init__(latent_dim, shape)
+        check_components(components)
+        self.inputs = nn.Parameter(torch.rand(components, *self.shape))
+        self.register_buffer("uniform", torch.zeros(components), persistent=False)
+        self.register_buffer("range", torch.tensor([0.0, 1.0]))
+
+    def forward(self, encode: Callable[..., Distribution]) -> MixtureSameFamily:
+        components = encode(self.inputs.clamp(*self.range))
+        weights = Categorical(logits=self.uniform, validate_args=False)
+        return MixtureSameFamily(weights, components, validate_args=False)
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        chosen = torch.randperm(len(x), generator=generator(Stream.SPLIT, len(x)))
+        repeats = -(-len(self.inputs) // len(x))
+        self.inputs.copy_(x[chosen.repeat(repeats)[: len(self.inputs)]])
+        self.range.copy_(torch.stack([x.min(), x.max()]))

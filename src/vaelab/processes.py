@@ -1,0 +1,22 @@
+"""What one process of several knows of the others: `trainer=ddp`."""
+
+import torch
+from torch import Tensor
+
+
+def share() -> tuple[int, int]:
+    """The number of this process and how many there are."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+@torch.no_grad()
+def mean_of_processes(x: Tensor) -> Tensor:
+    """The mean of what each process holds."""
+    _, count = share()
+    if count == 1:
+        return x.detach()
+    total = x.detach().clone()
+    torch.distributed.all_reduce(total)
+    return total / count

@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from vaelab.run import Run
+
+CHOICES = ("posterior=deterministic", "objective=autoencoder", "model.hidden=[8]")
+
+
+def test_its_loss_is_the_reconstruction_and_nothing_else(config):
+    run = Run.build(config(*CHOICES))
+    x = torch.rand(4, 1, 28, 28).round()
+    terms = run.module.objective(run.vae, x, 0)
+    assert set(terms) == {"loss", "reconstruction", "log_p"}
+    expected = -run.vae.decode(run.vae.encode(x).mean).log_prob(x)
+    torch.testing.assert_close(terms["loss"], expected)
+
+
+def test_an_elbo_of_a_point_is_refused(config):
+    with pytest.raises(ValueError, match=r"no density.* set objective=autoencoder"):
+        Run.build(config("posterior=deterministic"))
+
+
+@pytest.mark.parametrize("prior", ["mixture", "vamp", "flow"])
+def test_a_prior_that_nothing_would_train_is_refused(config, prior):
+    with pytest.raises(ValueError, match="set prior=normal"):
+        Run.build(config(*CHOICES, f"prior={prior}"))
+
+
+def test_its_numbers_have_no_bound(train):
+    numbers = train(*CHOICES)
+    assert numbers["val_log_p"] == numbers["best"]
+    assert not {"elbo", "kl", "nll", "bits_per_dim", "kl_per_dimension"} & numbers.keys()
+    assert numbers["reconstruction"] > 0
+    assert numbers["active_units"] <= 20
+
+
+@pytest.mark.parametrize("choice", ["kl=warmup", "kl.beta=4"])
+def test_a_weight_for_a_kl_that_is_not_there_is_refused(train, choice):
+    with pytest.raises(ValueError, match="no KL to be weighted"):
+        train(*CHOICES, choice)
+
+
+def test_early_stopping_cannot_watch_an_elbo_that_is_not_there(train):
+    with pytest.raises(ValueError, match=r"monitor=val/log_p"):
+        train(*CHOICES, "callbacks=[default,early_stopping]")
+    numbers = train(
+        *CHOICES,
+        "callbacks=[default,early_stopping]",
+        "callbacks.early_stopping.monitor=val/log_p",
+        folder="second",
+    )
+    assert numbers["steps"] > 0

@@ -1,0 +1,194 @@
+"""What base.py promises, for every file of conf/posterior."""
+
+import math
+
+import pytest
+import torch
+from conftest import options
+from torch.distributions import kl_divergence
+
+from vaelab.distributions.sphere import UniformSphere, sphere
+from vaelab.objectives.base import closed_kl, draw, draw_with_kl
+from vaelab.priors.normal import UnitNormal
+
+OPTIONS = options("posterior")
+DENSITIES = sorted({*OPTIONS} - {"deterministic"})
+PLANE = sorted({*DENSITIES} - {"vmf"})
+
+
+@pytest.fixture
+def posterior(part):
+    def make(option, latent_dim, *settings):
+        posterior = part(f"posterior={option}", *settings)(latent_dim).double()
+        for weight in posterior.parameters():  # a flow that bends visibly
+            weight.data.mul_(2.0)
+        return posterior
+
+    return make
+
+
+def outputs(posterior, *size):
+    return torch.randn(*size, posterior.inputs).double()
+
+
+def prior_of(posterior, latent_dim):
+    zeros = torch.zeros(latent_dim).double()
+    return UniformSphere(zeros) if posterior.support is sphere else unit(latent_dim)
+
+
+def unit(latent_dim):
+    return UnitNormal(latent_dim, (1,)).double()(lambda x: x)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_shapes(posterior, option):
+    posterior = posterior(option, 3)
+    q = posterior(outputs(posterior, 5))
+    assert (q.batch_shape, q.event_shape) == ((5,), (3,))
+    assert q.rsample().shape == q.sample().shape == (5, 3)
+    assert q.rsample(torch.Size([2])).shape == (2, 5, 3)
+    if posterior.density:
+        z, log_q = draw(q, 4)
+        assert (z.shape, log_q.shape) == ((4, 5, 3), (4, 5))
+        z, kl = draw_with_kl(q, prior_of(posterior, 3))
+        assert z.shape == (5, 3)
+        assert kl.shape in ((5, 3), (5, 1))
+
+
+@pytest.mark.parametrize("option", DENSITIES)
+def test_log_q_of_a_draw_is_the_log_prob_of_its_z(posterior, option):
+    posterior = posterior(option, 4)
+    q = posterior(outputs(posterior, 6))
+    z, log_q = draw(q, 3)
+    torch.testing.assert_close(q.log_prob(z), log_q, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("option", PLANE)
+def test_log_q_integrates_to_one_on_a_line(posterior, option):
+    posterior = posterior(option, 1)
+    q = posterior(outputs(posterior, 1))
+    z = torch.linspace(-40, 40, 40_001).double().reshape(-1, 1, 1)
+    total = torch.trapezoid(q.log_prob(z).exp().squeeze(), z.squeeze())
+    assert total.item() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("option", PLANE)
+def test_log_q_integrates_to_one_on_the_plane_and_its_draws_follow_it(posterior, option):
+    """E[q(z)] over draws is the integral of q^2 over the plane."""
+    posterior = posterior(option, 2)
+    q, points = posterior(outputs(posterior, 1)), 121 if option == "naf" else 241
+    with torch.no_grad():
+        z, log_q = draw(q, 10_000)
+        low, high = z[:, 0].min(0).values - 1, z[:, 0].max(0).values + 1
+        ends = zip(low.tolist(), high.tolist(), strict=True)
+        axes = [torch.linspace(*each, points).double() for each in ends]
+        grid = torch.cartesian_prod(*axes).unsqueeze(1)
+        p = q.log_prob(grid).exp().reshape(points, points)
+    total = torch.trapezoid(torch.trapezoid(p, axes[1]), axes[0])
+    assert total.item() == pytest.approx(1, abs=0.01)
+    expected = torch.trapezoid(torch.trapezoid(p.square(), axes[1]), axes[0]).item()
+    error = log_q.exp().std().item() / 100
+    assert log_q.exp().mean().item() == pytest.approx(expected, abs=4.5 * error + 0.01 * expected)
+
+
+@pytest.mark.parametrize("option", DENSITIES)
+def test_the_closed_divergence_is_the_mean_of_the_sampled_one(posterior, option):
+    posterior = posterior(option, 3)
+    q, p = posterior(outputs(posterior, 1)), prior_of(posterior, 3)
+    closed = closed_kl(q, p)
+    if option in ("iaf", "naf", "planar"):
+        assert closed is None
+        return
+    z, log_q = draw(q, 100_000)
+    sampled = log_q - p.log_prob(z)
+    error = sampled.std().item() / math.sqrt(len(sampled))
+    assert closed.sum().item() == pytest.approx(sampled.mean().item(), abs=4 * error)
+    torch.testing.assert_close(kl_divergence(q, p), closed.sum(-1))
+
+
+@pytest.mark.parametrize("option", PLANE)
+def test_its_reparameterised_gradient_is_that_of_the_expectation(posterior, option):
+    """d/d out E[|z|^2], against central differences with the same noise."""
+    posterior = posterior(option, 2)
+    out = outputs(posterior, 1).requires_grad_()
+
+    def expectation(out):
+        torch.manual_seed(0)
+        return posterior(out).rsample(torch.Size([50])).square().sum(-1).mean()
+
+    assert torch.autograd.gradcheck(expectation, out, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("option", DENSITIES)
+def test_log_q_of_any_z_has_its_gradient(posterior, option):
+    posterior = posterior(option, 2)
+    out, z = outputs(posterior, 1).requires_grad_(), torch.randn(3, 1, 2).double()
+    if posterior.support is sphere:
+        z = torch.nn.functional.normalize(z, dim=-1)
+    z.requires_grad_(option != "vmf")  # whose density off the sphere has no meaning
+    step = 1e-3 if option == "naf" else 1e-6  # its inverse is found by bisection
+    assert torch.autograd.gradcheck(
+        lambda out, z: posterior(out).log_prob(z), (out, z), eps=step, atol=2e-3, rtol=1e-2
+    )
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("size", [1e2, 1e4])
+def test_extreme_outputs_give_finite_values_and_gradients(part, option, size):
+    posterior = part(f"posterior={option}")(2)
+    for sign in (-1.0, 1.0):
+        out = (sign * size * torch.ones(3, posterior.inputs)).requires_grad_()
+        q = posterior(out)
+        if posterior.density:
+            p = UniformSphere(torch.zeros(2)) if posterior.support is sphere else None
+            z, kl = draw_with_kl(q, p or UnitNormal(2, (1,))(lambda x: x))
+            assert torch.isfinite(kl).all()
+            (z.sum() + kl.sum()).backward()
+        else:
+            q.rsample().sum().backward()
+        assert torch.isfinite(out.grad).all()
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_it_is_float32_under_bf16_autocast(config, option):
+    from vaelab.run import Run
+
+    prior = "sphere" if option == "vmf" else "normal"
+    objective = "autoencoder" if option == "deterministic" else "elbo"
+    choices = [f"posterior={option}", f"prior={prior}", f"objective={objective}"]
+    run = Run.build(config(*choices, "model.hidden=[8]", "latent_dim=3"))
+    x, y = torch.rand(4, 1, 28, 28).round(), torch.zeros(4, 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = run.module.terms((x, y))
+    assert all(term.dtype == torch.float32 for term in terms.values())
+    terms["loss"].mean().backward()
+    for name, weight in run.vae.named_parameters():
+        assert weight.grad is None or weight.grad.dtype == torch.float32, name
+        assert weight.grad is None or torch.isfinite(weight.grad).all(), name
+
+
+def test_a_point_has_no_density(posterior):
+    q = posterior("deterministic", 3)(torch.randn(2, 3).double())
+    assert torch.equal(q.rsample(), q.mean)
+    with pytest.raises(NotImplementedError):
+        q.log_prob(q.mean)
+
+
+@pytest.mark.parametrize(
+    ("option", "setting"),
+    [
+        ("full", "bound=0"),
+        ("iaf", "transforms=0"),
+        ("naf", "signal=0"),
+        ("planar", "transforms=0"),
+        ("iaf", "context=0"),
+    ],
+)
+def test_an_impossible_setting_is_refused(part, option, setting):
+    with pytest.raises(ValueError, match=rf"posterior\.{setting}"):
+        part(f"posterior={option}", f"posterior.{setting}")(3)
+
+
+def test_a_sphere_of_one_dimension_is_refused(part):
+    with pytest.raises(ValueError, match="latent_dim=1: posterior=vmf needs at least 2"):
+        part("posterior=vmf")(1)

@@ -1,0 +1,136 @@
+"""What base.py promises, for every file of conf/prior."""
+
+import math
+
+import pytest
+import torch
+from conftest import options
+
+from vaelab.distributions.normal import DiagonalNormal
+from vaelab.distributions.sphere import sphere
+
+OPTIONS = options("prior")
+SHAPE = (1, 4, 4)
+
+
+def encode(latent_dim):
+    """A q(z|x) of one's own."""
+    torch.manual_seed(3)
+    weight = torch.randn(2 * latent_dim, math.prod(SHAPE)).double()
+
+    def q(x):
+        mean, log_scale = (x.flatten(1).double() @ weight.T / 2).chunk(2, -1)
+        return DiagonalNormal(mean, log_scale.tanh())
+
+    return q
+
+
+@pytest.fixture
+def prior(part):
+    def make(option, latent_dim):
+        settings = ["prior.components=7"] if option in ("mixture", "vamp") else []
+        prior = part(f"prior={option}", *settings)(latent_dim, SHAPE).double()
+        prior.initialize(torch.rand(30, *SHAPE).double())
+        return prior
+
+    return make
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_shapes(prior, option):
+    p = prior(option, 3)(encode(3))
+    assert (p.batch_shape, p.event_shape) == ((), (3,))
+    z = p.sample((2, 5))
+    assert z.shape == (2, 5, 3)
+    assert p.log_prob(z).shape == (2, 5)
+
+
+@pytest.mark.parametrize("option", sorted({*OPTIONS} - {"sphere"}))
+def test_its_density_integrates_to_one_and_its_draws_follow_it(prior, option):
+    p = prior(option, 2)(encode(2))
+    axis = torch.linspace(-12, 12, 601).double()
+    with torch.no_grad():
+        density = p.log_prob(torch.cartesian_prod(axis, axis)).exp().reshape(601, 601)
+        z = p.sample((20_000,))
+        found = p.log_prob(z).exp()
+    assert torch.trapezoid(torch.trapezoid(density, axis), axis).item() == pytest.approx(
+        1, abs=2e-3
+    )
+    expected = torch.trapezoid(torch.trapezoid(density.square(), axis), axis).item()
+    error = found.std().item() / math.sqrt(len(z))
+    assert found.mean().item() == pytest.approx(expected, abs=4.5 * error + 2e-3 * expected)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_what_it_learns_has_a_finite_gradient_also_far_away(prior, option):
+    prior = prior(option, 2)
+    z = torch.tensor([[0.0, 1.0], [300.0, -400.0]]).double()
+    z = torch.nn.functional.normalize(z, dim=-1) if prior.support is sphere else z
+    log_p = prior(encode(2)).log_prob(z)
+    assert torch.isfinite(log_p).all()
+    if log_p.requires_grad:
+        log_p.sum().backward()
+        assert all(torch.isfinite(weight.grad).all() for weight in prior.parameters())
+
+
+def test_vamp_with_all_training_images_is_the_aggregate_posterior(part):
+    x, q = torch.rand(40, *SHAPE).double(), encode(2)
+    prior = part("prior=vamp", "prior.components=40")(2, SHAPE).double()
+    prior.initialize(x)
+    z = q(x).sample()
+    expected = q(x).log_prob(z.unsqueeze(1)).logsumexp(-1) - math.log(40)
+    torch.testing.assert_close(prior(q).log_prob(z), expected)
+
+
+def test_there_the_mean_kl_is_the_mutual_information_and_at_most_ln_n(part):
+    """E_x KL(q(z|x)||p) = I_q(x;z) <= ln N, with p = q(z)."""
+    x, q = torch.rand(40, *SHAPE).double(), encode(2)
+    prior = part("prior=vamp", "prior.components=40")(2, SHAPE).double()
+    prior.initialize(x)
+    z = q(x).sample((2000,))
+    kl = (q(x).log_prob(z) - prior(q).log_prob(z)).mean()
+    assert 0 < kl <= math.log(40)
+
+
+def test_pseudo_inputs_stay_in_the_range_of_the_images(part):
+    prior = part("prior=vamp", "prior.components=3")(2, SHAPE)
+    prior.initialize(2 * torch.rand(30, *SHAPE) - 1)
+    with torch.no_grad():
+        prior.inputs.mul_(100)
+    seen = []
+    prior(lambda x: seen.append(x) or encode(2)(x))
+    assert seen[0].min() >= -1
+    assert seen[0].max() <= 1
+    assert seen[0].abs().max() > 0.9
+
+
+def test_more_pseudo_inputs_than_images_repeat_them(part):
+    prior = part("prior=vamp", "prior.components=7")(2, SHAPE)
+    x = torch.rand(3, *SHAPE)
+    prior.initialize(x)
+    assert all(any(torch.equal(u, image) for image in x) for u in prior.inputs)
+
+
+def test_pseudo_inputs_are_learned_through_the_encoder(config):
+    from vaelab.run import Run
+
+    run = Run.build(config("prior=vamp", "prior.components=5", "model.hidden=[8]"))
+    terms = run.module.objective(run.vae, torch.rand(4, 1, 28, 28).round(), 0)
+    terms["loss"].mean().backward()
+    assert run.vae.prior.inputs.grad.abs().sum() > 0
+
+
+def test_a_mixture_of_one_is_a_normal(part):
+    prior = part("prior=mixture", "prior.components=1")(3, SHAPE).double()
+    z = torch.randn(5, 3).double()
+    normal = torch.distributions.Normal(prior.means[0], 1.0)
+    torch.testing.assert_close(prior(encode(3)).log_prob(z), normal.log_prob(z).sum(-1))
+
+
+@pytest.mark.parametrize(
+    "setting", ["mixture components=0", "vamp components=0", "flow transforms=0"]
+)
+def test_an_impossible_setting_is_refused(part, setting):
+    option, value = setting.split()
+    with pytest.raises(ValueError, match=rf"prior\.{value}"):
+        part(f"prior={option}", f"prior.{value}")(3, SHAPE)
