@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
-from torch.distributions import Categorical, Distribution, MixtureSameFamily, constraints
+from torch.distributions import Distribution, MixtureSameFamily, constraints
 
+from vaelab.distributions.mixture import mixture
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.priors.base import Prior, check_components
 
@@ -33,6 +34,6 @@ class Mixture(Prior):
         self.raw = nn.Parameter(torch.zeros(components, latent_dim))
 
     def forward(self, encode: Callable[..., Distribution]) -> MixtureSameFamily:
-        components = DiagonalNormal(self.means, BOUND * torch.tanh(self.raw / BOUND))
-        weights = Categorical(logits=self.logits, validate_args=False)
-        return MixtureSameFamily(weights, components, validate_args=False)
+        return mixture(
+            self.logits, DiagonalNormal(self.means, BOUND * torch.tanh(self.raw / BOUND))
+        )

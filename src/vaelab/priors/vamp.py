@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, MixtureSameFamily
+from torch.distributions import Distribution, MixtureSameFamily
 
+from vaelab.distributions.mixture import mixture
 from vaelab.noise import Stream, generator
 from vaelab.priors.base import Prior, check_components
 
@@ -34,9 +35,7 @@ class Vamp(Prior):
         self.register_buffer("range", torch.tensor([0.0, 1.0]))
 
     def forward(self, encode: Callable[..., Distribution]) -> MixtureSameFamily:
-        components = encode(self.inputs.clamp(*self.range))
-        weights = Categorical(logits=self.uniform, validate_args=False)
-        return MixtureSameFamily(weights, components, validate_args=False)
+        return mixture(self.uniform, encode(self.inputs.clamp(*self.range)))
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
