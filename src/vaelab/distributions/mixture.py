@@ -1,5 +1,7 @@
 """Mixtures of distributions of one family."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily
@@ -20,14 +22,12 @@ class NormalMixture(MixtureSameFamily):
     digits are enough for what cancels.
     """
 
-    component_distribution: DiagonalNormal
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        components = self.component_distribution
+    def log_prob(self, x: Tensor) -> Tensor:
+        components: Any = self.component_distribution
         mean, log_scale = components.loc.double(), components.log_scale.double()
-        precision, z = (-2 * log_scale).exp(), value.double()
+        precision, z = (-2 * log_scale).exp(), x.double()
         squares = z.square() @ precision.T - 2 * z @ (mean * precision).T
         squares = squares + (mean.square() * precision).sum(-1)
         log_p = -0.5 * squares - (log_scale + HALF_LOG_TAU).sum(-1)
         log_weights = self.mixture_distribution.logits.log_softmax(-1)
-        return torch.logsumexp(log_p + log_weights, -1).to(value.dtype)
+        return torch.logsumexp(log_p + log_weights, -1).to(x.dtype)
