@@ -22,7 +22,7 @@ from vaelab.objectives.base import draw_with_kl, log_weights
 from vaelab.vae import VAE
 
 CHUNK = 2**21  # decoder outputs at once
-DRAWS = 8  # that estimate the mean of a posterior which does not know it
+DRAWS = 32  # that estimate the mean of a posterior which does not know it
 
 
 @torch.no_grad()

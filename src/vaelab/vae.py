@@ -50,6 +50,12 @@ class VAE(nn.Module):
                 f"the posterior lives on {self.posterior.support} and the prior on "
                 f"{self.prior.support}: choose a prior= on the posterior's support"
             )
+        if self.prior.support is None and not self.posterior.everywhere:
+            raise ValueError(
+                f"{type(self.prior).__name__} asks for the density of every code under the "
+                f"posterior of other images, where {type(self.posterior).__name__} has rounding "
+                "errors without bound: set another prior=, or posterior=diagonal"
+            )
         self.encoder: Any = encoder(self.shape, self.posterior.inputs)
         self.decoder: Any = decoder(latent_dim, (self.likelihood.outputs, *self.shape[1:]))
 

@@ -70,8 +70,17 @@ def test_a_capacity_grows_linearly_and_stays():
 def test_the_kl_is_held_to_the_capacity_from_both_sides():
     weighting = Capacity(nats=2.0, period=1, beta=3.0)
     torch.testing.assert_close(weighting(KL, 1), 3 * torch.tensor([1.2, 0.85]))
-    of_mean = Capacity(nats=2.0, period=1, beta=3.0, mean=True)
-    assert of_mean(KL, 1).mean().item() == pytest.approx(3 * abs(KL.sum(1).mean().item() - 2.0))
+    for nats in (2.0, 3.0):  # below and above the mean, 2.175
+        of_mean = Capacity(nats, period=1, beta=3.0, mean=True)
+        expected = 3 * abs(KL.sum(1).mean().item() - nats)
+        assert of_mean(KL, 1).mean().item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("weighting", [FreeBits(mean=True), Capacity(mean=True)])
+def test_the_mean_of_a_batch_is_that_of_all_processes_in_training_alone(weighting, monkeypatch):
+    monkeypatch.setattr("vaelab.kl.base.mean_of_processes", lambda mean: mean + 1)
+    torch.testing.assert_close(weighting.mean_of_images(KL), KL.mean(0) + 1)
+    torch.testing.assert_close(weighting.eval().mean_of_images(KL), KL.mean(0))
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_any_leading_dimensions_and_any_shape(likelihood, option, shape):
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("shared", [False, True])
-def test_initialize_fits_better_than_what_is_near(likelihood, option, shared):
+def test_initialize_fits_better_than_a_step_away(likelihood, option, shared):
     shape = (2, 3, 3)
     likelihood = likelihood(option, shape)
     x = (torch.rand(200, 1, 3, 3).square() * torch.rand(200, *shape)).double()
@@ -60,7 +60,8 @@ def test_initialize_fits_better_than_what_is_near(likelihood, option, shared):
     if shared:
         assert (start == start[:, :1, :1]).all()
     best = likelihood(start).log_prob(x).mean()
-    near = 2.0 if option.startswith(("student_t", "logistic_mixture")) else 0.3  # they only guess
+    guesses = ("student_t", "logistic_mixture", "discretized_logistic")
+    near = 2.0 if option.startswith(guesses) else 0.3
     for _ in range(5):
         step = torch.randn(len(start), 1, 1).double().expand_as(start)
         assert likelihood(start + near * step).log_prob(x).mean() < best
@@ -101,13 +102,12 @@ def test_its_mean_is_that_of_its_samples(likelihood, option):
 @pytest.mark.parametrize("size", [1e2, 1e4])
 def test_extreme_outputs_give_finite_values_and_gradients(likelihood, option, size):
     likelihood = likelihood(option, (1, 1, 4)).float()
-    signs = torch.tensor([-1.0, 1.0]).repeat(likelihood.outputs * 2)
-    out = (size * signs).reshape(likelihood.outputs, 1, 4).requires_grad_()
+    out = (size * torch.randn(50, likelihood.outputs, 1, 4)).requires_grad_()
     for x in (0.0, 100 / 255, 1.0):
         if x in (0, 1) or likelihood.pixels != "binary":
             log_p = likelihood(out).log_prob(torch.full((1, 1, 4), x))
-            assert torch.isfinite(log_p)
-            log_p.backward()
+            assert torch.isfinite(log_p).all()
+            log_p.sum().backward()
     assert torch.isfinite(out.grad).all()
     assert torch.isfinite(likelihood(out).mean).all()
 

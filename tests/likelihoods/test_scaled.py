@@ -150,3 +150,23 @@ def test_students_t_of_many_degrees_of_freedom_is_the_normal():
     out, x = torch.randn(3, *SHAPE).double(), torch.randn(3, *SHAPE).double()
     t = StudentT(SHAPE, 0.5, 1e9).double()(out).log_prob(x)
     torch.testing.assert_close(t, Gaussian(SHAPE, 0.5).double()(out).log_prob(x), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("df", [3.0, 300.0, 1e4, 1e6])
+def test_students_t_keeps_its_digits_in_float32(df):
+    x = torch.randn(2, 1, 28, 28)
+    likelihood = StudentT((1, 28, 28), 0.5, df)
+    found = likelihood(torch.zeros(1, 28, 28)).log_prob(x)
+    exact = torch.from_numpy(stats.t(df, 0, 0.5).logpdf(x.double().numpy())).sum((1, 2, 3))
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=0.01)
+
+
+def test_its_first_scale_is_that_of_the_errors():
+    x = 0.2 * torch.randn(5000, 1, 2, 2).double()
+    for family, factor in ((Gaussian, 1.0), (StudentT, math.sqrt(3 / 5))):
+        likelihood = family((1, 2, 2), "learned").double()
+        likelihood.initialize(x)
+        assert likelihood.scale.item() == pytest.approx(0.2 * factor, rel=0.03)
+    likelihood = DiscretizedLogistic((1, 2, 2), "learned").double()
+    likelihood.initialize(x)
+    assert likelihood.scale.item() == pytest.approx(0.2 * math.sqrt(3) / math.pi, rel=0.03)

@@ -135,18 +135,53 @@ def test_log_q_of_any_z_has_its_gradient(posterior, option):
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("size", [1e2, 1e4])
 def test_extreme_outputs_give_finite_values_and_gradients(part, option, size):
-    posterior = part(f"posterior={option}")(2)
-    for sign in (-1.0, 1.0):
-        out = (sign * size * torch.ones(3, posterior.inputs)).requires_grad_()
+    posterior = part(f"posterior={option}")(20)
+    out = (size * torch.randn(30, posterior.inputs)).requires_grad_()
+    q = posterior(out)
+    total = q.rsample().sum()
+    if posterior.density:
+        p = UniformSphere(torch.zeros(20)) if posterior.support is sphere else None
+        _, kl = draw_with_kl(q, p or UnitNormal(20, (1,))(lambda x: x))
+        _, log_q = draw(q, 2)
+        assert torch.isfinite(kl).all()
+        assert torch.isfinite(log_q).all()
+        total = total + kl.sum() + log_q.sum()
+    total.backward()
+    assert torch.isfinite(out.grad).all()
+
+
+@pytest.mark.parametrize("option", sorted({*DENSITIES} - {"iaf", "naf"}))
+def test_float32_has_the_digits_for_any_z_where_it_is_said_to(part, option):
+    posterior = part(f"posterior={option}")(10)
+    assert posterior.everywhere
+    out = torch.randn(20, posterior.inputs)
+    z = posterior(out).sample()
+    exact = posterior.double()(out.double()).log_prob(z.double().unsqueeze(1))
+    found = posterior.float()(out).log_prob(z.unsqueeze(1))
+    seen = exact > exact.diagonal().min() - 100
+    torch.testing.assert_close(found[seen].double(), exact[seen], rtol=1e-3, atol=0.05)
+
+
+@pytest.mark.parametrize("option", ["iaf", "naf"])
+def test_a_vampprior_of_posteriors_that_cannot_be_turned_back_exactly_is_refused(config, option):
+    from vaelab.run import Run
+
+    with pytest.raises(ValueError, match=r"rounding errors.* set another prior="):
+        Run.build(config(f"posterior={option}", "prior=vamp"))
+
+
+@pytest.mark.parametrize("option", ["iaf", "naf"])
+def test_the_order_turns_round_so_that_every_component_may_follow_every_other(posterior, option):
+    posterior = posterior(option, 3, "posterior.transforms=2")
+    out = outputs(posterior, 1)
+
+    def flow(noise):
         q = posterior(out)
-        if posterior.density:
-            p = UniformSphere(torch.zeros(2)) if posterior.support is sphere else None
-            z, kl = draw_with_kl(q, p or UnitNormal(2, (1,))(lambda x: x))
-            assert torch.isfinite(kl).all()
-            (z.sum() + kl.sum()).backward()
-        else:
-            q.rsample().sum().backward()
-        assert torch.isfinite(out.grad).all()
+        return q.transform.inv(q.base.mean + noise)
+
+    slopes = torch.autograd.functional.jacobian(flow, torch.zeros(1, 3).double())[0, :, 0]
+    assert slopes.triu(1).abs().max() > 1e-9
+    assert slopes.tril(-1).abs().max() > 1e-9
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -179,7 +214,7 @@ def test_a_point_has_no_density(posterior):
     [
         ("full", "bound=0"),
         ("iaf", "transforms=0"),
-        ("naf", "signal=0"),
+        ("naf", "sigmoids=0"),
         ("planar", "transforms=0"),
         ("iaf", "context=0"),
     ],

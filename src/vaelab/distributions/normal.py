@@ -72,6 +72,17 @@ class StandardNormal(DiagonalNormal):
         super().__init__(zeros, zeros)
 
 
+class FullNormal(MultivariateNormal):
+    """N(mean, L L^T), whose own draws need no system of equations for their density."""
+
+    def rsample_and_log_prob(self, sample_shape: Any = torch.Size()) -> tuple[Tensor, Tensor]:  # noqa: B008
+        """z (*sample_shape, *, D) and its log density -|noise|^2 / 2 - ln |L| - D/2 ln 2 pi."""
+        noise = torch.randn_like(self.loc.expand(*sample_shape, *self.loc.shape))
+        z = self.loc + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
+        log_volume = self.scale_tril.diagonal(dim1=-2, dim2=-1).log() + HALF_LOG_TAU
+        return z, -0.5 * noise.square().sum(-1) - log_volume.sum(-1)
+
+
 @register_kl(DiagonalNormal, DiagonalNormal)
 def _(q: DiagonalNormal, p: DiagonalNormal) -> Tensor:
     return q.total(q.kl(p))

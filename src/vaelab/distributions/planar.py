@@ -47,24 +47,24 @@ class PlanarFlow(Distribution):
         z = self.base.rsample(sample_shape)
         log_q = self.base.log_prob(z)
         for u, w, b, along in zip(self.u, self.w, self.b, self.along, strict=True):
-            bend = torch.tanh((w * z).sum(-1, keepdim=True) + b)
-            z = z + u * bend
-            log_q = log_q - _log_slope(along, bend)
+            a = (w * z).sum(-1, keepdim=True) + b
+            z = z + u * a.tanh()
+            log_q = log_q - _log_slope(along, a)
         return z, log_q
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Of any z: each map is turned back by finding w . z_{t-1}."""
         z, log_slopes = value, value.new_zeros(())
         for u, w, b, along in reversed(list(zip(self.u, self.w, self.b, self.along, strict=True))):
-            bend = torch.tanh(_before((w * z).sum(-1, keepdim=True), b, along) + b)
-            z = z - u * bend
-            log_slopes = log_slopes + _log_slope(along, bend)
+            a = _before((w * z).sum(-1, keepdim=True), b, along) + b
+            z = z - u * a.tanh()
+            log_slopes = log_slopes + _log_slope(along, a)
         return self.base.log_prob(z) - log_slopes
 
 
-def _log_slope(along: Tensor, bend: Tensor) -> Tensor:
-    """ln |det| of a map, ln(1 + w . u (1 - tanh^2)): the stretch along w."""
-    return torch.log1p(along * (1 - bend.square())).squeeze(-1)
+def _log_slope(along: Tensor, a: Tensor) -> Tensor:
+    """ln |det| of a map, ln(1 + w . u tanh'(a)): the stretch along w."""
+    return torch.log1p(along * 4 * (2 * a).sigmoid() * (-2 * a).sigmoid()).squeeze(-1)
 
 
 def _before(after: Tensor, b: Tensor, along: Tensor) -> Tensor:

@@ -70,17 +70,30 @@ class VonMisesFisher(Distribution):
         return log_area(self.dim - 1) + self.concentration + log_integral
 
     def log_prob(self, value: Tensor) -> Tensor:
-        cosine = (value * self.direction).sum(-1)
-        return self.concentration * cosine - self.log_partition
+        """k cos(a) - ln Z(k), with cos(a) - 1 = -|z - m|^2 / 2 so that float32 loses no digits."""
+        squares = (value - self.direction).square().sum(-1)
+        log_integral = self._integrals[0].to(self.concentration)
+        return -self.concentration * squares / 2 - log_area(self.dim - 1) - log_integral
 
     def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         k = self.concentration.expand(*sample_shape, *self.batch_shape)
         angle, slope = self._angle(k)
         angle = (angle + slope * (k - k.detach())).unsqueeze(-1)
-        noise = torch.randn_like(self.direction.expand(*sample_shape, *self.direction.shape))
-        along = (noise * self.direction).sum(-1, keepdim=True)
-        across = normalize(noise - along * self.direction, dim=-1)
+        across = self._tangent(sample_shape)
+        across = across - (across * self.direction).sum(-1, keepdim=True) * self.direction
         return angle.cos() * self.direction + angle.sin() * across
+
+    @torch.no_grad()
+    def _tangent(self, sample_shape: Any) -> Tensor:
+        """Directions drawn uniformly among those at right angles to m.
+
+        They are constants: m moves them, in rsample, as a rotation would.
+        """
+        across = torch.randn_like(self.direction.expand(*sample_shape, *self.direction.shape))
+        for _ in range(2):  # once more, for the digits that the first difference has lost
+            along = (across * self.direction).sum(-1, keepdim=True)
+            across = normalize(across - along * self.direction, dim=-1)
+        return across
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
@@ -93,6 +106,7 @@ class VonMisesFisher(Distribution):
         return (kl - log_area(self.dim - 1) + log_area(self.dim)).to(self.concentration)
 
     @cached_property
+    @torch.enable_grad()  # a draw may be the first to ask, and needs no gradient of it
     def _integrals(self) -> tuple[Tensor, Tensor]:
         """ln of the integral of sin(a)^(D-2) exp(k cos(a) - k) over a, and E[cos(a)]."""
         k = self.concentration.double()

@@ -13,7 +13,8 @@ from vaelab.kl.base import KLWeighting, check_beta, check_nats
 class FreeBits(KLWeighting):
     """beta * sum_d max(nats, KL_d): below the floor a dimension costs nothing more.
 
-    Where only the whole KL is known (flows, mixtures) it is one group, with one floor.
+    Where only the whole KL is known (flows, mixtures) it is one group, with one floor, and kl.mean
+    should be true: the floor of a single sample of a KL is above that of the KL itself.
 
     Arguments:
         nats: The floor of a dimension (lambda in the paper).

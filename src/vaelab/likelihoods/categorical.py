@@ -1,6 +1,6 @@
 """A probability of its own for each of the 256 levels: `loss=categorical`.
 
-Reference: Pixel Recurrent Neural Networks (van den Oord et al., 2016), section 3.4,
+Reference: Pixel Recurrent Neural Networks (van den Oord et al., 2016), section 2.2,
 arXiv:1601.06759
 """
 

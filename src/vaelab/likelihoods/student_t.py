@@ -9,10 +9,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent
-from torch.distributions import StudentT as Elements
 from torch.nn.functional import softplus
 
+from vaelab.distributions import student_t
 from vaelab.likelihoods.scaled import Scaled
 
 
@@ -40,12 +39,11 @@ class StudentT(Scaled):
     @property
     def df(self) -> Tensor:
         if self.fixed_df == "learned":
-            return 2 + softplus(self.raw_df)
-        return torch.tensor(float(self.fixed_df))
+            return 2 + softplus(self.raw_df.double())
+        return torch.tensor(float(self.fixed_df)).double()
 
-    def around(self, location: Tensor, scale: Tensor) -> Distribution:
-        elements = Elements(self.df.to(location), location, scale, validate_args=False)
-        return Independent(elements, len(self.shape), validate_args=False)
+    def around(self, location: Tensor, scale: Tensor) -> student_t.StudentT:
+        return student_t.StudentT(self.df, location, scale, len(self.shape))
 
     def fit(self, deviation: Tensor) -> Tensor:
         """The scale at which the variance is that of the errors."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Transform, constraints
+from torch.distributions import constraints
 from zuko.distributions import NormalizingFlow
 from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 from zuko.transforms import ComposedTransform
@@ -16,7 +16,7 @@ class Autoregressive(Posterior):
     """z_0 ~ N(m(x), diag(s(x)^2)), then z_t,d = f(z_{t-1,d}; the z_{t-1} before d, h(x)).
 
     The order turns round from step to step. A draw and its density take one pass, the density of
-    another z takes one pass for each dimension.
+    another z takes one pass for each dimension, and its rounding errors grow from one to the next.
 
     Arguments:
         transforms: The number of steps.
@@ -28,6 +28,7 @@ class Autoregressive(Posterior):
     """
 
     support = constraints.real_vector
+    everywhere = False
 
     def __init__(
         self,
@@ -45,19 +46,13 @@ class Autoregressive(Posterior):
         self.parts = [latent_dim, latent_dim, context]
         self.inputs = sum(self.parts)
         self.bound = bound
-        order: Any = torch.arange(latent_dim)
+        order = torch.arange(latent_dim)
+        orders = [order.flip(0) if t % 2 else order for t in range(transforms)]
         self.steps = nn.ModuleList(
-            step(
-                latent_dim, context, order=order.flip(0) if t % 2 else order, hidden_features=hidden
-            )
-            for t in range(transforms)
+            step(latent_dim, context, order=order, hidden_features=hidden) for order in orders
         )
 
     def forward(self, out: Tensor) -> NormalizingFlow:
         mean, raw, context = out.split(self.parts, -1)
-        flow = ComposedTransform(*self.flow(context))
+        flow = ComposedTransform(*(step(context) for step in self.steps))
         return NormalizingFlow(flow.inv, diagonal_normal(mean, raw, self.bound))
-
-    def flow(self, context: Tensor) -> list[Transform]:
-        """The steps from z_0 to z."""
-        return [step(context) for step in self.steps]

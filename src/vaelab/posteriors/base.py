@@ -17,11 +17,13 @@ class Posterior(nn.Module):
         inputs: The number of encoder outputs it needs.
         support: Where its z lie; the prior's must be the same.
         density: Whether it has one, so that there is a KL and a bound on log p(x).
+        everywhere: Whether the density of any z is as exact as that of its own draws.
     """
 
     inputs: int
     support: Constraint
     density = True
+    everywhere = True
 
     @abstractmethod
     def forward(self, out: Tensor) -> Distribution:
@@ -38,8 +40,8 @@ def diagonal_normal(mean: Tensor, raw: Tensor, bound: float) -> DiagonalNormal:
 
 
 def check_bound(bound: float) -> None:
-    if not 0 < bound <= 40:
-        raise ValueError(f"posterior.bound={bound}: float32 has room for a bound in (0, 40]")
+    if not 0 < bound <= 10:
+        raise ValueError(f"posterior.bound={bound}: float32 has room for a bound in (0, 10]")
 
 
 def check_count(key: str, count: int) -> None:

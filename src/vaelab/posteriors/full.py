@@ -6,13 +6,17 @@ arXiv:1906.02691
 
 import torch
 from torch import Tensor
-from torch.distributions import MultivariateNormal, constraints
+from torch.distributions import constraints
 
+from vaelab.distributions.normal import FullNormal
 from vaelab.posteriors.base import Posterior, check_bound
 
 
 class Full(Posterior):
     """q(z|x) = N(z; m(x), L(x) L(x)^T), L lower triangular with a positive diagonal.
+
+    The density of another z than its own draws solves a triangular system, whose rounding errors
+    grow with latent_dim where the entries below the diagonal are large.
 
     Arguments:
         bound: The largest |log L_dd|.
@@ -27,10 +31,10 @@ class Full(Posterior):
         self.inputs = 2 * latent_dim + latent_dim * (latent_dim - 1) // 2
         self.bound = bound
 
-    def forward(self, out: Tensor) -> MultivariateNormal:
+    def forward(self, out: Tensor) -> FullNormal:
         dim = self.latent_dim
         mean, raw, below = out.split([dim, dim, self.inputs - 2 * dim], -1)
         factor = torch.diag_embed((self.bound * torch.tanh(raw / self.bound)).exp())
         row, column = torch.tril_indices(dim, dim, -1, device=out.device)
         factor[..., row, column] = below
-        return MultivariateNormal(mean, scale_tril=factor, validate_args=False)
+        return FullNormal(mean, scale_tril=factor, validate_args=False)

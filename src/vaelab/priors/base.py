@@ -16,7 +16,8 @@ class Prior(nn.Module):
         shape: Of one x, for a prior that holds some.
 
     Attributes:
-        support: Where its z lie; the posterior's must be the same. None takes the posterior's.
+        support: Where its z lie; the posterior's must be the same. None is a mixture of posteriors,
+            which takes theirs.
     """
 
     support: Constraint | None

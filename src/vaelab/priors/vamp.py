@@ -4,6 +4,7 @@ Reference: VAE with a VampPrior (Tomczak and Welling, 2018), equation 9, arXiv:1
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ class Vamp(Prior):
         self.register_buffer("range", torch.tensor([0.0, 1.0]))
 
     def forward(self, encode: Callable[..., Distribution]) -> MixtureSameFamily:
-        return mixture(self.uniform, encode(self.inputs.clamp(*self.range)))
+        return mixture(self.uniform, encode(_Clamp.apply(self.inputs, *self.range)))
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
@@ -43,3 +44,21 @@ class Vamp(Prior):
         repeats = -(-len(self.inputs) // len(x))
         self.inputs.copy_(x[chosen.repeat(repeats)[: len(self.inputs)]])
         self.range.copy_(torch.stack([x.min(), x.max()]))
+
+
+class _Clamp(torch.autograd.Function):
+    """clamp, with a gradient outside too where it points back inside.
+
+    Without it a pixel that has once gone past the edge, where bits begin, would stay there.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        ctx.save_for_backward(x, low, high)
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,), (x, low, high) = gradients, ctx.saved_tensors
+        out = ((x < low) & (gradient > 0)) | ((x > high) & (gradient < 0))  # descent leads away
+        return gradient.masked_fill(out, 0), None, None
