@@ -18,7 +18,7 @@ from vaelab import command
 PAGE = Path(__file__).parent.parent / "docs" / "parts.md"
 ROW = re.compile(r"^\| `([^`]+)` \|.*$")
 GROUPS = {"posterior": "diagonal", "prior": "normal", "objective": "elbo", "kl": "constant"}
-SETTINGS = ("loss.", "kl.", "prior.", "posterior.")
+SETTINGS = ("loss.", "kl.", "prior.", "posterior.", "objective.")
 PROTOCOL = {"data": "mnist", "model": "mlp", "experiment": "parts"}
 
 
@@ -46,9 +46,7 @@ def measured(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if numbers["pixels"] != "binary":
         words.insert(0, f"loss={choices['loss']}")
     settings = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
-    words += [
-        each for each in settings if each.startswith(("loss.", "kl.", "prior.", "posterior."))
-    ]
+    words += [each for each in settings if each.startswith(SETTINGS)]
     yield " ".join(words) or "posterior=diagonal", numbers
 
 
@@ -64,11 +62,10 @@ def figure(numbers: dict[str, Any]) -> str:
     """NLL in nats and what goes with it, or what a run without a density has."""
     if "nll" not in numbers:
         return f"RMSE {numbers['rmse']:.4f}"
-    text = f"{numbers['nll']:.2f} +- {numbers['nll_se']:.2f}"
-    if numbers["pixels"] == "binary":
-        return f"{text} (KL {numbers['kl']:.1f}, {numbers['active_units']} active)"
-    bits = numbers.get("bits_per_dim")
-    return text if bits is None else f"{text} ({bits:.3f} bits/dim)"
+    text = f"{numbers['nll']:.2f} +- {numbers['nll_se']:.2f} ("
+    if numbers["pixels"] != "binary" and "bits_per_dim" in numbers:
+        text += f"{numbers['bits_per_dim']:.3f} bits/dim, "
+    return f"{text}KL {numbers['kl']:.1f}, {numbers['active_units']} active)"
 
 
 if __name__ == "__main__":

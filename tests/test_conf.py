@@ -93,6 +93,7 @@ SPECIAL = {"trainer=ddp", "callbacks=default"}  # tested in test_ddp; always on
 # What an option cannot do without.
 NEEDS = {
     "posterior=deterministic": ["objective=autoencoder"],
+    "objective=rae": ["posterior=deterministic"],
     "posterior=vmf": ["prior=sphere"],
     "prior=sphere": ["posterior=vmf"],
     **{
@@ -130,23 +131,32 @@ def pairs():
     return [list(each) for each in AllPairs([*found, [f"pixels={each}" for each in PIXELS]])]
 
 
+WITHOUT_KL = {"autoencoder", "rae", "wae_mmd", "swae", "aae"}  # of z, so that a point will do
+SAMPLED = {"iwae", "miwae", "piwae", "ciwae", "dreg", "stl", "renyi"}
+SCALED = {"gaussian", "laplace", "student_t", "discretized_logistic"}
+
+
 def refusal(choices):
-    """The reason for which a combination must be refused, or nothing."""
+    """The reasons for which a combination must be refused, if there are any."""
     chosen = dict(choice.split("=") for choice in choices)
-    real = chosen["data"] == "arrays"
-    levels = chosen["loss"] in ("discretized_logistic", "logistic_mixture", "categorical")
-    autoencoder = chosen["objective"] == "autoencoder"
+    objective, posterior, prior = chosen["objective"], chosen["posterior"], chosen["prior"]
+    loss, real = chosen["loss"], chosen["data"] == "arrays"
+    levels = loss in ("discretized_logistic", "logistic_mixture", "categorical")
+    dequantize, flows = chosen["pixels"] == "dequantize", ("iaf", "naf")
     reasons = {
-        "no KL to be weighted": autoencoder and chosen["kl"] != "constant",
-        "lives on": chosen["prior"] != "vamp"
-        and (chosen["posterior"] == "vmf") != (chosen["prior"] == "sphere"),
-        "no density": chosen["posterior"] == "deterministic" and not autoencoder,
-        "rounding errors": chosen["prior"] == "vamp" and chosen["posterior"] in ("iaf", "naf"),
-        "would train the prior": autoencoder and chosen["prior"] in ("mixture", "vamp", "flow"),
-        "256 levels": levels
-        and (chosen["pixels"] == "dequantize" or (real and chosen["pixels"] == "none")),
-        "spreads 256 levels": chosen["pixels"] == "dequantize" and real,
-        "monitor=val/log_p": autoencoder and chosen["callbacks"] == "early_stopping",
+        "no KL to be weighted": objective in WITHOUT_KL | {"beta_tc", "info_mmd"}
+        and chosen["kl"] != "constant",
+        "draw by draw": objective in SAMPLED and chosen["kl"] in ("free_bits", "capacity"),
+        "lives on": prior != "vamp" and (posterior == "vmf") != (prior == "sphere"),
+        "no density": posterior == "deterministic" and objective not in WITHOUT_KL,
+        "no noise": posterior != "deterministic" and objective == "rae",
+        "by dimension": objective == "beta_tc" and (posterior, prior) != ("diagonal", "normal"),
+        "moments": objective == "dip" and posterior in (*flows, "planar", "vmf"),
+        "rounding errors": posterior in flows and (prior == "vamp" or objective in ("stl", "dreg")),
+        "would train the prior": objective in WITHOUT_KL and prior in ("mixture", "vamp", "flow"),
+        "would not train the scale": objective in ("ms_ssim", "vae_gan") and loss in SCALED,
+        "256 levels": levels and (dequantize or (real and chosen["pixels"] == "none")),
+        "spreads 256 levels": dequantize and real,
     }
     return [reason for reason, holds in reasons.items() if holds]
 

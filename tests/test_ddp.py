@@ -9,6 +9,7 @@ from conftest import ROOT
 from torch.nn.parallel import DistributedDataParallel
 
 from vaelab.ddp import VARIABLES, process_group
+from vaelab.distributions.normal import DiagonalNormal
 
 
 def test_the_environment_of_a_job_ends_with_it(monkeypatch):
@@ -71,15 +72,9 @@ def gradients(rank, world, choice, port, folder):
     from hydra import compose, initialize_config_dir
 
     from vaelab.data.base import TrainingBatches
-    from vaelab.objectives import elbo
-    from vaelab.objectives.base import closed_kl
     from vaelab.run import Run
 
-    def mean(q, p):
-        return q.mean, closed_kl(q, p)
-
-    assert elbo.draw_with_kl
-    elbo.draw_with_kl = mean
+    DiagonalNormal.rsample = lambda q, size=(): q.loc.expand(*size, *q.loc.shape)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
@@ -112,11 +107,37 @@ class Step(torch.nn.Module):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "choice", ["loss=bce", "loss=mse", "loss=gaussian", "loss=gaussian loss.scale=optimal"]
+    "choice",
+    [
+        "loss=bce",
+        "loss=mse",
+        "loss=gaussian",
+        "loss=gaussian loss.scale=optimal",
+        "objective=piwae",
+        "objective=ms_ssim",
+        "objective=rae posterior=deterministic",
+    ],
 )
-def test_without_noise_two_processes_have_one_process_gradient(choice, tmp_path, free_port):
+def test_without_noise_two_processes_have_one_process_gradient(
+    choice, tmp_path, free_port, monkeypatch
+):
+    monkeypatch.setattr(DiagonalNormal, "rsample", DiagonalNormal.rsample)  # to have it back
     gradients(0, 1, choice, free_port, tmp_path)
     torch.multiprocessing.spawn(gradients, (2, choice, free_port, tmp_path), nprocs=2)
     one, two = (torch.load(tmp_path / f"{world}.pt") for world in (1, 2))
     for first, second in zip(one, two, strict=True):
         torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
+
+
+OBJECTIVES = ["dreg", "piwae", "beta_tc", "dip", "wae_mmd", "ms_ssim", "factor", "aae", "vae_gan"]
+
+
+@pytest.mark.slow
+def test_objectives_with_critics_batches_and_fixed_sides_train_under_ddp(shell, tmp_path):
+    words = ["-m", "trainer=ddp", f"objective={','.join(OBJECTIVES)}", "model.hidden=[8]"]
+    shell("train.py", *words, "trainer.max_epochs=1", "trainer.limit_train_batches=3", *QUICK)
+    (sweep,) = (tmp_path / "multirun").iterdir()
+    for job in range(len(OBJECTIVES)):
+        numbers = json.loads((sweep / str(job) / "metrics.json").read_text())
+        assert numbers["steps"] == 3
+        assert numbers["rmse"] < 0.35

@@ -20,10 +20,11 @@ def test_a_multirun_has_a_folder_for_each_job_and_ends_in_a_table(command, tmp_p
     assert len(table) == 4
     assert output.rstrip().endswith(str(sweep))
     pixels = "on binary pixels of mnist5k 1x28x28"
-    for group in (f"bce {pixels} (probability)", f"mse {pixels} (density)"):
+    for likelihood in ("bce {} (probability)", "mse {} (density)"):
+        group = f"{likelihood.format(pixels)}, ranked by val/elbo"
         assert group in output
         members = [row for row in table if row["group"] == group]
-        values = [float(row["val_elbo"]) for row in members]
+        values = [float(row["val"]) for row in members]
         assert len(values) == 2
         assert values == sorted(values, reverse=True)
         assert all(row["rmse"] for row in members)

@@ -12,7 +12,7 @@ PAGE = (ROOT / "docs" / "parts.md").read_text()
 ROWS = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)
 
 
-@pytest.mark.parametrize("group", ["posterior", "prior", "kl", "loss"])
+@pytest.mark.parametrize("group", ["posterior", "prior", "kl", "loss", "objective"])
 def test_the_page_names_every_option_and_no_other(group):
     named = set(re.findall(rf"`(?:[^`]* )?{group}=(\w+)", PAGE))
     assert named == set(options(group))
@@ -36,7 +36,14 @@ def run(tmp_path, name, numbers, *overrides, **choices):
 
 
 NLL = {"nll": 91.234, "nll_se": 0.21, "kl": 25.02, "active_units": 17}
-LEVELS = {"nll": 1000.4, "nll_se": 2.0, "pixels": "levels", "bits_per_dim": 1.8412}
+LEVELS = {
+    "nll": 1000.4,
+    "nll_se": 2.0,
+    "pixels": "levels",
+    "bits_per_dim": 1.8412,
+    "kl": 30.0,
+    "active_units": 9,
+}
 
 
 def test_it_fills_the_rows_of_the_runs_it_is_given(command, tmp_path):
@@ -57,7 +64,7 @@ def test_it_fills_the_rows_of_the_runs_it_is_given(command, tmp_path):
     assert cells["posterior=diagonal"] == "91.23 +- 0.21 (KL 25.0, 17 active) |"
     assert cells["posterior=vmf prior=sphere"].startswith("90.00")
     assert cells["kl.beta=4"].startswith("99.00")
-    assert cells["loss=categorical"] == "1000.40 +- 2.00 (1.841 bits/dim) |"
+    assert cells["loss=categorical"] == "1000.40 +- 2.00 (1.841 bits/dim, KL 30.0, 9 active) |"
     assert cells["posterior=deterministic objective=autoencoder"] == "RMSE 0.0912 |"
     assert len(lines) == len(PAGE.splitlines())
     assert list(cells) == ROWS

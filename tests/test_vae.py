@@ -77,3 +77,28 @@ def test_a_prior_on_another_support_is_refused(config):
 def test_no_latent_dimension_is_refused(config, size):
     with pytest.raises(ValueError, match=f"latent_dim={size}: it must be at least 1"):
         Run.build(config(f"latent_dim={size}"))
+
+
+SETTINGS = ["bce", "mse", "gaussian", "laplace", "student_t", "continuous_bernoulli"]
+
+
+@pytest.mark.parametrize("model", ["mlp", "conv"])
+@pytest.mark.parametrize("loss", SETTINGS)
+def test_at_the_start_random_codes_cost_next_to_nothing(config, loss, model):
+    run = Run.build(config(f"loss={loss}", f"model={model}"))
+    x = torch.rand(300, 1, 28, 28).square()
+    x = x.round() if loss == "bce" else x
+    z = torch.randn(300, 20)
+    before = run.vae.decode(z).log_prob(x).mean()
+    run.vae.initialize(x)
+    cost = run.vae.decode(0 * z).log_prob(x).mean() - run.vae.decode(z).log_prob(x).mean()
+    assert -0.5 < cost < 4.0
+    assert run.vae.decode(z).log_prob(x).mean() > before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["mse", "gaussian", "student_t"])
+def test_two_hidden_layers_and_a_density_do_not_collapse(train, loss):
+    words = [f"loss={loss}", "data.binarize=none", "data.dequantize=true", "latent_dim=40"]
+    words += ["model.hidden=[300,300]", "trainer.limit_train_batches=1.0"]
+    assert train(*words, "trainer.max_epochs=20")["kl"] > 1.0

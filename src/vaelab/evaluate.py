@@ -18,7 +18,7 @@ from vaelab.metrics.latents import ActiveUnits, KLPerDimension
 from vaelab.metrics.linear import exact_elbo, is_linear
 from vaelab.metrics.terms import Terms
 from vaelab.noise import Stream, noise
-from vaelab.objectives.base import draw_with_kl, log_weights
+from vaelab.objectives.base import draw, draw_with_kl, weigh
 from vaelab.vae import VAE
 
 CHUNK = 2**21  # decoder outputs at once
@@ -131,8 +131,8 @@ def importance_bound(vae: VAE, x: Tensor, samples: int) -> Tensor:
     total = torch.full((len(x),), -math.inf, device=x.device)
     step = max(1, CHUNK // (len(x) * vae.likelihood.outputs * math.prod(vae.shape[1:])))
     for done in range(0, samples, step):
-        weights = log_weights(vae, x, q, p, min(step, samples - done))
-        total = torch.logaddexp(total, weights.logsumexp(0))
+        log_p, kl = weigh(vae, x, *draw(q, min(step, samples - done)), p)
+        total = torch.logaddexp(total, (log_p - kl).logsumexp(0))
     return total - math.log(samples)
 
 

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from vaelab.command import JobFailed, is_users, one_line
 
 COLUMNS = {
-    "val_elbo": "val",
+    "val": "val",
     "elbo": "ELBO",
     "nll": "NLL",
     "kl": "KL",
@@ -79,13 +79,14 @@ def _helps() -> bool:
 def read(folder: Path) -> list[dict[str, Any]]:
     """A row for each job of a multirun: what was chosen and what came out, the best first.
 
-    Only rows of one group can be compared: the same likelihood on the same data and pixels.
+    Only rows of one group can be compared: the same likelihood on the same data and pixels, and
+    objectives that are judged by the same value.
     """
     rows = [_row(path) for path in folder.iterdir() if (path / ".hydra").is_dir()]
     common = set.intersection(*(set(row["choices"]) for row in rows)) if len(rows) > 1 else set()
     for row in rows:
         row["choices"] = " ".join(word for word in row["choices"] if word not in common)
-    return sorted(rows, key=lambda row: (row["group"], -row.get("val_elbo", -math.inf), row["job"]))
+    return sorted(rows, key=lambda row: (row["group"], -row.get("val", -math.inf), row["job"]))
 
 
 def _row(folder: Path) -> dict[str, Any]:
@@ -100,6 +101,8 @@ def _row(folder: Path) -> dict[str, Any]:
     shape = "x".join(str(edge) for edge in numbers["shape"])
     row["group"] = f"{numbers['choices']['loss']} on {numbers['pixels']} pixels of "
     row["group"] += f"{numbers['choices']['data']} {shape} ({numbers['measure']})"
+    row["group"] += f", ranked by {numbers['monitor']}"
+    numbers["val"] = numbers.get(numbers["monitor"].replace("/", "_"))
     return row | {name: numbers[name] for name in COLUMNS if numbers.get(name) is not None}
 
 

@@ -1,6 +1,6 @@
 """The LightningModule: step, log, optimizer. The only mean over images is here."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ class VAEModule(LightningModule):
     every epoch and with any number of processes.
 
     Arguments:
-        optimizer: Called with the parameters.
+        optimizer: Called with the groups of parameters.
         compile: Whether torch.compile compiles the objective.
         channels_last: Whether convolutions keep the channels of a pixel together in memory.
     """
@@ -35,14 +35,14 @@ class VAEModule(LightningModule):
         self,
         vae: VAE,
         objective: Objective,
-        optimizer: Callable[[Iterable[Tensor]], Optimizer],
+        optimizer: Callable[[list[dict[str, Any]]], Optimizer],
         schedule: Schedule,
         seed: int = 0,
         compile: bool = False,
         channels_last: bool = True,
     ):
         super().__init__()
-        objective.check(vae)
+        objective.prepare(vae)
         self.vae = vae
         self.objective = objective
         self.make_optimizer = optimizer
@@ -112,8 +112,15 @@ class VAEModule(LightningModule):
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The model's parameters, and those of a critic with their own learning rate."""
+        groups: list[dict[str, Any]] = [{"params": list(self.vae.parameters())}]
+        if critic := list(self.objective.parameters()):
+            groups.append({"params": critic, "lr": self.objective.lr})
+        return groups
+
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer(self.parameters())
+        optimizer = self.make_optimizer(self.parameter_groups())
         if isinstance(self.schedule, Constant):
             return optimizer
         total = self.trainer.estimated_stepping_batches

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer, seed_everything
-from pytorch_lightning.callbacks import Callback, EarlyStopping
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
 from vaelab import record
 from vaelab.callbacks.checkpoint import Checkpoint
+from vaelab.callbacks.early_stopping import EarlyStopping
 from vaelab.callbacks.pictures import Pictures
 from vaelab.data.base import TrainingBatches
 from vaelab.ddp import process_group
@@ -50,9 +51,10 @@ def train(cfg: DictConfig) -> float:
     run.vae.likelihood.check(*run.data.range, run.data.pixels)
     images = run.data.splits["train"].images
     run.vae.initialize(run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)]))
+    run.module.objective.dataset_size = len(images)
     trainer = _trainer(run)
     # What these would refuse during the fit, they refuse here, before anything is started.
-    run.module.make_optimizer(run.module.parameters())
+    run.module.make_optimizer(run.module.parameter_groups())
     TrainingBatches(run.data.splits["train"], run.data.batch_size, cfg.seed, 0, trainer.world_size)
     try:
         with process_group():
@@ -67,17 +69,11 @@ def train(cfg: DictConfig) -> float:
 
 
 def _trainer(run: Run) -> Trainer:
-    cfg, validated, monitor = run.cfg, run.data.validated, run.module.objective.monitor
+    cfg, validated = run.cfg, run.data.validated
     callbacks: list[Callback] = [build(node) for node in cfg.callbacks.values()]
     loggers: list[Logger] = [build(node) for node in cfg.logger.values()]
     if any(isinstance(each, EarlyStopping) for each in callbacks) and not validated:
         raise ValueError("callbacks=early_stopping needs validation images: set data.validation")
-    for each in callbacks:
-        if isinstance(each, EarlyStopping) and each.monitor == "val/elbo" != monitor:
-            raise ValueError(
-                "the objective has no ELBO that callbacks=early_stopping could watch: set "
-                f"callbacks.early_stopping.monitor={monitor}"
-            )
     trainer: Trainer = build(
         cfg.trainer,
         limit_val_batches=cfg.trainer.limit_val_batches if validated else 0,
@@ -114,8 +110,9 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
         score = None
     if not trainer.is_global_zero:
         return math.nan
+    monitor = numbers["monitor"] = run.module.objective.monitor
     if score is not None:
-        numbers[run.module.objective.monitor.replace("/", "_")] = score.item()
+        numbers[monitor.replace("/", "_")] = score.item()
     numbers |= {
         "seed": cfg.seed,
         "epochs": trainer.current_epoch,

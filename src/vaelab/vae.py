@@ -13,6 +13,10 @@ from vaelab.likelihoods.base import Likelihood
 from vaelab.posteriors.base import Posterior
 from vaelab.priors.base import Prior
 
+EXCESS = 0.5  # nats, above what the codes of a small Bernoulli decoder cost at its start
+QUIETED = 256  # images that this is found from
+TRIES = 20
+
 
 class VAE(nn.Module):
     """q(z|x), p(z) and p(x|z) as distributions; what fits what is worked out here.
@@ -63,6 +67,12 @@ class VAE(nn.Module):
         """Images (B, *shape) to q(z|x)."""
         return self.posterior(self._run(self.encoder, x))
 
+    def encode_and_fix(self, x: Tensor) -> tuple[Distribution, Distribution]:
+        """q(z|x), and the same again with its parameters cut: a gradient of its log density is one
+        by z alone."""
+        out = self._run(self.encoder, x)
+        return self.posterior(out), self.posterior(out.detach())
+
     def decode(self, z: Tensor) -> Distribution:
         """Codes (*, latent_dim) to p(x|z), with batch shape (*)."""
         out = self._run(self.decoder, z.reshape(-1, z.shape[-1]))
@@ -80,6 +90,21 @@ class VAE(nn.Module):
         """Start from images x (N, *shape): the output bias where p(x|z) fits them without any z."""
         self.decoder.initialize(self.likelihood.initialize(x, self.decoder.shared))
         self.prior.initialize(x)
+        self._quieten(x[:: -(-len(x) // QUIETED)])
+
+    @torch.no_grad()
+    def _quieten(self, x: Tensor) -> None:
+        """Divide the output weights by 10 until random codes cost at most EXCESS nats.
+
+        As drawn, their noise costs a normal of small scale hundreds of nats. A decoder learns first
+        to do without it, and so without its codes, and does not come back to them: collapse.
+        """
+        z = self.encode(x).rsample()
+        fit = self.decode(torch.zeros_like(z)).log_prob(x).mean()
+        for _ in range(TRIES):
+            if not fit - self.decode(z).log_prob(x).mean() > EXCESS:
+                return
+            self.decoder.shrink(0.1)
 
     @contextmanager
     def networks_only(self, device: str) -> Iterator[None]:

@@ -1,37 +1,55 @@
 """The conjugate toy: z ~ N(0, 1), x|z ~ N(z, 1/4), x = 1.5, whose log p(x) is known."""
 
-from types import SimpleNamespace
-
 import torch
-from torch.distributions import Independent, Normal
+from torch import nn
 
-from vaelab.objectives.base import log_weights
+from vaelab.distributions.normal import DiagonalNormal
+from vaelab.objectives.base import draw, weigh
 
 LOG_P = -1.9305103088617774
 X = 1.5
 
 
-def normal(mean, variance):
-    return Independent(Normal(mean, torch.as_tensor(variance).double().sqrt()), 1)
+class Shift(nn.Module):
+    """N(x + shift, diag(exp(log_scale))^2)."""
+
+    outputs, density, everywhere = 1, True, True
+
+    def __init__(self, shift=0.0, variance=1.0):
+        super().__init__()
+        self.shift = nn.Parameter(torch.tensor([shift], dtype=torch.float64))
+        self.log_scale = nn.Parameter(torch.tensor([variance], dtype=torch.float64).log() / 2)
+
+    def forward(self, x):
+        return DiagonalNormal(x + self.shift, self.log_scale.expand_as(x))
 
 
-class Toy:
-    """A VAE whose q(z|x) is N(mean, variance) for every x; the exact posterior by default."""
+class Toy(nn.Module):
+    """A VAE whose q(z|x) is N(mean, variance) for every x; the exact posterior by default.
+
+    The decoder and the prior are exact, and each has parameters of its own.
+    """
 
     shape = (1,)
-    likelihood = SimpleNamespace(outputs=1)
 
     def __init__(self, mean=1.2, variance=0.2):
-        self.mean, self.variance = mean, variance
+        super().__init__()
+        self.encoder, self.prior = Shift(mean, variance), Shift()
+        self.decoder = self.likelihood = Shift(variance=0.25)
+        self.posterior = Shift()  # as a module without any part in it
 
     def encode(self, x):
-        return normal(torch.full_like(x, self.mean), self.variance)
+        return self.encoder(torch.zeros_like(x))
+
+    def encode_and_fix(self, x):
+        q = self.encode(x)
+        return q, DiagonalNormal(q.loc.detach(), q.log_scale.detach())
 
     def decode(self, z):
-        return normal(z, 0.25)
+        return self.decoder(z)
 
     def latents(self):
-        return normal(torch.zeros(1).double(), 1.0)
+        return self.prior(torch.zeros(1).double())
 
 
 def images(count):
@@ -39,4 +57,5 @@ def images(count):
 
 
 def weights(toy, x, samples):
-    return log_weights(toy, x, toy.encode(x), toy.latents(), samples)
+    log_p, kl = weigh(toy, x, *draw(toy.encode(x), samples), toy.latents())
+    return (log_p - kl).detach()

@@ -227,3 +227,17 @@ def test_an_impossible_setting_is_refused(part, option, setting):
 def test_a_sphere_of_one_dimension_is_refused(part):
     with pytest.raises(ValueError, match="latent_dim=1: posterior=vmf needs at least 2"):
         part("posterior=vmf")(1)
+
+
+def test_every_output_of_a_planar_flow_moves_its_density(posterior):
+    posterior = posterior("planar", 3, "posterior.transforms=2")
+    out = outputs(posterior, 1).requires_grad_()
+    posterior(out).log_prob(torch.randn(1, 3).double()).backward()
+    assert (out.grad.abs() > 1e-9).all()
+
+
+def test_a_concentration_is_that_of_softplus_and_has_an_end(part):
+    posterior = part("posterior=vmf")(3)
+    out = torch.tensor([[1.0, 0, 0, 5.0], [1.0, 0, 0, 1e9]])
+    expected = torch.tensor([1 + math.log1p(math.exp(5.0)), 1 + 1e5])
+    torch.testing.assert_close(posterior(out).concentration, expected, rtol=1e-4, atol=0)

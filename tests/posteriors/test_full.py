@@ -11,7 +11,7 @@ def test_its_covariance_is_that_of_the_factor_it_was_given():
     out = torch.tensor([[0.5, -1.0, 0.1, -0.2, 0.7]]).double()
     q = Full(2)(out)
     diagonal = (7 * torch.tanh(out[0, 2:4] / 7)).exp()
-    factor = torch.tensor([[diagonal[0], 0.0], [0.7, diagonal[1]]]).double()
+    factor = torch.tensor([[diagonal[0], 0.0], [0.7 / 2, diagonal[1]]]).double()
     torch.testing.assert_close(q.mean, out[:, :2])
     torch.testing.assert_close(q.covariance_matrix[0], factor @ factor.T)
 
@@ -21,7 +21,7 @@ def test_its_divergence_is_the_known_value():
     logs = factor.diagonal().log()
     raw = 7 * torch.atanh(logs / 7)
     mean = torch.tensor([1.0, -0.5]).double()
-    q = Full(2)(torch.cat([mean, raw, factor[1, :1]]).unsqueeze(0))
+    q = Full(2)(torch.cat([mean, raw, 2 * factor[1, :1]]).unsqueeze(0))
     p = UnitNormal(2, (1,)).double()(lambda x: x)
     assert kl_divergence(q, p).item() == pytest.approx(0.8776518790819464, abs=1e-12)
 

@@ -153,3 +153,12 @@ def test_an_impossible_setting_is_refused(part, setting):
     option, value = setting.split()
     with pytest.raises(ValueError, match=rf"prior\.{value}"):
         part(f"prior={option}", f"prior.{value}")(3, SHAPE)
+
+
+def test_a_flow_has_as_many_steps_as_it_is_asked_for(part):
+    sizes = [
+        sum(weight.numel() for weight in prior.parameters())
+        for steps in (1, 3)
+        for prior in [part("prior=flow", f"prior.transforms={steps}")(4, SHAPE)]
+    ]
+    assert sizes[1] == 3 * sizes[0] > 0

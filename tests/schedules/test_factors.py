@@ -4,6 +4,7 @@ import torch
 from vaelab.schedules.constant import Constant
 from vaelab.schedules.cosine import Cosine
 from vaelab.schedules.one_cycle import OneCycle
+from vaelab.schedules.stages import Stages
 
 
 def test_constant_is_one():
@@ -35,3 +36,19 @@ def test_one_cycle_is_torchs_one_cycle():
 @pytest.mark.parametrize("schedule", [Cosine(), OneCycle()])
 def test_a_step_past_the_end_is_the_end(schedule):
     assert schedule.factor(200, 100) == schedule.factor(100, 100)
+
+
+def test_stages_are_those_of_the_iwae_paper():
+    """3^i epochs at 10^(-i/7) for i = 0 ... 7."""
+    schedule, start = Stages(), 0
+    for i in range(8):
+        for epoch in (start, start + 3**i - 1):
+            assert schedule.factor(epoch, 3280) == pytest.approx(10 ** (-i / 7))
+        start += 3**i
+    assert start == 3280
+
+
+@pytest.mark.parametrize("setting", [{"stages": 1}, {"ratio": 0.0}, {"last": -1.0}])
+def test_impossible_stages_are_refused(setting):
+    with pytest.raises(ValueError, match=rf"schedule\.{next(iter(setting))}"):
+        Stages(**setting)

@@ -65,15 +65,13 @@ class VonMisesFisher(Distribution):
 
     @property
     def log_partition(self) -> Tensor:
-        """ln Z(k) (*)."""
-        log_integral = self._integrals[0].to(self.concentration)
-        return log_area(self.dim - 1) + self.concentration + log_integral
+        """ln Z(k) - k (*), in float64, which does not overflow."""
+        return log_area(self.dim - 1) + self._integrals[0]
 
     def log_prob(self, value: Tensor) -> Tensor:
         """k cos(a) - ln Z(k), with cos(a) - 1 = -|z - m|^2 / 2 so that float32 loses no digits."""
         squares = (value - self.direction).square().sum(-1)
-        log_integral = self._integrals[0].to(self.concentration)
-        return -self.concentration * squares / 2 - log_area(self.dim - 1) - log_integral
+        return -self.concentration * squares / 2 - self.log_partition.to(self.concentration)
 
     def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         k = self.concentration.expand(*sample_shape, *self.batch_shape)
@@ -101,9 +99,8 @@ class VonMisesFisher(Distribution):
 
     def kl_from_uniform(self) -> Tensor:
         """KL(self || uniform) (*): k E[cos(a)] - ln Z(k) + ln area, in float64 for large k."""
-        log_integral, cosine = self._integrals
-        kl = self.concentration * (cosine - 1) - log_integral
-        return (kl - log_area(self.dim - 1) + log_area(self.dim)).to(self.concentration)
+        kl = self.concentration * (self._integrals[1] - 1) - self.log_partition
+        return (kl + log_area(self.dim)).to(self.concentration)
 
     @cached_property
     @torch.enable_grad()  # a draw may be the first to ask, and needs no gradient of it

@@ -9,7 +9,13 @@ from vaelab.processes import mean_of_processes
 
 
 class KLWeighting(nn.Module):
-    """What the objective adds to the reconstruction term in place of KL(q(z|x) || p(z))."""
+    """What the objective adds to the reconstruction term in place of KL(q(z|x) || p(z)).
+
+    Attributes:
+        linear: Whether that is weight(step) times the KL, so that it holds draw by draw too.
+    """
+
+    linear = True
 
     @abstractmethod
     def weight(self, step: int) -> float:

@@ -15,13 +15,16 @@ class Capacity(KLWeighting):
     Arguments:
         nats: The last capacity.
         period: Optimizer steps from capacity 0 to the last.
-        beta: The strength (gamma in the paper).
+        beta: The strength (gamma in the paper, 1000 there). A large one lets nothing be learned
+            while C is small: the KL then grows without any information in it.
         mean: Whether the mean KL of the images of a step, over all processes, is held to C, as in
             the paper, or the KL of each image.
     """
 
+    linear = False
+
     def __init__(
-        self, nats: float = 25.0, period: int = 10_000, beta: float = 100.0, mean: bool = False
+        self, nats: float = 25.0, period: int = 10_000, beta: float = 3.0, mean: bool = False
     ):
         super().__init__()
         check_beta(beta)

@@ -22,6 +22,8 @@ class FreeBits(KLWeighting):
             in the paper, or under the KL of each image.
     """
 
+    linear = False
+
     def __init__(self, nats: float = 0.1, beta: float = 1.0, mean: bool = False):
         super().__init__()
         check_beta(beta)

@@ -33,7 +33,8 @@ class Wandb(WandbLogger):
             self._experiment = self._start(os.environ.get("WANDB_MODE") or _mode())
             self._experiment.define_metric("trainer/global_step")
             self._experiment.define_metric("*", step_metric="trainer/global_step")
-            self._experiment.define_metric("val/elbo", summary="max,last")
+            for name in ("elbo", "iw_bound", "log_p", "objective"):  # what objectives monitor
+                self._experiment.define_metric(f"val/{name}", summary="max,last")
         return self._experiment
 
     def _start(self, mode: Any) -> Any:

@@ -2,8 +2,9 @@
 
 `Encoder(shape, outputs, ...)` maps x (B, *shape) to (B, outputs): the raw parameters of q(z|x).
 `Decoder(latent_dim, shape, ...)` maps z (B, latent_dim) to (B, *shape): the raw parameters of
-p(x|z), never squashed by a sigmoid or tanh; `initialize(out)` starts it at `out` (*shape), and
-`shared` says whether one number per channel is all that it can start at.
+p(x|z), never squashed by a sigmoid or tanh; `initialize(out)` starts it at `out` (*shape), where
+`shared` says whether one number per channel is all that it can start at, and `shrink(factor)`
+multiplies its output weights, so that less depends on z.
 VAE works out `outputs` and the decoder's channels from the posterior and the likelihood.
 """
 

@@ -7,6 +7,7 @@ Networks (Radford et al., 2016), arXiv:1511.06434
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +80,11 @@ class Decoder(nn.Module):
     @torch.no_grad()
     def initialize(self, out: Tensor) -> None:
         self.stages[-1].get_parameter("bias").copy_(out.mean((-2, -1)))
+
+    @torch.no_grad()
+    def shrink(self, factor: float) -> None:
+        output: Any = self.stages[-1]
+        output.weight.mul_(factor)
 
 
 def _sizes(

@@ -6,6 +6,7 @@ Reference: Auto-Encoding Variational Bayes (Kingma and Welling, 2014), appendix 
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +53,11 @@ class Decoder(nn.Module):
     @torch.no_grad()
     def initialize(self, out: Tensor) -> None:
         self.layers[-1].get_parameter("bias").copy_(out.flatten())
+
+    @torch.no_grad()
+    def shrink(self, factor: float) -> None:
+        output: Any = self.layers[-1]
+        output.weight.mul_(factor)
 
 
 def _layers(sizes: list[int], name: str) -> nn.Sequential:

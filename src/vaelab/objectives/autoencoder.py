@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from vaelab.objectives.base import Objective
+from vaelab.objectives.base import Objective, check_prior
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -19,11 +19,8 @@ class Autoencoder(Objective):
 
     monitor = "val/log_p"
 
-    def check(self, vae: "VAE") -> None:
-        if any(weight.requires_grad for weight in vae.prior.parameters()):
-            raise ValueError(
-                "objective=autoencoder has no KL that would train the prior: set prior=normal"
-            )
+    def prepare(self, vae: "VAE") -> None:
+        check_prior(vae, self)
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         reconstruction = -vae.decode(vae.encode(x).rsample()).log_prob(x)

@@ -1,6 +1,9 @@
-"""The contract of an objective, and the three steps that every objective is written in."""
+"""The contract of an objective, and the steps that every objective is written in."""
 
+import math
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,14 +19,24 @@ if TYPE_CHECKING:
 class Objective(nn.Module):
     """What training minimises.
 
+    Its own parameters, those of a critic, are a group of the one optimizer, with their own `lr`.
+    Statistics of the batch are those of the images of one process: under trainer=ddp of a share.
+
     Attributes:
         monitor: The logged value that checkpoints and sweeps watch; larger is better.
+        dataset_size: The number of training images, known before the first step.
+        lr: The learning rate of its own parameters.
     """
 
     monitor = "val/elbo"
+    dataset_size: int | None = None
+    lr: float | None = None
 
-    def check(self, vae: "VAE") -> None:
-        """Refuse a model that it cannot train: by default one without a density q(z|x)."""
+    def prepare(self, vae: "VAE") -> None:
+        """Called once: refuse a model that it cannot train, and build what depends on the model.
+
+        By default one without a density q(z|x) is refused.
+        """
         if not vae.posterior.density:
             raise ValueError(
                 f"{type(vae.posterior).__name__} is no density, so there is no KL for "
@@ -35,7 +48,8 @@ class Objective(nn.Module):
         """Images x (B, *shape) to named terms in nats per image, `loss` among them.
 
         A term is (B,), or () for a statistic of the batch. Sums run over pixels and latent
-        dimensions; the mean over images is the caller's.
+        dimensions; the mean over images is the caller's. The gradient of `loss` is the method's,
+        its value need not be.
         """
 
 
@@ -75,13 +89,58 @@ def closed_kl(q: Distribution, p: Distribution) -> Tensor | None:
         return None
 
 
-def log_weights(vae: "VAE", x: Tensor, q: Distribution, p: Distribution, samples: int) -> Tensor:
-    """log p(x, z) - log q(z|x) (samples, B) for z drawn from q(z|x): their mean is the ELBO.
+def weigh(
+    vae: "VAE", x: Tensor, z: Tensor, log_q: Tensor, p: Distribution
+) -> tuple[Tensor, Tensor]:
+    """log p(x|z) and log q(z|x) - log p(z) of draws z, each (samples, B).
 
-    Arguments:
-        q, p: The posterior of x and the prior.
+    Their difference is the log importance weight log p(x, z) - log q(z|x), whose mean is the ELBO.
 
     Reference: Importance Weighted Autoencoders (Burda et al., 2016), equation 8, arXiv:1509.00519
     """
-    z, log_q = draw(q, samples)
-    return vae.decode(z).log_prob(x) + p.log_prob(z) - log_q
+    return vae.decode(z).log_prob(x), log_q - p.log_prob(z)
+
+
+def log_mean_exp(x: Tensor) -> Tensor:
+    """log of the mean of exp(x) over the first dimension."""
+    return x.logsumexp(0) - math.log(len(x))
+
+
+@contextmanager
+def fixed(*modules: nn.Module) -> Iterator[None]:
+    """Inside, these modules are constants: gradients go through them and not to their parameters.
+
+    It holds for what is computed inside, however it is that they come to be called.
+    """
+    weights = [w for module in modules for w in module.parameters() if w.requires_grad]
+    for weight in weights:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in weights:
+            weight.requires_grad_(True)
+
+
+def check_trained(module: nn.Module, reason: str) -> None:
+    """Refuse parts with parameters that an objective would leave as they are."""
+    if any(weight.requires_grad for weight in module.parameters()):
+        raise ValueError(reason)
+
+
+def check_prior(vae: "VAE", objective: Objective) -> None:
+    """Refuse a learned prior where there is no KL."""
+    name = type(objective).__name__
+    check_trained(vae.prior, f"{name} has no KL that would train the prior: set prior=normal")
+
+
+def check_not_negative(**settings: float) -> None:
+    for name, value in settings.items():
+        if not 0 <= value < math.inf:
+            raise ValueError(f"objective.{name}={value}: it must be a finite number, not negative")
+
+
+def check_at_least_one(**settings: int) -> None:
+    for name, value in settings.items():
+        if value < 1:
+            raise ValueError(f"objective.{name}={value}: it must be at least 1")

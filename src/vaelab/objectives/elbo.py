@@ -22,9 +22,11 @@ class ELBO(Objective):
         self.kl = kl
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
-        q = vae.encode(x)
-        z, kl = draw_with_kl(q, vae.latents())
-        reconstruction = -vae.decode(z).log_prob(x)
+        z, kl = draw_with_kl(vae.encode(x), vae.latents())
+        return self.terms(-vae.decode(z).log_prob(x), kl, step)
+
+    def terms(self, reconstruction: Tensor, kl: Tensor, step: int) -> dict[str, Tensor]:
+        """Of a reconstruction term (B,) and a KL (B, D) by dimension."""
         loss = reconstruction + self.kl(kl, step)
         kl = kl.sum(-1)
         return {
@@ -32,5 +34,5 @@ class ELBO(Objective):
             "reconstruction": reconstruction,
             "kl": kl,
             "elbo": -(reconstruction + kl),
-            "kl_weight": x.new_full((), self.kl.weight(step)),
+            "kl_weight": loss.new_full((), self.kl.weight(step)),
         }

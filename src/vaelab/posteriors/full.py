@@ -15,6 +15,9 @@ from vaelab.posteriors.base import Posterior, check_bound
 class Full(Posterior):
     """q(z|x) = N(z; m(x), L(x) L(x)^T), L lower triangular with a positive diagonal.
 
+    Below the diagonal L is an encoder output divided by latent_dim: there are D^2/2 of them, and at
+    full size the noise of their gradients drowns that of the rest.
+
     The density of another z than its own draws solves a triangular system, whose rounding errors
     grow with latent_dim where the entries below the diagonal are large.
 
@@ -36,5 +39,5 @@ class Full(Posterior):
         mean, raw, below = out.split([dim, dim, self.inputs - 2 * dim], -1)
         factor = torch.diag_embed((self.bound * torch.tanh(raw / self.bound)).exp())
         row, column = torch.tril_indices(dim, dim, -1, device=out.device)
-        factor[..., row, column] = below
+        factor[..., row, column] = below / dim
         return FullNormal(mean, scale_tril=factor, validate_args=False)

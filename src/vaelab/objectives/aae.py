@@ -1,0 +1,56 @@
+"""The adversarial autoencoder: `objective=aae`.
+
+Reference: Adversarial Autoencoders (Makhzani et al., 2016), section 2, arXiv:1511.05644
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from vaelab.objectives.adversarial import check_lr, told_apart
+from vaelab.objectives.base import Objective, check_not_negative, check_prior, fixed
+
+if TYPE_CHECKING:
+    from vaelab.vae import VAE
+
+
+class AAE(Objective):
+    """reconstruction + weight * -log P(the critic takes z for a draw of p(z)).
+
+    q(z|x) may be deterministic. There is no KL, so no ELBO is logged.
+
+    Arguments:
+        critic: A network from codes, called with (latent_dim,) and the number of outputs.
+        weight: In nats for one nat of the critic's.
+        lr: Of the critic.
+    """
+
+    monitor = "val/log_p"
+    critic: nn.Module
+
+    def __init__(self, critic: Callable[..., nn.Module], weight: float = 10.0, lr: float = 1e-3):
+        super().__init__()
+        check_not_negative(weight=weight)
+        check_lr(lr)
+        self.weight, self.lr, self.make_critic = weight, lr, critic
+
+    def prepare(self, vae: "VAE") -> None:
+        check_prior(vae, self)
+        self.critic = self.make_critic((vae.latent_dim,), 1)
+
+    def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
+        z = vae.encode(x).rsample()
+        reconstruction = -vae.decode(z).log_prob(x)
+        with fixed(self.critic):
+            fooling = softplus(-self.critic(z)).squeeze(-1)
+        p = vae.latents().sample(z.shape[:1])
+        critic = told_apart(self.critic(p), self.critic(z.detach()))
+        return {
+            "loss": reconstruction + self.weight * fooling + critic,
+            "reconstruction": reconstruction,
+            "log_p": -reconstruction,
+            "fooling": fooling,
+            "critic": critic,
+        }

@@ -1,0 +1,55 @@
+"""A divergence of q(z) from p(z) beside the KL: `objective=info_mmd`, the InfoVAE.
+
+Reference: InfoVAE: Balancing Learning and Inference in Variational Autoencoders (Zhao et al.,
+2019), equation 6 with MMD, arXiv:1706.02262
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from vaelab.objectives.base import Objective, draw_with_kl
+from vaelab.objectives.mmd import Kernel, Kernels
+
+if TYPE_CHECKING:
+    from vaelab.vae import VAE
+
+
+class InfoMMD(Objective):
+    """reconstruction + (1 - alpha) KL(q(z|x) || p(z)) + (alpha + strength - 1) MMD(q(z), p(z)).
+
+    Arguments:
+        alpha: At most 1, where no KL is left and with it no cost of information about x.
+        strength: lambda in the paper.
+        kernel, scales: As objectives/mmd.py says.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.0,
+        strength: float = 100.0,
+        kernel: Kernel = "rbf",
+        scales: Sequence[float] = (1.0,),
+    ):
+        super().__init__()
+        if not alpha <= 1:
+            raise ValueError(f"objective.alpha={alpha}: it must be at most 1")
+        if alpha + strength < 1:
+            raise ValueError(f"objective.strength={strength}: it must be at least 1 - alpha")
+        self.alpha, self.strength = alpha, strength
+        self.mmd = Kernels(kernel, scales)
+
+    def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
+        p = vae.latents()
+        z, kl = draw_with_kl(vae.encode(x), p)
+        reconstruction, kl = -vae.decode(z).log_prob(x), kl.sum(-1)
+        mmd = self.mmd(z, p.sample(z.shape[:1]))
+        loss = reconstruction + (1 - self.alpha) * kl + (self.alpha + self.strength - 1) * mmd
+        return {
+            "loss": loss,
+            "reconstruction": reconstruction,
+            "kl": kl,
+            "elbo": -(reconstruction + kl),
+            "mmd": mmd,
+        }

@@ -1,0 +1,29 @@
+"""Stages that grow longer while the rate falls: `schedule=stages`.
+
+Reference: Importance Weighted Autoencoders (Burda et al., 2016), section 5, arXiv:1509.00519
+"""
+
+from vaelab.schedules.base import Schedule
+
+
+class Stages(Schedule):
+    """factor = last^(i / (stages - 1)) in stage i = 0, 1 ..., which lasts ratio^i times the first.
+
+    The defaults are the paper's: 3^i epochs at 10^(-i / 7), 3280 epochs in all.
+
+    Arguments:
+        last: The factor of the last stage.
+    """
+
+    def __init__(self, stages: int = 8, ratio: float = 3.0, last: float = 0.1):
+        if stages < 2:
+            raise ValueError(f"schedule.stages={stages}: it must be at least 2")
+        if not ratio > 0 or not last > 0:
+            raise ValueError(f"schedule.ratio={ratio} and schedule.last={last} must be above 0")
+        lengths = [ratio**i for i in range(stages)]
+        self.ends = [sum(lengths[: i + 1]) / sum(lengths) for i in range(stages - 1)]
+        self.last = last
+
+    def factor(self, step: int, total: float) -> float:
+        stage = sum(step / total >= end for end in self.ends)
+        return self.last ** (stage / len(self.ends))
