@@ -93,8 +93,6 @@ SPECIAL = {"trainer=ddp", "callbacks=default"}  # tested in test_ddp; always on
 # What an option cannot do without.
 NEEDS = {
     "posterior=deterministic": ["objective=autoencoder"],
-    "objective=rae": ["posterior=deterministic"],
-    "posterior=vmf": ["prior=sphere"],
     "prior=sphere": ["posterior=vmf"],
     **{
         f"loss={loss}": ["data.binarize=none"]

@@ -1,4 +1,4 @@
-"""Reconstruction alone, without a KL: `objective=autoencoder`, with posterior=deterministic.
+"""Reconstruction alone, without a KL: `objective=autoencoder`.
 
 Reference: Reducing the Dimensionality of Data with Neural Networks (Hinton and Salakhutdinov,
 2006)

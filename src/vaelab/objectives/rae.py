@@ -1,4 +1,4 @@
-"""A regularised autoencoder without noise: `objective=rae`, with posterior=deterministic.
+"""A regularised autoencoder without noise: `objective=rae`.
 
 Reference: From Variational to Deterministic Autoencoders (Ghosh et al., 2020), equations 4 to 8,
 arXiv:1903.12436

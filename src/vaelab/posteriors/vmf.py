@@ -1,4 +1,4 @@
-"""Von Mises-Fisher, on the unit sphere: `posterior=vmf prior=sphere`.
+"""Von Mises-Fisher, on the unit sphere: `posterior=vmf`.
 
 Reference: Hyperspherical Variational Auto-Encoders (Davidson et al., 2018), arXiv:1804.00891
 """
