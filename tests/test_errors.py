@@ -53,7 +53,7 @@ CASES = {
     "no latents": ("latent_dim=0", "latent_dim=0: it must be at least 1"),
     "size that cannot be halved": (
         "model=conv model.channels=[8,8,8,8,8,8]",
-        "model=conv cannot halve 28x28 pixels 6 times: set data.shape, or model.channels to at "
+        "a convolution cannot halve 28x28 pixels 6 times: set data.shape, or model.channels to at "
         "most 4 numbers",
     ),
     "bce on real pixels": (

@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 from tqdm import tqdm
 
 from vaelab.data.base import DataModule
+from vaelab.distributions.layers import Layers
 from vaelab.metrics.latents import ActiveUnits, KLPerDimension
 from vaelab.metrics.linear import exact_elbo, is_linear
 from vaelab.metrics.terms import Terms
@@ -61,6 +62,8 @@ def evaluate(
             found["kl"] = kl.sum(-1)
             if by_dimension := kl.shape == z.shape:
                 kl_per_dimension.update(kl[kept])
+            elif isinstance(q, Layers):
+                found |= {f"kl_layer_{each}": layer for each, layer in enumerate(kl.T, 1)}
         else:
             z = q.rsample()
         found["reconstruction"] = -model.decode(z).log_prob(x)

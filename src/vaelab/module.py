@@ -42,6 +42,11 @@ class VAEModule(LightningModule):
         channels_last: bool = True,
     ):
         super().__init__()
+        if vae.layered and not objective.layers:
+            raise ValueError(
+                f"{type(objective).__name__} knows no more than one layer of latents: set "
+                "objective=elbo or iwae, or model=mlp or conv"
+            )
         objective.prepare(vae)
         self.vae = vae
         self.objective = objective
@@ -61,6 +66,7 @@ class VAEModule(LightningModule):
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """The terms of the objective; of an autocast only the networks take notice."""
         x, y = batch
+        self.vae.posterior.anneal(self.global_step)
         with self.vae.networks_only(x.device.type):
             return self.objective(self.vae.given(y), x, self.global_step)
 

@@ -49,7 +49,8 @@ def train(cfg: DictConfig) -> float:
     run.data.prepare_data()
     run.data.setup()
     run.vae.likelihood.check(*run.data.range, run.data.pixels)
-    images = run.data.splits["train"].images
+    images, labels = run.data.splits["train"]
+    run.vae.check_labels(labels)
     run.vae.initialize(run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)]))
     run.module.objective.dataset_size = len(images)
     trainer = _trainer(run)

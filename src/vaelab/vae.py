@@ -21,6 +21,10 @@ TRIES = 20
 class VAE(nn.Module):
     """q(z|x), p(z) and p(x|z) as distributions; what fits what is worked out here.
 
+    Attributes:
+        layered: Whether z is of several stochastic layers, with networks between them.
+        conditional: Whether it has to be `given` the labels of its images.
+
     Arguments:
         shape: Of one x, (C, H, W) for pictures.
         latent_dim: The number of latent dimensions.
@@ -29,6 +33,9 @@ class VAE(nn.Module):
         prior: Called with latent_dim and shape.
         likelihood: Called with shape.
     """
+
+    layered = False
+    conditional = False
 
     def __init__(
         self,
@@ -60,18 +67,31 @@ class VAE(nn.Module):
                 f"posterior of other images, where {type(self.posterior).__name__} has rounding "
                 "errors without bound: set another prior=, or posterior=diagonal"
             )
-        self.encoder: Any = encoder(self.shape, self.posterior.inputs)
-        self.decoder: Any = decoder(latent_dim, (self.likelihood.outputs, *self.shape[1:]))
+        if self.prior.support is None and self.posterior.relaxed:
+            raise ValueError(
+                f"{type(self.prior).__name__} asks for the density of the codes it is trained on, "
+                f"which {type(self.posterior).__name__} relaxes: set prior=categorical"
+            )
+        self.encoder, self.decoder = self.networks(encoder, decoder)
+
+    def networks(self, encoder: Callable[..., Any], decoder: Callable[..., Any]) -> tuple[Any, Any]:
+        """Encoder and decoder with the sizes that posterior and likelihood ask for."""
+        outputs = (self.likelihood.outputs, *self.shape[1:])
+        return encoder(self.shape, self.posterior.inputs), decoder(self.latent_dim, outputs)
 
     def encode(self, x: Tensor) -> Distribution:
         """Images (B, *shape) to q(z|x)."""
-        return self.posterior(self._run(self.encoder, x))
+        return self.posterior(self.read(x))
 
     def encode_and_fix(self, x: Tensor) -> tuple[Distribution, Distribution]:
         """q(z|x), and the same again with its parameters cut: a gradient of its log density is one
         by z alone."""
-        out = self._run(self.encoder, x)
+        out = self.read(x)
         return self.posterior(out), self.posterior(out.detach())
+
+    def read(self, x: Tensor) -> Tensor:
+        """Images (B, *shape) to the parameters of q(z|x) (B, posterior.inputs)."""
+        return self._run(self.encoder, x)
 
     def decode(self, z: Tensor) -> Distribution:
         """Codes (*, latent_dim) to p(x|z), with batch shape (*)."""
@@ -81,6 +101,9 @@ class VAE(nn.Module):
     def latents(self) -> Distribution:
         """The prior p(z)."""
         return self.prior(self.encode)
+
+    def check_labels(self, y: Tensor) -> None:
+        """Refuse labels that it cannot be given."""
 
     def given(self, y: Tensor) -> Self:
         """The model with the labels of its images known; this one has no use for them."""
@@ -122,7 +145,7 @@ class VAE(nn.Module):
         finally:
             self._autocast = nullcontext
 
-    def _run(self, network: nn.Module, x: Tensor) -> Tensor:
+    def _run(self, network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """What a network makes of x, in float32 at least, as distributions want it."""
         with self._autocast():
             out = network(x)

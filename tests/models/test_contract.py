@@ -4,38 +4,93 @@ import pytest
 import torch
 from conftest import options
 
+from vaelab.run import Run, build
 
-@pytest.mark.parametrize("model", options("model"))
+OPTIONS = options("model")
+
+
+@pytest.fixture
+def vae(config):
+    """The model of a file, for pictures of some shape; a conditional one knows their labels."""
+
+    def make(option, shape, images, *words):
+        _, height, width = shape
+        if option == "ladder_conv":
+            words = (f"latent_dim={3 * height * width // 8}", *words)
+        cfg = config(f"model={option}", *words)
+        vae = build(cfg.module.vae, shape=list(shape))
+        return vae.given(torch.arange(images) % 10)
+
+    return make
+
+
+@pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 64, 64)])
-def test_it_takes_every_picture_size(config, model, shape):
-    from vaelab.run import build
+def test_it_takes_every_picture_size(vae, option, shape):
+    vae = vae(option, shape, 2)
+    z = vae.encode(torch.rand(2, *shape)).rsample()
+    assert z.shape == (2, vae.latent_dim)
+    assert vae.decode(z).mean.shape == (2, *shape)
+    p = vae.latents()
+    assert (p.batch_shape, p.event_shape) == ((), (vae.latent_dim,))
 
-    choice = config(f"model={model}").model
-    encoder, decoder = build(choice.encoder)(shape, 6), build(choice.decoder)(3, shape)
-    assert encoder(torch.rand(2, *shape)).shape == (2, 6)
-    assert decoder(torch.randn(2, 3)).shape == (2, *shape)
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_several_draws_are_decoded_as_each_alone(vae, option):
+    vae = vae(option, (1, 28, 28), 4).eval()
+    with torch.no_grad():
+        q = vae.encode(torch.rand(4, 1, 28, 28))
+        z = q.sample(torch.Size([3]))
+        mean, log_p = vae.decode(z).mean, vae.latents().log_prob(z)
+        assert (mean.shape, log_p.shape) == ((3, 4, 1, 28, 28), (3, 4))
+        assert q.log_prob(z).shape == (3, 4)
+        for number in range(3):
+            alone = z[number].clone()
+            torch.testing.assert_close(vae.decode(alone).mean, mean[number], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                vae.latents().log_prob(alone), log_p[number], rtol=1e-4, atol=1e-4
+            )
+            torch.testing.assert_close(
+                q.log_prob(alone), q.log_prob(z)[number], rtol=1e-4, atol=1e-4
+            )
 
 
-@pytest.mark.parametrize("model", options("model"))
-def test_the_decoder_can_start_at_a_given_output(config, model):
-    from vaelab.run import build
-
+@pytest.mark.parametrize("option", OPTIONS)
+def test_the_decoder_can_start_at_a_given_output(vae, option):
     shape = (3, 8, 8)
-    decoder = build(config(f"model={model}").model.decoder)(2, shape)
-    z = torch.randn(9, 2)
-    before = decoder(z)
+    vae = vae(option, shape, 9, "loss=mse").eval()
+    z = vae.latents().sample(torch.Size([9]))
+    before = vae.decode(z).mean
     start = torch.tensor([100.0, -200.0, 300.0])[:, None, None].expand(shape)
-    decoder.initialize(start)
-    assert (decoder(z) - start - before).abs().max() < 2  # the bias that was there
+    vae.decoder.initialize(start)
+    z = z.clone()
+    assert (vae.decode(z).mean - start - before).abs().max() < 2  # the bias that was there
 
 
-@pytest.mark.parametrize("model", options("model"))
-def test_outputs_are_raw_and_every_weight_gets_a_gradient(config, model):
-    from vaelab.run import Run
+@pytest.mark.parametrize("option", OPTIONS)
+def test_shrinking_makes_less_depend_on_z(vae, option):
+    vae = vae(option, (1, 8, 8), 9, "loss=mse").eval()
+    z = vae.latents().sample(torch.Size([9]))
+    spread = vae.decode(z).mean.std(0).mean()
+    vae.decoder.shrink(0.1)
+    torch.testing.assert_close(vae.decode(z.clone()).mean.std(0).mean(), 0.1 * spread)
 
-    vae = Run.build(config(f"model={model}")).vae
-    out = vae.decoder(1e3 * torch.randn(16, 20))
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_outputs_are_raw(vae, option):
+    vae = vae(option, (1, 28, 28), 16, "loss=mse")
+    out = vae.decode(1e3 * torch.randn(16, vae.latent_dim)).mean
     assert out.max() > 1
     assert out.min() < -1
-    (vae.decode(vae.encode(torch.rand(4, 1, 28, 28)).rsample()).mean.sum()).backward()
-    assert all(weight.grad is not None for weight in vae.parameters())
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_weight_gets_a_gradient(config, option):
+    run = Run.build(config(f"model={option}"))
+    batch = torch.rand(8, 1, 28, 28).round(), torch.arange(8)
+    with run.vae.networks_only("cpu"):
+        terms = run.module.objective(run.vae.given(batch[1]), batch[0], 0)
+    terms["loss"].mean().backward()
+    for name, weight in run.vae.named_parameters():
+        assert weight.grad is not None, name
+        assert torch.isfinite(weight.grad).all(), name

@@ -14,6 +14,7 @@ from vaelab.data.base import DataModule
 from vaelab.figures.grid import above_below, grid
 from vaelab.module import VAEModule
 from vaelab.noise import Stream, noise
+from vaelab.objectives.base import sample
 from vaelab.vae import VAE
 
 COLUMNS = 10
@@ -64,9 +65,12 @@ def _pictures(vae: VAE, data: DataModule) -> dict[str, Image.Image]:
     images, labels = data.splits["val" if data.validated else "test"]
     x = data.prepare(images[: 4 * COLUMNS].to(device))
     model = vae.given(labels[: 4 * COLUMNS].to(device))
+    some = labels[torch.arange(10 * COLUMNS) % len(labels)].to(device)
+    some = some.sort().values if some.ndim == 1 else some
     with noise(Stream.PICTURES):
         reconstruction = model.decode(model.encode(x).rsample()).mean
-        samples = vae.decode(vae.latents().sample((10 * COLUMNS,))).mean
+        model = vae.given(some)
+        samples = model.decode(sample(model.latents(), len(some))).mean
     vae.train(training)
     return {
         "reconstructions": above_below(x, reconstruction, COLUMNS),

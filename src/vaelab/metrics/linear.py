@@ -22,6 +22,8 @@ def is_linear(vae: VAE) -> bool:
 
     Found by trying f(u) + f(v) = f(u + v) + f(0).
     """
+    if vae.layered or vae.conditional:
+        return False
     if not isinstance(vae.likelihood, Gaussian) or vae.likelihood.scale is None:
         return False
     if not isinstance(vae.posterior, Diagonal) or not isinstance(vae.prior, UnitNormal):

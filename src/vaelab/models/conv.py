@@ -32,13 +32,10 @@ class Encoder(nn.Module):
         activation: str = "ReLU",
     ):
         super().__init__()
-        sizes = _sizes(shape, channels, kernel_size)
+        sizes = halved(shape, channels, kernel_size)
         stages = []
         for here, there in pairwise([shape[0], *channels]):
-            stages += [
-                nn.Conv2d(here, there, kernel_size, stride=2, padding=(kernel_size - 1) // 2),
-                activation_named(activation),
-            ]
+            stages += [down(here, there, kernel_size), activation_named(activation)]
         self.stages = nn.Sequential(*stages)
         self.head = nn.Linear(channels[-1] * math.prod(sizes[-1]), outputs)
 
@@ -60,18 +57,13 @@ class Decoder(nn.Module):
         activation: str = "ReLU",
     ):
         super().__init__()
-        sizes = _sizes(shape, channels, kernel_size)
+        sizes = halved(shape, channels, kernel_size)
         self.inside = (channels[-1], *sizes[-1])
         self.head = nn.Linear(latent_dim, math.prod(self.inside))
-        padding = (kernel_size - 1) // 2
         widths = pairwise([*reversed(channels), shape[0]])
         stages = []
         for (here, there), size in zip(widths, reversed(sizes[:-1]), strict=True):
-            missing = (size[0] + kernel_size) % 2, (size[1] + kernel_size) % 2
-            stages += [
-                activation_named(activation),
-                nn.ConvTranspose2d(here, there, kernel_size, 2, padding, output_padding=missing),
-            ]
+            stages += [activation_named(activation), up(here, there, kernel_size, size)]
         self.stages = nn.Sequential(*stages)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -87,16 +79,28 @@ class Decoder(nn.Module):
         output.weight.mul_(factor)
 
 
-def _sizes(
+def down(here: int, there: int, kernel_size: int) -> nn.Conv2d:
+    """A convolution that halves height and width."""
+    return nn.Conv2d(here, there, kernel_size, stride=2, padding=(kernel_size - 1) // 2)
+
+
+def up(here: int, there: int, kernel_size: int, size: Sequence[int]) -> nn.ConvTranspose2d:
+    """The transposed convolution that doubles height and width to `size`."""
+    missing = (size[0] + kernel_size) % 2, (size[1] + kernel_size) % 2
+    padding = (kernel_size - 1) // 2
+    return nn.ConvTranspose2d(here, there, kernel_size, 2, padding, output_padding=missing)
+
+
+def halved(
     shape: Sequence[int], channels: Sequence[int], kernel_size: int
 ) -> list[tuple[int, int]]:
-    """Height and width before the first convolution and after each."""
+    """Height and width of pictures (C, H, W) before the first convolution and after each."""
     check_sizes("model.channels", list(channels))
     if not channels:
         raise ValueError("model.channels=[]: name at least one convolution, as in [32,64]")
     if len(shape) != 3:
         raise ValueError(
-            f"model=conv needs pictures (C, H, W), but data.shape={list(shape)}: use model=mlp"
+            f"convolutions need pictures (C, H, W), but data.shape={list(shape)}: use model=mlp"
         )
     if kernel_size < 2:
         raise ValueError(f"model.kernel_size={kernel_size}: it must be at least 2, as in 4")
@@ -107,7 +111,7 @@ def _sizes(
     if min(sizes[-2]) < 2:
         most = sum(min(size) >= 2 for size in sizes)
         raise ValueError(
-            f"model=conv cannot halve {shape[1]}x{shape[2]} pixels {len(channels)} times: "
+            f"a convolution cannot halve {shape[1]}x{shape[2]} pixels {len(channels)} times: "
             f"set data.shape, or model.channels to at most {most} numbers"
         )
     return sizes

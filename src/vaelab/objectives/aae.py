@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from vaelab.objectives.adversarial import check_lr, told_apart
-from vaelab.objectives.base import Objective, check_not_negative, check_prior, fixed
+from vaelab.objectives.base import Objective, check_not_negative, check_prior, fixed, sample
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -45,7 +45,7 @@ class AAE(Objective):
         reconstruction = -vae.decode(z).log_prob(x)
         with fixed(self.critic):
             fooling = softplus(-self.critic(z)).squeeze(-1)
-        p = vae.latents().sample(z.shape[:1])
+        p = sample(vae.latents(), len(z))
         critic = told_apart(self.critic(p), self.critic(z.detach()))
         return {
             "loss": reconstruction + self.weight * fooling + critic,

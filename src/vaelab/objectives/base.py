@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, kl_divergence
 
+from vaelab.distributions.layers import Layers
 from vaelab.distributions.normal import DiagonalNormal
+from vaelab.distributions.one_hot import OneHots
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -26,9 +28,11 @@ class Objective(nn.Module):
         monitor: The logged value that checkpoints and sweeps watch; larger is better.
         dataset_size: The number of training images, known before the first step.
         lr: The learning rate of its own parameters.
+        layers: Whether it can train a model of several stochastic layers.
     """
 
     monitor = "val/elbo"
+    layers = False
     dataset_size: int | None = None
     lr: float | None = None
 
@@ -65,8 +69,11 @@ def draw(q: Distribution, samples: int | None = None) -> tuple[Tensor, Tensor]:
 def draw_with_kl(q: Distribution, p: Distribution) -> tuple[Tensor, Tensor]:
     """Reparameterised z (B, D) and KL(q || p) in nats, to be summed over its last dimension.
 
-    The closed form of the KL where there is one; else its estimate log q(z) - log p(z) (B, 1).
+    The closed form of the KL where there is one; of several layers that of each (B, L) given the
+    draws of those before it; else its estimate log q(z) - log p(z) (B, 1).
     """
+    if isinstance(q, Layers):
+        return q.rsample_and_kl()
     kl = closed_kl(q, p)
     if kl is not None:
         return q.rsample(), kl
@@ -82,11 +89,18 @@ def closed_kl(q: Distribution, p: Distribution) -> Tensor | None:
     try:
         if isinstance(q, DiagonalNormal) and isinstance(p, DiagonalNormal):
             return q.kl(p)
+        if isinstance(q, OneHots) and isinstance(p, OneHots):
+            return q.kl(p)
         if isinstance(q, Independent) and isinstance(p, Independent):
             return kl_divergence(q.base_dist, p.base_dist)
         return kl_divergence(q, p).unsqueeze(-1)
     except NotImplementedError:
         return None
+
+
+def sample(p: Distribution, count: int) -> Tensor:
+    """Draws (count, D) of a prior, one for each image where it depends on the image's label."""
+    return p.sample() if p.batch_shape else p.sample(torch.Size([count]))
 
 
 def weigh(

@@ -28,6 +28,8 @@ class DIP(ELBO):
         variant: I or II.
     """
 
+    layers = False
+
     def __init__(
         self,
         kl: KLWeighting,

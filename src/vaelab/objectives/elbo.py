@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class ELBO(Objective):
     """loss = -E_q[log p(x|z)] + weighted KL(q(z|x) || p(z)); one z for each x."""
 
+    layers = True
+
     def __init__(self, kl: KLWeighting):
         super().__init__()
         self.kl = kl

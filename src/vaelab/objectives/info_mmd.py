@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from vaelab.objectives.base import Objective, draw_with_kl
+from vaelab.objectives.base import Objective, draw_with_kl, sample
 from vaelab.objectives.mmd import Kernel, Kernels
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ class InfoMMD(Objective):
         strength: lambda in the paper.
         kernel, scales: As objectives/mmd.py says.
     """
+
+    layers = True
 
     def __init__(
         self,
@@ -44,7 +46,7 @@ class InfoMMD(Objective):
         p = vae.latents()
         z, kl = draw_with_kl(vae.encode(x), p)
         reconstruction, kl = -vae.decode(z).log_prob(x), kl.sum(-1)
-        mmd = self.mmd(z, p.sample(z.shape[:1]))
+        mmd = self.mmd(z, sample(p, len(z)))
         loss = reconstruction + (1 - self.alpha) * kl + (self.alpha + self.strength - 1) * mmd
         return {
             "loss": loss,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from vaelab.objectives.base import Objective, check_not_negative, check_prior
+from vaelab.objectives.base import Objective, check_not_negative, check_prior, sample
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -37,7 +37,7 @@ class Matching(Objective):
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         z = vae.encode(x).rsample()
         reconstruction = -vae.decode(z).log_prob(x)
-        discrepancy = self.discrepancy(z, vae.latents().sample(z.shape[:1]))
+        discrepancy = self.discrepancy(z, sample(vae.latents(), len(z)))
         loss = reconstruction + self.weight * discrepancy
         return {
             "loss": loss,

@@ -35,6 +35,7 @@ class MSSSIM(Objective):
         window: The edge in pixels of the window that is compared, odd.
     """
 
+    layers = True
     monitor = "val/objective"
 
     def __init__(self, kl: KLWeighting, weight: float = 500.0, scales: int = 2, window: int = 7):

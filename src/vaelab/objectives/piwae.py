@@ -21,6 +21,8 @@ class PIWAE(MIWAE):
     The value of the loss is minus the latter. Each draw is decoded twice.
     """
 
+    layers = False
+
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         weight = self.kl.weight(step)
         z, log_q = draw(vae.encode(x), self.samples)

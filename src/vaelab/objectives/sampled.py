@@ -22,6 +22,7 @@ class SampledBound(Objective):
         samples: The number of draws.
     """
 
+    layers = True
     monitor = "val/iw_bound"
 
     def __init__(self, kl: KLWeighting, samples: int):
@@ -34,6 +35,14 @@ class SampledBound(Objective):
             )
         self.kl = kl
         self.samples = samples
+
+    def prepare(self, vae: "VAE") -> None:
+        super().prepare(vae)
+        if vae.posterior.relaxed:
+            raise ValueError(
+                f"{type(self).__name__} asks for the density of the draws it trains on, which "
+                f"{type(vae.posterior).__name__} relaxes: set objective=elbo"
+            )
 
     @abstractmethod
     def bound(self, log_w: Tensor) -> Tensor:

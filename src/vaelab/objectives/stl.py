@@ -25,6 +25,8 @@ class STL(IWAE):
     (Tucker et al., 2019): objective=dreg is not.
     """
 
+    layers = False
+
     def __init__(self, kl: KLWeighting, samples: int = 1):
         super().__init__(kl, samples)
 

@@ -19,6 +19,7 @@ from vaelab.objectives.base import (
     check_trained,
     draw_with_kl,
     fixed,
+    sample,
 )
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class VAEGAN(Objective):
             y = vae.decode(z)
             seen = self.critic(x)
             encoder = self.kl(kl, step) + self._distance(seen, self.critic(y.mean))
-        drawn = vae.decode(p.sample(z.shape[:1])).mean
+        drawn = vae.decode(sample(p, len(z))).mean
         again = vae.decode(z.detach()).mean
         with fixed(self):
             seen_again = self.critic(again)

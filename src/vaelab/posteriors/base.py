@@ -18,12 +18,17 @@ class Posterior(nn.Module):
         support: Where its z lie; the prior's must be the same.
         density: Whether it has one, so that there is a KL and a bound on log p(x).
         everywhere: Whether the density of any z is as exact as that of its own draws.
+        relaxed: Whether its draws in training are only like those that it gives a density to.
     """
 
     inputs: int
     support: Constraint
     density = True
     everywhere = True
+    relaxed = False
+
+    def anneal(self, step: int) -> None:
+        """Told the optimizer step before each step of training."""
 
     @abstractmethod
     def forward(self, out: Tensor) -> Distribution:
