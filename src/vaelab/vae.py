@@ -60,6 +60,7 @@ class VAE(nn.Module):
                 f"posterior of other images, where {type(self.posterior).__name__} has rounding "
                 "errors without bound: set another prior=, or posterior=diagonal"
             )
+        self.prior.prepare(self.posterior)
         self.encoder: Any = encoder(self.shape, self.posterior.inputs)
         self.decoder: Any = decoder(latent_dim, (self.likelihood.outputs, *self.shape[1:]))
 
@@ -80,7 +81,7 @@ class VAE(nn.Module):
 
     def latents(self) -> Distribution:
         """The prior p(z)."""
-        return self.prior(self.encode)
+        return self.posterior.embed(self.prior(self.encode))
 
     def given(self, y: Tensor) -> Self:
         """The model with the labels of its images known; this one has no use for them."""
@@ -90,7 +91,10 @@ class VAE(nn.Module):
         """Start from images x (N, *shape): the output bias where p(x|z) fits them without any z."""
         self.decoder.initialize(self.likelihood.initialize(x, self.decoder.shared))
         self.prior.initialize(x)
-        self._quieten(x[:: -(-len(x) // QUIETED)])
+        x = x[:: -(-len(x) // QUIETED)]
+        with torch.no_grad():
+            self.posterior.initialize(self._run(self.encoder, x))
+        self._quieten(x)
 
     @torch.no_grad()
     def _quieten(self, x: Tensor) -> None:

@@ -18,16 +18,25 @@ class Posterior(nn.Module):
         support: Where its z lie; the prior's must be the same.
         density: Whether it has one, so that there is a KL and a bound on log p(x).
         everywhere: Whether the density of any z is as exact as that of its own draws.
+        random: Whether two draws differ; where they do not, evaluation makes one.
     """
 
     inputs: int
     support: Constraint
     density = True
     everywhere = True
+    random = True
 
     @abstractmethod
     def forward(self, out: Tensor) -> Distribution:
         """Encoder output (B, inputs), float32, to q(z|x) with event shape (latent_dim,)."""
+
+    def embed(self, p: Distribution) -> Distribution:
+        """What the prior gives to p(z): itself, but codes for a prior over their indices."""
+        return p
+
+    def initialize(self, out: Tensor) -> None:
+        """Start from encoder outputs (N, inputs) of training images."""
 
 
 def diagonal_normal(mean: Tensor, raw: Tensor, bound: float) -> DiagonalNormal:
