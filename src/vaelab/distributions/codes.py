@@ -77,7 +77,7 @@ class Codes(Distribution):
         return (self.out - self.loc).square().sum(-1)
 
     @property
-    def perplexity(self) -> Tensor:
+    def usage(self) -> Tensor:
         """exp(entropy) () of how often each code is used: K where all are alike, 1 for one."""
         counts = self.indices.flatten().bincount(minlength=self.size)
         usage = counts.to(self.loc) / counts.sum()

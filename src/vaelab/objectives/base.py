@@ -138,7 +138,8 @@ def check_trained(module: nn.Module, reason: str) -> None:
 def check_prior(vae: "VAE", objective: Objective) -> None:
     """Refuse a learned prior where there is no KL."""
     name = type(objective).__name__
-    check_trained(vae.prior, f"{name} has no KL that would train the prior: set prior=normal or codes")
+    reason = "has no KL that would train the prior: set prior=normal (codes for posterior=vq)"
+    check_trained(vae.prior, f"{name} {reason}")
 
 
 def check_not_negative(**settings: float) -> None:

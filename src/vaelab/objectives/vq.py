@@ -49,5 +49,5 @@ class VectorQuantised(Objective):
             "kl": kl,
             "elbo": -(reconstruction + kl),
             "commitment": commitment,
-            "perplexity": q.perplexity,  # type: ignore[attr-defined]
+            "perplexity": q.usage,  # type: ignore[attr-defined]
         }

@@ -21,14 +21,14 @@ class Codes(Prior):
 
     support = codes
     zeros: Tensor
-    codes: int
+    size: int
 
     def prepare(self, posterior: Posterior) -> None:
-        count, self.codes = codes_of(posterior, self.latent_dim)
+        count, self.size = codes_of(posterior, self.latent_dim)
         self.register_buffer("zeros", torch.zeros(count), persistent=False)
 
     def forward(self, encode: Callable[..., Distribution]) -> UniformIndices:
-        return UniformIndices(self.zeros, self.codes)
+        return UniformIndices(self.zeros, self.size)
 
 
 def codes_of(posterior: Posterior, latent_dim: int) -> tuple[int, int]:

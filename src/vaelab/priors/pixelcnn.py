@@ -71,9 +71,9 @@ def grid_of(shape: Sequence[int], count: int) -> tuple[int, int]:
     if len(shape) == 3:
         height, width = shape[1:]
         factor = math.isqrt(height * width // count)
-        if factor and height % factor == width % factor == 0:
-            if height * width == count * factor**2:
-                return height // factor, width // factor
+        fits = factor and height % factor == width % factor == 0
+        if fits and height * width == count * factor**2:
+            return height // factor, width // factor
     return 1, count
 
 
