@@ -88,6 +88,17 @@ def test_a_code_that_nothing_chooses_is_moved_to_a_piece(posterior):
     assert len(vq(out).indices.unique()) == 3
 
 
+def test_a_code_that_is_moved_counts_as_the_mean_code_does(posterior):
+    vq = posterior(1, 2, 1, decay=0.5, epsilon=0.0, revive=0.6)
+    vq.codebook.copy_(torch.tensor([[0.0], [100.0]]))
+    vq.sums.copy_(vq.codebook)
+    vq(torch.tensor([[5.0], [5.0], [5.0]]).double())
+    mean = (0.5 + 0.5 * 3 + 0.5) / 2
+    torch.testing.assert_close(vq.counts, torch.tensor([2.0, mean]).double())
+    torch.testing.assert_close(vq.codebook[1], torch.tensor([5.0]).double())
+    torch.testing.assert_close(vq.sums[1], torch.tensor([5 * mean]).double())
+
+
 def test_without_reviving_it_stays_where_it_is(posterior):
     vq, out = posterior(codes=3, decay=0.5, epsilon=0.0), torch.randn(50, 6).double()
     vq.initialize(out)
