@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from allpairspy import AllPairs
 from conftest import CONF, ROOT, options
+from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import DictConfig
 from PIL import Image
 from test_celeba import official
 
 from vaelab.command import menu
+from vaelab.run import build
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
@@ -94,11 +96,19 @@ SPECIAL = {"trainer=ddp", "callbacks=default"}  # tested in test_ddp; always on
 NEEDS = {
     "posterior=deterministic": ["objective=autoencoder"],
     "prior=sphere": ["posterior=vmf"],
+    "prior=categorical": ["posterior=gumbel"],
+    **{key: ["objective=vq"] for key in ("posterior=vq", "prior=codes", "prior=pixelcnn")},
+    "objective=prior": ["prior=mixture"],
     **{
         f"loss={loss}": ["data.binarize=none"]
         for loss in ("continuous_bernoulli", "discretized_logistic", "logistic_mixture")
     },
 }
+
+
+def started(train, *words):
+    """What objective=prior goes on from."""
+    return f"start={train(*words, folder='before')['folder']}"
 
 
 def finite(numbers):
@@ -114,6 +124,8 @@ def test_every_option_trains(train, folders, choice):
         choice = f"callbacks=[default,{option}]"
     if group != "model":
         more.append("model.hidden=[8]")
+    if choice == "objective=prior":
+        more.append(started(train, "model.hidden=[8]"))
     numbers = train(choice, *more, "trainer.max_epochs=1", "trainer.limit_train_batches=1")
     assert finite(numbers)
     assert numbers["steps"] == 1
@@ -131,6 +143,7 @@ def pairs():
 
 WITHOUT_KL = {"autoencoder", "rae", "wae_mmd", "swae", "aae"}  # of z, so that a point will do
 SAMPLED = {"iwae", "miwae", "piwae", "ciwae", "dreg", "stl", "renyi"}
+LAYERS = {"elbo", "iwae", "miwae", "ciwae", "renyi", "factor", "info_mmd", "ms_ssim"}
 SCALED = {"gaussian", "laplace", "student_t", "discretized_logistic"}
 
 
@@ -141,22 +154,77 @@ def refusal(choices):
     loss, real = chosen["loss"], chosen["data"] == "arrays"
     levels = loss in ("discretized_logistic", "logistic_mixture", "categorical")
     dequantize, flows = chosen["pixels"] == "dequantize", ("iaf", "naf")
+    layered = chosen["model"] in ("ladder", "ladder_conv", "bottom_up")
+    kinds = {"vmf": "sphere", "vq": "codes", "gumbel": "one-hot"}
+    kinds |= {"sphere": "sphere", "codes": "codes", "pixelcnn": "codes", "categorical": "one-hot"}
     reasons = {
-        "no KL to be weighted": objective in WITHOUT_KL | {"beta_tc", "info_mmd"}
+        "no KL to be weighted": objective in WITHOUT_KL | {"beta_tc", "info_mmd", "vq", "prior"}
         and chosen["kl"] != "constant",
         "draw by draw": objective in SAMPLED and chosen["kl"] in ("free_bits", "capacity"),
-        "lives on": prior != "vamp" and (posterior == "vmf") != (prior == "sphere"),
+        "lives on": prior != "vamp" and kinds.get(posterior, "plane") != kinds.get(prior, "plane"),
+        "do not fill": prior == "categorical" and posterior != "gumbel",
+        "relaxes": posterior == "gumbel" and (objective in SAMPLED or prior == "vamp"),
+        "no more than one layer": layered and objective not in LAYERS,
+        "normal layers of its own": layered and (posterior, prior) != ("diagonal", "normal"),
+        "pseudo-inputs have no labels": "conditional" in chosen["model"] and prior == "vamp",
+        "data's labels are": "conditional" in chosen["model"] and chosen["data"] == "arrays",
+        "are points": (posterior, prior) == ("vq", "vamp"),
+        "one code": posterior == "vq" and objective not in WITHOUT_KL | {"beta_tc", "vq", "prior"},
+        "set posterior=vq, or": posterior != "vq" and objective == "vq",
+        "positions": chosen["model"] == "vq" and not shared_out(chosen),
+        "nothing to learn": objective == "prior" and prior in ("normal", "sphere", "codes"),
+        "of which run": objective == "prior",
         "no density": posterior == "deterministic" and objective not in WITHOUT_KL,
         "no noise": posterior != "deterministic" and objective == "rae",
         "by dimension": objective == "beta_tc" and (posterior, prior) != ("diagonal", "normal"),
-        "moments": objective == "dip" and posterior in (*flows, "planar", "vmf"),
+        "moments": objective == "dip" and posterior in (*flows, "planar", "vmf", "vq", "gumbel"),
         "rounding errors": posterior in flows and (prior == "vamp" or objective in ("stl", "dreg")),
-        "would train the prior": objective in WITHOUT_KL and prior in ("mixture", "vamp", "flow"),
+        "would train the prior": objective in WITHOUT_KL
+        and prior in ("mixture", "vamp", "flow", "pixelcnn"),
         "would not train the scale": objective in ("ms_ssim", "vae_gan") and loss in SCALED,
         "256 levels": levels and (dequantize or (real and chosen["pixels"] == "none")),
         "spreads 256 levels": dequantize and real,
     }
     return [reason for reason, holds in reasons.items() if holds]
+
+
+def side(chosen):
+    return 64 if chosen["data"] in ("celeba", "image_folder") else 28
+
+
+def latent_dim(chosen):
+    """Small, and what the positions of a convolutional code ask for."""
+    places = side(chosen) ** 2
+    return {"vq": places // 16, "ladder_conv": 5 * places // 16}.get(chosen["model"], 3)
+
+
+def cut(chosen):
+    """Settings of posteriors that cut the code into pieces."""
+    size = latent_dim(chosen)
+    smallest = next(count for count in range(2, size + 1) if size % count == 0)
+    return {"vq": {"dim": 1}, "gumbel": {"categories": smallest}}.get(chosen["posterior"], {})
+
+
+def shared_out(chosen):
+    """Whether the outputs of the encoder can be shared out among the positions of model=vq."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        node = compose("train", [f"posterior={chosen['posterior']}"]).posterior
+    return build(node, **cut(chosen))(latent_dim(chosen)).inputs % latent_dim(chosen) == 0
+
+
+MLP, CONV = ["model.hidden=[8]"], ["model.channels=[4,8]"]
+SMALL = {
+    "mlp": MLP,
+    "gumbel": MLP,
+    "conditional": MLP,
+    "conv": CONV,
+    "conditional_conv": CONV,
+    "resnet": [*CONV, "model.blocks=1"],
+    "ladder": ["model.hidden=[8,6]", "model.latents=[2,1]"],
+    "ladder_conv": [*CONV, "model.latents=[1,1]"],
+    "bottom_up": ["model.hidden=[[8],[6]]", "model.latents=[2,1]"],
+    "vq": ["model.channels=4", "model.residual=2"],
+}
 
 
 @pytest.mark.slow
@@ -172,8 +240,11 @@ def test_any_combination_trains_or_is_refused_with_its_reason(train, folders, tm
         "dynamic": ["data.binarize=dynamic"],
         "dequantize": ["data.binarize=none", "data.dequantize=true"],
     }[chosen["pixels"]]
-    words += ["model.hidden=[8]"] if chosen["model"] == "mlp" else ["model.channels=[4,8]"]
-    words += ["latent_dim=3", "data.batch_size=2", "trainer.max_epochs=1"]
+    words += [*SMALL[chosen["model"]], f"latent_dim={latent_dim(chosen)}"]
+    words += [f"posterior.{key}={value}" for key, value in cut(chosen).items()]
+    if "conditional" in chosen["model"] and chosen["data"] == "celeba":
+        words.append("model.labels=40")
+    words += ["data.batch_size=2", "trainer.max_epochs=1"]
     words += ["trainer.limit_train_batches=2"]
     if reasons:
         with pytest.raises(ValueError, match="|".join(map(re.escape, reasons))):
@@ -192,8 +263,10 @@ def test_an_optimal_scale_trains(train):
 @pytest.mark.parametrize("name", options("experiment"))
 def test_every_experiment_trains(train, folders, config, name):
     data = config(f"experiment={name}").data._target_.split(".")[2]
-    root = folders.get(data, [])
-    numbers = train(f"experiment={name}", *root, "trainer.max_epochs=1", "data.batch_size=8")
+    words = [*folders.get(data, []), "trainer.max_epochs=1", "data.batch_size=8"]
+    if name == "vq_prior":
+        words.append(started(train, "experiment=vq_vae", *words))
+    numbers = train(f"experiment={name}", *words)
     assert finite(numbers)
 
 

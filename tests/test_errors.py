@@ -88,6 +88,9 @@ CASES = {
     "batch that ddp cannot share": ("trainer=ddp data.batch_size=33", "data.batch_size=33"),
     "learning rate under ddp": ("trainer=ddp optimizer.lr=-1", "learning rate"),
     "learning rate with wandb": ("logger=default optimizer.lr=-1", "learning rate"),
+    "start of no run": ("start=nowhere", "start=nowhere: there is no such run folder"),
+    "prior without a start": ("objective=prior prior=mixture", "as in start=runs/..."),
+    "codes without vq": ("prior=codes", "choose a prior= on the posterior's support"),
     "batch that cannot be": ("data.batch_size=0", "data.batch_size=0: it must be at least 1"),
 }
 

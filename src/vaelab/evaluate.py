@@ -33,7 +33,7 @@ def evaluate(
     """Numbers of `split` in nats per image; what has no meaning for this model is absent.
 
     Arguments:
-        samples: Of the importance-weighted bound on log p(x).
+        samples: Of the importance-weighted bound on log p(x); one is enough for a point.
 
     Returns:
         images, measure, elbo, reconstruction, kl, rmse (of the likeliest code, in units of a
@@ -43,6 +43,7 @@ def evaluate(
         neither elbo nor kl nor nll.
     """
     check_samples(samples)
+    samples = samples if vae.posterior.random else 1
     vae.eval()
     device = next(vae.parameters()).device
     if vae.likelihood.calibrated:

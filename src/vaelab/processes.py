@@ -20,3 +20,23 @@ def mean_of_processes(x: Tensor) -> Tensor:
     total = x.detach().clone()
     torch.distributed.all_reduce(total)
     return total / count
+
+
+@torch.no_grad()
+def sum_of_processes(x: Tensor) -> Tensor:
+    """The sum of what each process holds."""
+    if share()[1] == 1:
+        return x.detach()
+    total = x.detach().clone()
+    torch.distributed.all_reduce(total)
+    return total
+
+
+@torch.no_grad()
+def of_first_process(x: Tensor) -> Tensor:
+    """What the first process holds."""
+    if share()[1] == 1:
+        return x.detach()
+    first = x.detach().clone()
+    torch.distributed.broadcast(first, 0)
+    return first

@@ -69,13 +69,7 @@ class Run:
 
     def load(self, path: Path) -> None:
         """Take the weights of a checkpoint."""
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: there is no such checkpoint")
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            weights, self.step = state["state_dict"], state["global_step"]
-        except (RuntimeError, EOFError, UnpicklingError, KeyError, OSError, TypeError) as error:
-            raise ValueError(f"{path} is truncated or no checkpoint of vaelab") from error
+        weights, self.step = _read(path)
         try:
             self.module.load_state_dict(weights)
         except RuntimeError as error:
@@ -83,6 +77,33 @@ class Run:
                 f"{path} is of another architecture than its config: "
                 + " ".join(str(error).split())[:200]
             ) from error
+
+    def begin(self, folder: Path) -> None:
+        """Take the weights of a finished run's best.ckpt; prior and objective may be others."""
+        if not folder.is_dir():
+            raise FileNotFoundError(f"start={folder}: there is no such run folder")
+        theirs, _ = _read(folder / "checkpoints" / "best.ckpt")
+        weights = self.module.state_dict()
+        for name in sorted(weights.keys() | theirs.keys()):
+            if name in weights and name in theirs and weights[name].shape == theirs[name].shape:
+                weights[name] = theirs[name]
+            elif not name.startswith(("vae.prior.", "objective.")):
+                raise ValueError(
+                    f"start={folder} is of another architecture, see {name}: choose the model, "
+                    "posterior, loss and latent_dim of its .hydra/config.yaml"
+                )
+        self.module.load_state_dict(weights)
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], int]:
+    """The weights of a checkpoint, and the optimizer steps that they have seen."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such checkpoint")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return state["state_dict"], state["global_step"]
+    except (RuntimeError, EOFError, UnpicklingError, KeyError, OSError, TypeError) as error:
+        raise ValueError(f"{path} is truncated or no checkpoint of vaelab") from error
 
 
 def _recorded(folder: Path) -> DictConfig:

@@ -52,6 +52,7 @@ def train(cfg: DictConfig) -> float:
     images, labels = run.data.splits["train"]
     run.vae.check_labels(labels)
     run.vae.initialize(run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)]))
+    _start(run)
     run.module.objective.dataset_size = len(images)
     trainer = _trainer(run)
     # What these would refuse during the fit, they refuse here, before anything is started.
@@ -67,6 +68,17 @@ def train(cfg: DictConfig) -> float:
     if trainer.is_global_zero:
         print(cfg.folder)
     return best
+
+
+def _start(run: Run) -> None:
+    """Begin with the weights of another run where start= names one."""
+    if run.cfg.start is not None:
+        run.begin(Path(str(run.cfg.start)))
+    elif run.module.objective.needs_start:
+        raise ValueError(
+            f"{type(run.module.objective).__name__} goes on from a finished run: say of which run, "
+            "as in start=runs/..."
+        )
 
 
 def _trainer(run: Run) -> Trainer:

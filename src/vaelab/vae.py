@@ -61,17 +61,7 @@ class VAE(nn.Module):
                 f"the posterior lives on {self.posterior.support} and the prior on "
                 f"{self.prior.support}: choose a prior= on the posterior's support"
             )
-        if self.prior.support is None and not self.posterior.everywhere:
-            raise ValueError(
-                f"{type(self.prior).__name__} asks for the density of every code under the "
-                f"posterior of other images, where {type(self.posterior).__name__} has rounding "
-                "errors without bound: set another prior=, or posterior=diagonal"
-            )
-        if self.prior.support is None and self.posterior.relaxed:
-            raise ValueError(
-                f"{type(self.prior).__name__} asks for the density of the codes it is trained on, "
-                f"which {type(self.posterior).__name__} relaxes: set prior=categorical"
-            )
+        self.prior.prepare(self.posterior)
         self.encoder, self.decoder = self.networks(encoder, decoder)
 
     def networks(self, encoder: Callable[..., Any], decoder: Callable[..., Any]) -> tuple[Any, Any]:
@@ -100,7 +90,7 @@ class VAE(nn.Module):
 
     def latents(self) -> Distribution:
         """The prior p(z)."""
-        return self.prior(self.encode)
+        return self.posterior.embed(self.prior(self.encode))
 
     def check_labels(self, y: Tensor) -> None:
         """Refuse labels that it cannot be given."""
@@ -113,7 +103,10 @@ class VAE(nn.Module):
         """Start from images x (N, *shape): the output bias where p(x|z) fits them without any z."""
         self.decoder.initialize(self.likelihood.initialize(x, self.decoder.shared))
         self.prior.initialize(x)
-        self._quieten(x[:: -(-len(x) // QUIETED)])
+        x = x[:: -(-len(x) // QUIETED)]
+        with torch.no_grad():
+            self.posterior.initialize(self.read(x))
+        self._quieten(x)
 
     @torch.no_grad()
     def _quieten(self, x: Tensor) -> None:

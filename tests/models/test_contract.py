@@ -17,6 +17,8 @@ def vae(config):
         _, height, width = shape
         if option == "ladder_conv":
             words = (f"latent_dim={3 * height * width // 8}", *words)
+        if option == "vq":
+            words = (f"latent_dim={4 * height * width}", "model.channels=16", *words)
         cfg = config(f"model={option}", *words)
         vae = build(cfg.module.vae, shape=list(shape))
         return vae.given(torch.arange(images) % 10)

@@ -6,10 +6,15 @@ import pytest
 import torch
 from conftest import options
 
+from vaelab.distributions.codes import codes
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.distributions.sphere import sphere
+from vaelab.posteriors.diagonal import Diagonal
+from vaelab.posteriors.vq import VQ
 
 OPTIONS = options("prior")
+CODES = {"codes", "pixelcnn"}  # a probability of codes, which their posterior places
+PLANE = sorted({*OPTIONS} - {"sphere", "categorical"} - CODES)
 SHAPE = (1, 4, 4)
 
 
@@ -29,8 +34,12 @@ def encode(latent_dim):
 def prior(part):
     def make(option, latent_dim):
         settings = ["prior.components=7"] if option in ("mixture", "vamp") else []
-        prior = part(f"prior={option}", *settings)(latent_dim, SHAPE).double()
-        prior.initialize(torch.rand(30, *SHAPE).double())
+        settings += [f"prior.categories={latent_dim}"] if option == "categorical" else []
+        prior = part(f"prior={option}", *settings)(latent_dim, SHAPE)
+        posterior = (VQ(latent_dim, 5, 1) if option in CODES else Diagonal(latent_dim)).double()
+        prior.prepare(posterior)
+        prior.double().initialize(torch.rand(30, *SHAPE).double())
+        prior.place = posterior.embed
         return prior
 
     return make
@@ -38,14 +47,15 @@ def prior(part):
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_shapes(prior, option):
-    p = prior(option, 3)(encode(3))
+    prior = prior(option, 3)
+    p = prior.place(prior(encode(3)))
     assert (p.batch_shape, p.event_shape) == ((), (3,))
     z = p.sample((2, 5))
     assert z.shape == (2, 5, 3)
     assert p.log_prob(z).shape == (2, 5)
 
 
-@pytest.mark.parametrize("option", sorted({*OPTIONS} - {"sphere"}))
+@pytest.mark.parametrize("option", PLANE)
 def test_its_density_integrates_to_one_and_its_draws_follow_it(prior, option):
     p = prior(option, 2)(encode(2))
     axis = torch.linspace(-12, 12, 601).double()
@@ -66,7 +76,8 @@ def test_what_it_learns_has_a_finite_gradient_also_far_away(prior, option):
     prior = prior(option, 2)
     z = torch.tensor([[0.0, 1.0], [300.0, -400.0]]).double()
     z = torch.nn.functional.normalize(z, dim=-1) if prior.support is sphere else z
-    log_p = prior(encode(2)).log_prob(z)
+    p = prior.place(prior(encode(2)))
+    log_p = p.log_prob(p.sample((2,)) if prior.support is codes else z)
     assert torch.isfinite(log_p).all()
     if log_p.requires_grad:
         log_p.sum().backward()

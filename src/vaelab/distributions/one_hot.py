@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution, constraints, register_kl
 from torch.distributions.constraints import Constraint
 from torch.nn.functional import one_hot
 
@@ -99,3 +99,8 @@ class OneHots(Distribution):
 
     def _joined(self, blocks: Tensor, rest: Tensor) -> Tensor:
         return torch.cat([blocks.flatten(-2), rest], -1)
+
+
+@register_kl(OneHots, OneHots)
+def _(q: OneHots, p: OneHots) -> Tensor:
+    return q.kl(p).sum(-1)

@@ -36,7 +36,7 @@ class BottomUp(VAE):
         return up, decoder((self.likelihood.outputs, *self.shape[1:]))
 
     def encode(self, x: Tensor) -> Layers:
-        first = self.posterior(self._run(self.encoder.steps[0], x))
+        first = self.posterior(self.read(x))
 
         def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> Walk:
             shape = (*size, *first.mean.shape)
@@ -54,6 +54,10 @@ class BottomUp(VAE):
             return Walk(z, layers, torch.stack(kl, -1))
 
         return Layers(walk, self._parts, x.new_zeros(len(x), self.latent_dim))
+
+    def read(self, x: Tensor) -> Tensor:
+        """Images to the parameters of q(z_1|x)."""
+        return self._run(self.encoder.steps[0], x)
 
     def latents(self) -> Layers:
         def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> Walk:

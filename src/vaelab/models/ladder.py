@@ -66,6 +66,10 @@ class Ladder(VAE):
 
         return Layers(walk, self._parts, x.new_zeros(len(x), self.latent_dim))
 
+    def read(self, x: Tensor) -> Tensor:
+        """The features of the highest level (B, ...)."""
+        return self._features(x)[-1]
+
     def latents(self) -> Layers:
         def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> Walk:
             found = self._known(z) or self._descend(size, z, pick)

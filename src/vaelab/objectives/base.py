@@ -29,22 +29,29 @@ class Objective(nn.Module):
         dataset_size: The number of training images, known before the first step.
         lr: The learning rate of its own parameters.
         layers: Whether it can train a model of several stochastic layers.
+        needs_start: Whether it goes on from a finished run, which start= names.
     """
 
     monitor = "val/elbo"
     layers = False
     dataset_size: int | None = None
     lr: float | None = None
+    needs_start = False
 
     def prepare(self, vae: "VAE") -> None:
         """Called once: refuse a model that it cannot train, and build what depends on the model.
 
-        By default one without a density q(z|x) is refused.
+        By default one without a density q(z|x) is refused, and one whose draws are all the same.
         """
         if not vae.posterior.density:
             raise ValueError(
                 f"{type(vae.posterior).__name__} is no density, so there is no KL for "
                 f"{type(self).__name__}: set objective=autoencoder, or another posterior="
+            )
+        if not vae.posterior.random:
+            raise ValueError(
+                f"{type(vae.posterior).__name__} gives each image one code, so its KL has no "
+                f"gradient for {type(self).__name__}: set objective=vq, or another posterior="
             )
 
     @abstractmethod
@@ -145,7 +152,8 @@ def check_trained(module: nn.Module, reason: str) -> None:
 def check_prior(vae: "VAE", objective: Objective) -> None:
     """Refuse a learned prior where there is no KL."""
     name = type(objective).__name__
-    check_trained(vae.prior, f"{name} has no KL that would train the prior: set prior=normal")
+    reason = "has no KL that would train the prior: set prior=normal (codes for posterior=vq)"
+    check_trained(vae.prior, f"{name} {reason}")
 
 
 def check_not_negative(**settings: float) -> None:

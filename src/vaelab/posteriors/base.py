@@ -19,6 +19,7 @@ class Posterior(nn.Module):
         density: Whether it has one, so that there is a KL and a bound on log p(x).
         everywhere: Whether the density of any z is as exact as that of its own draws.
         relaxed: Whether its draws in training are only like those that it gives a density to.
+        random: Whether two draws differ; where they do not, evaluation makes one.
     """
 
     inputs: int
@@ -26,6 +27,7 @@ class Posterior(nn.Module):
     density = True
     everywhere = True
     relaxed = False
+    random = True
 
     def anneal(self, step: int) -> None:
         """Told the optimizer step before each step of training."""
@@ -33,6 +35,13 @@ class Posterior(nn.Module):
     @abstractmethod
     def forward(self, out: Tensor) -> Distribution:
         """Encoder output (B, inputs), float32, to q(z|x) with event shape (latent_dim,)."""
+
+    def embed(self, p: Distribution) -> Distribution:
+        """What the prior gives to p(z): itself, but codes for a prior over their indices."""
+        return p
+
+    def initialize(self, out: Tensor) -> None:
+        """Start from encoder outputs (N, inputs) of training images."""
 
 
 def diagonal_normal(mean: Tensor, raw: Tensor, bound: float) -> DiagonalNormal:

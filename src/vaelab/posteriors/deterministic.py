@@ -16,6 +16,7 @@ class Deterministic(Posterior):
 
     support = constraints.real_vector
     density = False
+    random = False
 
     def __init__(self, latent_dim: int):
         super().__init__()

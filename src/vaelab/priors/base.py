@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
+from vaelab.posteriors.base import Posterior
+
 
 class Prior(nn.Module):
     """A distribution over z, possibly learned.
@@ -27,9 +29,15 @@ class Prior(nn.Module):
         self.latent_dim = latent_dim
         self.shape = tuple(shape)
 
+    def prepare(self, posterior: Posterior) -> None:
+        """Called once: refuse a posterior that it cannot go with, and build what depends on it."""
+
     @abstractmethod
     def forward(self, encode: Callable[..., Distribution]) -> Distribution:
-        """p(z) with event shape (latent_dim,); `encode` maps x to q(z|x), for a VampPrior."""
+        """p(z) with event shape (latent_dim,); `encode` maps x to q(z|x), for a VampPrior.
+
+        A prior over the indices of codes gives p(c), event (n,), which the posterior embeds.
+        """
 
     def initialize(self, x: Tensor) -> None:
         """Start from images x (N, *shape)."""

@@ -12,6 +12,7 @@ from torch.distributions import Distribution, MixtureSameFamily
 
 from vaelab.distributions.mixture import mixture
 from vaelab.noise import Stream, generator
+from vaelab.posteriors.base import Posterior
 from vaelab.priors.base import Prior, check_components
 
 
@@ -34,6 +35,24 @@ class Vamp(Prior):
         self.inputs = nn.Parameter(torch.rand(components, *self.shape))
         self.register_buffer("uniform", torch.zeros(components), persistent=False)
         self.register_buffer("range", torch.tensor([0.0, 1.0]))
+
+    def prepare(self, posterior: Posterior) -> None:
+        if posterior.density and not posterior.random:
+            raise ValueError(
+                f"prior=vamp is a mixture of posteriors, but those of {type(posterior).__name__} "
+                "are points: set prior=codes or pixelcnn"
+            )
+        if not posterior.everywhere:
+            raise ValueError(
+                "prior=vamp asks for the density of every code under the posterior of other "
+                f"images, where {type(posterior).__name__} has rounding errors without bound: set "
+                "another prior=, or posterior=diagonal"
+            )
+        if posterior.relaxed:
+            raise ValueError(
+                "prior=vamp asks for the density of the codes it is trained on, which "
+                f"{type(posterior).__name__} relaxes: set prior=categorical"
+            )
 
     def forward(self, encode: Callable[..., Distribution]) -> MixtureSameFamily:
         return mixture(self.uniform, encode(_Clamp.apply(self.inputs, *self.range)))

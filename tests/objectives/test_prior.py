@@ -1,0 +1,111 @@
+"""A prior learned on a finished run: what is kept, what is learned, and what is refused."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from vaelab.run import Run
+
+VQ = ["objective=vq", "model.hidden=[8]", "latent_dim=4", "posterior.dim=2", "posterior.codes=8"]
+PIXELCNN = ["prior=pixelcnn", "prior.channels=4", "prior.layers=2"]
+PRIOR = [*VQ[1:], "posterior=vq", *PIXELCNN, "objective=prior"]
+LONGER = ["trainer.max_epochs=4", "trainer.limit_train_batches=10"]
+
+
+def weights(folder, name="best"):
+    path = Path(folder) / "checkpoints" / f"{name}.ckpt"
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def test_all_but_the_prior_stays_bit_for_bit_and_the_bound_rises(train):
+    first = train(*VQ, *LONGER, folder="first")
+    second = train(*PRIOR, *LONGER, f"start={first['folder']}", folder="second")
+    before = weights(first["folder"])
+    for name in ("best", "last"):
+        after = weights(second["folder"], name)
+        kept = [key for key in after if not key.startswith("vae.prior.")]
+        assert any("codebook" in key for key in kept)
+        assert sorted(kept) == sorted(before)
+        assert all(torch.equal(before[key], after[key]) for key in kept)
+    assert second["reconstruction"] == pytest.approx(first["reconstruction"], rel=1e-6)
+    assert second["kl"] < first["kl"]
+    assert first["kl"] == pytest.approx(2 * math.log(8), rel=1e-5)
+    assert second["elbo"] == pytest.approx(-second["reconstruction"] - second["kl"])
+    assert second["bits_per_dim"] < first["bits_per_dim"]
+
+
+@pytest.mark.parametrize("callback", ["default", "default,ema"])
+def test_a_prior_of_any_other_model_is_learned_too(train, callback):
+    words = ["model.hidden=[8]", "latent_dim=3"]
+    first = train(*words, "data.batch_size=16", folder="first")
+    second = train(
+        *words,
+        "prior=mixture",
+        "objective=prior",
+        f"callbacks=[{callback}]",
+        f"start={first['folder']}",
+        folder="second",
+    )
+    before, after = weights(first["folder"]), weights(second["folder"])
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    fresh = Run.build(Run.open(second["folder"]).cfg).vae.prior.logits
+    assert not torch.equal(after["vae.prior.logits"], fresh)
+
+
+def test_a_start_trains_on_with_any_objective(train):
+    first = train("model.hidden=[8]", folder="first")
+    still = train("model.hidden=[8]", "optimizer.lr=0", f"start={first['folder']}", folder="second")
+    assert still["elbo"] == pytest.approx(first["elbo"])
+
+
+@pytest.mark.parametrize("words", [PRIOR, ["objective=prior", "prior=vamp"]])
+def test_only_the_prior_has_a_gradient(config, words):
+    """A VampPrior's goes through the encoder and stops there at none of its weights."""
+    run = Run.build(config(*words, "model.hidden=[8]"))
+    before = {name: value.clone() for name, value in run.vae.named_buffers()}
+    run.module.train()
+    terms = run.module.objective(run.vae, torch.rand(6, 1, 28, 28).round(), 0)
+    assert torch.equal(terms["loss"], terms["kl"])
+    terms["loss"].mean().backward()
+    for name, weight in run.vae.named_parameters():
+        assert (weight.grad is not None) == name.startswith("prior."), name
+    assert all(torch.equal(value, before[name]) for name, value in run.vae.named_buffers())
+
+
+def test_without_a_start_it_is_refused(train):
+    with pytest.raises(ValueError, match=r"say of which run, as in start=runs/"):
+        train(*PRIOR)
+
+
+def test_a_prior_with_nothing_to_learn_is_refused(config):
+    with pytest.raises(ValueError, match="nothing to learn: set prior=pixelcnn"):
+        Run.build(config("objective=prior"))
+
+
+def test_a_posterior_without_a_density_is_refused(config):
+    with pytest.raises(ValueError, match="is no density"):
+        Run.build(config("objective=prior", "posterior=deterministic", "prior=mixture"))
+
+
+def test_a_run_that_is_not_there_is_said(train, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"start=nowhere: there is no such run folder"):
+        train(*PRIOR, "start=nowhere")
+    with pytest.raises(FileNotFoundError, match=r"best\.ckpt: there is no such checkpoint"):
+        train(*PRIOR, f"start={tmp_path}", folder="other")
+
+
+@pytest.mark.parametrize("other", ["model.hidden=[9]", "posterior.codes=9", "model=conv"])
+def test_another_architecture_says_what_differs(train, other):
+    first = train(*VQ, folder="first")
+    words = [word for word in PRIOR if other != "model=conv" or "hidden" not in word]
+    with pytest.raises(ValueError, match=r"is of another architecture, see vae\.\w+"):
+        train(*words, other, f"start={first['folder']}", folder="second")
+
+
+def test_a_checkpoint_that_is_none_is_said(train):
+    first = train(*VQ, folder="first")
+    (first["folder"] / "checkpoints" / "best.ckpt").write_bytes(b"no")
+    with pytest.raises(ValueError, match="truncated or no checkpoint"):
+        train(*PRIOR, f"start={first['folder']}", folder="second")

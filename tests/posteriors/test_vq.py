@@ -1,0 +1,179 @@
+"""The codebook follows the pieces that choose its codes."""
+
+import pytest
+import torch
+import torch.multiprocessing as processes
+
+from vaelab.posteriors.vq import VQ
+
+
+@pytest.fixture
+def posterior():
+    def make(latent_dim=6, codes=4, dim=2, **settings):
+        return VQ(latent_dim, codes, dim, **{"revive": 0.0} | settings).double()
+
+    return make
+
+
+def test_a_draw_is_made_of_the_nearest_codes(posterior):
+    q_of, out = posterior(), torch.randn(5, 6).double()
+    pieces = out.reshape(5, 3, 1, 2)
+    chosen = (pieces - q_of.codebook).square().sum(-1).argmin(-1)
+    q = q_of.eval()(out)
+    assert torch.equal(q.indices, chosen)
+    assert torch.equal(q.mean, q_of.codebook[chosen].reshape(5, 6))
+
+
+def test_one_step_moves_the_codebook_as_by_hand(posterior):
+    """Codes at 0 and 10; two pieces 1 and 3 choose the first, one of 8 the second."""
+    vq = posterior(1, 2, 1, decay=0.9, epsilon=0.0)
+    vq.codebook.copy_(torch.tensor([[0.0], [10.0]]))
+    vq.sums.copy_(vq.codebook)
+    vq(torch.tensor([[1.0], [3.0], [8.0]]).double())
+    counts = torch.tensor([0.9 + 0.1 * 2, 0.9 + 0.1]).double()
+    sums = torch.tensor([[0.1 * 4], [0.9 * 10 + 0.1 * 8]]).double()
+    torch.testing.assert_close(vq.counts, counts)
+    torch.testing.assert_close(vq.sums, sums)
+    torch.testing.assert_close(vq.codebook, sums / counts.unsqueeze(-1))
+
+
+def test_laplace_smooths_the_counts(posterior):
+    vq = posterior(1, 2, 1, decay=0.5, epsilon=0.2)
+    vq.codebook.copy_(torch.tensor([[0.0], [10.0]]))
+    vq.sums.copy_(vq.codebook)
+    vq(torch.tensor([[1.0], [3.0], [8.0]]).double())
+    smooth = (vq.counts + 0.2) / (2.5 + 2 * 0.2) * 2.5
+    torch.testing.assert_close(vq.counts, torch.tensor([1.5, 1.0]).double())
+    torch.testing.assert_close(vq.codebook, vq.sums / smooth.unsqueeze(-1))
+
+
+def test_after_many_steps_a_code_is_the_mean_of_the_pieces_that_choose_it(posterior):
+    vq, out = posterior(codes=3), torch.randn(40, 6).double()
+    vq.initialize(out)
+    for _ in range(4000):
+        vq(out)
+    pieces, indices = out.reshape(-1, 2), vq.eval()(out).indices.flatten()
+    for k in range(3):
+        torch.testing.assert_close(
+            vq.codebook[k], pieces[indices == k].mean(0), atol=1e-4, rtol=1e-4
+        )
+
+
+def test_what_is_drawn_is_not_moved_by_the_step(posterior):
+    vq, out = posterior(), torch.randn(5, 6).double()
+    before = vq.codebook.clone()
+    q = vq(out)
+    assert not torch.equal(vq.codebook, before)
+    assert torch.equal(q.mean, before[q.indices].flatten(1))
+
+
+def test_only_a_training_step_moves_the_codebook(posterior):
+    vq, out = posterior(revive=0.5), torch.randn(5, 6).double()
+    before = {name: value.clone() for name, value in vq.state_dict().items()}
+    with torch.no_grad():
+        vq(out)
+    vq.eval()(out)
+    assert all(torch.equal(value, before[name]) for name, value in vq.state_dict().items())
+
+
+def test_a_code_that_nothing_chooses_is_moved_to_a_piece(posterior):
+    vq, out = posterior(codes=3, decay=0.5, revive=0.1), torch.randn(50, 6).double()
+    vq.initialize(out)
+    vq.codebook[2] = 1e3
+    vq.sums[2] = 1e3
+    for _ in range(10):
+        vq(out)
+    assert vq.codebook.abs().max() < 10
+    vq.eval()
+    assert len(vq(out).indices.unique()) == 3
+
+
+def test_a_code_that_is_moved_counts_as_the_mean_code_does(posterior):
+    vq = posterior(1, 2, 1, decay=0.5, epsilon=0.0, revive=0.6)
+    vq.codebook.copy_(torch.tensor([[0.0], [100.0]]))
+    vq.sums.copy_(vq.codebook)
+    vq(torch.tensor([[5.0], [5.0], [5.0]]).double())
+    mean = (0.5 + 0.5 * 3 + 0.5) / 2
+    torch.testing.assert_close(vq.counts, torch.tensor([2.0, mean]).double())
+    torch.testing.assert_close(vq.codebook[1], torch.tensor([5.0]).double())
+    torch.testing.assert_close(vq.sums[1], torch.tensor([5 * mean]).double())
+
+
+def test_without_reviving_it_stays_where_it_is(posterior):
+    vq, out = posterior(codes=3, decay=0.5, epsilon=0.0), torch.randn(50, 6).double()
+    vq.initialize(out)
+    vq.codebook[2] = 1e3
+    vq.sums[2] = 1e3
+    for _ in range(10):
+        vq(out)
+    torch.testing.assert_close(vq.codebook[2], torch.full((2,), 1e3).double())
+
+
+def test_it_starts_at_pieces_of_the_encoder_output_that_differ(posterior):
+    vq, out = posterior(codes=8), torch.randn(20, 6).double()
+    out[:15] = out[0]  # as the corners of digits are
+    vq.initialize(out)
+    pieces = out.reshape(-1, 2)
+    assert (vq.codebook.unsqueeze(1) == pieces).all(-1).any(1).all()
+    assert len(vq.codebook.unique(dim=0)) == 8
+
+
+def test_more_codes_than_pieces_start_near_them(posterior):
+    vq, out = posterior(codes=50), torch.randn(4, 6).double()
+    vq.initialize(out)
+    assert len(vq.codebook.unique(dim=0)) == 50
+    assert torch.cdist(vq.codebook, out.reshape(-1, 2)).min(1).values.max() < 1
+
+
+def test_the_model_starts_its_codebook_at_what_its_encoder_gives(config):
+    from vaelab.run import Run
+
+    vae = Run.build(config("objective=vq", "model.hidden=[8]", "posterior.codes=16")).vae
+    x = torch.rand(200, 1, 28, 28).round()
+    vae.initialize(x)
+    pieces = vae.encoder(x).reshape(-1, 4)
+    assert torch.cdist(vae.posterior.codebook, pieces).min(1).values.max() < 1e-3
+    assert (vae.posterior.counts == 1).all()
+
+
+@pytest.mark.parametrize(
+    "setting", [{"codes": 0}, {"dim": 0}, {"decay": 1.0}, {"epsilon": -1.0}, {"revive": 2.0}]
+)
+def test_an_impossible_setting_is_refused(setting):
+    with pytest.raises(ValueError, match=rf"posterior\.{next(iter(setting))}="):
+        VQ(12, **setting)
+
+
+def test_latents_that_cannot_be_cut_are_refused():
+    with pytest.raises(ValueError, match=r"latent_dim=7 .* posterior\.dim=2 .* latent_dim=10"):
+        VQ(7, dim=2)
+
+
+def codebook_of_a_share(rank, world, port, folder):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world
+    )
+    torch.manual_seed(0)
+    vq, out = VQ(6, 4, 2, decay=0.5, revive=0.0).double(), torch.randn(8, 6).double()
+    vq(out[rank::world])
+    torch.manual_seed(rank)  # each would revive at a place of its own
+    revived = VQ(6, 4, 2, decay=0.5, revive=0.9).double()
+    revived.load_state_dict(vq.state_dict())
+    for _ in range(5):
+        revived(out[rank::world])
+    torch.save((vq.state_dict(), revived.state_dict()), f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_codebook_of_one(tmp_path, free_port):
+    processes.spawn(codebook_of_a_share, (2, free_port, tmp_path), nprocs=2)  # type: ignore[attr-defined]
+    (one, first), (two, second) = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    torch.manual_seed(0)
+    vq, out = VQ(6, 4, 2, decay=0.5, revive=0.0).double(), torch.randn(8, 6).double()
+    vq(out)
+    for name, expected in vq.state_dict().items():
+        torch.testing.assert_close(one[name], expected)
+        assert torch.equal(one[name], two[name])
+        assert torch.equal(first[name], second[name])
