@@ -111,5 +111,5 @@ def _unknown(key: str, conf: Path) -> str:
     while above and not OmegaConf.is_dict(OmegaConf.select(cfg, above)):
         above = above.rpartition(".")[0]
     keys = OmegaConf.select(cfg, above) if above else cfg
-    names = ", ".join(str(name) for name in keys if not str(name).startswith("_"))
+    names = ", ".join(name for name in sorted(map(str, keys)) if name[0] != "_")
     return f"{key}: there is no such key; {above or 'the config'} has {names}"
