@@ -28,7 +28,12 @@ class VAE(nn.Module):
         posterior: Called with latent_dim.
         prior: Called with latent_dim and shape.
         likelihood: Called with shape.
+
+    Attributes:
+        conditional: Whether it has a use for labels, by `given`.
     """
+
+    conditional = False
 
     def __init__(
         self,

@@ -1,0 +1,69 @@
+"""A second VAE, of the codes: `sampler=two_stage`.
+
+Reference: Diagnosing and Enhancing VAE Models (Dai and Wipf, 2019), section 4, arXiv:1903.05789
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from torch import Tensor
+
+from vaelab.likelihoods.gaussian import Gaussian
+from vaelab.models.mlp import Decoder, Encoder
+from vaelab.objectives.base import draw_with_kl
+from vaelab.posteriors.diagonal import Diagonal
+from vaelab.priors.normal import UnitNormal
+from vaelab.samplers.base import check_at_least_one
+from vaelab.samplers.learned import Learned
+from vaelab.vae import VAE
+
+
+class TwoStage(Learned):
+    """z ~ p(z|u) = N(z; m(u), s^2 I), its noise included, with u ~ N(0, T^2 I).
+
+    The codes fill all of R^latent_dim where images do not fill the space of theirs, so that a VAE
+    with as many latents u as z has dimensions can match their distribution. s is learned, and T is
+    the temperature.
+
+    Arguments:
+        hidden: The widths of the encoder, and of the decoder turned round.
+        epochs, patience, batch_size, lr: As `Learned` has them.
+    """
+
+    network: VAE
+
+    def __init__(
+        self,
+        temperature: float = 1.0,
+        hidden: Sequence[int] = (256, 256),
+        epochs: int = 200,
+        patience: int = 20,
+        batch_size: int = 256,
+        lr: float = 1e-3,
+    ):
+        super().__init__(temperature, epochs, patience, batch_size, lr)
+        check_at_least_one(hidden=min(hidden, default=1))
+        self.hidden = list(hidden)
+
+    def build(self, codes: Tensor) -> VAE:
+        shape = codes.shape[1:]
+        vae = VAE(
+            shape,
+            latent_dim=shape[0],
+            encoder=partial(Encoder, hidden=self.hidden),
+            decoder=partial(Decoder, hidden=self.hidden),
+            posterior=Diagonal,
+            prior=UnitNormal,
+            likelihood=partial(Gaussian, scale="learned"),
+        ).to(codes)
+        vae.initialize(codes)
+        return vae
+
+    def log_prob(self, codes: Tensor) -> Tensor:
+        """The ELBO."""
+        u, kl = draw_with_kl(self.network.encode(codes), self.network.latents())
+        return self.network.decode(u).log_prob(codes) - kl.sum(-1)
+
+    def draw(self, n: int) -> Tensor:
+        u = self.temperature * self.network.latents().sample((n,))
+        return self.network.decode(u).sample()
