@@ -6,6 +6,7 @@ and the settings. conf/sample.yaml has the keys, conf/sampler the ways to draw c
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from vaelab import command
 
@@ -30,7 +31,8 @@ def main() -> None:
     run = Run.open(folder, draws.checkpoint)
     run.module.to("cuda" if torch.cuda.is_available() else "cpu")
     samples = draws.of(run.vae, run.data)
-    settings = {"run": str(folder), "step": run.step} | OmegaConf.to_object(cfg)  # type: ignore
+    asked: Any = OmegaConf.to_container(cfg, resolve=True)
+    settings = {"run": str(folder), "step": run.step} | asked
     out = folder / "samples" if draws.out is None else Path(draws.out)
     print(*save(samples, out, draws.sampler.name, settings))
 

@@ -23,26 +23,26 @@ class Flow(Learned):
     T is the temperature. A draw takes one pass of the network for each dimension and transform.
 
     Arguments:
-        steps: spline (rational quadratic, several modes) or affine.
+        kind: spline (rational quadratic, several modes) or affine.
         transforms: The number of autoregressive steps, in orders that turn round.
         hidden: The widths of the masked network of a step.
-        epochs, patience, batch_size, lr: As `Learned` has them.
+        steps, patience, batch_size, lr: as `Learned` has them.
     """
 
     def __init__(
         self,
         temperature: float = 1.0,
-        steps: Literal["spline", "affine"] = "spline",
+        kind: Literal["spline", "affine"] = "spline",
         transforms: int = 3,
         hidden: Sequence[int] = (128, 128),
-        epochs: int = 100,
-        patience: int = 10,
+        steps: int = 3000,
+        patience: int = 1000,
         batch_size: int = 256,
         lr: float = 1e-3,
     ):
-        super().__init__(temperature, epochs, patience, batch_size, lr)
+        super().__init__(temperature, steps, patience, batch_size, lr)
         check_at_least_one(transforms=transforms, hidden=min(hidden, default=1))
-        self.family = {"spline": NSF, "affine": MAF}[steps]
+        self.family = {"spline": NSF, "affine": MAF}[kind]
         self.transforms, self.hidden = transforms, list(hidden)
 
     def build(self, codes: Tensor) -> nn.Module:

@@ -5,6 +5,7 @@ Reference: Diagnosing and Enhancing VAE Models (Dai and Wipf, 2019), section 4, 
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from torch import Tensor
 
@@ -17,6 +18,8 @@ from vaelab.samplers.base import check_at_least_one
 from vaelab.samplers.learned import Learned
 from vaelab.vae import VAE
 
+HASTE = 10  # of the scale
+
 
 class TwoStage(Learned):
     """z ~ p(z|u) = N(z; m(u), s^2 I), its noise included, with u ~ N(0, T^2 I).
@@ -27,37 +30,39 @@ class TwoStage(Learned):
 
     Arguments:
         hidden: The widths of the encoder, and of the decoder turned round.
-        epochs, patience, batch_size, lr: As `Learned` has them.
+        steps, patience, batch_size, lr: as `Learned` has them.
     """
-
-    network: VAE
 
     def __init__(
         self,
         temperature: float = 1.0,
         hidden: Sequence[int] = (256, 256),
-        epochs: int = 200,
-        patience: int = 20,
+        steps: int = 5000,
+        patience: int = 2000,
         batch_size: int = 256,
         lr: float = 1e-3,
     ):
-        super().__init__(temperature, epochs, patience, batch_size, lr)
+        super().__init__(temperature, steps, patience, batch_size, lr)
         check_at_least_one(hidden=min(hidden, default=1))
         self.hidden = list(hidden)
 
     def build(self, codes: Tensor) -> VAE:
-        shape = codes.shape[1:]
-        vae = VAE(
-            shape,
-            latent_dim=shape[0],
+        dim = codes.shape[-1]
+        return VAE(
+            (dim,),
+            latent_dim=dim,
             encoder=partial(Encoder, hidden=self.hidden),
             decoder=partial(Decoder, hidden=self.hidden),
             posterior=Diagonal,
             prior=UnitNormal,
             likelihood=partial(Gaussian, scale="learned"),
-        ).to(codes)
-        vae.initialize(codes)
-        return vae
+        )
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Those of s have a rate of their own: while s is too large, u is not used at all."""
+        scale = list(self.network.likelihood.parameters())
+        rest = [*self.network.encoder.parameters(), *self.network.decoder.parameters()]
+        return [{"params": rest}, {"params": scale, "lr": HASTE * self.lr}]
 
     def log_prob(self, codes: Tensor) -> Tensor:
         """The ELBO."""
