@@ -188,7 +188,7 @@ CASES = {
         "{run} sampler=gan",
         "sampler=gan: there is no such option; choose from autoregressive, flow, gmm, prior",
     ),
-    "unknown key": ("{run} m=3", "m: there is no such key; the config has sampler, n, temp"),
+    "unknown key": ("{run} m=3", "m: there is no such key; the config has n, temperature"),
     "unknown key of a sampler": (
         "{run} sampler=gmm sampler.bins=3",
         "sampler.bins: there is no such key; sampler has temperature, components",
@@ -202,6 +202,8 @@ CASES = {
     "label": ("{run} label=3", "label=3: the model of this run has no labels: leave it out"),
     "not autoregressive": ("{run} sampler=autoregressive", "UnitNormal, the prior of this run"),
     "more components than codes": ("{run} sampler=gmm sampler.components=9999", "codes"),
+    "two samplers": ("{run} sampler=prior,gmm", "sampler=prior,gmm"),
+    "added key": ("{run} +m=3", "m: Draws takes sampler, n, temperature"),
     "no word": ("{run} --n=3", "--n=3"),
 }
 
