@@ -56,3 +56,10 @@ def test_patience_ends_the_fit(monkeypatch):
     sampler = Flow(hidden=[4], steps=5000, patience=200)
     sampler.fit(torch.randn(50, 2))
     assert len(taken) == 300
+
+
+def test_a_fit_that_diverges_says_so():
+    sampler = Flow(kind="affine", hidden=[4], steps=1)
+    sampler.log_prob = lambda codes: sampler.network(None).log_prob(codes) * math.nan
+    with pytest.raises(ValueError, match=r"sampler\.lr=0\.001: the fit has diverged"):
+        sampler.fit(torch.randn(50, 2))

@@ -70,7 +70,9 @@ class Learned(Fitted):
             if (step + 1) % EVERY and step + 1 < self.steps:
                 continue
             value = self._value(held_out)
-            if value > best or not kept:
+            if not math.isfinite(value):
+                raise ValueError(f"sampler.lr={self.lr}: the fit has diverged, lower it")
+            if value > best:
                 best, kept, found = value, deepcopy(self.network.state_dict()), step
             progress.set_postfix_str(f"{value:.3f} nats, best {best:.3f}")
             if step - found >= self.patience:
