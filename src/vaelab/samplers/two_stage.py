@@ -59,7 +59,7 @@ class TwoStage(Learned):
         )
 
     def groups(self) -> list[dict[str, Any]]:
-        """Those of s have a rate of their own: while s is too large, u is not used at all."""
+        """Those of s have a rate of their own, or s is still too large when the rest is trained."""
         scale = list(self.network.likelihood.parameters())
         rest = [*self.network.encoder.parameters(), *self.network.decoder.parameters()]
         return [{"params": rest}, {"params": scale, "lr": HASTE * self.lr}]
