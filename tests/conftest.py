@@ -47,20 +47,21 @@ def seed():
 def config(tmp_path) -> Callable[..., DictConfig]:
     """The config that a command line composes, with its run folder in tmp_path."""
 
-    def compose_config(*overrides: str) -> DictConfig:
+    def compose_config(*overrides: str, recipe: str = "train") -> DictConfig:
+        folder = [f"folder={tmp_path}"] if recipe == "train" else []
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("train", [f"folder={tmp_path}", *overrides])
+            return compose(recipe, [*folder, *overrides])
 
     return compose_config
 
 
 @pytest.fixture
 def part(config) -> Callable[..., Any]:
-    """The part that `group=option key=value ...` names, as the VAE gets it."""
+    """The part that `group=option key=value ...` names, as its user gets it."""
     from vaelab.run import build
 
-    def build_part(choice: str, *settings: str) -> Any:
-        return build(config(choice, *settings)[choice.partition("=")[0]])
+    def build_part(choice: str, *settings: str, recipe: str = "train") -> Any:
+        return build(config(choice, *settings, recipe=recipe)[choice.partition("=")[0]])
 
     return build_part
 

@@ -40,10 +40,16 @@ def place(tmp_path, idx):
 
 
 CASES = {
-    "unknown option": ("model=transformer", "choose from bottom_up, conditional, conditional_conv, conv, "),
+    "unknown option": (
+        "model=transformer",
+        "choose from bottom_up, conditional, ",
+    ),
     "unknown option of a list": ("callbacks=[default,emma]", "emma"),
     "unknown key": ("kl.bta=4", "kl.bta: there is no such key; kl has beta"),
-    "unknown group": ("modle=conv", "there is no such key; the config has callbacks, channels_last, "),
+    "unknown group": (
+        "modle=conv",
+        "there is no such key; the config has callbacks, ",
+    ),
     "unknown argument": ("+kl.bta=4", "kl.bta: Constant takes beta"),
     "wrong type": ("latent_dim=many", "latent_dim=many: it should be a valid integer"),
     "wrong type inside": ("model.hidden=[a]", "model.hidden"),

@@ -18,6 +18,7 @@ LINES = [
     for line in block.splitlines()
 ]
 COMMANDS = [line for line in LINES if line.startswith("python train.py")]
+SCRIPTS = ("evaluate.py runs/<run>", "sample.py runs/<run> sampler=gmm")
 SMOKE = {
     "trainer.max_epochs=1": "trainer.max_epochs",
     "trainer.limit_train_batches=1": "trainer.limit_train_batches",
@@ -38,7 +39,8 @@ def test_its_pictures_are_there():
 
 
 def test_every_line_is_a_command_that_is_tested_here():
-    others = {"make demo", "python scripts/evaluate.py runs/<run>", "export VAELAB_DATA=<folder>"}
+    others = {"make demo", "export VAELAB_DATA=<folder>"}
+    others |= {f"python scripts/{words}" for words in SCRIPTS}
     assert set(LINES) - set(COMMANDS) == others
 
 

@@ -12,18 +12,30 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-USAGE = """\
+USAGE = {
+    "train": """\
 python train.py [group=option ...] [key=value ...]     one run
 python train.py -m model=mlp,conv loss=bce,mse         one run for each combination
 
 Every group has a default, marked *. Keys of a group are set by its name, as in kl.beta=4.
-"""
+""",
+    "sample": """\
+python scripts/sample.py <run> [sampler=option] [key=value ...]     images of a finished run
+""",
+}
 
 
 def menu(conf: Path) -> str:
     """Every group of the config folder, its options, and the first comment of each."""
-    recipe = (conf / "train.yaml").read_text()
-    lines = [USAGE]
+    lines = [section(conf, recipe) for recipe in USAGE]
+    lines.append("Hydra's own options: --hydra-help. The composed config: --cfg job")
+    return "\n".join(lines)
+
+
+def section(conf: Path, name: str) -> str:
+    """What can be typed after the command whose recipe is conf/<name>.yaml."""
+    recipe = (conf / f"{name}.yaml").read_text()
+    lines = [USAGE[name]]
     for group in re.findall(r"^  - (\w+):", recipe, re.MULTILINE):
         chosen = re.findall(rf"^  - {group}: (\w+)", recipe, re.MULTILINE)
         lines.append(f"{group}=")
@@ -33,7 +45,6 @@ def menu(conf: Path) -> str:
         lines.append("")
     own = recipe.split("\n\n")[1].splitlines()
     lines += ["Other keys", *(f"    {line}" for line in own), ""]
-    lines.append("Hydra's own options: --hydra-help. The composed config: --cfg job")
     return "\n".join(lines)
 
 
@@ -46,13 +57,16 @@ class JobFailed(BaseException):
     """Carries the error of a job past Hydra, which would print it in its own way."""
 
 
-def run(main: Callable[[], Any], conf: Path | None = None) -> None:
+def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train") -> None:
     """Call a command; what the user can mend ends in one line and exit status 1.
 
     HYDRA_FULL_ERROR=1 shows the traceback instead.
+
+    Arguments:
+        conf: The config folder, for a command that composes conf/<recipe>.yaml.
     """
     if conf and {"--help", "-h"} & set(sys.argv[1:]):
-        print(menu(conf))
+        print(menu(conf) if recipe == "train" else section(conf, recipe))
         return
     keep_memory()
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
@@ -66,7 +80,8 @@ def run(main: Callable[[], Any], conf: Path | None = None) -> None:
         if not isinstance(error, Exception) or not is_users(error):
             raise
         unknown = re.match(r"Could not override '([^']+)'", str(error))
-        sys.exit(f"error: {_unknown(unknown[1], conf) if unknown and conf else one_line(error)}")
+        known = unknown and conf and _unknown(unknown[1], conf, recipe)
+        sys.exit(f"error: {known or one_line(error)}")
 
 
 def keep_memory() -> None:
@@ -98,15 +113,16 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _unknown(key: str, conf: Path) -> str:
+def _unknown(key: str, conf: Path, recipe: str) -> str:
     """What to say of a key that the config does not have: which ones it has there."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    chosen = [word for word in sys.argv[1:] if (conf / word.split("=")[0]).is_dir()]
+    options = [word for word in sys.argv[1:] if "=" in word]
+    chosen = [word for word in options if (conf / word.split("=")[0]).is_dir()]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
-        cfg = compose("train", [word for word in chosen if "," not in word])
+        cfg = compose(recipe, [word for word in chosen if "," not in word])
     above = key
     while above and not OmegaConf.is_dict(OmegaConf.select(cfg, above)):
         above = above.rpartition(".")[0]

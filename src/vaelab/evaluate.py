@@ -47,7 +47,7 @@ def evaluate(
     vae.eval()
     device = next(vae.parameters()).device
     if vae.likelihood.calibrated:
-        vae.likelihood.calibrate(_deviation(vae, data, seed))
+        vae.likelihood.calibrate(deviation(vae, data, seed))
     terms = Terms().to(device)
     kl_per_dimension = KLPerDimension(vae.latent_dim).to(device)
     active_units = ActiveUnits(vae.latent_dim).to(device)
@@ -116,7 +116,7 @@ def _batches(
             yield vae.given(y.to(device)), data.prepare(x.to(device)), number < batches.total
 
 
-def _deviation(vae: VAE, data: DataModule, seed: int) -> Tensor:
+def deviation(vae: VAE, data: DataModule, seed: int) -> Tensor:
     """The mean deviation of a pixel over the training images, with z drawn from q(z|x)."""
     terms = Terms().to(next(vae.parameters()).device)
     for model, x, counted in _batches(vae, data, "train", seed):

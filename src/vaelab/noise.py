@@ -17,6 +17,7 @@ class Stream(IntEnum):
     EVALUATION = 3
     PICTURES = 4
     DEQUANTIZATION = 5
+    SAMPLES = 6
 
 
 def seed_from(stream: Stream, *numbers: int) -> int:

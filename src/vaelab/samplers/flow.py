@@ -1,0 +1,56 @@
+"""A normalizing flow, fitted to the codes: `sampler=flow`.
+
+References:
+    Neural Spline Flows (Durkan et al., 2019), arXiv:1906.04032
+    Masked Autoregressive Flow for Density Estimation (Papamakarios et al., 2017), arXiv:1705.07057
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from zuko.flows.autoregressive import MAF
+from zuko.flows.spline import NSF
+
+from vaelab.samplers.base import check_at_least_one
+from vaelab.samplers.learned import Learned
+
+
+class Flow(Learned):
+    """z = f(T e) with e ~ N(0, I) and log p(z) = log N(f^-1(z); 0, I) + ln |det df^-1/dz|.
+
+    T is the temperature. A draw takes one pass of the network for each dimension and transform.
+
+    Arguments:
+        kind: spline (rational quadratic, several modes) or affine.
+        transforms: The number of autoregressive steps, in orders that turn round.
+        hidden: The widths of the masked network of a step.
+        steps, patience, batch_size, lr: as `Learned` has them.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 1.0,
+        kind: Literal["spline", "affine"] = "spline",
+        transforms: int = 3,
+        hidden: Sequence[int] = (128, 128),
+        steps: int = 3000,
+        patience: int = 1000,
+        batch_size: int = 256,
+        lr: float = 1e-3,
+    ):
+        super().__init__(temperature, steps, patience, batch_size, lr)
+        check_at_least_one(transforms=transforms, hidden=min(hidden, default=1))
+        self.family = {"spline": NSF, "affine": MAF}[kind]
+        self.transforms, self.hidden = transforms, list(hidden)
+
+    def build(self, codes: Tensor) -> nn.Module:
+        return self.family(codes.shape[-1], transforms=self.transforms, hidden_features=self.hidden)
+
+    def log_prob(self, codes: Tensor) -> Tensor:
+        return self.network(None).log_prob(codes)
+
+    def draw(self, n: int) -> Tensor:
+        p = self.network(None)
+        return p.transform.inv(self.temperature * p.base.sample(torch.Size([n])))

@@ -1,0 +1,66 @@
+import pytest
+import torch
+from samplers.moments import errors
+
+from vaelab.run import Run
+from vaelab.samplers.prior import Prior
+
+
+@pytest.fixture
+def sampler(config):
+    def make(temperature, *words):
+        vae = Run.build(config("model.hidden=[8]", "latent_dim=2", *words)).vae.eval()
+        sampler = Prior(temperature)
+        sampler.prepare(vae)
+        return sampler, vae.latents()
+
+    return make
+
+
+def test_it_draws_from_the_prior(sampler):
+    drawing, p = sampler(1.0)
+    torch.manual_seed(1)
+    z = drawing.sample(50)
+    torch.manual_seed(1)
+    assert torch.equal(z, p.sample((50,)))
+
+
+def test_a_temperature_multiplies_the_standard_deviation_of_a_normal(sampler):
+    z = sampler(0.5)[0].sample(20_000)
+    assert errors(z, torch.zeros(2), 0.25 * torch.eye(2)).max() < 4.5
+
+
+def test_a_temperature_of_0_draws_the_mean_of_a_normal(sampler):
+    assert torch.equal(sampler(0.0)[0].sample(5), torch.zeros(5, 2))
+
+
+MIXTURES = [
+    ["prior=mixture", "prior.components=3"],
+    ["prior=vamp", "prior.components=3"],
+    ["prior=vamp", "prior.components=3", "posterior=full"],
+]
+
+
+@pytest.mark.parametrize("words", MIXTURES, ids=" ".join)
+def test_a_temperature_of_0_draws_the_means_of_a_mixture(sampler, words):
+    drawing, p = sampler(0.0, *words)
+    z, means = drawing.sample(50), p.component_distribution.mean
+    assert (torch.cdist(z, means).min(1).values < 1e-5).all()
+    assert len(z.unique(dim=0)) == 3
+
+
+@pytest.mark.parametrize("words", MIXTURES, ids=" ".join)
+def test_a_temperature_multiplies_the_scales_of_a_mixture_and_not_its_means(sampler, words):
+    drawing, p = sampler(0.5, *words)
+    narrower, wider = drawing.density().component_distribution, p.component_distribution
+    torch.testing.assert_close(narrower.mean, wider.mean)
+    torch.testing.assert_close(narrower.variance, 0.25 * wider.variance)
+    weights = drawing.density().mixture_distribution.probs
+    torch.testing.assert_close(weights, p.mixture_distribution.probs)
+
+
+@pytest.mark.parametrize("words", [["prior=flow"], ["posterior=vmf"]], ids=" ".join)
+def test_a_prior_without_scales_is_drawn_but_takes_no_temperature(sampler, words):
+    assert sampler(1.0, *words)[0].sample(3).shape == (3, 2)
+    with pytest.raises(ValueError, match=r"temperature=0.5: .* leave it at 1"):
+        sampler(0.5, *words)
