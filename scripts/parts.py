@@ -17,9 +17,9 @@ from vaelab import command
 
 PAGE = Path(__file__).parent.parent / "docs" / "parts.md"
 ROW = re.compile(r"^\| `([^`]+)` \|.*$")
-GROUPS = {"posterior": "diagonal", "prior": "normal", "objective": "elbo", "kl": "constant"}
+GROUPS = {"model": "mlp", "posterior": "diagonal", "prior": "normal", "objective": "elbo", "kl": "constant"}
 SETTINGS = ("loss.", "kl.", "prior.", "posterior.", "objective.")
-PROTOCOL = {"data": "mnist", "model": "mlp", "experiment": "parts"}
+PROTOCOL = {"data": "mnist", "experiment": "parts"}
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ PAGE = (ROOT / "docs" / "parts.md").read_text()
 ROWS = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)
 
 
-@pytest.mark.parametrize("group", ["posterior", "prior", "kl", "loss", "objective", "sampler"])
+@pytest.mark.parametrize("group", ["model", "posterior", "prior", "kl", "loss", "objective", "sampler"])
 def test_the_page_names_every_option_and_no_other(group):
     named = set(re.findall(rf"`(?:[^`]* )?{group}=(\w+)", PAGE))
     assert named == set(options(group))
@@ -55,14 +55,16 @@ def test_it_fills_the_rows_of_the_runs_it_is_given(command, tmp_path):
         run(tmp_path, "d", LEVELS, loss="categorical"),
         run(tmp_path, "e", {"rmse": 0.0912}, posterior="deterministic", objective="autoencoder"),
         run(tmp_path, "f", NLL | {"nll": 1.0}, experiment="iaf"),
+        run(tmp_path, "g", NLL | {"nll": 88.0}, model="conv"),
     ]
     status, output = command("scripts/parts.py", *folders, str(tmp_path), "--page", "page.md")
     assert status == 0
-    assert "5 runs" in output
+    assert "6 runs" in output
     lines = (tmp_path / "page.md").read_text().splitlines()
     cells = {line.split("`")[1]: line.split(" | ")[-1] for line in lines if line.startswith("| `")}
     assert cells["posterior=diagonal"] == "91.23 +- 0.21 (KL 25.0, 17 active) |"
     assert cells["posterior=vmf prior=sphere"].startswith("90.00")
+    assert cells["model=conv"].startswith("88.00")
     assert cells["kl.beta=4"].startswith("99.00")
     assert cells["loss=categorical"] == "1000.40 +- 2.00 (1.841 bits/dim, KL 30.0, 9 active) |"
     assert cells["posterior=deterministic objective=autoencoder"] == "RMSE 0.0912 |"

@@ -192,7 +192,7 @@ CASES = {
     "unknown key": ("{run} m=3", "m: there is no such key; the config has checkpoint, draw, "),
     "unknown key of a sampler": (
         "{run} sampler=gmm sampler.bins=3",
-        "sampler.bins: there is no such key; sampler has temperature, components",
+        "sampler.bins: there is no such key; sampler has components, temperature",
     ),
     "none": ("{run} n=0", "n=0: it must be at least 1"),
     "no number": ("{run} n=many", "n=many: it should be a valid integer"),
