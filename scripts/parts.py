@@ -17,7 +17,13 @@ from vaelab import command
 
 PAGE = Path(__file__).parent.parent / "docs" / "parts.md"
 ROW = re.compile(r"^\| `([^`]+)` \|.*$")
-GROUPS = {"model": "mlp", "posterior": "diagonal", "prior": "normal", "objective": "elbo", "kl": "constant"}
+GROUPS = {
+    "model": "mlp",
+    "posterior": "diagonal",
+    "prior": "normal",
+    "objective": "elbo",
+    "kl": "constant",
+}
 SETTINGS = ("loss.", "kl.", "prior.", "posterior.", "objective.")
 PROTOCOL = {"data": "mnist", "experiment": "parts"}
 

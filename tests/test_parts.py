@@ -12,7 +12,9 @@ PAGE = (ROOT / "docs" / "parts.md").read_text()
 ROWS = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)
 
 
-@pytest.mark.parametrize("group", ["model", "posterior", "prior", "kl", "loss", "objective", "sampler"])
+@pytest.mark.parametrize(
+    "group", ["model", "posterior", "prior", "kl", "loss", "objective", "sampler"]
+)
 def test_the_page_names_every_option_and_no_other(group):
     named = set(re.findall(rf"`(?:[^`]* )?{group}=(\w+)", PAGE))
     assert named == set(options(group))

@@ -95,13 +95,16 @@ def test_aae_adds_what_it_takes_to_fool_its_critic(config):
 def test_vae_gan_gives_each_part_what_algorithm_1_gives_it(config):
     """The encoder KL and features; the decoder gamma features and the critic's verdict."""
     run, objective = build(config, "vae_gan", "objective.gamma=3")
+    objective.eval()  # or each call would improve its spectral normalization
     vae, loss = run.vae, terms_of(run)["loss"].mean()
     torch.manual_seed(1)
     q = vae.encode(X)
     z = q.rsample()
     drawn = vae.decode(vae.latents().sample((12,))).mean
     y = vae.decode(z).mean
-    features = (objective.critic(X) - objective.critic(y)).square().sum(-1) / (2 * 0.1**2)
+    seen, again = objective.critic(X), objective.critic(y)
+    deviation = seen.detach().std(0, correction=0)
+    features = ((seen - again) / (0.3 * deviation)).square().sum(-1) / 2
     kl = torch.distributions.kl_divergence(q, vae.latents())
     encoder = gradient((kl + features).mean(), vae.encoder)
     torch.testing.assert_close(gradient(loss, vae.encoder), encoder, rtol=1e-4, atol=1e-5)
@@ -112,6 +115,20 @@ def test_vae_gan_gives_each_part_what_algorithm_1_gives_it(config):
     verdict = -sum(logit.sigmoid().log().squeeze(-1) for logit in logits)
     decoder = gradient((3 * features + verdict).mean(), vae.decoder)
     torch.testing.assert_close(gradient(loss, vae.decoder), decoder, rtol=1e-4, atol=1e-5)
+
+
+def test_the_critic_of_vae_gan_is_smooth(config):
+    """Its layers have norm 1, however large their weights."""
+    _, objective = build(config, "vae_gan")
+    with torch.no_grad():
+        objective.verdict.parametrizations.weight.original.mul_(1000)
+    for _ in range(30):
+        weight = objective.verdict.weight
+    assert torch.linalg.matrix_norm(weight, 2).item() == pytest.approx(1, abs=1e-3)
+    matrix = objective.critic.head.weight
+    for _ in range(100):
+        matrix = objective.critic.head.weight
+    assert torch.linalg.matrix_norm(matrix, 2).item() == pytest.approx(1, abs=0.02)
 
 
 def test_a_critic_makes_the_codes_like_the_prior(train):

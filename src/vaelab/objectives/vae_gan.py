@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, softplus
+from torch.nn.utils.parametrizations import spectral_norm
 
 from vaelab.kl.base import KLWeighting
 from vaelab.objectives.adversarial import check_lr, told_apart
@@ -25,22 +26,27 @@ from vaelab.objectives.base import (
 if TYPE_CHECKING:
     from vaelab.vae import VAE
 
+SMALL = 1e-3  # deviation of a feature, below which it counts as this
+
 
 class VAEGAN(Objective):
     """The encoder: weighted KL + features. The decoder: gamma features + fooling. The critic: -GAN.
 
-    features = |f(x) - f(y)|^2 / (2 scale^2), for y the mean of p(x|z) and f a hidden layer of the
-    critic, which tells x from y and from pictures of draws of p(z). fooling is -log P(it takes
-    those for x), in place of the paper's log P(it does not), whose gradient vanishes where the
-    critic is right. The pixels' ELBO is reported too, though nothing here trains p(x|z) as a
-    density. On bits the critic needs no more than the grey of y: set data.binarize=none.
+    features = sum_i (f_i(x) - f_i(y))^2 / (2 scale^2 s_i^2), for y the mean of p(x|z), f a hidden
+    layer of the critic, which tells x from y and from pictures of draws of p(z), and s_i the
+    deviation of f_i(x) over the batch, where the paper has batch normalization. fooling is
+    -log P(it takes those for x), in place of the paper's log P(it does not), whose gradient
+    vanishes where the critic is right. Spectral normalization keeps the critic smooth (Miyato et
+    al., 2018, arXiv:1802.05957). The pixels' ELBO is reported too, though nothing here trains
+    p(x|z) as a density. To tell bits the critic needs no more than the grey of y: set
+    data.binarize=none.
 
     Arguments:
         critic: A network from pictures, called with data.shape and the number of its features.
         features: That number.
-        scale: Of a feature, 1 in the paper, whose features are thousands of a large net.
+        scale: Of a feature in units of s_i; 1 in the paper, which has thousands of them.
         gamma: The decoder's weight of the features.
-        lr: Of the critic.
+        lr: Of the critic; where it learns as fast as the decoder, that does not reach it.
     """
 
     critic: nn.Module
@@ -50,9 +56,9 @@ class VAEGAN(Objective):
         kl: KLWeighting,
         critic: Callable[..., nn.Module],
         features: int = 128,
-        scale: float = 0.1,
+        scale: float = 0.3,
         gamma: float = 1.0,
-        lr: float = 1e-4,
+        lr: float = 1e-5,
     ):
         super().__init__()
         check_at_least_one(features=features)
@@ -61,7 +67,7 @@ class VAEGAN(Objective):
             raise ValueError(f"objective.scale={scale}: it must be above 0")
         check_lr(lr)
         self.kl, self.scale, self.gamma, self.lr, self.make_critic = kl, scale, gamma, lr, critic
-        self.verdict = nn.Linear(features, 1)
+        self.verdict = spectral_norm(nn.Linear(features, 1))
 
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
@@ -71,6 +77,9 @@ class VAEGAN(Objective):
             )
         check_trained(vae.likelihood, "objective=vae_gan would not train the scale: set loss=bce")
         self.critic = self.make_critic(vae.shape, self.verdict.in_features)
+        for layer in list(self.critic.modules()):
+            if isinstance(getattr(layer, "weight", None), Tensor):
+                spectral_norm(layer)
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         p = vae.latents()
@@ -106,4 +115,6 @@ class VAEGAN(Objective):
         return self.verdict(leaky_relu(seen, 0.2)).squeeze(-1)
 
     def _distance(self, ours: Tensor, theirs: Tensor) -> Tensor:
-        return ((ours - theirs) / self.scale).square().sum(-1) / 2
+        """Of the features of images (B, features) and of their reconstructions, (B,)."""
+        unit = self.scale * ours.detach().std(0, correction=0).clamp(min=SMALL)
+        return ((ours - theirs) / unit).square().sum(-1) / 2
