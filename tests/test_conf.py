@@ -214,6 +214,7 @@ def shared_out(chosen):
     return build(node, **cut(chosen))(latent_dim(chosen)).inputs % latent_dim(chosen) == 0
 
 
+FACES = "model.labels=4"  # attributes in the folder of faces
 MLP, CONV = ["model.hidden=[8]"], ["model.channels=[4,8]"]
 SMALL = {
     "mlp": MLP,
@@ -245,7 +246,7 @@ def test_any_combination_trains_or_is_refused_with_its_reason(train, folders, tm
     words += [*SMALL[chosen["model"]], f"latent_dim={latent_dim(chosen)}"]
     words += [f"posterior.{key}={value}" for key, value in cut(chosen).items()]
     if "conditional" in chosen["model"] and chosen["data"] == "celeba":
-        words.append("model.labels=40")
+        words.append(FACES)
     words += ["data.batch_size=2", "trainer.max_epochs=1"]
     words += ["trainer.limit_train_batches=2"]
     if reasons:
@@ -266,6 +267,8 @@ def test_an_optimal_scale_trains(train):
 def test_every_experiment_trains(train, folders, config, name):
     data = config(f"experiment={name}").data._target_.split(".")[2]
     words = [*folders.get(data, []), "trainer.max_epochs=1", "data.batch_size=8"]
+    if name == "conditional_faces":
+        words.append(FACES)
     if name == "vq_prior":
         words.append(started(train, "experiment=vq_vae", *words))
     numbers = train(f"experiment={name}", *words)

@@ -114,7 +114,7 @@ def test_a_point_is_refused_by_the_others(run, option):
 
 def test_a_regularised_autoencoder_refuses_noise(config):
     with pytest.raises(ValueError, match="no noise in its codes: set posterior=deterministic"):
-        Run.build(config("objective=rae"))
+        Run.build(config("objective=rae", "posterior=diagonal"))
 
 
 @pytest.mark.parametrize("option", ["wae_mmd", "swae", "aae", "rae"])
