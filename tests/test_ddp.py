@@ -141,3 +141,17 @@ def test_objectives_with_critics_batches_and_fixed_sides_train_under_ddp(shell, 
         numbers = json.loads((sweep / str(job) / "metrics.json").read_text())
         assert numbers["steps"] == 3
         assert numbers["rmse"] < 0.35
+
+
+MODELS = ["resnet", "ladder", "ladder_conv", "bottom_up", "vq", "gumbel", "conditional"]
+
+
+@pytest.mark.slow
+def test_every_kind_of_model_trains_under_ddp(shell, tmp_path):
+    words = ["-m", "trainer=ddp", f"model={','.join(MODELS)}", "data.batch_size=32"]
+    shell("train.py", *words, "trainer.max_epochs=1", "trainer.limit_train_batches=3", *QUICK)
+    (sweep,) = (tmp_path / "multirun").iterdir()
+    for job in range(len(MODELS)):
+        numbers = json.loads((sweep / str(job) / "metrics.json").read_text())
+        assert numbers["steps"] == 3
+        assert numbers["rmse"] < 0.4
