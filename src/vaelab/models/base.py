@@ -2,13 +2,14 @@
 
 `Encoder(shape, outputs, ...)` maps x (B, *shape) to (B, outputs): the raw parameters of q(z|x).
 `Decoder(latent_dim, shape, ...)` maps z (B, latent_dim) to (B, *shape): the raw parameters of
-p(x|z), never squashed by a sigmoid or tanh; `initialize(out)` starts it at `out` (*shape), where
-`shared` says whether one number per channel is all that it can start at, and `shrink(factor)`
-multiplies its output weights, so that less depends on z.
+p(x|z), never squashed by a sigmoid or tanh.
 VAE works out `outputs` and the decoder's channels from the posterior and the likelihood.
 """
 
-from torch import nn
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 UNFIT = {"MultiheadAttention", "Threshold", "GLU", "Softmin", "Softmax", "Softmax2d", "LogSoftmax"}
 ACTIVATIONS = [name for name in nn.modules.activation.__all__ if name not in UNFIT]
@@ -24,3 +25,27 @@ def activation_named(name: str) -> nn.Module:
 def check_sizes(key: str, sizes: list[int]) -> None:
     if any(size < 1 for size in sizes):
         raise ValueError(f"{key}={list(sizes)}: every size must be at least 1")
+
+
+class Decoder(nn.Module):
+    """What every decoder can do with its last layer, `output`.
+
+    Attributes:
+        shared: Whether one number per channel is all that it can start at.
+    """
+
+    shared: bool
+
+    @property
+    def output(self) -> Any:
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def initialize(self, out: Tensor) -> None:
+        """Start at `out` (*shape), whatever z is."""
+        self.output.bias.copy_(out.mean((-2, -1)) if self.shared else out.flatten())
+
+    @torch.no_grad()
+    def shrink(self, factor: float) -> None:
+        """Multiply the output weights, so that less depends on z."""
+        self.output.weight.mul_(factor)

@@ -14,7 +14,7 @@ from torch.distributions import Distribution
 
 from vaelab.distributions.layers import Layers, Pick, Walk
 from vaelab.distributions.normal import DiagonalNormal, StandardNormal
-from vaelab.models import mlp
+from vaelab.models import base, mlp
 from vaelab.models.base import check_sizes
 from vaelab.models.ladder import check_latents, check_normals
 from vaelab.vae import VAE
@@ -108,7 +108,7 @@ class Encoder(nn.Module):
         self.steps = nn.ModuleList(steps)
 
 
-class Decoder(nn.Module):
+class Decoder(base.Decoder):
     """The encoder turned around: z_1 to x, and z_l+1 to the parameters of p(z_l)."""
 
     shared = False
@@ -126,10 +126,14 @@ class Decoder(nn.Module):
         for (below, size), widths in zip(pairwise(latents), hidden[1:], strict=True):
             steps.append(mlp.Decoder(size, [2 * below], widths, activation))
         self.steps = nn.ModuleList(steps)
-        self.initialize, self.shrink = steps[0].initialize, steps[0].shrink
 
     def forward(self, z: Tensor) -> Tensor:
         return self.steps[0](z)
+
+    @property
+    def output(self) -> Any:
+        first: Any = self.steps[0]
+        return first.output
 
 
 def check_layers(hidden: Sequence[Sequence[int]], latents: Sequence[int]) -> None:

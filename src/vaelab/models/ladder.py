@@ -19,6 +19,7 @@ from torch.distributions import Distribution
 
 from vaelab.distributions.layers import Layers, Pick, Walk
 from vaelab.distributions.normal import DiagonalNormal
+from vaelab.models import base
 from vaelab.models.base import activation_named, check_sizes
 from vaelab.posteriors.diagonal import Diagonal
 from vaelab.priors.normal import UnitNormal
@@ -180,7 +181,7 @@ class Encoder(nn.Module):
         self.steps = nn.ModuleList([nn.Sequential(nn.Flatten(), steps[0]), *steps[1:]])
 
 
-class Decoder(nn.Module):
+class Decoder(base.Decoder):
     """The way down: in each level some layers of its width, the last level next to x.
 
     Arguments:
@@ -231,13 +232,9 @@ class Decoder(nn.Module):
     def forward(self, state: Tensor) -> Tensor:
         return self.head(state).unflatten(-1, self.shape)
 
-    @torch.no_grad()
-    def initialize(self, out: Tensor) -> None:
-        self.head.bias.copy_(out.flatten())
-
-    @torch.no_grad()
-    def shrink(self, factor: float) -> None:
-        self.head.weight.mul_(factor)
+    @property
+    def output(self) -> Any:
+        return self.head
 
 
 def check_levels(key: str, widths: Sequence[int], latents: Sequence[int], groups: int) -> None:

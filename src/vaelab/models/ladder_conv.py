@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vaelab.models import base
 from vaelab.models.base import activation_named
 from vaelab.models.conv import down, halved, up
 from vaelab.models.ladder import Layer, check_levels, quiet
@@ -40,7 +41,7 @@ class Encoder(nn.Module):
         )
 
 
-class Decoder(nn.Module):
+class Decoder(base.Decoder):
     """The way down: in each level `groups` layers of z, pictures of its size.
 
     Arguments:
@@ -101,14 +102,9 @@ class Decoder(nn.Module):
     def forward(self, state: Tensor) -> Tensor:
         return self.head(state)
 
-    @torch.no_grad()
-    def initialize(self, out: Tensor) -> None:
-        self.head[-1].get_parameter("bias").copy_(out.mean((-2, -1)))
-
-    @torch.no_grad()
-    def shrink(self, factor: float) -> None:
-        output: Any = self.head[-1]
-        output.weight.mul_(factor)
+    @property
+    def output(self) -> Any:
+        return self.head[-1]
 
 
 def _parameters(width: int, drawn: int, activation: str) -> nn.Module:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from vaelab.models import base
 from vaelab.models.base import activation_named, check_sizes
 
 
@@ -31,7 +31,7 @@ class Encoder(nn.Module):
         return self.layers(x.flatten(1))
 
 
-class Decoder(nn.Module):
+class Decoder(base.Decoder):
     """The encoder turned around: `hidden` is read from its end."""
 
     shared = False
@@ -50,14 +50,9 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         return self.layers(z).unflatten(-1, self.shape)
 
-    @torch.no_grad()
-    def initialize(self, out: Tensor) -> None:
-        self.layers[-1].get_parameter("bias").copy_(out.flatten())
-
-    @torch.no_grad()
-    def shrink(self, factor: float) -> None:
-        output: Any = self.layers[-1]
-        output.weight.mul_(factor)
+    @property
+    def output(self) -> Any:
+        return self.layers[-1]
 
 
 def _layers(sizes: list[int], name: str) -> nn.Sequential:

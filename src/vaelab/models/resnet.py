@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from vaelab.models import base
 from vaelab.models.base import activation_named, check_sizes
 from vaelab.models.conv import down, halved, up
 
@@ -50,7 +50,7 @@ class Encoder(nn.Module):
         return self.head(self.stages(x).flatten(1))
 
 
-class Decoder(nn.Module):
+class Decoder(base.Decoder):
     """The encoder turned around: `channels` is read from its end."""
 
     shared = True
@@ -81,14 +81,9 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         return self.stages(self.head(z).unflatten(-1, self.inside))
 
-    @torch.no_grad()
-    def initialize(self, out: Tensor) -> None:
-        self.stages[-1].get_parameter("bias").copy_(out.mean((-2, -1)))
-
-    @torch.no_grad()
-    def shrink(self, factor: float) -> None:
-        output: Any = self.stages[-1]
-        output.weight.mul_(factor)
+    @property
+    def output(self) -> Any:
+        return self.stages[-1]
 
 
 class Residual(nn.Module):

@@ -8,9 +8,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from vaelab.models import base
 from vaelab.models.base import check_sizes
 
 
@@ -49,7 +49,7 @@ class Encoder(nn.Module):
         return self.layers(x).movedim(1, -1).flatten(1)
 
 
-class Decoder(nn.Module):
+class Decoder(base.Decoder):
     """The encoder turned around."""
 
     shared = True
@@ -77,14 +77,9 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         return self.layers(z.unflatten(-1, (*self.grid, -1)).movedim(-1, 1))
 
-    @torch.no_grad()
-    def initialize(self, out: Tensor) -> None:
-        self.layers[-1].get_parameter("bias").copy_(out.mean((-2, -1)))
-
-    @torch.no_grad()
-    def shrink(self, factor: float) -> None:
-        output: Any = self.layers[-1]
-        output.weight.mul_(factor)
+    @property
+    def output(self) -> Any:
+        return self.layers[-1]
 
 
 class Residual(nn.Module):
