@@ -36,11 +36,11 @@ def evaluate(
         samples: Of the importance-weighted bound on log p(x); one is enough for a point.
 
     Returns:
-        images, measure, elbo, reconstruction, kl, rmse (of the likeliest code, in units of a
-        pixel), kl_per_dimension, active_units; nll and its standard error nll_se, unless pixels
-        are grey; bits_per_dim for discrete and for dequantized pixels; bits_sha256 where bits were
-        drawn; decoder_scale; elbo_exact for a linear VAE. Without a density q(z|x) there is
-        neither elbo nor kl nor nll.
+        images, measure (of x, or of x given labels), elbo, reconstruction, kl, rmse (of the
+        likeliest code, in units of a pixel), kl_per_dimension or kl_layer_1, ... of several layers,
+        active_units; nll and its standard error nll_se, unless pixels are grey; bits_per_dim for
+        discrete and for dequantized pixels; bits_sha256 where bits were drawn; decoder_scale;
+        elbo_exact for a linear VAE. Without a density q(z|x) there is neither elbo nor kl nor nll.
     """
     check_samples(samples)
     samples = samples if vae.posterior.random else 1
@@ -82,6 +82,8 @@ def evaluate(
     means = {name: mean.item() for name, mean in terms.compute().items()}
     images = len(data.splits[split].images)
     numbers: dict[str, Any] = {"split": split, "images": images, "measure": measure}
+    if vae.conditional:
+        numbers["measure"] = f"{measure} given labels"
     numbers["rmse"] = math.sqrt(means.pop("square"))
     if "nll" in means:
         variance = means.pop("nll_square") - means["nll"] ** 2

@@ -101,6 +101,7 @@ def test_what_it_cannot_be_is_refused(config, words, message):
 def test_it_trains_and_draws_its_pictures(train, words):
     numbers = train(*SMALL, *words)
     assert math.isfinite(numbers["nll"])
+    assert numbers["measure"] == "probability given labels"  # so no table ranks it with others
     with Image.open(numbers["folder"] / "figures" / "samples.png") as picture:
         assert picture.size[0] > 100
 
