@@ -64,3 +64,12 @@ def test_a_prior_without_scales_is_drawn_but_takes_no_temperature(sampler, words
     assert sampler(1.0, *words)[0].sample(3).shape == (3, 2)
     with pytest.raises(ValueError, match=r"temperature=0.5: .* leave it at 1"):
         sampler(0.5, *words)
+
+
+@pytest.mark.parametrize("model", ["ladder", "bottom_up"])
+def test_at_temperature_0_every_layer_is_at_its_mean(config, model):
+    vae = Run.build(config(f"model={model}")).vae.eval()
+    drawing = Prior(temperature=0)
+    drawing.prepare(vae)
+    z = drawing.sample(5)
+    torch.testing.assert_close(z, vae.latents().mode.expand(5, -1))

@@ -45,7 +45,7 @@ class Layers(Distribution):
         parts: Callable[[Tensor], list[Tensor]],
         zeros: Tensor,
     ):
-        self.walk, self.parts = walk, parts
+        self.walk, self.parts, self.zeros = walk, parts, zeros
         super().__init__(zeros.shape[:-1], zeros.shape[-1:], validate_args=False)
 
     @property

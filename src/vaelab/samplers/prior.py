@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, MixtureSameFamily, MultivariateNormal
 
+from vaelab.distributions.layers import Layers, Pick, Walk
 from vaelab.distributions.mixture import mixture
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.objectives.base import sample as draws
@@ -18,7 +19,8 @@ class Prior(Sampler):
     """z ~ p(z); it needs no codes.
 
     The temperature T multiplies the standard deviations of a normal, and of every component of a
-    mixture or of a VampPrior whose components are normal; other priors have none.
+    mixture or of a VampPrior whose components are normal, and of every stochastic layer; other
+    priors have none.
     """
 
     fitted = False
@@ -42,15 +44,25 @@ class Prior(Sampler):
 def _tempered(p: Distribution, temperature: float) -> Distribution:
     """p with its standard deviations multiplied."""
     if isinstance(p, DiagonalNormal):
-        log = math.log(temperature) if temperature else -math.inf
-        return DiagonalNormal(p.loc, p.log_scale + log)
+        return _narrowed(p, temperature)
     if isinstance(p, MultivariateNormal):
         root = temperature * p.scale_tril
         return MultivariateNormal(p.loc, scale_tril=root, validate_args=False)
     if isinstance(p, MixtureSameFamily):
         weights: Any = p.mixture_distribution
         return mixture(weights.logits, _tempered(p.component_distribution, temperature))
+    if isinstance(p, Layers):
+
+        def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> Walk:
+            return p.walk(size, z, lambda layer: pick(_narrowed(layer, temperature)))
+
+        return Layers(walk, p.parts, p.zeros)
     raise ValueError(
         f"temperature={temperature}: sampler=prior multiplies the standard deviations of normals, "
         f"and {type(p).__name__} has none: leave it at 1, or set another sampler="
     )
+
+
+def _narrowed(p: DiagonalNormal, temperature: float) -> DiagonalNormal:
+    log = math.log(temperature) if temperature else -math.inf
+    return DiagonalNormal(p.loc, p.log_scale + log)
