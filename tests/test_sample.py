@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import options
 from PIL import Image
+from test_celeba import official
 
 from vaelab.run import Run
 from vaelab.sample import encoded, sample, save
@@ -140,6 +141,20 @@ def test_the_codes_of_a_conditional_model_are_encoded_with_their_labels(conditio
 def test_a_label_that_no_training_image_has_is_refused(conditional):
     with pytest.raises(ValueError, match="label=11: the training images have 0, 1, 2"):
         sample(conditional.vae, conditional.data, Prior(), 7, label=11)
+
+
+def test_attributes_are_chosen_by_their_names(config, tmp_path):
+    official(tmp_path)
+    words = ("model=conditional", "model.labels=4", "data=celeba", f"data.root={tmp_path}")
+    run = Run.build(config(*TINY, *words))
+    run.data.prepare_data()
+    run.data.setup()
+    first, second = run.data.attributes[0], run.data.attributes[2]
+    samples = sample(run.vae, run.data, Prior(), 3, label=[first, second])
+    assert samples.label.tolist() == [[1, 0, 1, 0]] * 3
+    for wrong in (3, ["Wings"]):
+        with pytest.raises(ValueError, match=rf"name attributes, as in label=\[{first}\]"):
+            sample(run.vae, run.data, Prior(), 3, label=wrong)
 
 
 def test_the_grid_has_at_most_a_hundred_pictures(run, tmp_path):

@@ -6,6 +6,7 @@ what the sampler fits and draws, and every chunk of images. So the same seed giv
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -42,7 +43,7 @@ class Draws:
     sampler: Sampler
     n: int
     temperature: float
-    label: int | None
+    label: int | list[str] | None
     seed: int
     draw: bool
     checkpoint: Literal["best", "last"]
@@ -64,7 +65,7 @@ def sample(
     data: DataModule,
     sampler: Sampler,
     n: int,
-    label: int | None = None,
+    label: int | Sequence[str] | None = None,
     seed: int = 0,
     draw: bool = False,
 ) -> Samples:
@@ -74,7 +75,8 @@ def sample(
 
     Arguments:
         sampler: What draws z; it is fitted here.
-        label: Of a conditional model; None takes those of the first training images.
+        label: Of a conditional model, a class, or the names of the attributes that are true and no
+            others; None takes those of the first training images.
     """
     vae.eval()
     labels = _labels(vae, data, n, label)
@@ -105,7 +107,7 @@ def encoded(vae: VAE, data: DataModule, seed: int = 0) -> Tensor:
     return torch.cat(codes)
 
 
-def _labels(vae: VAE, data: DataModule, n: int, label: int | None) -> Tensor:
+def _labels(vae: VAE, data: DataModule, n: int, label: int | Sequence[str] | None) -> Tensor:
     """The labels of the images that are to be made."""
     known = data.splits["train"].labels
     if not vae.conditional:
@@ -115,11 +117,22 @@ def _labels(vae: VAE, data: DataModule, n: int, label: int | None) -> Tensor:
     if label is None:
         return known[torch.arange(n) % len(known)]
     if known.ndim > 1:
-        raise ValueError(f"label={label}: those of this run are {known.shape[1]} attributes each")
-    if label not in known:
+        return _attributes(label, getattr(data, "attributes", ())).expand(n, -1)
+    if not isinstance(label, int) or label not in known:
         names = ", ".join(str(each) for each in known.unique().tolist())
         raise ValueError(f"label={label}: the training images have {names}")
     return torch.full((n,), label, dtype=known.dtype)
+
+
+def _attributes(chosen: int | Sequence[str], names: Sequence[str]) -> Tensor:
+    """1 for those that are chosen, 0 for the others."""
+    if not names:
+        raise ValueError(f"label={chosen}: the attributes of this data have no names: leave it out")
+    if isinstance(chosen, int) or not set(chosen) <= set(names):
+        raise ValueError(
+            f"label={chosen}: name attributes, as in label=[{names[0]}], of {', '.join(names)}"
+        )
+    return torch.tensor([name in chosen for name in names]).long()
 
 
 def _decoded(vae: VAE, z: Tensor, labels: Tensor, seed: int, draw: bool) -> Tensor:
