@@ -114,7 +114,7 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
     if trainer.checkpoint_callback:
         best = folder / "checkpoints" / "best.ckpt"
         if not best.exists():  # the fit ended before its first validation
-            trainer.save_checkpoint(best)
+            trainer.save_checkpoint(best, weights_only=False)
         run.load(best)
     run.module.to(trainer.strategy.root_device)
     numbers = record.evaluated(run, "test", cfg.samples)
