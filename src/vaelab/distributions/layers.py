@@ -12,18 +12,22 @@ from vaelab.distributions.normal import DiagonalNormal
 Pick = Callable[[DiagonalNormal], Tensor]
 
 
+def _none() -> Tensor:
+    raise NotImplementedError("the layers of p(z) have no KL")
+
+
 class Walk(NamedTuple):
     """What one pass through the layers has met.
 
     Attributes:
         z: (*, D), the layers side by side.
         layers: The distribution of each given those before it, over rows (N, d), N = prod(*).
-        kl: Of q, by layer (N, L).
+        kl: Gives that of q by layer (N, L); only the ELBO asks for it.
     """
 
     z: Tensor
     layers: list[DiagonalNormal]
-    kl: Tensor = torch.empty(0)
+    kl: Callable[[], Tensor] = _none
 
 
 class Layers(Distribution):
@@ -67,7 +71,7 @@ class Layers(Distribution):
     def rsample_and_kl(self) -> tuple[Tensor, Tensor]:
         """z (*batch, D) and by layer its KL from the prior given the layers before (*batch, L)."""
         walk = self.walk(torch.Size(), None, DiagonalNormal.rsample)
-        return walk.z, walk.kl.reshape(*self.batch_shape, -1)
+        return walk.z, walk.kl().reshape(*self.batch_shape, -1)
 
     def log_prob(self, value: Tensor) -> Tensor:
         extra = value.ndim - 1 - len(self.batch_shape)

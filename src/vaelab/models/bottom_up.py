@@ -47,11 +47,14 @@ class BottomUp(VAE):
                 parts.append(pick(layers[-1]) if given is None else given[number])
                 if step is not None:
                     layers.append(self.posterior(self._run(step, parts[-1])))
-            above = zip(layers, self._given_above(parts), parts, strict=True)
-            kl = [q.log_prob(part) - p.log_prob(part) for q, p, part in above]
+
+            def kl() -> Tensor:
+                above = zip(layers, self._given_above(parts), parts, strict=True)
+                return torch.stack([q.log_prob(z) - p.log_prob(z) for q, p, z in above], -1)
+
             if z is None:
                 z = torch.cat(parts, -1).reshape(*shape[:-1], -1)
-            return Walk(z, layers, torch.stack(kl, -1))
+            return Walk(z, layers, kl)
 
         return Layers(walk, self._parts, x.new_zeros(len(x), self.latent_dim))
 

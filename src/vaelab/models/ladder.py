@@ -62,8 +62,12 @@ class Ladder(VAE):
         def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> Walk:
             rows = [each.expand(*size, *each.shape).flatten(0, len(size)) for each in features]
             found = self._descend(torch.Size([*size, len(x)]), z, pick, rows)
-            kl = [q.kl(p).sum(-1) for q, p in zip(found.q, found.p, strict=True)]
-            return Walk(found.z, found.q, torch.stack(kl, -1))
+
+            def kl() -> Tensor:
+                pairs = zip(found.q, found.p, strict=True)
+                return torch.stack([q.kl(p).sum(-1) for q, p in pairs], -1)
+
+            return Walk(found.z, found.q, kl)
 
         return Layers(walk, self._parts, x.new_zeros(len(x), self.latent_dim))
 

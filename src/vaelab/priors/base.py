@@ -43,6 +43,7 @@ class Prior(nn.Module):
         """Start from images x (N, *shape)."""
 
 
-def check_components(components: int) -> None:
-    if components < 1:
-        raise ValueError(f"prior.components={components}: it must be at least 1")
+def check_at_least_one(**settings: int) -> None:
+    for name, value in settings.items():
+        if value < 1:
+            raise ValueError(f"prior.{name}={value}: it must be at least 1")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from torch.distributions import Distribution, constraints
 from zuko.flows.autoregressive import MAF
 
-from vaelab.priors.base import Prior
+from vaelab.priors.base import Prior, check_at_least_one
 
 
 class Flow(Prior):
@@ -31,8 +31,7 @@ class Flow(Prior):
         hidden: Sequence[int] = (128, 128),
     ):
         super().__init__(latent_dim, shape)
-        if transforms < 1:
-            raise ValueError(f"prior.transforms={transforms}: it must be at least 1")
+        check_at_least_one(transforms=transforms)
         self.flow = MAF(latent_dim, transforms=transforms, hidden_features=hidden)
 
     def forward(self, encode: Callable[..., Distribution]) -> Distribution:

@@ -12,7 +12,7 @@ from torch.distributions import Distribution, MixtureSameFamily, constraints
 
 from vaelab.distributions.mixture import mixture
 from vaelab.distributions.normal import DiagonalNormal
-from vaelab.priors.base import Prior, check_components
+from vaelab.priors.base import Prior, check_at_least_one
 
 BOUND = 7.0  # of |log s|
 
@@ -28,7 +28,7 @@ class Mixture(Prior):
 
     def __init__(self, latent_dim: int, shape: Sequence[int], components: int = 20):
         super().__init__(latent_dim, shape)
-        check_components(components)
+        check_at_least_one(components=components)
         self.logits = nn.Parameter(torch.zeros(components))
         self.means = nn.Parameter(torch.randn(components, latent_dim))
         self.raw = nn.Parameter(torch.zeros(components, latent_dim))

@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 
 from vaelab.distributions.codes import AutoregressiveIndices, codes
 from vaelab.posteriors.base import Posterior
-from vaelab.priors.base import Prior
+from vaelab.priors.base import Prior, check_at_least_one
 from vaelab.priors.codes import codes_of
 
 
@@ -45,9 +45,7 @@ class PixelCNN(Prior):
         kernel_size: int = 5,
     ):
         super().__init__(latent_dim, shape)
-        for name, value in {"channels": channels, "layers": layers}.items():
-            if value < 1:
-                raise ValueError(f"prior.{name}={value}: it must be at least 1")
+        check_at_least_one(channels=channels, layers=layers)
         if kernel_size < 3 or kernel_size % 2 == 0:
             raise ValueError(f"prior.kernel_size={kernel_size}: it must be odd, at least 3")
         self.settings = channels, layers, kernel_size

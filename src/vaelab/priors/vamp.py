@@ -13,7 +13,7 @@ from torch.distributions import Distribution, MixtureSameFamily
 from vaelab.distributions.mixture import mixture
 from vaelab.noise import Stream, generator
 from vaelab.posteriors.base import Posterior
-from vaelab.priors.base import Prior, check_components
+from vaelab.priors.base import Prior, check_at_least_one
 
 
 class Vamp(Prior):
@@ -31,7 +31,7 @@ class Vamp(Prior):
 
     def __init__(self, latent_dim: int, shape: Sequence[int], components: int = 500):
         super().__init__(latent_dim, shape)
-        check_components(components)
+        check_at_least_one(components=components)
         self.inputs = nn.Parameter(torch.rand(components, *self.shape))
         self.register_buffer("uniform", torch.zeros(components), persistent=False)
         self.register_buffer("range", torch.tensor([0.0, 1.0]))
