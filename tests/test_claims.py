@@ -27,7 +27,7 @@ def test_the_net_of_pytorch_examples_reaches_its_published_elbo(train):
 
 
 def test_the_linear_vae_reaches_probabilistic_pca_and_not_more(train):
-    from vaelab.evaluate import evaluate
+    from vaelab.evaluation.likelihood import evaluate
     from vaelab.run import Run
 
     run = Run.open(trained(train, "linear_vae")["folder"])

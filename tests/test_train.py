@@ -66,7 +66,7 @@ def test_metrics_json_says_what_was_measured_and_how(train):
 
 
 def test_a_finished_run_opens_with_the_weights_it_was_evaluated_with(train):
-    from vaelab.evaluate import evaluate
+    from vaelab.evaluation.likelihood import evaluate
 
     numbers = train(*SMALL)
     run = Run.open(numbers["folder"])

@@ -1,5 +1,7 @@
 """What one process of several knows of the others: `trainer=ddp`."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -34,3 +36,12 @@ def of_first_process(x: Tensor) -> Tensor:
     first = x.detach().clone()
     torch.distributed.broadcast(first, 0)
     return first
+
+
+def merged(own: dict[int, Any]) -> dict[int, Any]:
+    """The dicts of all processes in one, for every process."""
+    if share()[1] == 1:
+        return own
+    every: list[Any] = [None] * share()[1]
+    torch.distributed.all_gather_object(every, own)
+    return {key: value for part in every for key, value in part.items()}

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from vaelab.evaluate import evaluate
+from vaelab.evaluation.likelihood import evaluate
 from vaelab.likelihoods.gaussian import Gaussian
 from vaelab.run import Run
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vaelab.data.base import DataModule
-from vaelab.evaluate import CHUNK, deviation
+from vaelab.estimators.importance import CHUNK
+from vaelab.evaluation.likelihood import deviation
 from vaelab.figures.grid import grid
 from vaelab.noise import Stream, noise
 from vaelab.samplers.base import Sampler

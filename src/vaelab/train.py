@@ -20,7 +20,7 @@ from vaelab.callbacks.early_stopping import EarlyStopping
 from vaelab.callbacks.pictures import Pictures
 from vaelab.data.base import TrainingBatches
 from vaelab.ddp import process_group
-from vaelab.evaluate import check_samples
+from vaelab.evaluation.likelihood import check_samples
 from vaelab.loggers.wandb import Wandb
 from vaelab.loop import shorten
 from vaelab.run import Run, build
