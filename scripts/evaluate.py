@@ -20,6 +20,7 @@ SAMPLERS = sorted(path.stem for path in (CONF / "sampler").glob("*.yaml"))
 def main() -> None:
     asked = _parser().parse_args()
 
+    from vaelab.evaluation.sweep import write_rate_distortion
     from vaelab.evaluation.whole import DEFAULT, PARTS, evaluate_folder
     from vaelab.processes import share, torchrun
     from vaelab.results import show
@@ -29,8 +30,8 @@ def main() -> None:
         raise ValueError(f"--parts {','.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
     folders = [job for folder in asked.runs for job in _jobs(folder)]
     with torchrun():
-        for folder in folders:
-            evaluate_folder(
+        evaluated = {
+            folder: evaluate_folder(
                 folder,
                 parts,
                 split=asked.split,
@@ -41,8 +42,12 @@ def main() -> None:
                 features=asked.features,
                 results_folder=asked.results,
             )
+            for folder in folders
+        }
         if share()[0] == 0:
             show(asked.results)
+            if len(folders) > 1:
+                print(*write_rate_distortion(evaluated, _together(folders) or asked.results))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,6 +69,13 @@ def _jobs(folder: Path) -> list[Path]:
     if not (folder / "multirun.yaml").is_file():
         return [folder]
     return sorted(path.parent for path in folder.glob("*/checkpoints"))
+
+
+def _together(folders: list[Path]) -> Path | None:
+    """The folder of the multirun that all of these are jobs of."""
+    above = {folder.resolve().parent for folder in folders}
+    sweep = above.pop() if len(above) == 1 else Path()
+    return sweep if (sweep / "multirun.yaml").is_file() else None
 
 
 def _sampler(name: str) -> Any:
