@@ -9,7 +9,16 @@ from vaelab.figures.rate_distortion import Point, rate_distortion
 from vaelab.figures.style import save
 from vaelab.jobs import differing, group, overrides
 
-COLUMNS = ("run", "choices", "group", "rate", "distortion", "elbo", "nll", "active_units")
+COLUMNS: tuple[str, ...] = (
+    "run",
+    "choices",
+    "group",
+    "rate",
+    "distortion",
+    "elbo",
+    "nll",
+    "active_units",
+)
 
 
 def write_rate_distortion(evaluated: Mapping[Path, dict[str, Any]], folder: Path) -> list[Path]:
