@@ -6,10 +6,11 @@ raises `Absent` with the reason. Passes over images are those of batches.py, so 
 are the same with any number of processes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vaelab.samplers.base import Sampler
+from vaelab.samplers.prior import Prior
 
 
 class Absent(Exception):
@@ -23,7 +24,7 @@ class Asked:
     Attributes:
         samples: Of the importance-weighted bound.
         images: The first so many of the split; None is all.
-        sampler: What draws the codes of new images; None is p(z).
+        sampler: What draws the codes of new images.
         features: The net that images are compared by; None is that of the data set.
         folder: Where the evaluation is written and parts keep what they go on from; None: nowhere.
     """
@@ -32,7 +33,7 @@ class Asked:
     samples: int = 100
     images: int | None = None
     seed: int = 0
-    sampler: Sampler | None = None
+    sampler: Sampler = field(default_factory=Prior)
     features: str | None = None
     folder: Path | None = None
 
