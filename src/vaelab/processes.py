@@ -15,6 +15,11 @@ def share() -> tuple[int, int]:
     return 0, 1
 
 
+def quiet() -> bool | None:
+    """A progress bar's `disable`: the first process shows it, if there is a terminal."""
+    return True if share()[0] else None
+
+
 def mean_of_processes(x: Tensor) -> Tensor:
     """The mean of what each process holds."""
     return sum_of_processes(x) / share()[1]

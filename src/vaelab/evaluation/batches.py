@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from vaelab.data.base import DataModule
 from vaelab.noise import Stream, noise
-from vaelab.processes import merged, share
+from vaelab.processes import merged, quiet
 from vaelab.vae import VAE
 
 DRAWS = 32  # that estimate the mean of a posterior which does not know it
@@ -42,6 +42,8 @@ def collect(
     images: int | None = None,
     journal: Path | None = None,
     title: str = "evaluating",
+    stream: Stream = Stream.EVALUATION,
+    purpose: tuple[int, ...] = (),
 ) -> Found:
     """What `compute` finds for each image, (N, ...) in the order of the split, on every process.
 
@@ -50,19 +52,19 @@ def collect(
         images: The first so many; None is all.
         journal: A folder that keeps what was found for each batch, to go on from.
         title: Of the progress bar.
+        stream, purpose: Batch n draws its noise from (stream, seed, *purpose, n).
     """
     vae.eval()
     device = next(vae.parameters()).device
     batches = data.batches(split, images)
-    quiet = True if share()[0] else None  # None: silent where there is no terminal
-    progress = tqdm(batches, f"{title} {split}", leave=False, disable=quiet)
+    progress = tqdm(batches, f"{title} {split}", leave=False, disable=quiet())
     found = {}
     for number, (x, y) in zip(batches.numbers, progress, strict=True):
         if number >= batches.total:
             continue
         y = y.to(device)
         batch = Batch(vae.given(y), data.prepare(x.to(device)), y)
-        with noise(Stream.EVALUATION, seed, number):
+        with noise(stream, seed, *purpose, number):
             found[number] = _kept(journal, number, lambda batch=batch: compute(batch))
     parts = [part for _, part in sorted(merged(found).items())]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
