@@ -142,7 +142,7 @@ def draw_kl_per_dimension(scene: Scene) -> Figure:
     found = read_kl(scene.folder / KL_FILE)
     if not len(found.epochs):
         raise LeftOut("the KL of each dimension is not known, or was not recorded")
-    return kl_per_dimension(*found)
+    return kl_per_dimension(found.epochs + 1, found.kl, found.names)  # after so many epochs
 
 
 def draw_aggregate(scene: Scene) -> Figure:

@@ -1,7 +1,7 @@
 """The course of a training, read from its files and written to them.
 
 metrics.csv is the logger's. The KL of each latent dimension has a file of its own, a row for each
-epoch: epoch, step, and a column for each dimension (z1, ...), variable (c1, ...) or layer.
+epoch: epoch, step, and a column for each dimension.
 """
 
 import csv

@@ -83,11 +83,12 @@ def _draw_numbers(axes: Axes, panel: Numbers) -> None:
         line: Any = {"histtype": "step", "color": BLACK, "linewidth": 1.2, "label": "p(z), draws"}
         axes.hist(panel.p, edges, density=True, **line)
     axes.set_xlim(edges[0], edges[-1])
+    axes.locator_params(axis="x", nbins=4)
 
 
 def _draw_shares(axes: Axes, panel: Shares) -> None:
     axes.stairs(panel.q, fill=True, color=SKY, label="q(z), draws")
-    axes.stairs(panel.p, color=BLACK, linewidth=1.2, label="p(z)")
+    axes.stairs(panel.p, baseline=None, color=BLACK, linewidth=1.2, label="p(z)")
     axes.set_xticks([])
 
 
@@ -101,7 +102,9 @@ def usage(codes: Shares) -> Figure:
     label = f"q(z), perplexity {_perplexity(codes.q):.1f} of {many}"
     axes.stairs(codes.q[order], fill=True, color=SKY, label=label)
     label = f"p(z), perplexity {_perplexity(codes.p):.1f}"
-    axes.stairs(codes.p[order], color=BLACK, linewidth=0.8, label=label)
+    axes.stairs(codes.p[order], baseline=None, color=BLACK, linewidth=1, label=label)
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=min(each[each > 0].min() for each in (codes.q, codes.p)) / 2)
     axes.set(xlim=(0, many), xlabel="codes, the most used first", ylabel="share of all codes")
     axes.legend()
     return drawn

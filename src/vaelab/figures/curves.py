@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 HEIGHT = 2.6  # inches
 BEGINNING = 0.05  # of the steps, which may lie beyond the edge
 ROOM = 0.05  # of the range, above and below
+FLAT = 0.01  # of the value, where it hardly changes
 STYLES = {
     "train": {"color": SKY, "linewidth": 1.0, "label": "train"},
     "val": {"color": VERMILLION, "linewidth": 1.6, "label": "validation"},
@@ -46,6 +47,7 @@ def curves(found: Mapping[str, Mapping[str, Curve]], per_epoch: float | None = N
             marker = "o" if len(curve.steps) == 1 else None
             axes.plot(*curve, marker=marker, markersize=3, **STYLES[stage])
         axes.set_ylim(*_range(stages))
+        axes.ticklabel_format(useOffset=False)
         axes.set(title=term, xlabel="optimizer step")
         if per_epoch:
             _count_epochs(axes, per_epoch)
@@ -62,12 +64,16 @@ def _range(stages: Mapping[str, Curve]) -> tuple[float, float]:
     values = values[np.isfinite(values)]
     if not len(values):
         return 0.0, 1.0
-    room = ROOM * (np.ptp(values) or 1.0)
-    return float(values.min() - room), float(values.max() + room)
+    low, high = float(values.min()), float(values.max())
+    room = max(ROOM * (high - low), FLAT * max(abs(low), abs(high)), FLAT)
+    return low - room, high + room
 
 
 def _count_epochs(axes: Axes, per_epoch: float) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     both: Any = (lambda step: step / per_epoch, lambda epoch: epoch * per_epoch)
     above = axes.secondary_xaxis("top", functions=both)
+    above.xaxis.set_major_locator(MaxNLocator(integer=True))
     above.set_xlabel("epoch")
     above.spines[:].set_visible(False)

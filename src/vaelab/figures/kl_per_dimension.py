@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAMED = 40  # rows that have room for their names
+UNNAMED = 4.0  # inches of more rows
 
 
 @look()
@@ -22,13 +23,13 @@ def kl_per_dimension(epochs: np.ndarray, kl: np.ndarray, names: Sequence[str]) -
     Arguments:
         epochs: (E,), rising.
         kl: (E, D).
-        names: Of the D dimensions, or layers.
+        names: Of the D dimensions.
     """
     from matplotlib.ticker import MaxNLocator
 
     order = np.argsort(-kl[-1], kind="stable")
-    height = min(len(names), NAMED) * 0.16 + 1.0
-    drawn = figure(WIDTH, max(2.0, height))
+    height = max(2.0, len(names) * 0.16 + 0.7) if len(names) <= NAMED else UNNAMED
+    drawn = figure(WIDTH, height)
     axes = drawn.add_subplot()
     edges = (_edges(epochs), np.arange(len(names) + 1) - 0.5)
     mesh = axes.pcolormesh(*edges, kl[:, order].T, cmap="viridis", vmin=0, rasterized=True)

@@ -74,7 +74,8 @@ def decoded_map(
 def _some(values: Sequence[float]) -> list[str]:
     """TICKS of the values, the first and the last among them, and nothing for the others."""
     named = np.linspace(0, len(values) - 1, TICKS).round()
-    return [f"{value:.1f}" if i in named else "" for i, value in enumerate(values)]
+    rounded = [round(value, 1) + 0.0 for value in values]  # + 0.0, for there is no -0.0
+    return [f"{value:g}" if i in named else "" for i, value in enumerate(rounded)]
 
 
 def _scatter(axes: Axes, cloud: Cloud) -> None:

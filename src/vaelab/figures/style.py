@@ -68,8 +68,8 @@ def bare(axes: Axes) -> None:
 
 
 def symbol(name: str) -> str:
-    """A name such as z12 or c3 as it is printed, with a subscript; others as they are."""
-    return f"${name[0]}_{{{name[1:]}}}$" if name[1:].isdigit() else name
+    """A name such as z12, or z1.2 of a layer, as it is printed: with a subscript."""
+    return f"${name[0]}_{{{name[1:].replace('.', ',')}}}$"
 
 
 @look()

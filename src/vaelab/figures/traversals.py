@@ -24,7 +24,8 @@ def traversals(
         images: (R, C, 1 or 3, H, W) in [0, 1].
         labels: Of the rows.
         values: (C,).
-        own: The value (R,) of the image that is moved; the tile nearest to it is framed.
+        own: The value (R,) of the image that is moved; the tile nearest to it is framed,
+            unless it lies beyond them.
         unit: Of the values.
     """
     drawn = figure(WIDTH, 0.83 * WIDTH * aspect(images) + 0.5)
@@ -32,6 +33,8 @@ def traversals(
     columns = [f"{value:g}" if i % 2 == 0 else "" for i, value in enumerate(values.tolist())]
     place = tiles(axes, images, labels, columns)
     for row, value in enumerate(own):
-        place.frame(axes, row, int((values - value).abs().argmin()), ORANGE)
+        distance, nearest = (values - value).abs().min(0)
+        if distance <= (values[1] - values[0]) / 2:
+            place.frame(axes, row, int(nearest), ORANGE)
     axes.set_xlabel(unit)
     return drawn

@@ -97,8 +97,15 @@ def decoded_plane(vae: VAE, data: DataModule, codes: Codes) -> Decoded:
     second = second.flip(0)
     z = torch.stack(torch.meshgrid(first, second, indexing="xy"), -1)
     images = decoded(vae, data, z, codes.split.labels[:1])
-    title = "with the label of the first image" if vae.conditional else ""
+    title = _given(data, codes.split.labels[0]) if vae.conditional else ""
     return Decoded(images, first.tolist(), second.tolist(), title)
+
+
+def _given(data: DataModule, label: Tensor) -> str:
+    if label.ndim:
+        return "with the attributes of the first image"
+    classes = getattr(data, "classes", ())
+    return f"with the label {classes[label] if classes else label.item()}"
 
 
 def _quantiles(vae: VAE, codes: Codes, many: int) -> Tensor:

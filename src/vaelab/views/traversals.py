@@ -48,7 +48,7 @@ def traversed(
     check_pictures(data)
     moved = [each for each in dimensions if len(each.places) == 1][:ROWS]
     if not moved:
-        raise LeftOut(f"z is {vae.posterior.support}, with nothing between two of them")
+        raise LeftOut(f"nothing lies between {vae.posterior.support}")
     z, y = codes.likeliest[0], codes.split.labels[:1]
     move = _rotated if vae.posterior.support is sphere else _replaced
     mean, deviation, values, unit = _scale(vae, codes)
@@ -66,17 +66,17 @@ def _scale(vae: VAE, codes: Codes) -> tuple[Tensor, Tensor, Tensor, str]:
     zeros, y = torch.zeros(vae.latent_dim), codes.split.labels
     if vae.posterior.support is sphere:
         return zeros, zeros + 1, torch.linspace(-1, 1, ON_SPHERE), "coordinate on the unit sphere"
-    values, whose = torch.linspace(-REACH, REACH, COLUMNS), "the prior"
+    values, whose = torch.linspace(-REACH, REACH, COLUMNS), "the prior, from its mean"
     with looking(vae) as device:
         p = vae.given(y[:1].to(device)).latents()
     if not vae.posterior.density:
-        moments, whose = (codes.drawn.mean(0), codes.drawn.std(0)), "the codes"
+        moments, whose = (codes.drawn.mean(0), codes.drawn.std(0)), "the codes, from their mean"
     elif isinstance(p, DiagonalNormal):
         moments = (p.mean.reshape(-1).cpu(), p.variance.sqrt().reshape(-1).cpu())
     else:
         draws = drawn_from_prior(vae, y)
         moments = (draws.mean(0), draws.std(0))
-    return *moments, values, f"standard deviations of {whose}, from its mean"
+    return *moments, values, f"standard deviations of {whose}"
 
 
 def _replaced(z: Tensor, place: int, values: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def walked(vae: VAE, data: DataModule, codes: Codes, most: int) -> Walks:
     check_pictures(data)
     round_ = vae.posterior.support is sphere
     if not round_ and vae.posterior.support is not constraints.real_vector:
-        raise LeftOut(f"z is {vae.posterior.support}, with nothing between two of them")
+        raise LeftOut(f"nothing lies between {vae.posterior.support}")
     images, labels = codes.split
     pairs = _alike(labels, most) if vae.conditional else _apart(len(images), most)
     if not pairs:
@@ -68,4 +68,5 @@ def _alike(labels: Tensor, most: int) -> list[tuple[int, int]]:
     _, kind = labels.unique(dim=0, return_inverse=True)
     groups = [(kind == each).nonzero().flatten().tolist() for each in kind.unique()]
     pairs = [(group[0], group[1]) for group in groups if len(group) > 1]
-    return pairs[:: -(-len(pairs) // most) or 1]
+    count = min(most, len(pairs))
+    return [pairs[i * len(pairs) // count] for i in range(count)]
