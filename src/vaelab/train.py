@@ -149,7 +149,7 @@ def _tell(trainer: Trainer, run: Run, numbers: dict[str, Any]) -> None:
         logger.save()
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Pictures):
-            callback.draw(trainer, run.module)
+            callback.finish(trainer, run)
     record.show(numbers)
 
 

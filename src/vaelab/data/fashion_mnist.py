@@ -16,6 +16,7 @@ class FashionMNIST(MNIST):
 
     features: ClassVar[str] = "clothes"
     source: ClassVar[type[datasets.MNIST]] = datasets.FashionMNIST
+    classes: ClassVar[tuple[str, ...]] = tuple(datasets.FashionMNIST.classes)
     md5: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
         "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",

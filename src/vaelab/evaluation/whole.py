@@ -21,7 +21,7 @@ from vaelab.samplers.base import Sampler
 from vaelab.samplers.prior import Prior
 from vaelab.vae import VAE
 
-DEFAULT = ("likelihood", "generalisation")
+DEFAULT = ("likelihood", "generalisation", "reconstructions", "samples", "neighbours")
 PARTS = (*DEFAULT,)
 
 
