@@ -66,6 +66,9 @@ class Jobs(Callback):
             return
         write_csv(rows, folder / "table.csv")
         show(rows)
+        from vaelab.report.write import write_or_say_why  # not before there is a use for it
+
+        write_or_say_why(folder)
         print(folder.resolve())
         if any("failed" in row for row in rows):
             raise SystemExit(1)
@@ -92,12 +95,12 @@ def read(folder: Path) -> list[dict[str, Any]]:
 def _row(folder: Path) -> dict[str, Any]:
     overrides = OmegaConf.load(folder / ".hydra" / "overrides.yaml")
     row: dict[str, Any] = {"job": folder.name, "choices": list(overrides)}
+    if (failed := folder / "failed.txt").exists():  # beside numbers that are not finite, too
+        return row | {"group": FAILED, "failed": failed.read_text().strip()}
     try:
         numbers = json.loads((folder / "metrics.json").read_text())
-    except FileNotFoundError:
-        failed = folder / "failed.txt"
-        reason = failed.read_text().strip() if failed.exists() else "it was interrupted"
-        return row | {"group": FAILED, "failed": reason}
+    except (FileNotFoundError, json.JSONDecodeError):
+        return row | {"group": FAILED, "failed": "it was interrupted"}
     shape = "x".join(str(edge) for edge in numbers["shape"])
     row["group"] = f"{numbers['choices']['loss']} on {numbers['pixels']} pixels of "
     row["group"] += f"{numbers['choices']['data']} {shape} ({numbers['measure']})"
