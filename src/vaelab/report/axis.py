@@ -39,7 +39,7 @@ def around(values: Iterable[float], start: float, end: float, margin: float = 0.
     """An axis with room for all values, which may be one and the same."""
     found = list(values)
     low, high = min(found), max(found)
-    room = margin * (high - low) or 0.05 * abs(high) or 1.0
+    room = margin * (high - low) if high > low else 0.05 * abs(high) or 1.0
     return Axis(low - room, high + room, start, end)
 
 

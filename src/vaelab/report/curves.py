@@ -14,7 +14,7 @@ UNITS = {"kl_weight": "", "lr": ""}
 NAMES = {"lr": "learning rate", "kl_weight": "weight of the KL", "loss": "loss"}
 POINTS = 300  # of a curve, at most; more cannot be seen
 LATER = 0.1  # of the steps: what comes before may lie outside the frame
-WIDTH, HEIGHT = 360, 220
+CROWDED = 1.5  # of the room that the rest needs, the most that all may take
 LEFT, RIGHT, TOP, BOTTOM = 52, 350, 10, 186
 
 Point = tuple[float, float]
@@ -91,15 +91,13 @@ def _panel(term: str, series: dict[str, list[Point]]) -> Panel:
 
 
 def _vertical(series: dict[str, list[Point]], after: float) -> tuple[Axis, bool]:
-    """The axis of what comes after the first steps, which would leave the rest no room."""
-    everything = [
-        (step, value) for points in series.values() for step, value in points if isfinite(value)
-    ]
-    later = [value for step, value in everything if step >= after] or [
-        value for _, value in everything
-    ]
-    axis = around(later, BOTTOM, TOP)
-    return axis, any(not axis.low <= value <= axis.high for _, value in everything)
+    """The axis, and whether it leaves out first steps that would leave the rest no room."""
+    points = [point for each in series.values() for point in each if isfinite(point[1])]
+    whole = around([value for _, value in points], BOTTOM, TOP)
+    later = [value for step, value in points if step >= after]
+    axis = around(later, BOTTOM, TOP) if later else whole
+    cut = whole.high - whole.low > CROWDED * (axis.high - axis.low)
+    return axis if cut else whole, cut
 
 
 def _curve(stage: str, points: list[Point], x: Axis, y: Axis) -> Curve:

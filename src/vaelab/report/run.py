@@ -21,7 +21,13 @@ from vaelab.report.pictures import embed
 
 SHOWN = ("split", "images", "samples", "checkpoint")  # of an evaluation, before its numbers
 MAIN = ("experiment", "model", "posterior", "prior", "loss", "objective", "data")
-HEADLINE = (("elbo", "ELBO"), ("nll", "NLL"), ("kl", "KL"), ("rmse", "RMSE of a pixel"))
+HEADLINE = {
+    "elbo": "ELBO",
+    "nll": "NLL",
+    "reconstruction": "reconstruction",
+    "kl": "KL",
+    "rmse": "RMSE of a pixel",
+}
 
 
 def write(folder: Path) -> Path:
@@ -58,7 +64,7 @@ def _title(run: RunFolder) -> list[str]:
 
 
 def _headline(numbers: dict[str, Any]) -> list[tuple[str, str]]:
-    shown = [(key, title) for key, title in HEADLINE if numbers.get(key) is not None]
+    shown = [(key, title) for key, title in HEADLINE.items() if numbers.get(key) is not None]
     errors = {"nll": numbers.get("nll_se")}
     return [(title, with_error(numbers[key], errors.get(key))) for key, title in shown]
 
