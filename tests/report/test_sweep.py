@@ -16,6 +16,7 @@ from vaelab.report.jobs import mean_and_error, over_seeds, read, varied
 from vaelab.report.write import write
 
 CHROMIUM = shutil.which("chromium")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 
 @pytest.fixture
@@ -111,6 +112,12 @@ def test_means_are_over_seeds_of_the_same_choices_and_group(sweep, page):
     best = [each.means["val"].mean for each in found[:2]]
     assert best == sorted(best, reverse=True)
     assert "\N{MINUS SIGN}103.0 ± 2.1" in page(write(sweep)).text
+
+
+def test_jobs_that_cannot_be_compared_have_no_mean(make_run, tmp_path):
+    for seed, pixels in enumerate(("binary", "levels")):
+        make_run(str(seed), [f"seed={seed}"], pixels=pixels)
+    assert over_seeds(read(tmp_path)) == []
 
 
 def test_without_repetition_there_are_no_means(make_run, tmp_path):
@@ -230,26 +237,74 @@ def dumped(page, tmp_path):
     return path
 
 
+def after(script, path, page, tmp_path):
+    """The page after a script of ours did what a reader does."""
+    text = path.read_text().replace("</body>", f"<script>{script}</script></body>")
+    text = re.sub(r"<meta http-equiv.*?>", "", text)  # which would not let it run
+    (tmp_path / "used.html").write_text(text)
+    return page(dumped(tmp_path / "used.html", tmp_path))
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_a_click_sorts_within_each_group_and_leaves_failed_jobs_last(sweep, page, tmp_path):
-    path = write(sweep)
-    click = "document.querySelector('th[data-column=kl] button').click()"
-    clicks = f"<script>{click};{click}</script>"
-    text = path.read_text().replace("</body>", f"{clicks}</body>")
-    text = re.sub(r"<meta http-equiv.*?>", "", text)  # which would not let it click
-    (tmp_path / "clicked.html").write_text(text)
-    found = page(dumped(tmp_path / "clicked.html", tmp_path))
-    bce, mse = ["8", "7", "6", "2", "1", "0"], ["11", "10", "9", "5", "4", "3"]
-    assert [name for _, name in rows(found)] == [*bce, *mse, "12"]
+@needs_chromium
+@pytest.mark.parametrize("clicks", [1, 2])
+def test_a_click_sorts_within_each_group_and_leaves_what_has_no_value_last(
+    sweep, make_run, page, tmp_path, clicks
+):
+    make_run("13", ["model=mlp", "loss=bce"], choices={"model": "mlp"}, kl="absent")
+    click = "document.querySelector('th[data-column=kl] button').click();"
+    found = after(click * clicks, write(sweep), page, tmp_path)
+    bce, mse = ["0", "1", "2", "6", "7", "8"], ["3", "4", "5", "9", "10", "11"]
+    bce, mse = (bce, mse) if clicks == 1 else (bce[::-1], mse[::-1])
+    assert [name for _, name in rows(found)] == [*bce, "13", *mse, "12"]
     (head,) = found.all("th", **{"data-column": "kl"})
-    assert head["aria-sort"] == "descending"
-    shown = [each for each in found.all("img") if each.get("src", "").startswith("data:")]
-    assert len(shown) == 4  # two pictures of each of two jobs
+    assert head["aria-sort"] == ("ascending" if clicks == 1 else "descending")
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@needs_chromium
+def test_two_jobs_are_shown_side_by_side_and_others_can_be_chosen(sweep, page, tmp_path):
+    path = write(sweep)
+    choose = "const s = document.querySelector('select'); s.value = '5';"
+    found = after(f"{choose} s.dispatchEvent(new Event('change'))", path, page, tmp_path)
+    assert [each["title"] for each in found.all("img") if "title" in each] == [
+        *("figures/reconstructions.png", "figures/samples.png") * 2
+    ]
+    other = page(dumped(path, tmp_path))
+    assert len([each for each in other.all("img") if "title" in each]) == 4
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_a_value_of_a_choice_leaves_its_jobs_alone(sweep, page, tmp_path):
+    script = (
+        "document.querySelector('text.value[data-value=conv]').dispatchEvent(new Event('click'))"
+    )
+    found = after(script, write(sweep), page, tmp_path)
+    dim = {
+        each["data-job"]
+        for each in found.all("tr")
+        if "data-job" in each and "dim" in (each.get("class") or "").split()
+    }
+    assert dim == {"0", "1", "2", "3", "4", "5", "12"}
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_curves_tell_their_value_at_the_pointer(make_run, page, tmp_path):
+    rows = [{"step": float(n), "val/kl": 10.0 + n} for n in range(9)]
+    script = (
+        "const s = document.querySelector('[data-panel] svg'), b = s.getBoundingClientRect();"
+        "const at = b.left + b.width * (52 + 298 / 2) / 360;"
+        "s.dispatchEvent(new PointerEvent('pointermove', {clientX: at, clientY: b.top + 50}))"
+    )
+    path = write(make_run(rows=rows))
+    assert "validation 18.000" in page(dumped(path, tmp_path)).text
+    assert "validation 14.000" in after(script, path, page, tmp_path).text
+
+
+@pytest.mark.slow
+@needs_chromium
 def test_no_script_but_its_own_runs_in_a_page(sweep, page, tmp_path):
     path = write(sweep)
     foreign = (
