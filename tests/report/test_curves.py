@@ -7,6 +7,8 @@ from vaelab.report.curves import POINTS, panels, thinned
 
 TERMS = {"loss": 110.0, "elbo": -110.0, "reconstruction": 85.0, "kl": 25.0, "lr": 0.001}
 
+TIMES = [float(n) for n in range(1, 9)]
+
 
 def rows(**changes):
     return [
@@ -28,6 +30,11 @@ def test_what_never_moves_and_what_repeats_the_elbo_is_left_out():
     assert titles(panels(rows())) == ["ELBO", "reconstruction", "KL"]
     moving = [row | {"val/loss": row["step"]} for row in rows()]
     assert titles(panels(moving)) == ["ELBO", "reconstruction", "KL", "loss"]
+
+
+def test_a_term_that_is_another_with_its_sign_changed_has_no_panel():
+    logged = [{"step": n, "val/reconstruction": n, "val/log_p": -n, "val/loss": n} for n in TIMES]
+    assert titles(panels(logged)) == ["reconstruction"]
 
 
 def test_what_was_not_logged_is_absent():

@@ -155,7 +155,7 @@ def test_collapse_is_marked_in_its_row(sweep, make_run, page):
     assert "Posterior collapse" not in page(write(sweep)).text
     make_run("13", ["model=mlp", "loss=bce", "seed=9"], kl=0.001, active_units=0)
     found = page(write(sweep))
-    assert "Posterior collapse in 13" in found.text
+    assert "Posterior collapse in 1 of 14 jobs (13)" in found.text
     assert len(found.all("span", **{"class": "mark"})) == 1
 
 

@@ -10,6 +10,7 @@ from vaelab.report.axis import Axis, Tick, around
 from vaelab.report.numbers import NATS, TITLES, tell
 
 FIRST = ("elbo", "reconstruction", "kl")
+LAST = ("kl_weight", "lr")
 UNITS = {"kl_weight": "", "lr": ""}
 NAMES = {"lr": "learning rate", "kl_weight": "weight of the KL", "loss": "loss"}
 POINTS = 300  # of a curve, at most; more cannot be seen
@@ -41,40 +42,36 @@ class Panel:
 
 
 def panels(rows: list[dict[str, float]]) -> list[Panel]:
-    """ELBO, reconstruction and KL, then what else was logged and moves; absent is absent."""
-    found = []
+    """ELBO, reconstruction and KL, then what else was logged, moves and says something new."""
+    shown: dict[str, dict[str, list[Point]]] = {}
     for term in _terms(rows):
         series = {stage: _series(rows, f"{stage}/{term}") for stage in ("train", "val")}
+        series = {stage: points for stage, points in series.items() if points}
         values = {value for points in series.values() for _, value in points if isfinite(value)}
-        if values and (term in FIRST or len(values) > 1):
-            found.append(
-                _panel(term, {stage: points for stage, points in series.items() if points})
-            )
-    return found
+        if (term in FIRST and values) or (len(values) > 1 and not _said(series, shown.values())):
+            shown[term] = series
+    return [_panel(term, series) for term, series in shown.items()]
 
 
 def _terms(rows: list[dict[str, float]]) -> list[str]:
     keys = dict.fromkeys(key for row in rows for key in row)
     logged = [key.split("/", 1)[1] for key in keys if key.startswith(("train/", "val/"))]
-    same = _is_minus_elbo(rows)
-    terms = [term for term in dict.fromkeys(logged) if not (term == "loss" and same)]
-    last = [term for term in ("kl_weight", "lr") if term in terms]
-    return [
-        *(term for term in FIRST if term in terms),
-        *sorted(term for term in terms if term not in (*FIRST, *last)),
-        *last,
-    ]
+    others = sorted({*logged} - {*FIRST, *LAST})
+    return [term for term in (*FIRST, *others, *LAST) if term in logged]
 
 
-def _is_minus_elbo(rows: list[dict[str, float]]) -> bool:
-    """Whether the panel of the loss would be that of the ELBO upside down."""
-    pairs = [
-        (row[f"{stage}/loss"], row[f"{stage}/elbo"])
-        for row in rows
-        for stage in ("train", "val")
-        if f"{stage}/loss" in row and f"{stage}/elbo" in row
-    ]
-    return bool(pairs) and all(math.isclose(loss, -elbo, rel_tol=1e-5) for loss, elbo in pairs)
+def _said(series: dict[str, list[Point]], others: Iterable[dict[str, list[Point]]]) -> bool:
+    """Whether another term has these values or their negatives, as the loss may have the ELBO's."""
+    return any(
+        {stage: len(points) for stage, points in series.items()}
+        == {stage: len(points) for stage, points in other.items()}
+        and all(
+            math.isclose(abs(a), abs(b), rel_tol=1e-5)
+            for stage in series
+            for (_, a), (_, b) in zip(series[stage], other[stage], strict=True)
+        )
+        for other in others
+    )
 
 
 def _series(rows: list[dict[str, float]], key: str) -> list[Point]:

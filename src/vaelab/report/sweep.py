@@ -21,7 +21,7 @@ TITLES = {
     "reconstruction": ("recon\N{SOFT HYPHEN}struction", NATS),
     "active_units": ("active", "latent dimensions"),
     "rmse": ("RMSE", "of a pixel"),
-    "wall_s": ("time", "seconds"),
+    "wall_s": ("time, s", "of training"),
 }
 
 
