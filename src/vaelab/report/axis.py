@@ -15,6 +15,17 @@ class Tick(NamedTuple):
     label: str
 
 
+class Frame(NamedTuple):
+    """Where the axes are of a drawing of this size."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+
 @dataclass(frozen=True)
 class Axis:
     """Values from `low` to `high`, drawn from `start` to `end`."""
@@ -59,7 +70,7 @@ def places(values: Sequence[str], start: float, end: float) -> tuple[dict[str, f
 
     Numbers lie in their order; many of them in proportion, by their logarithms if they span much.
     """
-    distinct = sorted(set(values), key=_in_order)
+    distinct = sorted(set(values), key=in_order)
     numbers = [_number(value) for value in distinct]
     if len(distinct) > ORDERED and all(number is not None for number in numbers):
         return _spread([number for number in numbers if number is not None], distinct, start, end)
@@ -85,7 +96,8 @@ def _spread(
     return at, axis.ticks()
 
 
-def _in_order(value: str) -> tuple[bool, float, str]:
+def in_order(value: str) -> tuple[bool, float, str]:
+    """The key that sorts values of a choice: numbers by their size, then words."""
     number = _number(value)
     return number is None, number or 0.0, value
 

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from vaelab.report.axis import Axis, Tick, around, multiple, nice, places
+from vaelab.report.axis import Axis, Frame, Tick, around, in_order, multiple, nice, places
 from vaelab.report.jobs import SEED, Job, varied
 from vaelab.report.numbers import tell
 
-WIDTH, HEIGHT = 480, 340
-LEFT, RIGHT, TOP, BOTTOM = 58, 468, 12, 300
+FRAME = Frame(480, 340, 58, 468, 12, 300)
 COLOURS = 7
 APART = 128  # between two parallel axes, at least
 EDGE = 70  # beside the first and the last
+HIGHEST = 46  # of what lies on them
 
 
 class Line(NamedTuple):
@@ -40,6 +40,7 @@ class Rate:
     points: list[Point]
     key: str | None  # the choice that the colours are of
     legend: list[str]
+    frame: Frame = FRAME
 
 
 def rate(members: Sequence[Job]) -> Rate | None:
@@ -47,23 +48,29 @@ def rate(members: Sequence[Job]) -> Rate | None:
     shown = [job for job in members if {"kl", "reconstruction"} <= job.values.keys()]
     if len(shown) < 2:
         return None
-    x = around([job.values["kl"] for job in shown], LEFT, RIGHT, margin=0.12)
-    y = around([job.values["reconstruction"] for job in shown], BOTTOM, TOP, margin=0.12)
+    x = around([job.values["kl"] for job in shown], FRAME.left, FRAME.right, margin=0.12)
+    distortion = [job.values["reconstruction"] for job in shown]
+    y = around(distortion, FRAME.bottom, FRAME.top, margin=0.12)
     keys = varied(members)
     key = next((key for key in keys if key != SEED and _few(key, members)), None)
-    legend = sorted({job.run.choices.get(key, "") for job in members}) if key else []
+    legend = sorted({job.run.choices.get(key, "") for job in members}, key=in_order) if key else []
     points = [
         Point(
             job.name,
             x.at(job.values["kl"]),
             y.at(job.values["reconstruction"]),
             1 + legend.index(job.run.choices.get(key, "")) if key else 1,
-            f"{job.said(keys)}\nKL {tell(job.values['kl'])}, reconstruction "
-            f"{tell(job.values['reconstruction'])}, ELBO {tell(job.values.get('elbo'))}",
+            _words(job, keys),
         )
         for job in shown
     ]
     return Rate(x.ticks(), y.ticks(), list(_lines(x, y)), points, key, legend)
+
+
+def _words(job: Job, keys: Sequence[str]) -> str:
+    shown = {"KL": "kl", "reconstruction": "reconstruction", "ELBO": "elbo"}
+    numbers = ", ".join(f"{title} {tell(job.values.get(key))}" for title, key in shown.items())
+    return f"{job.said(keys)}\n{numbers}"
 
 
 def _few(key: str, members: Sequence[Job]) -> bool:
@@ -108,6 +115,7 @@ class Parallel:
     width: float
     axes: list[Coordinate]
     tracks: list[Track]
+    frame: Frame = FRAME
 
 
 def parallel(members: Sequence[Job], monitor: str) -> Parallel | None:
@@ -115,28 +123,39 @@ def parallel(members: Sequence[Job], monitor: str) -> Parallel | None:
     shown, keys = [job for job in members if "val" in job.values], varied(members)
     if len(shown) < 2 or not keys:
         return None
-    width = max(WIDTH, 2 * EDGE + len(keys) * APART)
+    width = max(FRAME.width, 2 * EDGE + len(keys) * APART)
     apart = (width - 2 * EDGE) / len(keys)
-    ways, axes = [[] for _ in shown], []
-    for n, key in enumerate(keys):
-        values = [job.run.choices.get(key, "") for job in shown]
-        at, ticks = places(values, BOTTOM, 46)
-        axes.append(Coordinate(key, round(EDGE + n * apart, 1), ticks, True))
-        for way, value in zip(ways, values, strict=True):
-            way.append((axes[-1].x, at[value]))
-    scores = [job.values["val"] for job in shown]
-    last = around(scores, BOTTOM, 46)
-    axes.append(Coordinate(monitor, width - EDGE, last.ticks(), False))
-    for way, score in zip(ways, scores, strict=True):
-        way.append((axes[-1].x, last.at(score)))
-    low, span = min(scores), max(scores) - min(scores)
+    columns = [_choice(shown, key, round(EDGE + n * apart, 1)) for n, key in enumerate(keys)]
+    columns.append(_score(shown, monitor, width - EDGE))
+    axes = [axis for axis, _ in columns]
+    ways = zip(*(places for _, places in columns), strict=True)
+    strengths = _strengths([job.values["val"] for job in shown])
     tracks = [
         Track(
             job.name,
-            "M" + "L".join(f"{x} {y}" for x, y in way),
-            round(0.25 + 0.75 * ((score - low) / span if span else 1.0), 2),
-            f"{job.said(keys)}\n{monitor} {tell(score)}",
+            "M" + "L".join(f"{axis.x} {y}" for axis, y in zip(axes, way, strict=True)),
+            strength,
+            f"{job.said(keys)}\n{monitor} {tell(job.values['val'])}",
         )
-        for job, way, score in zip(shown, ways, scores, strict=True)
+        for job, way, strength in zip(shown, ways, strengths, strict=True)
     ]
     return Parallel(width, axes, tracks[::-1])
+
+
+def _choice(jobs: Sequence[Job], key: str, x: float) -> tuple[Coordinate, list[float]]:
+    """The axis of a choice, and where each job lies on it."""
+    values = [job.run.choices.get(key, "") for job in jobs]
+    at, ticks = places(values, FRAME.bottom, HIGHEST)
+    return Coordinate(key, x, ticks, True), [at[value] for value in values]
+
+
+def _score(jobs: Sequence[Job], monitor: str, x: float) -> tuple[Coordinate, list[float]]:
+    axis = around([job.values["val"] for job in jobs], FRAME.bottom, HIGHEST)
+    where = [axis.at(job.values["val"]) for job in jobs]
+    return Coordinate(monitor, x, axis.ticks(), False), where
+
+
+def _strengths(scores: Sequence[float]) -> list[float]:
+    """From a quarter for the worst to 1 for the best."""
+    low, span = min(scores), max(scores) - min(scores)
+    return [round(0.25 + 0.75 * ((score - low) / span if span else 1.0), 2) for score in scores]

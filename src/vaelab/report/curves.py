@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import NamedTuple
 
-from vaelab.report.axis import Axis, Tick, around
+from vaelab.report.axis import Axis, Frame, Tick, around
 from vaelab.report.numbers import NATS, TITLES, tell
 
 FIRST = ("elbo", "reconstruction", "kl")
@@ -16,7 +16,7 @@ NAMES = {"lr": "learning rate", "kl_weight": "weight of the KL", "loss": "loss"}
 POINTS = 300  # of a curve, at most; more cannot be seen
 LATER = 0.1  # of the steps: what comes before may lie outside the frame
 CROWDED = 1.5  # of the room that the rest needs, the most that all may take
-LEFT, RIGHT, TOP, BOTTOM = 52, 350, 10, 186
+FRAME = Frame(360, 220, 52, 350, 10, 186)
 
 Point = tuple[float, float]
 
@@ -39,6 +39,7 @@ class Panel:
     x: list[Tick]
     y: list[Tick]
     cut: bool  # whether the first steps leave the frame
+    frame: Frame = FRAME
 
 
 def panels(rows: list[dict[str, float]]) -> list[Panel]:
@@ -80,7 +81,7 @@ def _series(rows: list[dict[str, float]], key: str) -> list[Point]:
 
 def _panel(term: str, series: dict[str, list[Point]]) -> Panel:
     steps = [step for points in series.values() for step, _ in points]
-    x = Axis(0.0, max(*steps, 1.0), LEFT, RIGHT)
+    x = Axis(0.0, max(*steps, 1.0), FRAME.left, FRAME.right)
     y, cut = _vertical(series, LATER * x.high)
     title, unit, _ = TITLES.get(term, (NAMES.get(term, term.replace("_", " ")), NATS, ""))
     curves = [_curve(stage, points, x, y) for stage, points in series.items()]
@@ -90,9 +91,9 @@ def _panel(term: str, series: dict[str, list[Point]]) -> Panel:
 def _vertical(series: dict[str, list[Point]], after: float) -> tuple[Axis, bool]:
     """The axis, and whether it leaves out first steps that would leave the rest no room."""
     points = [point for each in series.values() for point in each if isfinite(point[1])]
-    whole = around([value for _, value in points], BOTTOM, TOP)
+    whole = around([value for _, value in points], FRAME.bottom, FRAME.top)
     later = [value for step, value in points if step >= after]
-    axis = around(later, BOTTOM, TOP) if later else whole
+    axis = around(later, FRAME.bottom, FRAME.top) if later else whole
     cut = whole.high - whole.low > CROWDED * (axis.high - axis.low)
     return axis if cut else whole, cut
 

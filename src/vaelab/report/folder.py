@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -124,12 +123,8 @@ def is_run(path: Path) -> bool:
 
 
 def jobs_of(path: Path) -> list[Path]:
-    """The run folders of a multirun, in the order of their numbers."""
-
-    def by_number(job: Path) -> list[Any]:
-        return [(part.isdigit(), part.zfill(9)) for part in re.split(r"(\d+)", job.name)]
-
-    return sorted(filter(is_run, path.iterdir()), key=by_number) if path.is_dir() else []
+    """The run folders of a multirun."""
+    return sorted(filter(is_run, path.iterdir())) if path.is_dir() else []
 
 
 def overrides_of_multirun(path: Path) -> list[str]:

@@ -7,9 +7,9 @@ from urllib.parse import quote
 from vaelab.jobs import FAILED
 from vaelab.report import page, run
 from vaelab.report.charts import parallel, rate
-from vaelab.report.drawing import LAYOUTS, compose, merge
+from vaelab.report.drawing import LAYOUTS, Model, compose, merge
 from vaelab.report.folder import choice, command, jobs_of, overrides_of_multirun
-from vaelab.report.jobs import COLUMNS, SEED, Job, over_seeds, read, varied
+from vaelab.report.jobs import COLUMNS, SEED, Job, Seeds, over_seeds, read, varied
 from vaelab.report.numbers import NATS
 from vaelab.report.pictures import embed
 
@@ -34,13 +34,11 @@ def write(folder: Path) -> Path:
 
 
 def values_of(folder: Path, jobs: list[Job]) -> dict[str, Any]:
-    words = overrides_of_multirun(folder)
-    keys = varied(jobs)
+    """What the template takes."""
+    words, keys = overrides_of_multirun(folder), varied(jobs)
     groups = list(dict.fromkeys(job.group for job in jobs))
-    seeds = over_seeds(jobs)
+    members = {group: [job for job in jobs if job.group == group] for group in groups}
     pictures, missing = _pictures(jobs)
-    whole = [job for job in jobs if not job.failed]
-    models = [model for job in whole or jobs if (model := compose(job.run))]
     return {
         "name": folder.resolve().name,
         "title": [word for word in words if choice(word)[0] in keys] or words,
@@ -52,38 +50,44 @@ def values_of(folder: Path, jobs: list[Job]) -> dict[str, Any]:
             for key, places in COLUMNS.items()
             if any(key in job.values for job in jobs)
         },
-        "groups": {group: [job for job in jobs if job.group == group] for group in groups},
+        "groups": members,
         "failed_group": FAILED,
         "links": {job.name: f"{quote(job.name)}/{page.NAME}" for job in jobs},
-        "seeds": {group: [each for each in seeds if each.group == group] for group in groups},
-        "seed_keys": {
-            group: [
-                key
-                for key in keys
-                if key != SEED
-                and len({each.choices[key] for each in seeds if each.group == group}) > 1
-            ]
-            for group in groups
-        },
-        "charts": _charts(jobs, groups),
+        "seeds": _seeds(jobs, groups),
+        "charts": _charts(members),
         "pictures": pictures,
         "missing": missing,
         "beside": _beside(jobs, pictures),
         "labels": {job.name: job.said(keys) for job in jobs},
-        "model": merge(models),
+        "model": _model(jobs),
         "layouts": LAYOUTS,
         "commits": _commits(jobs),
         "has_table": (folder / "table.csv").exists(),
     }
 
 
-def _charts(jobs: list[Job], groups: list[str]) -> dict[str, tuple[Any, Any]]:
-    found = {}
+def _seeds(jobs: list[Job], groups: list[str]) -> dict[str, tuple[list[str], list[Seeds]]]:
+    """Of each group the choices that differ in it, and the means."""
+    means, found = over_seeds(jobs), {}
     for group in groups:
-        members = [job for job in jobs if job.group == group]
+        if rows := [each for each in means if each.group == group]:
+            keys = [key for key in rows[0].choices if len({row.choices[key] for row in rows}) > 1]
+            found[group] = keys, rows
+    return found
+
+
+def _model(jobs: list[Job]) -> Model | None:
+    """Of the jobs that did not fail, where there are some."""
+    whole = [job for job in jobs if not job.failed]
+    return merge([model for job in whole or jobs if (model := compose(job.run))])
+
+
+def _charts(groups: dict[str, list[Job]]) -> dict[str, tuple[Any, Any]]:
+    found = {}
+    for group, members in groups.items():
         monitor = str(members[0].run.numbers.get("monitor", ""))
-        both = (parallel(members, monitor), rate(members)) if group != FAILED else (None, None)
-        if any(both):
+        both = (parallel(members, monitor), rate(members))
+        if group != FAILED and any(both):
             found[group] = both
     return found
 
