@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from torch.nn import Module
 
+from vaelab.run import Run
+
+PARTS = ("encoder", "posterior", "prior", "decoder", "likelihood")
 PACKAGES = ("vaelab", "torch", "pytorch-lightning", "hydra-core", "torchmetrics", "numpy")
 TITLES = {
     "elbo": "ELBO (nats)",
@@ -26,6 +30,24 @@ TITLES = {
     "elbo_gap": "ELBO, training images better by (nats)",
     "nll_gap": "NLL, training images better by (nats)",
 }
+
+
+def sizes(run: Run) -> dict[str, Any]:
+    """The parameters of each part, and how many numbers come from encoder and decoder.
+
+    Of several stochastic layers, no one number says what the encoder gives.
+    """
+    vae = run.vae
+    parts = {name: getattr(vae, name) for name in PARTS} | {"objective": run.module.objective}
+    sizes: dict[str, Any] = {"decoder_outputs": [vae.likelihood.outputs, *vae.shape[1:]]}
+    if not vae.layered:
+        sizes["encoder_outputs"] = vae.posterior.inputs
+    counts = {name: _parameters(part) for name, part in parts.items()}
+    return sizes | {"parameters": _parameters(vae), "parameters_of": counts}
+
+
+def _parameters(part: Module) -> int:
+    return sum(weight.numel() for weight in part.parameters())
 
 
 def provenance(folder: Path) -> dict[str, Any]:

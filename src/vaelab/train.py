@@ -132,11 +132,11 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
         "wall_s": wall,
-        "parameters": sum(weight.numel() for weight in run.vae.parameters()),
     }
-    numbers |= record.provenance(folder)
+    numbers |= record.sizes(run) | record.provenance(folder)
     record.write(numbers, folder / "metrics.json")
     _tell(trainer, run, numbers)
+    _report(folder)
     if not all(map(record.is_finite, numbers.values())):
         raise ValueError("the numbers of this run are not finite: lower optimizer.lr")
     return math.nan if score is None else score.item()
@@ -151,6 +151,12 @@ def _tell(trainer: Trainer, run: Run, numbers: dict[str, Any]) -> None:
         if isinstance(callback, Pictures):
             callback.finish(trainer, run)
     record.show(numbers)
+
+
+def _report(folder: Path) -> None:
+    from vaelab.report.write import write_or_say_why  # needed at the end, if at all
+
+    write_or_say_why(folder)
 
 
 def _check_kl(cfg: DictConfig) -> None:
