@@ -11,7 +11,7 @@ from vaelab import command
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("run", type=Path, help="the run folder, or a model.safetensors")
     parser.add_argument("--split", choices=("train", "val", "test"), default="test")
     parser.add_argument("--samples", type=int, help="of the importance-weighted bound")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
@@ -19,7 +19,7 @@ def main() -> None:
 
     import torch
 
-    from vaelab import record
+    from vaelab import record, weights
     from vaelab.run import Run
 
     run = Run.open(asked.run, asked.checkpoint)
@@ -27,7 +27,7 @@ def main() -> None:
     samples = run.cfg.samples if asked.samples is None else asked.samples
     numbers = record.evaluated(run, asked.split, samples) | record.provenance(asked.run)
     numbers |= {"checkpoint": asked.checkpoint, "samples": samples, "seed": run.cfg.seed}
-    path = asked.run / f"evaluation-{asked.split}-{asked.checkpoint}-{samples}.json"
+    path = weights.folder(asked.run) / f"evaluation-{asked.split}-{asked.checkpoint}-{samples}.json"
     record.write(numbers, path)
     record.show(numbers)
     print(path)

@@ -6,12 +6,11 @@ from typing import cast
 import torch
 from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
-from torchvision.transforms.functional import to_tensor
 
 from vaelab.data.base import DataModule
 from vaelab.figures.grid import above_below, grid
+from vaelab.loggers.base import Media
 from vaelab.module import VAEModule
 from vaelab.noise import Stream, noise
 from vaelab.objectives.base import sample
@@ -21,7 +20,7 @@ COLUMNS = 10
 
 
 class Pictures(Callback):
-    """Draws every `every` epochs, and whenever `draw` is called; tables are not drawn.
+    """Draws and logs every `every` epochs, and draws whenever it is told to; no tables.
 
     Arguments:
         folder: Where reconstructions.png and samples.png are written.
@@ -43,18 +42,25 @@ class Pictures(Callback):
 
     @rank_zero_only
     def _draw_now_and_then(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if (trainer.current_epoch + 1) % self.every == 0:
-            self.draw(trainer, cast(VAEModule, pl_module))
+        if (trainer.current_epoch + 1) % self.every != 0:
+            return
+        drawn = self.draw(trainer, cast(VAEModule, pl_module))
+        for logger in trainer.loggers:
+            if isinstance(logger, Media):
+                for name, picture in drawn.items():
+                    logger.picture(f"figures/{name}", picture, trainer.global_step)
 
     @rank_zero_only
-    def draw(self, trainer: Trainer, module: VAEModule) -> None:
+    def draw(self, trainer: Trainer, module: VAEModule) -> dict[str, Image.Image]:
+        """Write the pictures."""
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
         if len(data.shape) != 3 or data.shape[0] not in (1, 3):
-            return
+            return {}
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, picture in _pictures(module.vae, data).items():
+        drawn = _pictures(module.vae, data)
+        for name, picture in drawn.items():
             picture.save(self.folder / f"{name}.png")
-            _log(trainer, name, picture)
+        return drawn
 
 
 @torch.no_grad()
@@ -76,11 +82,3 @@ def _pictures(vae: VAE, data: DataModule) -> dict[str, Image.Image]:
         "reconstructions": above_below(x, reconstruction, COLUMNS),
         "samples": grid(samples, COLUMNS),
     }
-
-
-def _log(trainer: Trainer, name: str, picture: Image.Image) -> None:
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            logger.log_image(f"figures/{name}", [picture], step=trainer.global_step)
-        elif isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(f"figures/{name}", to_tensor(picture), trainer.global_step)

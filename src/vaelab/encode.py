@@ -1,0 +1,169 @@
+"""What the model makes of each image of a split: `encode(vae, data, "test")`.
+
+The noise is that of `evaluate`, so that the means of these terms over a split are its numbers.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import singledispatch
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, MultivariateNormal
+from tqdm import tqdm
+
+from vaelab.data.base import DataModule
+from vaelab.distributions.codes import Codes
+from vaelab.distributions.layers import Layers
+from vaelab.distributions.normal import DiagonalNormal
+from vaelab.distributions.one_hot import OneHots
+from vaelab.distributions.point import Point
+from vaelab.distributions.von_mises_fisher import VonMisesFisher
+from vaelab.evaluate import deviation
+from vaelab.noise import Stream, noise
+from vaelab.objectives.base import draw_with_kl
+from vaelab.run import Run
+from vaelab.vae import VAE
+
+ROWS = 8192  # of a row group, at least
+
+
+class Encoded(NamedTuple):
+    """A batch of images, in the order of their split.
+
+    Attributes:
+        index: Of each image in its split (B,).
+        label: (B,) or (B, attributes); (B, 0) is none.
+        x: As the model sees them (B, *shape).
+        decoded: The means of p(x|z) at the z of the terms (B, *shape).
+        code: The `parts` of q(z|x), or that z where there are none.
+        terms: elbo, reconstruction and kl (B,) in nats; without a density q(z|x), no elbo or kl.
+    """
+
+    index: Tensor
+    label: Tensor
+    x: Tensor
+    decoded: Tensor
+    code: dict[str, Tensor]
+    terms: dict[str, Tensor]
+
+
+def encode(vae: VAE, data: DataModule, split: str = "test", seed: int = 0) -> Iterator[Encoded]:
+    """The images of `split`, a batch at a time; an optimal scale has been calibrated before."""
+    vae.eval()
+    device, start = next(vae.parameters()).device, 0
+    progress = tqdm(data.batches(split), f"encoding {split}", leave=False, disable=None)
+    for number, (x, y) in enumerate(progress):
+        index = torch.arange(start, start + len(x))
+        with torch.no_grad(), noise(Stream.EVALUATION, seed, number):
+            batch = _encoded(vae.given(y.to(device)), data.prepare(x.to(device)), y, index)
+        yield batch
+        start += len(x)
+
+
+def _encoded(model: VAE, x: Tensor, y: Tensor, index: Tensor) -> Encoded:
+    q, kl = model.encode(x), None
+    if model.posterior.density:
+        z, kl = draw_with_kl(q, model.latents())
+        kl = kl.sum(-1)
+    else:
+        z = q.rsample()
+    p = model.decode(z)
+    terms = {"reconstruction": -p.log_prob(x)}
+    if kl is not None:
+        terms = {"elbo": -(terms["reconstruction"] + kl), **terms, "kl": kl}
+    return Encoded(index, y, x, p.mean, parts(q) or {"z": z}, terms)
+
+
+@singledispatch
+def parts(q: Distribution) -> dict[str, Tensor]:
+    """What describes q(z|x) in numbers (B, n) or (B,) that are not drawn; nothing for a flow."""
+    return {}
+
+
+@parts.register(DiagonalNormal)
+@parts.register(MultivariateNormal)
+def _(q: DiagonalNormal | MultivariateNormal) -> dict[str, Tensor]:
+    """Of a full covariance the scale is that of each dimension alone."""
+    return {"mean": q.mean, "scale": q.stddev}
+
+
+@parts.register
+def _(q: Point) -> dict[str, Tensor]:
+    return {"mean": q.mean}
+
+
+@parts.register
+def _(q: VonMisesFisher) -> dict[str, Tensor]:
+    return {"direction": q.direction, "concentration": q.concentration}
+
+
+@parts.register
+def _(q: Codes) -> dict[str, Tensor]:
+    return {"code": q.indices}
+
+
+@parts.register(Layers)
+@parts.register(OneHots)
+def _(q: Layers | OneHots) -> dict[str, Tensor]:
+    """Of layers, each at its mean given those before it; of categories, the likeliest."""
+    return {"mode": q.mode}
+
+
+def save(run: Run, splits: Sequence[str], path: Path, settings: dict[str, Any]) -> None:
+    """Write the codes and terms of some splits to a parquet file.
+
+    Its columns are index, split, label (or label_0, ..., or label_<attribute>), the code as mean_0,
+    ... and scale_0, ..., or as what else `Encoded.code` holds, and the terms in nats.
+
+    Arguments:
+        settings: What becomes metadata, as text.
+    """
+    from pyarrow.parquet import ParquetWriter
+
+    if run.vae.likelihood.calibrated:
+        run.vae.likelihood.calibrate(deviation(run.vae, run.data, run.cfg.seed))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part, tables = path.with_name(f"{path.name}.part"), _tables(run, splits)
+    first = next(tables)
+    schema = first.schema.with_metadata({key: str(value) for key, value in settings.items()})
+    try:
+        with ParquetWriter(part, schema) as writer:
+            for table in chain([first], tables):
+                writer.write_table(table)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _tables(run: Run, splits: Sequence[str]) -> Iterator[Any]:
+    """Row groups, as tables of pyarrow."""
+    import pyarrow
+
+    batches = (
+        pyarrow.table(_columns(split, batch, getattr(run.data, "attributes", ())))
+        for split in splits
+        for batch in encode(run.vae, run.data, split, run.cfg.seed)
+    )
+    size = max(1, ROWS // run.data.batch_size)
+    while group := list(islice(batches, size)):
+        yield pyarrow.concat_tables(group).combine_chunks()
+
+
+def _columns(split: str, batch: Encoded, attributes: Sequence[str]) -> dict[str, Any]:
+    columns: dict[str, Any] = {"index": batch.index.numpy(), "split": [split] * len(batch.index)}
+    columns |= _spread("label", batch.label, attributes)
+    for name, part in batch.code.items():
+        columns |= _spread(name, part)
+    return columns | {name: batch.terms[name].cpu().numpy() for name in batch.terms}
+
+
+def _spread(name: str, values: Tensor, names: Sequence[str] = ()) -> dict[str, Any]:
+    """A column (B,), or one for each of (B, n)."""
+    if values.ndim == 1:
+        return {name: values.cpu().numpy()}
+    columns = values.T.cpu().contiguous().numpy()
+    each = names if len(names) == len(columns) else range(len(columns))
+    return {f"{name}_{which}": column for which, column in zip(each, columns, strict=True)}
