@@ -31,7 +31,7 @@ def main() -> None:
     import wandb
 
     try:
-        entity = asked.entity or wandb.Api().default_entity
+        entity = asked.entity or wandb.Api().default_entity or ""
         print(workspace.build(entity, asked.project, asked.group).save().url)
     except wandb.Error as error:
         raise ValueError(f"W&B did not take the view: {error}") from error

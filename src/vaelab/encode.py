@@ -4,10 +4,11 @@ The noise is that of `evaluate`, so that the means of these terms over a split a
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import singledispatch
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,8 @@ from vaelab.vae import VAE
 ROWS = 8192  # of a row group, at least
 
 
-class Encoded(NamedTuple):
+@dataclass
+class Encoded:
     """A batch of images, in the order of their split.
 
     Attributes:
@@ -83,10 +85,14 @@ def parts(q: Distribution) -> dict[str, Tensor]:
     return {}
 
 
-@parts.register(DiagonalNormal)
-@parts.register(MultivariateNormal)
-def _(q: DiagonalNormal | MultivariateNormal) -> dict[str, Tensor]:
-    """Of a full covariance the scale is that of each dimension alone."""
+@parts.register
+def _(q: DiagonalNormal) -> dict[str, Tensor]:
+    return {"mean": q.mean, "scale": q.scale}
+
+
+@parts.register
+def _(q: MultivariateNormal) -> dict[str, Tensor]:
+    """Of each dimension alone; of how they depend on each other nothing is said."""
     return {"mean": q.mean, "scale": q.stddev}
 
 

@@ -42,6 +42,7 @@ class Run:
     Attributes:
         step: The optimizer steps that the model's weights have seen.
         choices: The option taken from each config group, known of a finished run.
+        overrides: The words of its command.
     """
 
     cfg: DictConfig
@@ -49,6 +50,7 @@ class Run:
     module: VAEModule
     step: int = 0
     choices: dict[str, str] = field(default_factory=dict)
+    overrides: list[str] = field(default_factory=list)
 
     @property
     def vae(self) -> VAE:
@@ -56,7 +58,7 @@ class Run:
 
     @classmethod
     def build(cls, cfg: DictConfig, started: str | Path = ".") -> Run:
-        """The objects of a config, its relative paths as they were meant in the folder `started`."""
+        """The objects of a config, whose relative paths begin in the folder `started`."""
         keys = [key for key in ("root", "path", "cache") if cfg.data.get(key) is not None]
         data = build(cfg.data, **{key: str(Path(started, cfg.data[key])) for key in keys})
         return cls(cfg, data, build(cfg.module, vae={"shape": list(data.shape)}))
@@ -76,7 +78,7 @@ class Run:
         found = recorded(path)
         _check_targets(found.cfg)
         run = cls.build(found.cfg, found.started)
-        run.choices = found.choices
+        run.choices, run.overrides = found.choices, found.overrides
         run.load(file or path / "checkpoints" / f"{checkpoint}.ckpt")
         if ready:
             run.make_ready()
@@ -133,10 +135,11 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], int]:
 
 
 class Recorded(NamedTuple):
-    """The config of a finished run, the option of each group, and where it was started."""
+    """The config of a finished run and what its command chose, typed in the folder `started`."""
 
     cfg: DictConfig
     choices: dict[str, str]
+    overrides: list[str]
     started: str = "."
 
 
@@ -144,20 +147,23 @@ def recorded(path: Path) -> Recorded:
     """What a run folder, or a model.safetensors, says of its making."""
     if file := weights.found(path):
         header = weights.read(file)
-        return Recorded(header.cfg, header.choices)
+        return Recorded(header.cfg, header.choices, header.overrides)
     config = path / ".hydra" / "config.yaml"
     if not config.is_file():
-        raise FileNotFoundError(f"{path} is no run folder: it holds no .hydra/config.yaml")
+        raise FileNotFoundError(
+            f"{path} is no run folder: it holds no .hydra/config.yaml, and no {weights.NAME}"
+        )
     try:
         cfg, hydra = OmegaConf.load(config), OmegaConf.load(config.with_name("hydra.yaml"))
         started = OmegaConf.select(hydra, "hydra.runtime.cwd") or "."
         choices = OmegaConf.select(hydra, "hydra.runtime.choices") or {}
+        words = OmegaConf.select(hydra, "hydra.overrides.task") or []
     except (OSError, YAMLError, OmegaConfBaseException) as error:
         raise ValueError(f"{config} or hydra.yaml beside it is damaged") from error
     if not isinstance(cfg, DictConfig) or not {"data", "module"} <= cfg.keys():
         raise ValueError(f"{config} is no config of vaelab")
     own = {group: name for group, name in choices.items() if not group.startswith("hydra")}
-    return Recorded(cfg, own, started)
+    return Recorded(cfg, own, list(words), started)
 
 
 def _check_targets(cfg: DictConfig) -> None:

@@ -75,7 +75,9 @@ def build(entity: str, project: str, group: str | None = None) -> Any:
     """
     from wandb_workspaces import expr, workspaces
 
-    by = [expr.Metric(group) if group == "Group" else expr.Config(group)] if group else []
+    by: list[Any] = []
+    if group is not None:
+        by = [expr.Metric(group) if group == "Group" else expr.Config(group)]
     best = expr.Ordering(expr.Summary(BEST), ascending=False)
     pinned = ["summary:test/elbo", "summary:test/nll"]
     return workspaces.Workspace(
@@ -87,9 +89,7 @@ def build(entity: str, project: str, group: str | None = None) -> Any:
             for name, panels in LAYOUT.items()
         ],
         settings=workspaces.WorkspaceSettings(x_axis=X, max_runs=20),
-        runset_settings=workspaces.RunsetSettings(
-            groupby=by, order=[best], pinned_columns=pinned
-        ),
+        runset_settings=workspaces.RunsetSettings(groupby=by, order=[best], pinned_columns=pinned),
     )
 
 

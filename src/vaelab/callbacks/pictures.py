@@ -50,9 +50,8 @@ class Pictures(Callback):
                 for name, picture in drawn.items():
                     logger.picture(f"figures/{name}", picture, trainer.global_step)
 
-    @rank_zero_only
     def draw(self, trainer: Trainer, module: VAEModule) -> dict[str, Image.Image]:
-        """Write the pictures."""
+        """Write the pictures; called in the first process only."""
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
         if len(data.shape) != 3 or data.shape[0] not in (1, 3):
             return {}

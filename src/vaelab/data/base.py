@@ -13,7 +13,7 @@ two halves of every batch, and evaluate every other whole batch.
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -41,6 +41,9 @@ class Split(NamedTuple):
 class DataModule(LightningDataModule):
     """A data set in three splits, train, val and test; val may be empty.
 
+    Attributes:
+        licence: The terms its images come under, where they are known.
+
     Arguments:
         shape: The shape of one x, (C, H, W) for pictures.
         binarize: none | dynamic (train anew at every presentation, val and test once) | fixed
@@ -51,6 +54,8 @@ class DataModule(LightningDataModule):
             that its density is bounded and gives bits/dim: drawn anew at every presentation in
             training, and always the same way in validation and evaluation.
     """
+
+    licence: ClassVar[str | None] = None
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from vaelab.data.mnist import MNIST
 class FashionMNIST(MNIST):
     """60,000 and 10,000 grey pictures of 28x28; read like MNIST, from FashionMNIST/raw."""
 
+    licence = "FashionMNIST: Zalando SE, MIT licence"
     source: ClassVar[type[datasets.MNIST]] = datasets.FashionMNIST
     md5: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",

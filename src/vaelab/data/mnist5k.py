@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import one_hot
 
 from vaelab.data.base import Binarize, DataModule, Split
-from vaelab.data.mnist import check_padding, padded
+from vaelab.data.mnist import LICENCE, check_padding, padded
 
 
 class MNIST5k(DataModule):
@@ -21,6 +21,8 @@ class MNIST5k(DataModule):
     The split is stratified and always the same. The package's csv takes over a second to read, so
     its content is kept as uint8 in the user's cache folder.
     """
+
+    licence = LICENCE
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ class Wandb(WandbLogger, Media):
         super().__init__(name=name or "default", save_dir=folder, project=project)
         sweep = Path(folder).parent
         self.group = sweep.name if (sweep / "multirun.yaml").exists() else None
-        self.timeout = timeout
+        self.folder, self.timeout = folder, timeout
         self.artifacts = artifacts
 
     @property
@@ -80,18 +80,20 @@ class Wandb(WandbLogger, Media):
         """The histogram as `name`, and a bar for each value as `name`_bars."""
         import wandb
 
-        columns = ["number", name.rpartition("/")[2]]
-        table = wandb.Table(columns, [list(row) for row in enumerate(values)])
-        bars = wandb.plot.bar(table, *columns, title=name)
+        columns: Any = ["number", name.rpartition("/")[2]]
+        rows: Any = [list(row) for row in enumerate(values)]
+        bars: Any = wandb.plot.bar(wandb.Table(columns, rows), *columns, title=name)
+        histogram: Any = wandb.Histogram(values)
         with self._staged():
-            self.log_metrics({name: wandb.Histogram(values), f"{name}_bars": bars}, step)
+            self.log_metrics({name: histogram, f"{name}_bars": bars}, step)
 
     def table(self, name: str, rows: list[dict[str, Any]], step: int) -> None:
         import wandb
 
-        cells = [[_cell(value) for value in row.values()] for row in rows]
+        cells: Any = [[_cell(value) for value in row.values()] for row in rows]
+        table: Any = wandb.Table(list(rows[0]), cells)
         with self._staged():
-            self.log_metrics({name: wandb.Table(list(rows[0]), cells)}, step)
+            self.log_metrics({name: table}, step)
 
     def model(self, folder: Path, numbers: dict[str, Any]) -> None:
         """An artifact of type `model`; where that fails the run goes on without it."""
@@ -113,7 +115,7 @@ class Wandb(WandbLogger, Media):
     def _staged(self) -> Iterator[None]:
         """Inside, what W&B puts aside to be uploaded goes into the run folder."""
         before = os.environ.get(STAGING)
-        os.environ[STAGING] = before or str(Path(self._save_dir, "wandb").resolve())
+        os.environ[STAGING] = before or str(Path(self.folder, "wandb").resolve())
         try:
             yield
         finally:
