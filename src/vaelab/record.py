@@ -9,10 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from torch.nn import Module
 
-from vaelab.run import Run
+from vaelab.run import Run, recorded
 
 PARTS = ("encoder", "posterior", "prior", "decoder", "likelihood")
 PACKAGES = ("vaelab", "torch", "pytorch-lightning", "hydra-core", "torchmetrics", "numpy")
@@ -63,8 +62,7 @@ def provenance(folder: Path) -> dict[str, Any]:
 
 def choices(folder: Path) -> dict[str, str]:
     """The option taken from each config group in the run of this folder."""
-    found = OmegaConf.select(OmegaConf.load(folder / ".hydra" / "hydra.yaml"), "hydra.runtime")
-    return {group: name for group, name in found.choices.items() if not group.startswith("hydra")}
+    return recorded(folder).choices
 
 
 def _git() -> dict[str, Any] | None:

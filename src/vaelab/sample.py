@@ -58,6 +58,11 @@ class Draws:
         if self.seed < 0:
             raise ValueError(f"seed={self.seed}: it must not be negative")
 
+    def reads(self, vae: VAE) -> bool:
+        """Whether it needs the training images or their labels."""
+        calibrates = self.draw and vae.likelihood.calibrated
+        return self.sampler.fitted or vae.conditional or calibrates
+
     def of(self, vae: VAE, data: DataModule) -> Samples:
         return sample(vae, data, self.sampler, self.n, self.label, self.seed, self.draw)
 
@@ -114,11 +119,11 @@ def _labels(
     vae: VAE, data: DataModule, n: int, label: int | Sequence[str] | Tensor | None
 ) -> Tensor:
     """The labels of the images that are to be made."""
-    known = data.splits["train"].labels
     if not vae.conditional:
         if label is not None:
             raise ValueError(f"label={label}: the model of this run has no labels: leave it out")
         return torch.zeros(n, 0, dtype=torch.long)
+    known = data.splits["train"].labels
     if label is None:
         return known[torch.arange(n) % len(known)]
     if isinstance(label, Tensor):

@@ -14,7 +14,7 @@ from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
-from vaelab import record
+from vaelab import dashboard, record
 from vaelab.callbacks.checkpoint import Checkpoint
 from vaelab.callbacks.early_stopping import EarlyStopping
 from vaelab.callbacks.pictures import Pictures
@@ -59,13 +59,15 @@ def train(cfg: DictConfig) -> float:
     # What these would refuse during the fit, they refuse here, before anything is started.
     run.module.make_optimizer(run.module.parameter_groups())
     TrainingBatches(run.data.splits["train"], run.data.batch_size, cfg.seed, 0, trainer.world_size)
+    failed = True
     try:
         with process_group():
             best = _fit_and_evaluate(run, trainer)
+        failed = False
     finally:
         for logger in trainer.loggers:
             if isinstance(logger, Wandb):
-                logger.close()
+                logger.close(failed)
     if trainer.is_global_zero:
         print(cfg.folder)
     return best
@@ -105,8 +107,9 @@ def _trainer(run: Run) -> Trainer:
 
 def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
     cfg, folder = run.cfg, Path(run.cfg.folder)
+    chosen: dict[str, Any] = {"choices": record.choices(folder)}
     for logger in trainer.loggers:
-        logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+        logger.log_hyperparams(chosen | OmegaConf.to_container(cfg, resolve=True))  # type: ignore[operator]
     started = time.perf_counter()
     trainer.fit(run.module, datamodule=run.data)
     wall = time.perf_counter() - started
@@ -149,7 +152,8 @@ def _tell(trainer: Trainer, run: Run, numbers: dict[str, Any]) -> None:
         logger.save()
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Pictures):
-            callback.finish(trainer, run)
+            callback.finish(run)
+    dashboard.show(run, numbers, Path(run.cfg.folder), trainer.loggers, trainer.global_step)
     record.show(numbers)
 
 

@@ -1,17 +1,15 @@
 """Figures in the run folder and in the loggers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
-from torchvision.transforms.functional import to_tensor
 
 from vaelab.data.base import DataModule
 from vaelab.draw import GRIDS, Scene, check, draw, draw_all
+from vaelab.loggers.base import Media, opened
 from vaelab.module import VAEModule
 from vaelab.run import Run
 
@@ -42,25 +40,17 @@ class Pictures(Callback):
 
     @rank_zero_only
     def _draw_now_and_then(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if (trainer.current_epoch + 1) % self.every == 0:
-            data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
-            scene = Scene(cast(VAEModule, pl_module).vae, data, self.folder)
-            paths, _ = draw(scene, GRIDS)
-            _log(trainer, paths)
+        if (trainer.current_epoch + 1) % self.every != 0:
+            return
+        data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
+        scene = Scene(cast(VAEModule, pl_module).vae, data, self.folder)
+        paths, _ = draw(scene, GRIDS)
+        for logger in trainer.loggers:
+            if isinstance(logger, Media):
+                for name, path in paths.items():
+                    logger.picture(f"figures/{name}", opened(path), trainer.global_step)
 
     @rank_zero_only
-    def finish(self, trainer: Trainer, run: Run) -> None:
+    def finish(self, run: Run) -> None:
         """Draw the figures of a run whose numbers are known and whose best weights are loaded."""
-        _log(trainer, draw_all(run, self.folder, self.only))
-
-
-def _log(trainer: Trainer, paths: Mapping[str, Path]) -> None:
-    for name, path in paths.items():
-        with Image.open(path) as file:
-            picture = file.convert("RGB")
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image(f"figures/{name}", [picture], step=trainer.global_step)
-            elif isinstance(logger, TensorBoardLogger):
-                image = to_tensor(picture)
-                logger.experiment.add_image(f"figures/{name}", image, trainer.global_step)
+        draw_all(run, self.folder, self.only)

@@ -43,6 +43,7 @@ class DataModule(LightningDataModule):
 
     Attributes:
         features: The net that its images are compared by, as src/vaelab/features names it.
+        licence: The terms its images come under, where they are known.
 
     Arguments:
         shape: The shape of one x, (C, H, W) for pictures.
@@ -56,6 +57,7 @@ class DataModule(LightningDataModule):
     """
 
     features: ClassVar[str] = "inception"
+    licence: ClassVar[str | None] = None
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ class FashionMNIST(MNIST):
     """60,000 and 10,000 grey pictures of 28x28; read like MNIST, from FashionMNIST/raw."""
 
     features: ClassVar[str] = "clothes"
+    licence = "FashionMNIST: Zalando SE, MIT licence"
     source: ClassVar[type[datasets.MNIST]] = datasets.FashionMNIST
     classes: ClassVar[tuple[str, ...]] = tuple(datasets.FashionMNIST.classes)
     md5: ClassVar[dict[str, str]] = {

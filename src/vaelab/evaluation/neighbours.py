@@ -48,7 +48,8 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
     }
     if asked.split != "train":
         numbers["nearest_train_of_test"] = _mean_distance(run, batches, own, nearest_own)
-    if len(run.data.shape) == 3 and run.data.shape[0] in (1, 3) and share()[0] == 0:
+    pictures = len(run.data.shape) == 3 and run.data.shape[0] in (1, 3)
+    if asked.folder and pictures and share()[0] == 0:
         some = nearest_new[:PICTURED]
         asked.folder.mkdir(parents=True, exist_ok=True)
         picture = above_below(new[:PICTURED].cpu(), _training(run, batches, some).cpu(), 10)
