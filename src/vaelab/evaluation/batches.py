@@ -42,6 +42,7 @@ def collect(
     images: int | None = None,
     journal: Path | None = None,
     title: str = "evaluating",
+    size: int | None = None,
 ) -> Found:
     """What `compute` finds for each image, (N, ...) in the order of the split, on every process.
 
@@ -50,10 +51,11 @@ def collect(
         images: The first so many; None is all.
         journal: A folder that keeps what was found for each batch, to go on from.
         title: Of the progress bar.
+        size: Of a batch; None is that of training.
     """
     vae.eval()
     device = next(vae.parameters()).device
-    batches = data.batches(split, images)
+    batches = data.batches(split, images, size)
     quiet = True if share()[0] else None  # None: silent where there is no terminal
     progress = tqdm(batches, f"{title} {split}", leave=False, disable=quiet)
     found = {}
