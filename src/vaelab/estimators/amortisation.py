@@ -21,6 +21,7 @@ from vaelab.vae import VAE
 
 STEPS = 500  # of the optimisation
 RATE = 0.05  # of Adam, at its start
+FORGETTING = 0.9, 0.99  # of its moments; a longer memory of a bad start's gradients would hold it
 DRAWS = 8  # of z in a step
 SEED = 0  # of the noise that both are judged by
 
@@ -59,7 +60,7 @@ def optimised(vae: VAE, x: Tensor, out: Tensor, steps: int = STEPS) -> Tensor:
     """
     with torch.enable_grad(), fixed(vae):
         out = out.detach().clone().requires_grad_()
-        adam = torch.optim.Adam([out])
+        adam = torch.optim.Adam([out], betas=FORGETTING)
         for step in range(steps):
             adam.param_groups[0]["lr"] = RATE * (1 + math.cos(math.pi * step / steps)) / 2
             loss = -_elbos(vae, x, vae.posterior(out), DRAWS).mean(0).sum()
