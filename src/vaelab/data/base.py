@@ -181,19 +181,23 @@ class DataModule(LightningDataModule):
                 return Split(*(part.to(device) for part in split))
         return split
 
-    def batches(self, split: str, images: int | None = None) -> "WholeBatches":
+    def batches(
+        self, split: str, images: int | None = None, size: int | None = None
+    ) -> "WholeBatches":
         """The batches of a split in order, for evaluation; under ddp this process's share.
 
         Training images that are binarized anew at every presentation get bits drawn once here.
 
         Arguments:
             images: The first so many; None is all.
+            size: Of a batch; None is that of training.
         """
         fresh = self.binarize == "dynamic" and split == "train"
         whole = self._bits(split) if fresh else self.splits[split]
         if len(whole.images) == 0:
             raise ValueError(f"there are no {split} images to evaluate")
-        return WholeBatches(Split(*(part[:images] for part in whole)), self.batch_size, *share())
+        first = Split(*(part[:images] for part in whole))
+        return WholeBatches(first, size or self.batch_size, *share())
 
 
 def _fresh_bits(x: Tensor) -> Tensor:

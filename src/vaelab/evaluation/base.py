@@ -24,7 +24,7 @@ class Asked:
     Attributes:
         samples: Of the importance-weighted bound.
         images: The first so many of the split; None is all.
-        sampler: What draws the codes of new images.
+        sampler: What draws the codes of new images; None is p(z).
         features: The net that images are compared by; None is that of the data set.
         folder: Where the evaluation is written and parts keep what they go on from; None: nowhere.
     """

@@ -38,6 +38,7 @@ def each_batch(
     split: str,
     seed: int = 0,
     images: int | None = None,
+    size: int | None = None,
     title: str = "evaluating",
     stream: Stream = Stream.EVALUATION,
     purpose: tuple[int, ...] = (),
@@ -46,12 +47,13 @@ def each_batch(
 
     Arguments:
         images: The first so many; None is all.
+        size: Of a batch; None is that of training.
         title: Of the progress bar.
         stream, purpose: Batch n draws its noise from (stream, seed, *purpose, n).
     """
     vae.eval()
     device = next(vae.parameters()).device
-    batches = data.batches(split, images)
+    batches = data.batches(split, images, size)
     progress = tqdm(batches, f"{title} {split}", leave=False, disable=quiet())
     for number, (x, y) in zip(batches.numbers, progress, strict=True):
         if number < batches.total:
