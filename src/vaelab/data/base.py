@@ -41,6 +41,11 @@ class Split(NamedTuple):
 class DataModule(LightningDataModule):
     """A data set in three splits, train, val and test; val may be empty.
 
+    Attributes:
+        factors: The names of what the images were made from, where labels (N, factors) are that:
+            whole numbers from 0.
+        unordered: Those of the factors whose values have no order.
+
     Arguments:
         shape: The shape of one x, (C, H, W) for pictures.
         binarize: none | dynamic (train anew at every presentation, val and test once) | fixed
@@ -51,6 +56,9 @@ class DataModule(LightningDataModule):
             that its density is bounded and gives bits/dim: drawn anew at every presentation in
             training, and always the same way in validation and evaluation.
     """
+
+    factors: tuple[str, ...] = ()
+    unordered: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -207,6 +215,14 @@ def check_fractions(validation: float, test: float) -> None:
             f"data.validation={validation} and data.test={test} are fractions: test above 0, "
             "and together below 1"
         )
+
+
+def drawn(count: int, validation: float, test: float) -> dict[str, Tensor]:
+    """Which of so many images train, validate and test: at random, but always the same."""
+    order = torch.randperm(count, generator=generator(Stream.SPLIT))
+    sizes = [round(validation * count), round(test * count)]
+    parts = order.split([count - sum(sizes), *sizes])
+    return dict(zip(("train", "val", "test"), parts, strict=True))
 
 
 class TrainingBatches:
