@@ -1,9 +1,13 @@
 """What one process of several knows of the others: `trainer=ddp`."""
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
+
+T = TypeVar("T")
 
 
 def share() -> tuple[int, int]:
@@ -45,3 +49,8 @@ def merged(own: dict[int, Any]) -> dict[int, Any]:
     every: list[Any] = [None] * share()[1]
     torch.distributed.all_gather_object(every, own)
     return {key: value for part in every for key, value in part.items()}
+
+
+def progress(items: Sequence[T], title: str) -> Iterable[T]:
+    """Items with a progress bar of the first process; silent where there is no terminal."""
+    return tqdm(items, title, leave=False, disable=True if share()[0] else None)
