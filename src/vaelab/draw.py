@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
-from tqdm import tqdm
 
 from vaelab.data.base import DataModule
 from vaelab.figures.aggregate import aggregate, aggregate_plane, usage
@@ -25,6 +24,7 @@ from vaelab.figures.style import FORMATS, save
 from vaelab.figures.traversals import traversals
 from vaelab.figures.walks import walks
 from vaelab.history import KL_FILE, read_kl, read_metrics, steps_per_epoch
+from vaelab.processes import progress
 from vaelab.run import Run
 from vaelab.vae import VAE
 from vaelab.views.aggregate import panels, planar, used
@@ -61,8 +61,8 @@ def draw_all(
     """
     names = list(FIGURES) if only is None else list(only)
     check(names, format)
-    progress = tqdm(names, "drawing figures", leave=False, disable=None)
-    paths, left_out = draw(Scene(run.vae, run.data, folder, map), progress, format)
+    shown = progress(names, "drawing figures")
+    paths, left_out = draw(Scene(run.vae, run.data, folder, map), shown, format)
     for reason, missing in left_out.items():
         print(f"left out: {', '.join(missing)}: {reason}")
     return paths

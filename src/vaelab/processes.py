@@ -1,11 +1,14 @@
 """What one process of several knows of the others: `trainer=ddp`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
+
+T = TypeVar("T")
 
 
 def share() -> tuple[int, int]:
@@ -13,11 +16,6 @@ def share() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
-
-
-def quiet() -> bool | None:
-    """A progress bar's `disable`: the first process shows it, if there is a terminal."""
-    return True if share()[0] else None
 
 
 def mean_of_processes(x: Tensor) -> Tensor:
@@ -71,3 +69,8 @@ def wait_for_all() -> None:
     """Return when every process has come here."""
     if share()[1] > 1:
         torch.distributed.barrier()
+
+
+def progress(items: Iterable[T], title: str) -> "tqdm[T]":
+    """Items with a progress bar of the first process; silent where there is no terminal."""
+    return tqdm(items, title, leave=False, disable=True if share()[0] else None)

@@ -14,7 +14,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from vaelab.data.base import DataModule
 from vaelab.estimators.importance import CHUNK
@@ -22,7 +21,7 @@ from vaelab.evaluation.batches import Batch, Found, collect
 from vaelab.evaluation.likelihood import deviation
 from vaelab.figures.grid import grid
 from vaelab.noise import Stream, noise
-from vaelab.processes import quiet
+from vaelab.processes import progress
 from vaelab.samplers.base import Sampler
 from vaelab.vae import VAE
 
@@ -152,7 +151,7 @@ def _decoded(vae: VAE, z: Tensor, labels: Tensor, seed: int, draw: bool) -> Tens
     device, images = next(vae.parameters()).device, []
     size = max(1, CHUNK // (vae.likelihood.outputs * math.prod(vae.shape[1:])))
     chunks = list(zip(z.split(size), labels.split(size), strict=True))
-    for number, (part, y) in enumerate(tqdm(chunks, "decoding", leave=False, disable=quiet())):
+    for number, (part, y) in enumerate(progress(chunks, "decoding")):
         with noise(Stream.SAMPLES, seed, DECODE, number):
             p = vae.given(y.to(device)).decode(part.to(device))
             images.append(_stored(vae, p.sample()) if draw else p.mean.float().cpu())

@@ -62,7 +62,9 @@ def test_a_spoiled_encoder_has_the_amortisation_gap_of_its_kl(mixed, monkeypatch
     torch.testing.assert_close(exact_best(vae, x, monkeypatch), optimal, rtol=0, atol=0.02)
     amortised, best = amortised_and_optimised(vae, x, samples=2000, steps=300)
     error = (best - amortised - known).std().item() / math.sqrt(20)
-    assert (best - amortised).mean().item() == pytest.approx(known.mean().item(), abs=4 * error + 0.01)
+    assert (best - amortised).mean().item() == pytest.approx(
+        known.mean().item(), abs=4 * error + 0.01
+    )
 
 
 def true_kl(vae, x, m, variance):

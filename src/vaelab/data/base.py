@@ -44,6 +44,9 @@ class DataModule(LightningDataModule):
     Attributes:
         features: The net that its images are compared by, as src/vaelab/features names it.
         licence: The terms its images come under, where they are known.
+        factors: The names of what the images were made from, where labels (N, factors) are that:
+            whole numbers from 0.
+        unordered: Those of the factors whose values have no order.
 
     Arguments:
         shape: The shape of one x, (C, H, W) for pictures.
@@ -58,6 +61,8 @@ class DataModule(LightningDataModule):
 
     features: ClassVar[str] = "inception"
     licence: ClassVar[str | None] = None
+    factors: tuple[str, ...] = ()
+    unordered: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -218,6 +223,14 @@ def check_fractions(validation: float, test: float) -> None:
             f"data.validation={validation} and data.test={test} are fractions: test above 0, "
             "and together below 1"
         )
+
+
+def drawn(count: int, validation: float, test: float) -> dict[str, Tensor]:
+    """Which of so many images train, validate and test: at random, but always the same."""
+    order = torch.randperm(count, generator=generator(Stream.SPLIT))
+    sizes = [round(validation * count), round(test * count)]
+    parts = order.split([count - sum(sizes), *sizes])
+    return dict(zip(("train", "val", "test"), parts, strict=True))
 
 
 class TrainingBatches:

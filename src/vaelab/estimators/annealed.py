@@ -17,11 +17,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 from torch.distributions import constraints
-from tqdm import tqdm
 
 from vaelab.estimators.importance import at_once
 from vaelab.objectives.base import fixed, log_mean_exp, sample
-from vaelab.processes import share
+from vaelab.processes import progress
 from vaelab.vae import VAE
 
 CHAINS = 16
@@ -89,7 +88,11 @@ def annealed_bound(
 
 @torch.no_grad()
 def sandwich(
-    vae: VAE, images: int, chains: int = CHAINS, temperatures: int = TEMPERATURES, leapfrog: int = LEAPFROG
+    vae: VAE,
+    images: int,
+    chains: int = CHAINS,
+    temperatures: int = TEMPERATURES,
+    leapfrog: int = LEAPFROG,
 ) -> tuple[Tensor, Tensor]:
     """Of images x that the model draws, bounds on log p(x) from below and from above, both (B,).
 
@@ -177,20 +180,18 @@ def _pilot(terms: Terms, z: Tensor, schedule: Tensor, leapfrog: int) -> Tensor:
     """The step size for each temperature between the ends and each image (T - 1, B)."""
     state, steps = State(z, *terms(z)), []
     log_step = torch.full_like(state.log_ratio[0], math.log(FIRST))
-    for beta in _progress(schedule[1:-1], "finding step sizes"):
+    for beta in progress(schedule[1:-1], "finding step sizes"):
         steps.append(log_step.exp())
         state, acceptance = _move(terms, state, beta, steps[-1], leapfrog)
         log_step = log_step + GAIN * (acceptance.mean(0) - TARGET)
     return torch.stack(steps) if steps else log_step.new_zeros(0, len(log_step))
 
 
-def _anneal(
-    terms: Terms, z: Tensor, schedule: Tensor, steps: Tensor, leapfrog: int
-) -> Tensor:
+def _anneal(terms: Terms, z: Tensor, schedule: Tensor, steps: Tensor, leapfrog: int) -> Tensor:
     """log w (K, B) = sum_t (b_t - b_{t-1}) log_ratio(z_{t-1}) of chains that start at z."""
     state = State(z, *terms(z))
     log_w = (schedule[1] - schedule[0]) * state.log_ratio
-    for number, (beta, after) in enumerate(_progress(list(pairwise(schedule[1:])), "annealing")):
+    for number, (beta, after) in enumerate(progress(list(pairwise(schedule[1:])), "annealing")):
         state, _ = _move(terms, state, beta, steps[number], leapfrog)
         log_w = log_w + (after - beta) * state.log_ratio
     return log_w
@@ -230,8 +231,3 @@ def _look(terms: Terms, z: Tensor, beta: Tensor) -> tuple[State, Tensor]:
 
 def _log_f(state: State, beta: Tensor) -> Tensor:
     return state.log_start + beta * state.log_ratio
-
-
-def _progress(temperatures: Tensor | list, title: str) -> tqdm:
-    quiet = True if share()[0] else None
-    return tqdm(temperatures, title, leave=False, disable=quiet)

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
-from tqdm import tqdm
 
 from vaelab.data.base import DataModule
 from vaelab.noise import Stream, noise
-from vaelab.processes import merged, quiet
+from vaelab.processes import merged, progress
 from vaelab.vae import VAE
 
 DRAWS = 32  # that estimate the mean of a posterior which does not know it
@@ -54,8 +53,8 @@ def each_batch(
     vae.eval()
     device = next(vae.parameters()).device
     batches = data.batches(split, images, size)
-    progress = tqdm(batches, f"{title} {split}", leave=False, disable=quiet())
-    for number, (x, y) in zip(batches.numbers, progress, strict=True):
+    bar = progress(batches, f"{title} {split}")
+    for number, (x, y) in zip(batches.numbers, bar, strict=True):
         if number < batches.total:
             y = y.to(device)
             batch = Batch(vae.given(y), data.prepare(x.to(device)), y)

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from vaelab.data.base import WholeBatches
 from vaelab.evaluation.base import Asked
@@ -15,7 +14,7 @@ from vaelab.evaluation.batches import Batch, Found, collect
 from vaelab.evaluation.pictures import draws, new_images
 from vaelab.figures.grid import above_below
 from vaelab.metrics.neighbours import Nearest, rms
-from vaelab.processes import merged, quiet, share
+from vaelab.processes import merged, progress, share
 from vaelab.run import Run
 
 PICTURED = 30
@@ -60,8 +59,8 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
 def _indices(run: Run, batches: WholeBatches, sets: list[Tensor]) -> list[Tensor]:
     """The numbers of the training images that are nearest to those of each set."""
     searches, device = [Nearest(images) for images in sets], sets[0].device
-    progress = tqdm(batches, "nearest of train", leave=False, disable=quiet())
-    for number, (x, _) in zip(batches.numbers, progress, strict=True):
+    bar = progress(batches, "nearest of train")
+    for number, (x, _) in zip(batches.numbers, bar, strict=True):
         if number < batches.total:
             others = run.data.prepare(x.to(device))
             for search in searches:

@@ -21,8 +21,17 @@ from vaelab.samplers.base import Sampler
 from vaelab.samplers.prior import Prior
 from vaelab.vae import VAE
 
-DEFAULT = ("likelihood", "generalisation", "reconstructions", "samples", "neighbours")
-PARTS = (*DEFAULT,)
+DEFAULT = (
+    "likelihood",
+    "generalisation",
+    "latents",
+    "reconstructions",
+    "samples",
+    "neighbours",
+    "codes",
+    "disentanglement",
+)
+PARTS = (*DEFAULT, "gaps")  # which takes minutes for a hundred images
 
 
 def evaluate_folder(
