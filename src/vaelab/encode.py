@@ -55,14 +55,13 @@ class Encoded:
 def encode(vae: VAE, data: DataModule, split: str = "test", seed: int = 0) -> Iterator[Encoded]:
     """The images of `split`, a batch at a time; an optimal scale has been calibrated before."""
     vae.eval()
-    device, start = next(vae.parameters()).device, 0
-    progress = tqdm(data.batches(split), f"encoding {split}", leave=False, disable=None)
-    for number, (x, y) in enumerate(progress):
-        index = torch.arange(start, start + len(x))
+    device, batches = next(vae.parameters()).device, data.batches(split)
+    progress = tqdm(batches, f"encoding {split}", leave=False, disable=None)
+    for number, (x, y) in zip(batches.numbers, progress, strict=True):
+        index = number * data.batch_size + torch.arange(len(x))
         with torch.no_grad(), noise(Stream.EVALUATION, seed, number):
             batch = _encoded(vae.given(y.to(device)), data.prepare(x.to(device)), y, index)
         yield batch
-        start += len(x)
 
 
 def _encoded(model: VAE, x: Tensor, y: Tensor, index: Tensor) -> Encoded:
