@@ -3,7 +3,6 @@
 onnxruntime runs what was written, on batches of several sizes, and it has to agree with torch.
 """
 
-import shlex
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vaelab import record, weights
+from vaelab import weights
+from vaelab.card import card
 from vaelab.encode import parts
 from vaelab.noise import Stream, noise
 from vaelab.run import Run
@@ -20,14 +20,6 @@ from vaelab.vae import VAE
 
 TOLERANCE = 1e-4
 SIZES = (3, 1, 8)  # of the batches that are compared; the first is the one that is traced
-MEANINGS = {
-    "mean": "the mean of q(z\\|x)",
-    "scale": "its standard deviation in each dimension",
-    "direction": "the mean direction of q(z\\|x)",
-    "concentration": "its concentration",
-    "mode": "each layer of z at its mode given those before it, of categories the likeliest",
-    "code": "the index of the code at each position of z",
-}
 
 
 class Encoder(nn.Module):
@@ -76,9 +68,9 @@ def export(run: Run, folder: Path, numbers: dict[str, Any]) -> list[Path]:
         _write(Encoder(vae), "x", encoder)
     _write(Decoder(vae), "z", decoder)
     weights.save(run, folder / weights.NAME)
-    card = folder / "README.md"
-    card.write_text(_card(run, outputs, numbers))
-    return [*([encoder] if outputs else []), decoder, folder / weights.NAME, card]
+    (folder / "README.md").write_text(card(run, outputs, numbers))
+    written = [decoder, folder / weights.NAME, folder / "README.md"]
+    return [encoder, *written] if outputs else written
 
 
 def _inputs(vae: VAE, name: str, size: int) -> dict[str, Tensor]:
@@ -123,85 +115,3 @@ def _compare(network: Encoder | Decoder, name: str, path: Path) -> None:
         for ours, found in zip(network(**inputs).values(), theirs, strict=True):
             if not np.allclose(ours.numpy(), found, rtol=TOLERANCE, atol=TOLERANCE):
                 raise RuntimeError(f"{path} and torch disagree by more than {TOLERANCE}")
-
-
-def _card(run: Run, outputs: list[str], numbers: dict[str, Any]) -> str:
-    parts = [_heading(run), _files(run.vae, outputs), _numbers(numbers), _use(run.vae, outputs)]
-    licence = getattr(run.data, "licence", None)
-    if licence:
-        parts.append(f"## Data\n\n{licence}")
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _heading(run: Run) -> str:
-    chosen = " ".join(f"{group}={name}" for group, name in run.choices.items() if name)
-    data = run.choices.get("data", "its data set")
-    command = shlex.join(["python", "train.py", *run.overrides])
-    return (
-        f"# A variational autoencoder of {data}\n\nTrained with vaelab for {run.step} steps, by\n\n"
-        f"    {command}\n\nwhich chose {chosen or 'what model.safetensors has in its metadata'}."
-    )
-
-
-def _files(vae: VAE, outputs: list[str]) -> str:
-    x = f"x (n, {', '.join(map(str, vae.shape))})"
-    z, label = f"z (n, {vae.latent_dim})", f", label (n, {getattr(vae, 'labels', 0)})"
-    label = label if vae.conditional else ""
-    given = "; ".join(f"{name}: {MEANINGS[name]}" for name in outputs)
-    first = f"| encoder.onnx | {x}{label} | {given} |\n" if outputs else ""
-    lines = [
-        "| file | takes | gives |\n|---|---|---|\n"
-        f"{first}| decoder.onnx | {z}{label} | mean: the mean of p(x\\|z) |\n"
-        f"| {weights.NAME} | | the weights, with the config in its metadata: "
-        "`vaelab.run.Run.open` takes it |",
-        f"Everything is float32, n is any number of images. Pixels are scaled as {_pixels(vae)}.",
-    ]
-    if not outputs:
-        lines.append("q(z|x) has no mean or mode that could be computed, so there is no encoder.")
-    if label:
-        lines.append("A label is the one-hot vector of a class, or the attributes as 0 and 1.")
-    return "\n\n".join(lines)
-
-
-def _pixels(vae: VAE) -> str:
-    pixels = {"binary": "0 to 1", "levels": "0 to 1, in steps of 1/255"}
-    return pixels.get(vae.likelihood.pixels, "in the data, pictures from 0 to 1")
-
-
-def _numbers(numbers: dict[str, Any]) -> str:
-    """The table at the end of a run."""
-    if not numbers:
-        return ""
-    measure = f"{numbers['choices']['loss']} on {numbers['pixels']} pixels: {numbers['measure']}"
-    lines = [
-        f"## Numbers\n\nOf {numbers['images']} {numbers['split']} images, means over images.\n",
-        f"| | {measure} |\n|---|---|",
-    ]
-    for key, title in record.TITLES.items():
-        if key in numbers:
-            lines.append(f"| {title} | {numbers[key]:.6g} |")
-    if "samples" in numbers:
-        lines.append(f"\nThe NLL is a bound of {numbers['samples']} importance samples.")
-    return "\n".join(lines)
-
-
-def _use(vae: VAE, outputs: list[str]) -> str:
-    shape, label = ", ".join(map(str, vae.shape)), ""
-    lines = ["import numpy as np, onnxruntime"]
-    if vae.conditional:
-        lines.append(f"label = np.eye({vae.labels}, dtype=np.float32)[[0, 1, 2]]")
-        label = ', "label": label'
-    if outputs:
-        lines += [
-            'encoder = onnxruntime.InferenceSession("encoder.onnx")',
-            f"x = np.zeros((3, {shape}), np.float32)",
-            f'z, *_ = encoder.run(["{outputs[0]}"], {{"x": x{label}}})',
-        ]
-    else:
-        lines.append(f"z = np.random.randn(3, {vae.latent_dim}).astype(np.float32)")
-    lines += [
-        'decoder = onnxruntime.InferenceSession("decoder.onnx")',
-        f'mean, = decoder.run(None, {{"z": z{label}}})',
-    ]
-    code = "\n".join(lines)
-    return f"## Use\n\n```python\n{code}\n```"
