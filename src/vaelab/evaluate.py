@@ -68,7 +68,7 @@ def evaluate(
         else:
             z = q.rsample()
         found["reconstruction"] = -model.decode(z).log_prob(x)
-        found["square"] = (model.decode(_likeliest(q)).mean - x).square().flatten(1).mean(1)
+        found["square"] = (model.decode(likeliest(q)).mean - x).square().flatten(1).mean(1)
         if vae.posterior.density:
             found["elbo"] = -(found["reconstruction"] + found["kl"])
         if vae.posterior.density and measure != "grey":
@@ -142,7 +142,7 @@ def importance_bound(vae: VAE, x: Tensor, samples: int) -> Tensor:
     return total - math.log(samples)
 
 
-def _likeliest(q: Distribution) -> Tensor:
+def likeliest(q: Distribution) -> Tensor:
     """The mode of q where it is known, else its mean, estimated if need be."""
     try:
         return q.mode
