@@ -90,7 +90,7 @@ class Explorer:
 
     @property
     def data(self) -> tuple[str, ...]:
-        """The same for two runs with the same test images, which may read their pixels otherwise."""
+        """The same for runs with the same test images, which may read their pixels otherwise."""
         settings = self.run.cfg.data
         named = [
             f"{key} {settings.get(key)}" for key in ("_target_", "shape", "root", "path", "crop")

@@ -97,11 +97,11 @@ class Sources:
             return act(Source(drawing=str(data.picture)), *values)
 
         def uploaded(path: str, *values: Any) -> Any:
-            return act(Source(path=path), *values)
+            return [*act(Source(path=path), *values), None]  # and is ready for the next one
 
         on(self.tiles.pictures.picked, picked, inputs, outputs)
         on(self.pad.drawn, drawn, inputs, outputs)
-        on(self.file.upload, uploaded, [self.file, *inputs], outputs)
+        on(self.file.upload, uploaded, [self.file, *inputs], [*outputs, self.file])
 
 
 class Label:
