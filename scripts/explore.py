@@ -5,6 +5,7 @@ between two test images; with two runs or more, show one picture to two of them.
 """
 
 import argparse
+import socket
 import sys
 from pathlib import Path
 
@@ -27,15 +28,29 @@ def main() -> None:
             file=sys.stderr,
         )
 
+    check_free(asked.host, asked.port)
+
     from vaelab.explorer.explorer import Explorer
     from vaelab.explorer.page import serve
 
     explorers = [Explorer.open(run, asked.checkpoint) for run in asked.runs]
+    names = [each.name for each in explorers]
     for number, explorer in enumerate(explorers, 1):
-        if [each.name for each in explorers].count(explorer.name) > 1:
+        if names.count(explorer.name) > 1:
             explorer.name += f" ({number})"
     print(f"http://{asked.host}:{asked.port}", flush=True)
     serve(explorers, asked.host, asked.port)
+
+
+def check_free(host: str, port: int) -> None:
+    """Refuse a place that another program listens at."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(
+            f"port {port} of {host} cannot be used ({error}): choose another with --port"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from vaelab.explorer import markup, style
-from vaelab.explorer.explorer import Explorer
+from vaelab.explorer.explorer import DRAWS, SAMPLES, Explorer
 from vaelab.explorer.listen import gr, on
 from vaelab.explorer.sources import Label, Source, Sources, chosen, quiet
 
 SLIDERS = 12
 CODES, PICTURES = "test images", "what places decode to"
+MAP, MESSAGE = 3, 4  # among what follows from a new code
 CLASSES = 10  # that the map has colours for
 
 
@@ -45,17 +46,20 @@ class Explore:
         plane = self.explorer.plane
         with gr.Tabs():
             with gr.Tab("Map", visible=plane is not None):
-                self.map = gr.HTML(
-                    self._map(CODES, here.y),
+                self.map: Any = gr.HTML(
+                    self._spot(here.z),
                     html_template=style.MAP_TEMPLATE,
                     js_on_load=style.MAP,
-                    **self._spot(here.z),
+                    drawing=self._map(CODES, here.y),
                 )
                 self.view = gr.Radio(
                     [CODES, PICTURES], value=CODES, show_label=False, container=False
                 )
                 quiet(self._map_words())
             self.sources = Sources(self.explorer)
+        with gr.Row():
+            self.middle = gr.Button("Middle of the codes", size="sm")
+            self.draw = gr.Button("Draw from p(z)", size="sm", visible=self.explorer.random)
         self.message = gr.HTML()
 
     def _picture(self, here: Here) -> None:
@@ -63,9 +67,11 @@ class Explore:
         self.figures = gr.HTML(self._figures(here, here.z), elem_classes="decoded")
         self.label = Label(self.explorer, here.y)
         self.terms = gr.HTML(self._terms(here))
-        with gr.Row():
-            self.middle = gr.Button("Middle", size="sm")
-            self.draw = gr.Button("Draw from p(z)", size="sm", visible=self.explorer.random)
+        quiet(
+            f"Means of {DRAWS} draws of q(z|x); the NLL is a bound by {SAMPLES}."
+            if self.explorer.random
+            else "There is no density q(z|x), so there is no KL, ELBO or NLL."
+        )
 
     def _turn(self, here: Here) -> None:
         gr.HTML("<h3>Its latents</h3>")
@@ -82,7 +88,7 @@ class Explore:
         arrival = [self.here, self.figures, self.terms, self.map, self.message, label]
         arrival += self.sliders
         self.sources.follow(self._arrive, [label], arrival)
-        on(self.map.pointed, self._pointed, [label], arrival)
+        on(self.map.pointed, self._pointed, [self.map, label], arrival)
         on(self.middle.click, self._to_middle, [label], arrival)
         on(self.draw.click, self._drawn, [label], arrival)
         on(self.view.change, self._viewed, [self.view, label], [self.map])
@@ -103,10 +109,12 @@ class Explore:
         x, y, words = source.seen_by(self.explorer, label)
         return Here(self.explorer.encode(x, y), y, x, words)
 
-    def _pointed(self, data: gr.EventData, label: Any) -> list[Any]:
-        plane = self.explorer.plane
-        place = plane.at(float(data.across), float(data.down))
-        return self._all(Here(plane.code(*place), chosen(self.explorer, label)))
+    def _pointed(self, spot: list[float], label: Any) -> list[Any]:
+        plane: Any = self.explorer.plane
+        z = plane.code(*plane.at(*spot))
+        parts = self._all(Here(z, chosen(self.explorer, label)))
+        parts[MAP] = gr.skip()  # its ring may be further on already
+        return parts
 
     def _to_middle(self, label: Any) -> list[Any]:
         return self._all(Here(self.explorer.middle, chosen(self.explorer, label)))
@@ -117,15 +125,15 @@ class Explore:
 
     def _turned(self, here: Here, *values: float) -> list[Any]:
         z = self._code(here, values)
-        return [self._figures(here, z), gr.HTML(**self._spot(z))]
+        return [self._figures(here, z), self._spot(z)]
 
     def _named(self, label: Any, view: str, here: Here, *values: float) -> list[Any]:
         here = here._replace(y=chosen(self.explorer, label))
         figures = self._figures(here, self._code(here, values))
-        return [here, figures, self._map(view, here.y)]
+        return [here, figures, gr.HTML(drawing=self._map(view, here.y))]
 
-    def _viewed(self, view: str, label: Any) -> str:
-        return self._map(view, chosen(self.explorer, label))
+    def _viewed(self, view: str, label: Any) -> Any:
+        return gr.HTML(drawing=self._map(view, chosen(self.explorer, label)))
 
     def _code(self, here: Here, values: tuple[float, ...]) -> Tensor:
         """The code of all sliders, and of what has none as it was."""
@@ -140,15 +148,15 @@ class Explore:
             here,
             self._figures(here, here.z),
             self._terms(here),
-            gr.HTML(**self._spot(here.z)),
+            self._spot(here.z),
             "",
             self.label.value(here.y),
             *(gr.Slider(**self._reach(dial, here.z)) for dial in self.dials),
         ]
 
     def _refused(self, words: str) -> list[Any]:
-        parts = [gr.skip() for _ in range(6 + len(self.dials))]
-        parts[4] = markup.message(words)
+        parts: list[Any] = [gr.skip() for _ in range(6 + len(self.dials))]
+        parts[MESSAGE] = markup.message(words)
         return parts
 
     def _figures(self, here: Here, z: Tensor) -> str:
@@ -171,11 +179,11 @@ class Explore:
         few = labels.ndim == 1 and len(labels.unique()) <= CLASSES
         return markup.points(plane, labels if few else None)
 
-    def _spot(self, z: Tensor) -> dict[str, float]:
-        """Where the map has its mark."""
+    def _spot(self, z: Tensor) -> list[float]:
+        """Where the map has its ring, in shares of its edges."""
         plane = self.explorer.plane
-        across, down = plane.shares(*plane.place(z)) if plane else (0.0, 0.0)
-        return {"across": min(max(across, 0.0), 1.0), "down": min(max(down, 0.0), 1.0)}
+        spot = plane.shares(*plane.place(z)) if plane else (0.0, 0.0)
+        return [min(max(share, 0.0), 1.0) for share in spot]
 
     def _map_words(self) -> str:
         plane = self.explorer.plane

@@ -105,9 +105,10 @@ class Explorer:
     @property
     def names(self) -> list[str]:
         """Of the labels that a conditional model can be given; none for others."""
-        if not self.vae.conditional:
+        vae: Any = self.vae
+        if not vae.conditional:
             return []
-        numbered = [str(each) for each in range(self.vae.labels)]
+        numbered = [str(each) for each in range(vae.labels)]
         return list(getattr(self.run.data, "attributes", ()) or numbered)
 
     @property
@@ -129,7 +130,7 @@ class Explorer:
         y = self.run.data.splits["test"].labels[index]
         if not self.vae.conditional:
             return torch.zeros(0)
-        return (y if y.ndim else one_hot(y, self.vae.labels)).float()
+        return (y if y.ndim else one_hot(y, len(self.names))).float()
 
     def image(self, index: int) -> Tensor:
         """x of a test image, as evaluation sees it."""

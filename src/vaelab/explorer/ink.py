@@ -10,7 +10,7 @@ def as_mnist(drawing: Image.Image) -> Image.Image:
     """Light ink on black to a grey 28x28 picture.
 
     The box around the ink is scaled, proportions kept, to fit into 20x20, and put where the centre
-    of mass of its pixels is the centre of the picture.
+    of mass of its pixels falls on pixel (14, 14), counted from 0, as it does in all of MNIST.
 
     Reference: The MNIST Database of Handwritten Digits (LeCun, Cortes and Burges)
     """
@@ -23,18 +23,19 @@ def as_mnist(drawing: Image.Image) -> Image.Image:
     width, height = (max(1, round(scale * edge)) for edge in digit.size)
     digit = digit.resize((width, height), Image.Resampling.BOX)
     canvas = Image.new("L", (EDGE, EDGE))
-    canvas.paste(digit, tuple(map(_corner, _centre_of_mass(digit), digit.size)))
+    x, y = _centre_of_mass(digit)
+    canvas.paste(digit, (_corner(x, width), _corner(y, height)))
     return canvas
 
 
 def _corner(centre: float, edge: int) -> int:
-    """Where the picture must begin for its centre to be in the middle, all of it inside."""
-    return min(max(round(EDGE / 2 - centre), 0), EDGE - edge)
+    """Where the picture must begin for its centre to be in pixel 14, all of it inside."""
+    return min(max(round(EDGE // 2 - centre), 0), EDGE - edge)
 
 
 def _centre_of_mass(digit: Image.Image) -> tuple[float, float]:
-    """x and y in pixels from the left upper corner."""
+    """x and y, the pixel in the left upper corner being 0."""
     mass = np.asarray(digit, dtype=np.float64)
     rows, columns = (mass.sum(axis) for axis in (1, 0))
-    x, y = (((np.arange(len(each)) + 0.5) * each).sum() / mass.sum() for each in (columns, rows))
+    x, y = ((np.arange(len(each)) * each).sum() / mass.sum() for each in (columns, rows))
     return float(x), float(y)

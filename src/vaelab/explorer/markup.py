@@ -174,8 +174,7 @@ def points(plane: Plane, labels: Tensor | None) -> str:
             for n, places in enumerate(groups.values())
         )
         inside += "".join(
-            _text(plane, *places.median(0).values.tolist(), str(each))
-            for each, places in groups.items()
+            _text(plane, places.median(0).values, str(each)) for each, places in groups.items()
         )
     return _drawing(inside)
 
@@ -198,8 +197,8 @@ def _dots(plane: Plane, places: Tensor, colour: str) -> str:
     return f"<path class='dots' d='{path}' stroke='{colour}'/>"
 
 
-def _text(plane: Plane, a: float, b: float, words: str) -> str:
-    x, y = _xy(plane, a, b)
+def _text(plane: Plane, place: Tensor, words: str) -> str:
+    x, y = _xy(plane, *place.tolist())
     return f"<text x='{x:.0f}' y='{y:.0f}'>{escape(words)}</text>"
 
 

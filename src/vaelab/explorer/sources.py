@@ -2,8 +2,9 @@
 
 import base64
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
@@ -14,7 +15,8 @@ from vaelab.explorer.listen import gr, on
 SHOWN = 30  # test images at once
 
 
-class Source(NamedTuple):
+@dataclass(frozen=True)
+class Source:
     """One of a test image's index, a drawing as the address data:..., and a file's path."""
 
     index: int | None = None
@@ -43,16 +45,21 @@ class Source(NamedTuple):
 
 
 class Tiles:
-    """Test images to click on, and a button for others."""
+    """Test images to click on, and a button for others; its value is the index of the chosen."""
 
     def __init__(self, explorer: Explorer, chosen: int | None = None):
         self.explorer = explorer
         self.start = gr.State(0)
-        self.pictures = gr.HTML(self.drawn(0, chosen), js_on_load=style.TILES)
+        self.chosen: Any = gr.HTML(
+            chosen,
+            html_template=style.TILES_TEMPLATE,
+            js_on_load=style.TILES,
+            tiles=self._drawn(0, chosen),
+        )
         more = gr.Button("Others", size="sm", visible=len(explorer.indices) > SHOWN)
-        on(more.click, self._turn, [self.start], [self.start, self.pictures])
+        on(more.click, self._turn, [self.start, self.chosen], [self.start, self.chosen])
 
-    def drawn(self, start: int, chosen: int | None = None) -> str:
+    def _drawn(self, start: int, chosen: int | None) -> str:
         """The tiles from `start`, those of one class side by side."""
         labels = self.explorer.run.data.splits["test"].labels
         indices = list(self.explorer.indices[start : start + SHOWN])
@@ -64,19 +71,19 @@ class Tiles:
             chosen,
         )
 
-    def _turn(self, start: int) -> tuple[int, str]:
+    def _turn(self, start: int, chosen: int | None) -> list[Any]:
         start = start + SHOWN if start + SHOWN < len(self.explorer.indices) else 0
-        return start, self.drawn(start)
+        return [start, gr.HTML(tiles=self._drawn(start, chosen))]
 
 
 class Sources:
     """A tab for each way to an image."""
 
-    def __init__(self, explorer: Explorer):
+    def __init__(self, explorer: Explorer, chosen: int | None = 0):
         with gr.Tab("Test images"):
-            self.tiles = Tiles(explorer)
+            self.tiles = Tiles(explorer, chosen)
         with gr.Tab("Draw"):
-            self.pad = gr.HTML(html_template=style.PAD_TEMPLATE, js_on_load=style.PAD)
+            self.pad: Any = gr.HTML(html_template=style.PAD_TEMPLATE, js_on_load=style.PAD)
             mnist = explorer.run.data.shape == (1, 28, 28)
             fitted = "centred and scaled as the digits of MNIST were" if mnist else "resized"
             quiet(f"Draw with the mouse or a finger. What you draw is {fitted}.")
@@ -90,17 +97,17 @@ class Sources:
     ) -> None:
         """Call act(source, *inputs) whenever there is a new one."""
 
-        def picked(data: gr.EventData, *values: Any) -> Any:
-            return act(Source(index=int(data.index)), *values)
+        def picked(index: int, *values: Any) -> Any:
+            return act(Source(index=index), *values)
 
-        def drawn(data: gr.EventData, *values: Any) -> Any:
-            return act(Source(drawing=str(data.picture)), *values)
+        def drawn(drawing: str, *values: Any) -> Any:
+            return act(Source(drawing=drawing), *values)
 
         def uploaded(path: str, *values: Any) -> Any:
             return [*act(Source(path=path), *values), None]  # and is ready for the next one
 
-        on(self.tiles.pictures.picked, picked, inputs, outputs)
-        on(self.pad.drawn, drawn, inputs, outputs)
+        on(self.tiles.chosen.picked, picked, [self.tiles.chosen, *inputs], outputs)
+        on(self.pad.drawn, drawn, [self.pad, *inputs], outputs)
         on(self.file.upload, uploaded, [self.file, *inputs], [*outputs, self.file])
 
 

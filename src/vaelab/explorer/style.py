@@ -54,31 +54,43 @@ CSS = """
         pointer-events: none; }
 .pad canvas { width: 100%; max-width: 340px; display: block; border-radius: 8px; cursor: crosshair;
         touch-action: none; background: #000; }
-.pad button { margin-top: .5rem; padding: .3rem .8rem; border-radius: 6px;
+.pad button { margin-top: .5rem; padding: .3rem .8rem; border-radius: 6px; font-size: .8rem;
         border: 1px solid var(--border-color-primary); cursor: pointer; }
 .dials .form .block { padding: 5px 12px !important; }
 .dials input[type=range] { margin: 0; }
 .quiet { color: var(--quiet); font-size: .85rem; }
 """
 
+# An event carries no data of its own: where one has to wait, gradio sends it with what the event
+# before it had. The value of a component is read when the call is made.
+
+TILES_TEMPLATE = "${tiles}"
 TILES = """
 element.addEventListener('click', event => {
   const tile = event.target.closest('[data-index]');
-  if (tile) trigger('picked', {index: Number(tile.dataset.index)});
+  if (!tile) return;
+  element.querySelectorAll('[data-index]').forEach(
+    each => each.setAttribute('aria-pressed', each === tile));
+  props.value = Number(tile.dataset.index);
+  trigger('picked');
 });
 """
 
+MAP_TEMPLATE = """<div class="map">${drawing}<div class="here"
+ style="left:${100 * value[0]}%;top:${100 * value[1]}%"></div></div>"""
 MAP = """
 const point = event => {
   const box = element.querySelector('svg').getBoundingClientRect();
-  trigger('pointed', {across: (event.clientX - box.left) / box.width,
-                      down: (event.clientY - box.top) / box.height});
+  const shares = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+  props.value = shares.map(share => Math.min(Math.max(share, 0), 1));
+  trigger('pointed');
 };
-element.addEventListener('pointerdown', point);
+element.addEventListener('pointerdown', event => {
+  element.setPointerCapture(event.pointerId);
+  point(event);
+});
 element.addEventListener('pointermove', event => { if (event.buttons & 1) point(event); });
 """
-MAP_TEMPLATE = """<div class="map">${value}<div class="here"
- style="left:${100 * across}%;top:${100 * down}%"></div></div>"""
 
 PAD_TEMPLATE = """<div class="pad"><canvas width="280" height="280"></canvas>
 <button type="button">Clear</button></div>"""
@@ -89,8 +101,12 @@ const place = event => {
   const box = canvas.getBoundingClientRect(), scale = 280 / box.width;
   return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
 };
-const stroke = event => { pen.lineTo(...place(event)); pen.stroke(); };
-const send = () => trigger('drawn', {picture: canvas.toDataURL()});
+const stroke = event => {
+  pen.lineTo(...place(event));
+  pen.stroke();
+  props.value = canvas.toDataURL();
+  trigger('drawn');
+};
 Object.assign(pen, {strokeStyle: '#fff', lineWidth: 24, lineCap: 'round', lineJoin: 'round'});
 clear();
 canvas.addEventListener('pointerdown', event => {
@@ -99,9 +115,6 @@ canvas.addEventListener('pointerdown', event => {
   pen.moveTo(...place(event));
   stroke(event);
 });
-canvas.addEventListener('pointermove', event => {
-  if (event.buttons & 1) { stroke(event); send(); }
-});
-canvas.addEventListener('pointerup', send);
+canvas.addEventListener('pointermove', event => { if (event.buttons & 1) stroke(event); });
 element.querySelector('button').addEventListener('click', clear);
 """

@@ -1,7 +1,5 @@
 """The tab that walks from one test image to another."""
 
-from typing import Any
-
 from torch import Tensor
 
 from vaelab.explorer import markup
@@ -18,7 +16,6 @@ class Walk:
     def __init__(self, explorer: Explorer):
         self.explorer = explorer
         ends = 0, self._other()
-        self.first, self.last = (gr.State(index) for index in ends)
         with gr.Row():
             with gr.Column(scale=4, min_width=300):
                 gr.HTML("<h3>From</h3>")
@@ -40,23 +37,13 @@ class Walk:
         return int(other.nonzero()[0]) if other.any() else min(1, len(labels) - 1)
 
     def _listen(self) -> None:
-        where = [self.first, self.last, self.share]
-        shown = [self.figures, self.strip]
+        where = [self.start.chosen, self.end.chosen, self.share]
         on(self.share.input, self._figures, where, [self.figures])
-        for tiles, end in ((self.start, self.first), (self.end, self.last)):
-            act = self._picked(tiles, end is self.first)
-            on(tiles.pictures.picked, act, [tiles.start, *where], [end, tiles.pictures, *shown])
+        for tiles in (self.start, self.end):
+            on(tiles.chosen.picked, self._picked, where, [self.figures, self.strip])
 
-    def _picked(self, tiles: Tiles, first: bool) -> Any:
-        def act(
-            data: gr.EventData, start: int, first_index: int, last_index: int, share: float
-        ) -> list[Any]:
-            index = int(data.index)
-            ends = (index, last_index) if first else (first_index, index)
-            figures = self._figures(*ends, share)
-            return [index, tiles.drawn(start, index), figures, self._strip(*ends)]
-
-        return act
+    def _picked(self, first: int, last: int, share: float) -> list[str]:
+        return [self._figures(first, last, share), self._strip(first, last)]
 
     def _figures(self, first: int, last: int, share: float) -> str:
         ends = [self.explorer.shown(self.explorer.image(index)) for index in (first, last)]
