@@ -1,5 +1,9 @@
 """What one process of several knows of the others: `trainer=ddp`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -9,6 +13,11 @@ def share() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
+
+
+def quiet() -> bool | None:
+    """A progress bar's `disable`: the first process shows it, if there is a terminal."""
+    return True if share()[0] else None
 
 
 def mean_of_processes(x: Tensor) -> Tensor:
@@ -34,3 +43,31 @@ def of_first_process(x: Tensor) -> Tensor:
     first = x.detach().clone()
     torch.distributed.broadcast(first, 0)
     return first
+
+
+def merged(own: dict[int, Any]) -> dict[int, Any]:
+    """The dicts of all processes in one, for every process."""
+    if share()[1] == 1:
+        return own
+    every: list[Any] = [None] * share()[1]
+    torch.distributed.all_gather_object(every, own)
+    return {key: value for part in every for key, value in part.items()}
+
+
+@contextmanager
+def torchrun() -> Iterator[None]:
+    """Inside, the processes that torchrun started, if it did, know of each other."""
+    if not torch.distributed.is_torchelastic_launched():
+        yield
+        return
+    torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def wait_for_all() -> None:
+    """Return when every process has come here."""
+    if share()[1] > 1:
+        torch.distributed.barrier()

@@ -13,7 +13,7 @@ two halves of every batch, and evaluate every other whole batch.
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -41,6 +41,9 @@ class Split(NamedTuple):
 class DataModule(LightningDataModule):
     """A data set in three splits, train, val and test; val may be empty.
 
+    Attributes:
+        features: The net that its images are compared by, as src/vaelab/features names it.
+
     Arguments:
         shape: The shape of one x, (C, H, W) for pictures.
         binarize: none | dynamic (train anew at every presentation, val and test once) | fixed
@@ -51,6 +54,8 @@ class DataModule(LightningDataModule):
             that its density is bounded and gives bits/dim: drawn anew at every presentation in
             training, and always the same way in validation and evaluation.
     """
+
+    features: ClassVar[str] = "inception"
 
     def __init__(
         self,
@@ -174,16 +179,19 @@ class DataModule(LightningDataModule):
                 return Split(*(part.to(device) for part in split))
         return split
 
-    def batches(self, split: str) -> "WholeBatches":
+    def batches(self, split: str, images: int | None = None) -> "WholeBatches":
         """The batches of a split in order, for evaluation; under ddp this process's share.
 
         Training images that are binarized anew at every presentation get bits drawn once here.
+
+        Arguments:
+            images: The first so many; None is all.
         """
         fresh = self.binarize == "dynamic" and split == "train"
-        images = self._bits(split) if fresh else self.splits[split]
-        if len(images.images) == 0:
+        whole = self._bits(split) if fresh else self.splits[split]
+        if len(whole.images) == 0:
             raise ValueError(f"there are no {split} images to evaluate")
-        return WholeBatches(images, self.batch_size, *share())
+        return WholeBatches(Split(*(part[:images] for part in whole)), self.batch_size, *share())
 
 
 def _fresh_bits(x: Tensor) -> Tensor:

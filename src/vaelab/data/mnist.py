@@ -28,6 +28,7 @@ class MNIST(DataModule):
         validation: Images taken from the end of the training files; 0 trains on all 60,000.
     """
 
+    features: ClassVar[str] = "digits"
     source: ClassVar[type[datasets.MNIST]] = datasets.MNIST
     md5: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",

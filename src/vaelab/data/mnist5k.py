@@ -5,6 +5,7 @@ import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import platformdirs
@@ -21,6 +22,8 @@ class MNIST5k(DataModule):
     The split is stratified and always the same. The package's csv takes over a second to read, so
     its content is kept as uint8 in the user's cache folder.
     """
+
+    features: ClassVar[str] = "digits"
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from vaelab.noise import Stream, noise
+from vaelab.processes import quiet
 from vaelab.samplers.base import Fitted, check_at_least_one
 
 HELD_OUT = 10  # one code in so many, for early stopping
@@ -63,7 +64,7 @@ class Learned(Fitted):
         optimizer = torch.optim.Adam(self.groups(), self.lr)
         rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
         best, kept, found = -math.inf, {}, 0
-        progress = tqdm(range(self.steps), f"fitting {self.name}", leave=False, disable=None)
+        progress = tqdm(range(self.steps), f"fitting {self.name}", leave=False, disable=quiet())
         for step in progress:
             self._step(rest, optimizer)
             rate.step()
