@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 import subprocess
+from functools import partial
 
 import pytest
 from omegaconf import OmegaConf
@@ -13,6 +14,7 @@ from report.test_run import HOSTILE, asks_for_nothing
 
 from vaelab.report.charts import parallel, rate
 from vaelab.report.jobs import mean_and_error, over_seeds, read, varied
+from vaelab.report.pictures import embed
 from vaelab.report.write import write
 
 CHROMIUM = shutil.which("chromium")
@@ -210,6 +212,18 @@ def test_hostile_choices_are_words_and_nothing_more(sweep, make_run, page):
     assert set(json.loads(pictures)) == {str(number) for number in range(14)} - {"12"}
 
 
+def test_where_there_is_no_room_the_first_pictures_of_the_best_jobs_stay(sweep, monkeypatch, page):
+    monkeypatch.setattr("vaelab.report.sweep.embed", partial(embed, most=14))
+    found = page(write(sweep))
+    assert "10 pictures found no room" in found.text
+    (text,) = re.findall(r'id="pictures">(.*?)</script>', found.source)
+    shown = {job: [each["name"] for each in row] for job, row in json.loads(text).items()}
+    both = ["figures/reconstructions.png", "figures/samples.png"]
+    best = [job.name for job in read(sweep)][:2]
+    assert all(row == (both if job in best else both[:1]) for job, row in shown.items())
+    assert len(shown) == 12
+
+
 @pytest.mark.slow
 def test_thirty_jobs_with_large_pictures_stay_under_five_megabytes(make_run, tmp_path, page):
     for number in range(30):
@@ -268,7 +282,7 @@ def test_two_jobs_are_shown_side_by_side_and_others_can_be_chosen(sweep, page, t
     choose = "const s = document.querySelector('select'); s.value = '5';"
     found = after(f"{choose} s.dispatchEvent(new Event('change'))", path, page, tmp_path)
     assert [each["title"] for each in found.all("img") if "title" in each] == [
-        *("figures/reconstructions.png", "figures/samples.png") * 2
+        name for name in ("figures/reconstructions.png", "figures/samples.png") for _ in (5, 1)
     ]
     other = page(dumped(path, tmp_path))
     assert len([each for each in other.all("img") if "title" in each]) == 4

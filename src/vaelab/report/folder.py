@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 PICTURES = ("figures", "evaluation", "samples")  # the folders of a run that hold some
-FIRST = ("reconstructions", "samples")  # of figures
+FIRST = ("reconstructions", "samples", "traversals", "walks", "map")  # of figures
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,13 @@ class RunFolder:
 
     @property
     def pictures(self) -> list[Path]:
-        """Those of figures first, and of them what every run has."""
+        """Those of figures first, and of them what shows most."""
         found = [
             path for folder in PICTURES for path in sorted((self.path / folder).rglob("*.png"))
         ]
         own = [path for path in found if "wandb" not in path.relative_to(self.path).parts]
-        return sorted(own, key=lambda path: path.stem not in FIRST)
+        order = {name: place for place, name in enumerate(FIRST)}
+        return sorted(own, key=lambda path: order.get(path.stem, len(order)))
 
     @property
     def evaluations(self) -> dict[str, dict[str, Any]]:

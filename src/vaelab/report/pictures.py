@@ -9,11 +9,18 @@ from pathlib import Path
 from PIL import Image
 
 BUDGET = 3_300_000  # bytes of all pictures of a page; base64 adds a third
+MOST = 250  # pictures of a page; shares of more would be too small to see anything
 SCALES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)
 LEAST = 80  # pixels of the longer edge; below it nothing can be seen
 CAPTIONS = {
     "reconstructions": "Validation images, each row above the row of its reconstructions",
     "samples": "Means of p(x|z) for codes z drawn from the prior",
+    "traversals": "One latent dimension at a time, the others held",
+    "walks": "Ways between the codes of two images",
+    "map": "Where the codes of images lie, coloured by label",
+    "aggregate": "q(z), the codes of all images, against the prior p(z)",
+    "kl_per_dimension": "KL by latent dimension in the course of training",
+    "curves": "ELBO, reconstruction and KL in the course of training",
 }
 
 
@@ -32,17 +39,22 @@ class Picture:
     width: int
     height: int
 
+    @property
+    def wide(self) -> bool:
+        return self.width > 1.7 * self.height
+
 
 def embed(
-    paths: Sequence[tuple[Path, Path]], budget: int = BUDGET
+    paths: Sequence[tuple[Path, Path]], budget: int = BUDGET, most: int = MOST
 ) -> tuple[dict[Path, Picture], list[Path]]:
     """Pictures (path, run folder) by their paths, and those there was no room for or no reading.
 
-    They get equal shares of the budget; what small ones leave is for the larger.
+    The first `most` of them get equal shares of the budget; what small ones leave is for the
+    larger.
     """
-    found, missing = {}, []
+    found, missing = {}, [path for path, _ in paths[most:]]
     left = budget
-    by_size = sorted(paths, key=lambda pair: pair[0].stat().st_size)
+    by_size = sorted(paths[:most], key=lambda pair: pair[0].stat().st_size)
     for done, (path, folder) in enumerate(by_size):
         try:
             content, kind, size = _fitted(path, left // (len(by_size) - done))
@@ -77,7 +89,7 @@ def _fitted(path: Path, room: int) -> tuple[bytes, str, tuple[int, int]]:
             break
         smaller = whole.resize([max(1, round(scale * edge)) for edge in size])
         buffer = io.BytesIO()
-        smaller.save(buffer, "webp", quality=80 if scale == 1 else 70)
+        smaller.save(buffer, "webp", quality=80 if scale == 1 else 70, method=2)
         if buffer.tell() <= room:
             return buffer.getvalue(), "webp", size
     raise ValueError(f"{path} does not fit in {room} bytes")

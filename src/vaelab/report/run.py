@@ -82,15 +82,14 @@ def _bars(values: list[float] | None) -> list[tuple[str, float, str]]:
 def _table(evaluations: dict[str, dict[str, Any]]) -> list[tuple[str, str, list[str]]]:
     """Title, unit and the value in each evaluation, of every number that one of them has."""
     keys = dict.fromkeys(key for numbers in evaluations.values() for key in numbers)
-    shown = [key for key in keys if key in SHOWN or key not in {*TITLES, *RECORD}]
-    shown += [key for key in TITLES if key in keys]
+    known = [key for key in (*SHOWN, *TITLES) if key in keys]
     rows = []
-    for key in shown:
+    for key in [*known, *(key for key in keys if key not in {*known, *RECORD})]:
         values = [_value(key, numbers) for numbers in evaluations.values()]
         if any(values):
             title, unit, _ = TITLES.get(key, (key.replace("_", " "), "", ""))
             rows.append((title, unit, values))
-    return sorted(rows, key=lambda row: row[0] not in SHOWN)
+    return rows
 
 
 def _value(key: str, numbers: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The page of a multirun: <multirun>/report.html."""
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -94,8 +95,9 @@ def _charts(groups: dict[str, list[Job]]) -> dict[str, tuple[Any, Any]]:
 
 def _pictures(jobs: list[Job]) -> tuple[dict[str, list[dict[str, str]]], int]:
     """The pictures of each job for the page's script, and how many there is no room for."""
-    paths = [(path, job.run.path) for job in jobs for path in job.run.pictures]
-    found, missing = embed(paths)
+    queues = [[(path, job.run.path) for path in job.run.pictures] for job in jobs]
+    by_turns = [pair for turn in zip_longest(*queues) for pair in turn if pair]
+    found, missing = embed(by_turns)  # if not all, the first ones of every job, the best jobs first
     shown = {
         job.name: [
             {"name": found[path].name, "caption": found[path].caption, "source": found[path].source}

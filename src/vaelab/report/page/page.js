@@ -114,23 +114,28 @@ for (const panel of all("[data-panel]")) {
   });
 }
 
-// Two jobs side by side.
+// Two jobs side by side: a row for each picture that one of them has.
 const pictures = JSON.parse(document.getElementById("pictures")?.textContent ?? "{}");
-for (const side of all(".beside > div")) {
-  const select = side.querySelector("select");
-  const show = () => side.querySelector(".shown").replaceChildren(...(pictures[select.value] ?? []).map(drawn));
-  select.addEventListener("change", show);
-  show();
+const sides = all("#beside select");
+for (const side of sides) side.addEventListener("change", show);
+if (sides.length) show();
+
+function show() {
+  const byName = sides.map(({ value }) => new Map((pictures[value] ?? []).map((each) => [each.name, each])));
+  const names = new Set(byName.flatMap((side) => [...side.keys()]));
+  const rows = [...names].flatMap((name) => byName.map((side) => drawn(side.get(name))));
+  document.querySelector("#beside .shown").replaceChildren(...rows);
 }
 
-function drawn({ name, caption, source }) {
+function drawn(found) {
   const figure = document.createElement("figure");
+  if (!found) return figure;
   const picture = new Image();
-  picture.src = source;
-  picture.alt = caption;
-  picture.title = name;
+  picture.src = found.source;
+  picture.alt = found.caption;
+  picture.title = found.name;
   const words = document.createElement("figcaption");
-  words.textContent = caption;
+  words.textContent = found.caption;
   figure.append(picture, words);
   return figure;
 }
