@@ -104,7 +104,7 @@ def test_the_gap_is_that_of_as_many_images_on_both_sides(folder):
     run = Run.open(folder)
     numbers = evaluate_run(run, Asked(samples=2), FEW)
     train = likelihood.numbers_of(run.vae, run.data, "train", 2, 0, 500)
-    assert numbers["gap_images"] == 500
+    assert numbers["generalisation_images"] == 500
     assert numbers["elbo_gap"] == train["elbo"] - numbers["elbo"]
     assert numbers["nll_gap"] == numbers["nll"] - train["nll"]
 

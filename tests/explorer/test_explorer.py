@@ -11,7 +11,8 @@ from PIL import Image
 
 from vaelab.data.base import Split
 from vaelab.distributions.one_hot import OneHotBlocks
-from vaelab.evaluate import evaluate, likeliest
+from vaelab.evaluation.batches import likeliest
+from vaelab.evaluation.likelihood import numbers_of
 from vaelab.explorer.explorer import Explorer
 from vaelab.metrics.latents import KLPerDimension
 from vaelab.objectives.base import closed_kl
@@ -177,7 +178,7 @@ def test_the_terms_of_an_image_are_those_that_evaluation_has(explorer, kind):
     whole = one.run.data.splits["test"]
     try:
         one.run.data.splits["test"] = Split(*(part[4:5] for part in whole))
-        numbers = evaluate(one.vae, one.run.data, samples=64)
+        numbers = numbers_of(one.vae, one.run.data, samples=64)
     finally:
         one.run.data.splits["test"] = whole
     terms = one.terms(one.image(4), one.label_of(4))

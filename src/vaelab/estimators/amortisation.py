@@ -71,8 +71,8 @@ def optimised(vae: VAE, x: Tensor, out: Tensor, steps: int = STEPS) -> Tensor:
 
 
 def elbo(vae: VAE, x: Tensor, q: Distribution, samples: int) -> Tensor:
-    """The mean over samples of log p(x|z) - KL (B,), in memory that their number does not change."""
-    step, total = at_once(vae, len(x)), 0
+    """The mean over samples of log p(x|z) - KL (B,), in memory that does not grow with them."""
+    step, total = at_once(vae, len(x)), torch.zeros(len(x), device=x.device)
     for done in range(0, samples, step):
         total = total + _elbos(vae, x, q, min(step, samples - done)).sum(0)
     return total / samples

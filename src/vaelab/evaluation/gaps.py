@@ -58,7 +58,15 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
 
     images, journal = min(asked.images or IMAGES, IMAGES), asked.journal("gaps")
     found = collect(
-        vae, data, asked.split, compute, asked.seed, images, journal, "annealing", AT_ONCE
+        vae,
+        data,
+        asked.split,
+        compute,
+        asked.seed,
+        images,
+        journal,
+        title="annealing",
+        size=AT_ONCE,
     )
     return _numbers({name: values.double() for name, values in found.items()})
 

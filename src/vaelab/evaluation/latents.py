@@ -53,12 +53,15 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
 
     def compute(batch: Batch) -> Found:
         q, p = batch.model.encode(batch.x), batch.model.latents()
-        found = dict(zip(("mean", "again"), two_means(q), strict=True))
+        mean, again = two_means(q)
+        found = {"mean": mean, "again": again}
         found["kl"] = draw_with_kl(q, p)[1].sum(-1)
         return found if aggregate is None else found | _parts(batch, p, aggregate)
 
     journal = asked.journal("latents")
-    found = collect(vae, run.data, asked.split, compute, asked.seed, images, journal, "comparing")
+    found = collect(
+        vae, run.data, asked.split, compute, asked.seed, images, journal, title="comparing"
+    )
     units = ActiveUnits(vae.latent_dim)
     units.update(found.pop("mean"), found.pop("again"))
     numbers = _numbers(found)

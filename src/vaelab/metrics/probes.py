@@ -84,7 +84,8 @@ def _clusters(codes: Tensor, new: Tensor, size: int, seed: int) -> Tensor:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct codes than clusters
-        found = KMeans(size, n_init=10, random_state=seed).fit(_array(codes))
+        n_init: Any = 10
+        found = KMeans(size, n_init=n_init, random_state=seed).fit(_array(codes))
     return torch.from_numpy(found.predict(_array(new))).long()
 
 
