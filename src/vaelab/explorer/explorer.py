@@ -17,7 +17,7 @@ from vaelab.distributions.codes import nearest
 from vaelab.distributions.sphere import sphere
 from vaelab.estimators.importance import importance_bound
 from vaelab.evaluation.batches import likeliest
-from vaelab.evaluation.likelihood import deviation
+from vaelab.evaluation.likelihood import deviation, drawn
 from vaelab.explorer.dials import Dial, dials, has_directions
 from vaelab.explorer.ink import EDGE, as_mnist
 from vaelab.explorer.plane import Plane
