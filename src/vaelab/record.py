@@ -9,12 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from torch.nn import Module
 
-from vaelab.evaluation.likelihood import evaluate
-from vaelab.likelihoods.gaussian import Gaussian
-from vaelab.run import Run
+from vaelab.run import Run, recorded
 
+PARTS = ("encoder", "posterior", "prior", "decoder", "likelihood")
 PACKAGES = ("vaelab", "torch", "pytorch-lightning", "hydra-core", "torchmetrics", "numpy")
 TITLES = {
     "elbo": "ELBO (nats)",
@@ -27,21 +26,27 @@ TITLES = {
     "rmse": "RMSE of a pixel",
     "decoder_scale": "decoder scale",
     "implied_scale": "implied decoder scale",
+    "elbo_gap": "ELBO, training images better by (nats)",
+    "nll_gap": "NLL, training images better by (nats)",
 }
 
 
-def evaluated(run: Run, split: str, samples: int) -> dict[str, Any]:
-    """The numbers of `evaluate`, and those that need to know how the model was trained.
+def sizes(run: Run) -> dict[str, Any]:
+    """The parameters of each part, and how many numbers come from encoder and decoder.
 
-    implied_scale is the scale s of a normal decoder, the loss written as SSE / (2 s^2) + KL.
+    Of several stochastic layers, no one number says what the encoder gives.
     """
-    numbers = evaluate(run.vae, run.data, split, samples, run.cfg.seed)
-    numbers |= {"pixels": run.data.pixels, "shape": run.data.shape, "step": run.step}
-    kl = getattr(run.module.objective, "kl", None)
-    weight = kl.weight(max(run.step - 1, 0)) if kl is not None else 0.0  # of the last step taken
-    if isinstance(run.vae.likelihood, Gaussian) and "decoder_scale" in numbers and weight > 0:
-        numbers["implied_scale"] = numbers["decoder_scale"] * math.sqrt(weight)
-    return numbers
+    vae = run.vae
+    parts = {name: getattr(vae, name) for name in PARTS} | {"objective": run.module.objective}
+    sizes: dict[str, Any] = {"decoder_outputs": [vae.likelihood.outputs, *vae.shape[1:]]}
+    if not vae.layered:
+        sizes["encoder_outputs"] = vae.posterior.inputs
+    counts = {name: _parameters(part) for name, part in parts.items()}
+    return sizes | {"parameters": _parameters(vae), "parameters_of": counts}
+
+
+def _parameters(part: Module) -> int:
+    return sum(weight.numel() for weight in part.parameters())
 
 
 def provenance(folder: Path) -> dict[str, Any]:
@@ -57,8 +62,7 @@ def provenance(folder: Path) -> dict[str, Any]:
 
 def choices(folder: Path) -> dict[str, str]:
     """The option taken from each config group in the run of this folder."""
-    found = OmegaConf.select(OmegaConf.load(folder / ".hydra" / "hydra.yaml"), "hydra.runtime")
-    return {group: name for group, name in found.choices.items() if not group.startswith("hydra")}
+    return recorded(folder).choices
 
 
 def _git() -> dict[str, Any] | None:
@@ -89,16 +93,38 @@ def is_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
+def titled(numbers: dict[str, Any]) -> list[tuple[str, str]]:
+    """The numbers that have a title, with their standard errors, as they are shown."""
+    found = []
+    for key, title in TITLES.items():
+        if numbers.get(key) is not None:
+            error = f" +- {numbers[f'{key}_se']:.2g}" if f"{key}_se" in numbers else ""
+            found.append((title, f"{numbers[key]:.6g}{error}"))
+    return found
+
+
+def heading(numbers: dict[str, Any]) -> tuple[str, str]:
+    """What was measured, and what its likelihood is."""
+    of = f"{numbers['choices']['data']}, {numbers['images']} {numbers['split']} images"
+    return of, f"{numbers['choices']['loss']} on {numbers['pixels']} pixels: {numbers['measure']}"
+
+
 def show(numbers: dict[str, Any]) -> None:
     """The table at the end of a run."""
     from rich.console import Console
     from rich.table import Table
 
-    title = f"{numbers['choices']['data']}, {numbers['images']} {numbers['split']} images"
-    measure = f"{numbers['choices']['loss']} on {numbers['pixels']} pixels: {numbers['measure']}"
+    title, measure = heading(numbers)
     table = Table("", measure, title=title)
-    for key, name in TITLES.items():
-        if key in numbers:
-            error = f" +- {numbers['nll_se']:.2g}" if key == "nll" else ""
-            table.add_row(name, f"{numbers[key]:.6g}{error}")
+    for row in titled(numbers):
+        table.add_row(*row)
     Console().print(table)
+
+
+def markdown(numbers: dict[str, Any]) -> str:
+    """The same table for a page, with what is absent and why, and the command."""
+    title, measure = heading(numbers)
+    lines = [f"# {title}", "", f"| | {measure} |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in titled(numbers)]
+    lines += ["", *(f"- no {part}: {why}" for part, why in numbers.get("absent", {}).items())]
+    return "\n".join([*lines, "", f"`{numbers['command']}`", ""])

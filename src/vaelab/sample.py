@@ -14,7 +14,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from vaelab.data.base import DataModule
 from vaelab.estimators.importance import CHUNK
@@ -22,7 +21,7 @@ from vaelab.evaluation.batches import Batch, Found, collect
 from vaelab.evaluation.likelihood import deviation
 from vaelab.figures.grid import grid
 from vaelab.noise import Stream, noise
-from vaelab.processes import quiet
+from vaelab.processes import progress
 from vaelab.samplers.base import Sampler
 from vaelab.vae import VAE
 
@@ -57,6 +56,11 @@ class Draws:
             raise ValueError(f"n={self.n}: it must be at least 1")
         if self.seed < 0:
             raise ValueError(f"seed={self.seed}: it must not be negative")
+
+    def reads(self, vae: VAE) -> bool:
+        """Whether it needs the training images or their labels."""
+        calibrates = self.draw and vae.likelihood.calibrated
+        return self.sampler.fitted or vae.conditional or calibrates
 
     def of(self, vae: VAE, data: DataModule) -> Samples:
         return sample(vae, data, self.sampler, self.n, self.label, self.seed, self.draw)
@@ -114,11 +118,11 @@ def _labels(
     vae: VAE, data: DataModule, n: int, label: int | Sequence[str] | Tensor | None
 ) -> Tensor:
     """The labels of the images that are to be made."""
-    known = data.splits["train"].labels
     if not vae.conditional:
         if label is not None:
             raise ValueError(f"label={label}: the model of this run has no labels: leave it out")
         return torch.zeros(n, 0, dtype=torch.long)
+    known = data.splits["train"].labels
     if label is None:
         return known[torch.arange(n) % len(known)]
     if isinstance(label, Tensor):
@@ -147,7 +151,7 @@ def _decoded(vae: VAE, z: Tensor, labels: Tensor, seed: int, draw: bool) -> Tens
     device, images = next(vae.parameters()).device, []
     size = max(1, CHUNK // (vae.likelihood.outputs * math.prod(vae.shape[1:])))
     chunks = list(zip(z.split(size), labels.split(size), strict=True))
-    for number, (part, y) in enumerate(tqdm(chunks, "decoding", leave=False, disable=quiet())):
+    for number, (part, y) in enumerate(progress(chunks, "decoding")):
         with noise(Stream.SAMPLES, seed, DECODE, number):
             p = vae.given(y.to(device)).decode(part.to(device))
             images.append(_stored(vae, p.sample()) if draw else p.mean.float().cpu())

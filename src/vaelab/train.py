@@ -14,13 +14,14 @@ from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
-from vaelab import record
+from vaelab import dashboard, record
 from vaelab.callbacks.checkpoint import Checkpoint
 from vaelab.callbacks.early_stopping import EarlyStopping
 from vaelab.callbacks.pictures import Pictures
 from vaelab.data.base import TrainingBatches
 from vaelab.ddp import process_group
-from vaelab.evaluation.likelihood import check_samples
+from vaelab.evaluation.base import Asked
+from vaelab.evaluation.likelihood import check_samples, evaluate
 from vaelab.loggers.wandb import Wandb
 from vaelab.loop import shorten
 from vaelab.run import Run, build
@@ -58,13 +59,15 @@ def train(cfg: DictConfig) -> float:
     # What these would refuse during the fit, they refuse here, before anything is started.
     run.module.make_optimizer(run.module.parameter_groups())
     TrainingBatches(run.data.splits["train"], run.data.batch_size, cfg.seed, 0, trainer.world_size)
+    failed = True
     try:
         with process_group():
             best = _fit_and_evaluate(run, trainer)
+        failed = False
     finally:
         for logger in trainer.loggers:
             if isinstance(logger, Wandb):
-                logger.close()
+                logger.close(failed)
     if trainer.is_global_zero:
         print(cfg.folder)
     return best
@@ -104,8 +107,9 @@ def _trainer(run: Run) -> Trainer:
 
 def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
     cfg, folder = run.cfg, Path(run.cfg.folder)
+    chosen: dict[str, Any] = {"choices": record.choices(folder)}
     for logger in trainer.loggers:
-        logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+        logger.log_hyperparams(chosen | OmegaConf.to_container(cfg, resolve=True))  # type: ignore[operator]
     started = time.perf_counter()
     trainer.fit(run.module, datamodule=run.data)
     wall = time.perf_counter() - started
@@ -117,7 +121,7 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
             trainer.save_checkpoint(best, weights_only=False)
         run.load(best)
     run.module.to(trainer.strategy.root_device)
-    numbers = record.evaluated(run, "test", cfg.samples)
+    numbers = evaluate(run, Asked(samples=cfg.samples, seed=cfg.seed))
     score = getattr(trainer.checkpoint_callback, "best_model_score", None)
     if not run.data.validated:
         score = None
@@ -131,11 +135,11 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
         "wall_s": wall,
-        "parameters": sum(weight.numel() for weight in run.vae.parameters()),
     }
-    numbers |= record.provenance(folder)
+    numbers |= record.sizes(run) | record.provenance(folder)
     record.write(numbers, folder / "metrics.json")
     _tell(trainer, run, numbers)
+    _report(folder)
     if not all(map(record.is_finite, numbers.values())):
         raise ValueError("the numbers of this run are not finite: lower optimizer.lr")
     return math.nan if score is None else score.item()
@@ -148,8 +152,15 @@ def _tell(trainer: Trainer, run: Run, numbers: dict[str, Any]) -> None:
         logger.save()
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Pictures):
-            callback.draw(trainer, run.module)
+            callback.finish(run)
+    dashboard.show(run, numbers, Path(run.cfg.folder), trainer.loggers, trainer.global_step)
     record.show(numbers)
+
+
+def _report(folder: Path) -> None:
+    from vaelab.report.write import write_or_say_why  # needed at the end, if at all
+
+    write_or_say_why(folder)
 
 
 def _check_kl(cfg: DictConfig) -> None:

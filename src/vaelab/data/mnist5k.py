@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import one_hot
 
 from vaelab.data.base import Binarize, DataModule, Split
-from vaelab.data.mnist import check_padding, padded
+from vaelab.data.mnist import LICENCE, check_padding, padded
 
 
 class MNIST5k(DataModule):
@@ -24,6 +24,7 @@ class MNIST5k(DataModule):
     """
 
     features: ClassVar[str] = "digits"
+    licence = LICENCE
 
     def __init__(
         self,

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from vaelab.data.base import WholeBatches
 from vaelab.evaluation.base import Asked
@@ -15,7 +14,7 @@ from vaelab.evaluation.batches import Batch, Found, collect
 from vaelab.evaluation.pictures import draws, new_images
 from vaelab.figures.grid import above_below
 from vaelab.metrics.neighbours import Nearest, rms
-from vaelab.processes import merged, quiet, share
+from vaelab.processes import merged, progress, share
 from vaelab.run import Run
 
 PICTURED = 30
@@ -48,7 +47,8 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
     }
     if asked.split != "train":
         numbers["nearest_train_of_test"] = _mean_distance(run, batches, own, nearest_own)
-    if len(run.data.shape) == 3 and run.data.shape[0] in (1, 3) and share()[0] == 0:
+    pictures = len(run.data.shape) == 3 and run.data.shape[0] in (1, 3)
+    if asked.folder and pictures and share()[0] == 0:
         some = nearest_new[:PICTURED]
         asked.folder.mkdir(parents=True, exist_ok=True)
         picture = above_below(new[:PICTURED].cpu(), _training(run, batches, some).cpu(), 10)
@@ -59,8 +59,8 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
 def _indices(run: Run, batches: WholeBatches, sets: list[Tensor]) -> list[Tensor]:
     """The numbers of the training images that are nearest to those of each set."""
     searches, device = [Nearest(images) for images in sets], sets[0].device
-    progress = tqdm(batches, "nearest of train", leave=False, disable=quiet())
-    for number, (x, _) in zip(batches.numbers, progress, strict=True):
+    bar = progress(batches, "nearest of train")
+    for number, (x, _) in zip(batches.numbers, bar, strict=True):
         if number < batches.total:
             others = run.data.prepare(x.to(device))
             for search in searches:

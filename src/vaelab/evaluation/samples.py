@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from vaelab.evaluation.base import Absent, Asked
 from vaelab.evaluation.batches import Batch, Found, collect, likeliest
@@ -18,7 +17,7 @@ from vaelab.features.named import named
 from vaelab.metrics.frechet import frechet_distance
 from vaelab.metrics.kernel import kernel_distance
 from vaelab.metrics.support import NEIGHBOURS, support
-from vaelab.processes import merged, quiet, share
+from vaelab.processes import merged, progress, share
 from vaelab.run import Run
 
 AT_ONCE = 100  # images that the net sees
@@ -89,6 +88,6 @@ def _seen(net: Features, images: Tensor) -> Tensor:
     device = next(net.parameters()).device
     chunks = images.clamp(0, 1).split(AT_ONCE)
     numbers = range(rank, len(chunks), world)
-    progress = tqdm(numbers, "features of samples", leave=False, disable=quiet())
-    found = merged({number: net(chunks[number].to(device)).cpu() for number in progress})
+    bar = progress(numbers, "features of samples")
+    found = merged({number: net(chunks[number].to(device)).cpu() for number in bar})
     return torch.cat([part for _, part in sorted(found.items())])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import kl_divergence
 
 from vaelab.objectives.base import Objective, check_not_negative
 from vaelab.posteriors.diagonal import Diagonal
@@ -57,9 +57,7 @@ class BetaTC(Objective):
         z = q.rsample()
         reconstruction = -vae.decode(z).log_prob(x)
         weights = log_weights(self.estimator, len(x), self.dataset_size or len(x)).to(z)
-        log_q = Normal(q.mean, q.stddev, validate_args=False).log_prob(
-            z.unsqueeze(1)
-        )  # (B of z, B of q, D)
+        log_q = q.elements(z.unsqueeze(1))  # (B of z, B of q, D)
         log_q_zx = log_q.sum(-1).diagonal()
         log_q_z = (weights + log_q.sum(-1)).logsumexp(1)
         log_q_each = (weights.unsqueeze(-1) + log_q).logsumexp(1).sum(-1)
