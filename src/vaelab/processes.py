@@ -1,6 +1,6 @@
 """What one process of several knows of the others: `trainer=ddp`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import torch
@@ -51,6 +51,7 @@ def merged(own: dict[int, Any]) -> dict[int, Any]:
     return {key: value for part in every for key, value in part.items()}
 
 
-def progress(items: Sequence[T], title: str) -> Iterable[T]:
-    """Items with a progress bar of the first process; silent where there is no terminal."""
-    return tqdm(items, title, leave=False, disable=True if share()[0] else None)
+def progress(items: Iterable[T], title: str) -> Iterable[T]:
+    """The items, with a progress bar of the first process."""
+    quiet = True if share()[0] else None  # None: silent where there is no terminal
+    return tqdm(items, title, leave=False, disable=quiet)

@@ -69,9 +69,7 @@ def test_of_attributes_it_is_the_mean(probe):
         Coded(heap.codes, torch.cat(labels, 1))
         for heap, labels in zip((fitted, new), each, strict=True)
     ]
-    alone = [
-        probe(*(Coded(all.codes, all.labels[:, column]) for all in both)) for column in (0, 1)
-    ]
+    alone = [probe(*(Coded(all.codes, all.labels[:, column]) for all in both)) for column in (0, 1)]
     assert probe(*both) == pytest.approx(sum(alone) / 2)
 
 

@@ -5,18 +5,17 @@ to the order of the images. So any number of processes, and an evaluation that w
 on, give the same bits.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
-from tqdm import tqdm
 
 from vaelab.data.base import DataModule
 from vaelab.noise import Stream, noise
-from vaelab.processes import merged, share
+from vaelab.processes import merged, progress
 from vaelab.vae import VAE
 
 DRAWS = 32  # that estimate the mean of a posterior which does not know it
@@ -54,10 +53,9 @@ def collect(
     vae.eval()
     device = next(vae.parameters()).device
     batches = data.batches(split, images)
-    quiet = True if share()[0] else None  # None: silent where there is no terminal
-    progress = tqdm(batches, f"{title} {split}", leave=False, disable=quiet)
+    shown = progress(batches, f"{title} {split}")
     found = {}
-    for number, (x, y) in zip(batches.numbers, progress, strict=True):
+    for number, (x, y) in zip(batches.numbers, shown, strict=True):
         if number >= batches.total:
             continue
         y = y.to(device)

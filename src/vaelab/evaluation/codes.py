@@ -3,8 +3,6 @@
 import copy
 from typing import Any
 
-from torch import Tensor
-
 from vaelab.data.base import DataModule, Split
 from vaelab.evaluation.base import Absent, Asked
 from vaelab.evaluation.batches import codes
