@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from torch import Tensor
+
 from vaelab.evaluation.base import Absent, Asked
 from vaelab.evaluation.codes import fitted_and_new
 from vaelab.metrics.dci import dci
 from vaelab.metrics.factor_vae import factor_vae
 from vaelab.metrics.mig import mig
+from vaelab.metrics.probes import Coded
 from vaelab.metrics.sap import sap
 from vaelab.noise import Stream, generator, seed_from
 from vaelab.run import Run
@@ -26,8 +29,9 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
     if run.vae.conditional:
         raise Absent("the encoder was told the factors")
     fitted, new = fitted_and_new(run, asked)
-    varied = (new.columns != new.columns[:, :1]).any(1)
-    varied &= (fitted.columns != fitted.columns[:, :1]).any(1)
+    varied = _varied(fitted) & _varied(new)
+    if not varied.any():
+        raise Absent("all images have the same factors")
     names = [name for name, kept in zip(data.factors, varied, strict=True) if kept]
     unordered = {number for number, name in enumerate(names) if name in data.unordered}
     v, new_v = fitted.labels[:, varied], new.labels[:, varied]
@@ -39,3 +43,8 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
         "sap": sap(new.codes, new_v, unordered),
         "factor_vae": factor_vae(new.codes, new_v, generator=generator(Stream.PROBES, asked.seed)),
     } | {f"dci_{name}": value for name, value in forests._asdict().items()}
+
+
+def _varied(coded: Coded) -> Tensor:
+    """Which factors have more than one value."""
+    return (coded.columns != coded.columns[:, :1]).any(1)

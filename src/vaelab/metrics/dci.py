@@ -70,4 +70,4 @@ def _forest(ordered: bool, seed: int) -> Any:
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     kind: Any = RandomForestRegressor if ordered else RandomForestClassifier
-    return kind(TREES, max_features=None, min_samples_leaf=LEAF, random_state=seed)
+    return kind(TREES, max_features=1.0, min_samples_leaf=LEAF, random_state=seed)
