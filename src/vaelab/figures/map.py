@@ -31,6 +31,7 @@ class Cloud(NamedTuple):
         axes: The names of the two dimensions.
         classes: The names of 0, 1, ...; without them the numbers are taken.
         title: What the labels are, where that has a name.
+        equal: Whether the two dimensions have one unit.
     """
 
     points: np.ndarray
@@ -38,6 +39,7 @@ class Cloud(NamedTuple):
     axes: tuple[str, str]
     classes: Sequence[str] = ()
     title: str = ""
+    equal: bool = True
 
 
 @look()
@@ -93,7 +95,8 @@ def _scatter(axes: Axes, cloud: Cloud) -> None:
         bar: Any = axes.figure.colorbar(shown, label=cloud.title or "label")
         bar.outline.set_visible(False)
     axes.set(xlabel=cloud.axes[0], ylabel=cloud.axes[1])
-    axes.set_aspect("equal", "datalim")
+    if cloud.equal:
+        axes.set_aspect("equal", "datalim")
 
 
 def _colours(count: int) -> np.ndarray:

@@ -28,7 +28,7 @@ def cloud(vae: VAE, data: DataModule, codes: Codes, projection: Projection = "pc
     project = _itself if vae.latent_dim == 2 else _PROJECTIONS[projection]
     points, axes = project(z)
     labels, classes, title = _labels(data, codes.split.labels)
-    return Cloud(points, labels, axes, classes, title)
+    return Cloud(points, labels, axes, classes, title, equal=project is not _umap)
 
 
 def _itself(z: Tensor) -> Plane:
