@@ -33,6 +33,15 @@ TURN = """
 arguments[0].value = arguments[1];
 arguments[0].dispatchEvent(new Event('input', {bubbles: true}));
 """
+WATCHED = """
+import runpy, sys
+def watch(event, values):
+    if event == "socket.connect" and "127.0.0.1" not in values[1]:
+        print("it calls", values[1], flush=True)
+sys.addaudithook(watch)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 PATIENCE = 90  # seconds, for a machine with much else to do
 
 
@@ -49,16 +58,23 @@ def need_browser() -> None:
 
 @contextmanager
 def served(folder: Path, port: int, *runs: Path) -> Iterator[str]:
-    """scripts/explore.py in a process of its own; the address of its page."""
-    words = [sys.executable, ROOT / "scripts" / "explore.py", *runs, "--port", str(port)]
+    """scripts/explore.py in a process of its own; the address of its page.
+
+    It fails if that process has ended or has called any other host.
+    """
+    script = ROOT / "scripts" / "explore.py"
+    words = [sys.executable, "-c", WATCHED, script, *runs, "--port", str(port)]
     environment = os.environ | {"GRADIO_TEMP_DIR": str(folder / "uploads")}
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(words, cwd=folder, env=environment, stdout=log, stderr=log)
+    with (folder / "log").open("w") as file:
+        server = subprocess.Popen(words, cwd=folder, env=environment, stdout=file, stderr=file)
     try:
         address = f"http://127.0.0.1:{port}/"
         wait_for(address, server, folder / "log")
         yield address
-        assert server.poll() is None, (folder / "log").read_text()
+        log = (folder / "log").read_text()
+        assert server.poll() is None, log
+        assert "it calls" not in log, log
+        assert "Traceback" not in log, log
     finally:
         server.terminate()
         server.wait()

@@ -45,7 +45,7 @@ class Compare:
     def _show(self, source: Source, first: str, second: str, label: Any) -> list[Any]:
         try:
             return [source, self._table(source, [first, second], label), ""]
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             return [gr.skip(), gr.skip(), markup.message(str(error))]
 
     def _table(self, source: Source, names: list[str], label: Any) -> str:

@@ -101,7 +101,7 @@ class Explore:
     def _arrive(self, source: Source, label: Any) -> list[Any]:
         try:
             here = self._at(source, chosen(self.explorer, label))
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             return self._refused(str(error))
         return self._all(here)
 
