@@ -89,15 +89,16 @@ def _write(network: Encoder | Decoder, name: str, path: Path) -> None:
 
     network.eval()
     inputs = _inputs(network.vae, name, SIZES[0])
-    outputs = list(network(**inputs))
+    outputs, batch = list(network(**inputs)), torch.export.Dim("batch")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*were assigned during export.*")  # a ladder's last pass
+        warnings.filterwarnings("ignore", ".*shares the same shape constraints.*")  # x and label
         program: Any = torch.onnx.export(
             network,
             tuple(inputs.values()),
             input_names=list(inputs),
             output_names=outputs,
-            dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in inputs),
+            dynamic_shapes=tuple({0: batch} for _ in inputs),
             verbose=False,
         )
     ClearMetadataAndDocStringPass()(program.model)
