@@ -127,7 +127,7 @@ def test_it_leaves_json_markdown_a_row_in_the_logger_and_a_record(train, tmp_pat
     numbers = evaluate_folder(folder, FEW, samples=3, results_folder=tmp_path / "results")
     where = folder / "evaluation" / "test-best-3"
     assert json.loads((where / "numbers.json").read_text())["nll"] == numbers["nll"]
-    assert f"| NLL (nats) | {numbers['nll']:.6g} +-" in (where / "numbers.md").read_text()
+    assert f"| NLL (nats per image) | {numbers['nll']:.6g} +-" in (where / "numbers.md").read_text()
     head, row = (where / "metrics.csv").read_text().splitlines()
     assert (
         float(dict(zip(head.split(","), row.split(","), strict=True))["test/nll"])

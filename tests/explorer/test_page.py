@@ -45,7 +45,7 @@ def test_a_test_image_sets_the_sliders_and_shows_its_terms(explore):
 
     explore.changes(pick, explore.sliders)
     explore.until(lambda: "test image 7" in explore.words(".decoded"))
-    assert "ELBO (nats)" in explore.words(".terms")
+    assert "ELBO (nats per image)" in explore.words(".terms")
 
 
 def test_a_place_of_the_map_is_decoded_and_its_latents_set_the_sliders(explore):
@@ -89,7 +89,7 @@ def test_a_drawing_is_reconstructed_as_a_whole_and_sets_the_sliders(explore):
     explore.until(lambda: drawn_box(explore) == (20, 3))
     explore.drag(pad, (-80, 80), *[(20, 0)] * 8)
     explore.until(lambda: drawn_box(explore) == (20, 20))
-    assert "ELBO (nats)" in explore.words(".terms")
+    assert "ELBO (nats per image)" in explore.words(".terms")
 
 
 def drawn_box(page) -> tuple[int, int]:

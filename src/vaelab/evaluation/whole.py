@@ -19,6 +19,7 @@ from vaelab.processes import share, wait_for_all
 from vaelab.run import Run, build
 from vaelab.samplers.base import Sampler
 from vaelab.samplers.prior import Prior
+from vaelab.titles import TITLES
 from vaelab.vae import VAE
 
 DEFAULT = (
@@ -142,7 +143,7 @@ def _tell(run: Run, folder: Path, numbers: dict[str, Any]) -> None:
     cfg.folder = str(folder)
     if "wandb" in cfg.logger:
         cfg.logger.wandb.name = f"{folder.parents[1].name} {folder.name}"
-    row = {f"{numbers['split']}/{key}": numbers[key] for key in record.TITLES if key in numbers}
+    row = {f"{numbers['split']}/{key}": numbers[key] for key in TITLES if key in numbers}
     for logger in [build(node) for node in cfg.logger.values()]:
         logger.log_metrics(row, run.step)
         logger.save()

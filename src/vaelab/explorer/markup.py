@@ -13,7 +13,7 @@ from torchvision.utils import make_grid
 
 from vaelab.explorer.explorer import Explorer
 from vaelab.explorer.plane import Plane
-from vaelab.record import TITLES
+from vaelab.titles import TITLES
 
 # Nine that colour-blind eyes tell apart (the scheme "muted" of Paul Tol, 2021), and a dark grey.
 COLOURS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933")
@@ -92,7 +92,7 @@ def _card(key: str, numbers: Mapping[str, Any]) -> str:
         value += f" of {len(numbers['kl_per_dimension'])}" if "kl_per_dimension" in numbers else ""
     if key == "nll" and numbers.get("nll_se") is not None:
         value += f" ± {numbers['nll_se']:.2g}"
-    return f"<div class='card'><b>{value}</b><span>{escape(TITLES[key])}</span></div>"
+    return f"<div class='card'><b>{value}</b><span>{escape(str(TITLES[key]))}</span></div>"
 
 
 def terms(found: Mapping[str, float]) -> str:
@@ -148,7 +148,7 @@ def _picture(x: Tensor) -> str:
 
 
 def _title(key: str) -> str:
-    return escape(TITLES[key])
+    return escape(str(TITLES[key]))
 
 
 def tiles(pictures: Iterable[tuple[int, Tensor, str]], chosen: int | None = None) -> str:
