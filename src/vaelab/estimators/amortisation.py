@@ -19,6 +19,7 @@ from vaelab.noise import Stream, noise
 from vaelab.objectives.base import closed_kl, draw, fixed
 from vaelab.vae import VAE
 
+SAMPLES = 1000  # of z, that both are judged by
 STEPS = 500  # of the optimisation
 RATE = 0.05  # of Adam, at its start
 FORGETTING = 0.9, 0.99  # of its moments; a longer memory of a bad start's gradients would hold it
@@ -28,7 +29,7 @@ SEED = 0  # of the noise that both are judged by
 
 @torch.no_grad()
 def amortised_and_optimised(
-    vae: VAE, x: Tensor, samples: int = 1000, steps: int = STEPS
+    vae: VAE, x: Tensor, samples: int = SAMPLES, steps: int = STEPS
 ) -> tuple[Tensor, Tensor]:
     """L[q] with q as the encoder gives it, and L[q*], both (B,), with the same noise.
 
