@@ -96,7 +96,7 @@ def evaluate(
     if vae.likelihood.scale is not None:
         numbers["decoder_scale"] = vae.likelihood.scale.item()
     if by_dimension:
-        numbers["kl_per_dimension"] = kl_per_dimension.compute().tolist()
+        numbers["kl_per_dimension"] = kl_per_dimension.compute().reshape(-1).tolist()
     numbers["active_units"] = int(active_units.compute().item())
     return numbers | means
 
