@@ -29,8 +29,9 @@ def explore(page):
     page.tab("plain")
     page.tab("Explore")
     page.tab("Test images")
-    page.seen(".tiles button[data-index='0']")[0].click()
-    page.until(lambda: "test image 0" in page.words(".decoded"))
+    for index in (1, 0):  # so that what was asked for before has come
+        page.seen(f".tiles button[data-index='{index}']")[0].click()
+        page.until(lambda index=index: f"test image {index}" in page.words(".decoded"))
     return page
 
 
