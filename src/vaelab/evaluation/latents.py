@@ -56,8 +56,8 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
 
     def compute(batch: Batch) -> Found:
         q, p = batch.model.encode(batch.x), batch.model.latents()
-        found = dict(zip(("mean", "again"), two_means(q), strict=True))
-        found["kl"] = draw_with_kl(q, p)[1].sum(-1)
+        mean, again = two_means(q)
+        found = {"mean": mean, "again": again, "kl": draw_with_kl(q, p)[1].sum(-1)}
         return found if aggregate is None else found | _parts(batch, p, aggregate)
 
     journal = asked.journal("latents")
