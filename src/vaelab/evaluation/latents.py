@@ -57,8 +57,7 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
     def compute(batch: Batch) -> Found:
         q, p = batch.model.encode(batch.x), batch.model.latents()
         mean, again = two_means(q)
-        found = {"mean": mean, "again": again}
-        found["kl"] = draw_with_kl(q, p)[1].sum(-1)
+        found = {"mean": mean, "again": again, "kl": draw_with_kl(q, p)[1].sum(-1)}
         return found if aggregate is None else found | _parts(batch, p, aggregate)
 
     journal = asked.journal("latents")
