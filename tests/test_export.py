@@ -137,7 +137,7 @@ def test_the_card_says_what_it_is_and_how_it_is_used(train, command):
     card = follow(here)
     for words in (
         "| bce on binary pixels: probability |",
-        "| ELBO (nats) | -2",
+        "| ELBO (nats per image) | -2",
         "500 test images",
         "a bound of 2 importance samples",
         "model=mlp",

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save_file as write
 
 from vaelab import weights
-from vaelab.evaluate import evaluate
+from vaelab.evaluation.likelihood import numbers_of
 from vaelab.run import Run
 
 TINY = ("model.hidden=[8]", "latent_dim=3")
@@ -37,8 +37,8 @@ def test_it_opens_as_the_run_does(best, tmp_path):
     assert again.choices["model"] == "mlp"
     assert again.cfg == run.cfg
     assert again.overrides == run.overrides
-    numbers = evaluate(again.vae, again.data, "test", samples=2, seed=3)
-    assert numbers == evaluate(run.vae, run.data, "test", samples=2, seed=3)
+    numbers = numbers_of(again.vae, again.data, "test", samples=2, seed=3)
+    assert numbers == numbers_of(run.vae, run.data, "test", samples=2, seed=3)
     assert Run.open(path.parent).step == 2
 
 

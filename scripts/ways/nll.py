@@ -50,7 +50,7 @@ def by_vaelab():
     from functools import partial
 
     from vaelab.command import keep_memory
-    from vaelab.evaluate import importance_bound
+    from vaelab.estimators.importance import importance_bound
     from vaelab.likelihoods.bernoulli import Bernoulli
     from vaelab.models.mlp import Decoder, Encoder
     from vaelab.posteriors.diagonal import Diagonal

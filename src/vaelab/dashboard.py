@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from vaelab.data.base import DataModule
 from vaelab.encode import Encoded, encode
 from vaelab.figures.grid import grid
-from vaelab.loggers.base import Media
+from vaelab.loggers.base import Media, opened
 from vaelab.run import Run
 
 SHOWN = 32  # test images in the table, at most
@@ -27,7 +26,7 @@ def show(
     media = [logger for logger in loggers if isinstance(logger, Media)]
     if not media:
         return
-    figures = {path.stem: _read(path) for path in sorted((folder / "figures").glob("*.png"))}
+    figures = {path.stem: opened(path) for path in sorted((folder / "figures").glob("*.png"))}
     layers = [name for name in numbers if name.startswith("kl_layer_")]
     kl = {KL: numbers.get("kl_per_dimension", []), LAYERS: [numbers[name] for name in layers]}
     rows = table(run)
@@ -39,11 +38,6 @@ def show(
                 logger.histogram(name, values, step)
         logger.table(IMAGES, rows, step)
         logger.model(folder, numbers)
-
-
-def _read(path: Path) -> Image.Image:
-    with Image.open(path) as picture:
-        return picture.copy()
 
 
 def table(run: Run) -> list[dict[str, Any]]:

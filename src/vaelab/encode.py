@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
-from tqdm import tqdm
 
 from vaelab.data.base import DataModule
 from vaelab.distributions.codes import Codes
@@ -22,9 +21,8 @@ from vaelab.distributions.normal import DiagonalNormal
 from vaelab.distributions.one_hot import OneHots
 from vaelab.distributions.point import Point
 from vaelab.distributions.von_mises_fisher import VonMisesFisher
-from vaelab.evaluate import deviation
-from vaelab.noise import Stream, noise
-from vaelab.objectives.base import draw_with_kl
+from vaelab.evaluation.batches import each_batch
+from vaelab.evaluation.likelihood import deviation, drawn
 from vaelab.run import Run
 from vaelab.vae import VAE
 
@@ -52,30 +50,13 @@ class Encoded:
     terms: dict[str, Tensor]
 
 
+@torch.no_grad()
 def encode(vae: VAE, data: DataModule, split: str = "test", seed: int = 0) -> Iterator[Encoded]:
     """The images of `split`, a batch at a time; an optimal scale has been calibrated before."""
-    vae.eval()
-    device, batches = next(vae.parameters()).device, data.batches(split)
-    progress = tqdm(batches, f"encoding {split}", leave=False, disable=None)
-    for number, (x, y) in zip(batches.numbers, progress, strict=True):
+    for number, (model, x, y) in each_batch(vae, data, split, seed, title="encoding"):
         index = number * data.batch_size + torch.arange(len(x))
-        with torch.no_grad(), noise(Stream.EVALUATION, seed, number):
-            batch = _encoded(vae.given(y.to(device)), data.prepare(x.to(device)), y, index)
-        yield batch
-
-
-def _encoded(model: VAE, x: Tensor, y: Tensor, index: Tensor) -> Encoded:
-    q, kl = model.encode(x), None
-    if model.posterior.density:
-        z, kl = draw_with_kl(q, model.latents())
-        kl = kl.sum(-1)
-    else:
-        z = q.rsample()
-    p = model.decode(z)
-    terms = {"reconstruction": -p.log_prob(x)}
-    if kl is not None:
-        terms = {"elbo": -(terms["reconstruction"] + kl), **terms, "kl": kl}
-    return Encoded(index, y, x, p.mean, parts(q) or {"z": z}, terms)
+        q, z, p, _, terms = drawn(model, x)
+        yield Encoded(index, y, x, p.mean, parts(q) or {"z": z}, terms)
 
 
 @singledispatch

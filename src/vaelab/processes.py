@@ -1,7 +1,14 @@
 """What one process of several knows of the others: `trainer=ddp`."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor
+from tqdm import tqdm
+
+T = TypeVar("T")
 
 
 def share() -> tuple[int, int]:
@@ -34,3 +41,36 @@ def of_first_process(x: Tensor) -> Tensor:
     first = x.detach().clone()
     torch.distributed.broadcast(first, 0)
     return first
+
+
+def merged(own: dict[int, Any]) -> dict[int, Any]:
+    """The dicts of all processes in one, for every process."""
+    if share()[1] == 1:
+        return own
+    every: list[Any] = [None] * share()[1]
+    torch.distributed.all_gather_object(every, own)
+    return {key: value for part in every for key, value in part.items()}
+
+
+@contextmanager
+def torchrun() -> Iterator[None]:
+    """Inside, the processes that torchrun started, if it did, know of each other."""
+    if not torch.distributed.is_torchelastic_launched():
+        yield
+        return
+    torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def wait_for_all() -> None:
+    """Return when every process has come here."""
+    if share()[1] > 1:
+        torch.distributed.barrier()
+
+
+def progress(items: Iterable[T], title: str) -> "tqdm[T]":
+    """Items with a progress bar of the first process; silent where there is no terminal."""
+    return tqdm(items, title, leave=False, disable=True if share()[0] else None)

@@ -9,37 +9,31 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from vaelab.evaluate import evaluate
-from vaelab.likelihoods.gaussian import Gaussian
+from torch.nn import Module
+
 from vaelab.run import Run, recorded
+from vaelab.titles import TITLES
 
+PARTS = ("encoder", "posterior", "prior", "decoder", "likelihood")
 PACKAGES = ("vaelab", "torch", "pytorch-lightning", "hydra-core", "torchmetrics", "numpy")
-TITLES = {
-    "elbo": "ELBO (nats)",
-    "elbo_exact": "ELBO, exact (nats)",
-    "reconstruction": "reconstruction (nats)",
-    "kl": "KL (nats)",
-    "nll": "NLL (nats)",
-    "bits_per_dim": "bits/dim",
-    "active_units": "active units",
-    "rmse": "RMSE of a pixel",
-    "decoder_scale": "decoder scale",
-    "implied_scale": "implied decoder scale",
-}
 
 
-def evaluated(run: Run, split: str, samples: int) -> dict[str, Any]:
-    """The numbers of `evaluate`, and those that need to know how the model was trained.
+def sizes(run: Run) -> dict[str, Any]:
+    """The parameters of each part, and how many numbers come from encoder and decoder.
 
-    implied_scale is the scale s of a normal decoder, the loss written as SSE / (2 s^2) + KL.
+    Of several stochastic layers, no one number says what the encoder gives.
     """
-    numbers = evaluate(run.vae, run.data, split, samples, run.cfg.seed)
-    numbers |= {"pixels": run.data.pixels, "shape": run.data.shape, "step": run.step}
-    kl = getattr(run.module.objective, "kl", None)
-    weight = kl.weight(max(run.step - 1, 0)) if kl is not None else 0.0  # of the last step taken
-    if isinstance(run.vae.likelihood, Gaussian) and "decoder_scale" in numbers and weight > 0:
-        numbers["implied_scale"] = numbers["decoder_scale"] * math.sqrt(weight)
-    return numbers
+    vae = run.vae
+    parts = {name: getattr(vae, name) for name in PARTS} | {"objective": run.module.objective}
+    sizes: dict[str, Any] = {"decoder_outputs": [vae.likelihood.outputs, *vae.shape[1:]]}
+    if not vae.layered:
+        sizes["encoder_outputs"] = vae.posterior.inputs
+    counts = {name: _parameters(part) for name, part in parts.items()}
+    return sizes | {"parameters": _parameters(vae), "parameters_of": counts}
+
+
+def _parameters(part: Module) -> int:
+    return sum(weight.numel() for weight in part.parameters())
 
 
 def provenance(folder: Path) -> dict[str, Any]:
@@ -86,16 +80,52 @@ def is_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
+def titled(numbers: dict[str, Any]) -> list[tuple[str, str]]:
+    """The numbers that have a title, with their standard errors, as they are shown."""
+    found = []
+    for key, title in TITLES.items():
+        if numbers.get(key) is not None:
+            error = f" +- {numbers[f'{key}_se']:.2g}" if f"{key}_se" in numbers else ""
+            found.append((str(title), f"{numbers[key]:.6g}{error}"))
+    return found
+
+
+def heading(numbers: dict[str, Any]) -> tuple[str, str]:
+    """What was measured, and what its likelihood is."""
+    of = f"{numbers['choices']['data']}, {numbers['images']} {numbers['split']} images"
+    return of, f"{numbers['choices']['loss']} on {numbers['pixels']} pixels: {numbers['measure']}"
+
+
+def remarks(numbers: dict[str, Any]) -> list[str]:
+    """What is wrong with the model, and what parts of an evaluation are absent and why."""
+    wrong = [numbers[key] for key in ("collapse", "kl_warning") if key in numbers]
+    absent = numbers.get("absent", {}).items()
+    return [*wrong, *(f"no {part}: {reason}" for part, reason in absent)]
+
+
 def show(numbers: dict[str, Any]) -> None:
     """The table at the end of a run."""
     from rich.console import Console
     from rich.table import Table
 
-    title = f"{numbers['choices']['data']}, {numbers['images']} {numbers['split']} images"
-    measure = f"{numbers['choices']['loss']} on {numbers['pixels']} pixels: {numbers['measure']}"
+    title, measure = heading(numbers)
     table = Table("", measure, title=title)
-    for key, name in TITLES.items():
-        if key in numbers:
-            error = f" +- {numbers['nll_se']:.2g}" if key == "nll" else ""
-            table.add_row(name, f"{numbers[key]:.6g}{error}")
+    for row in titled(numbers):
+        table.add_row(*row)
     Console().print(table)
+    for remark in remarks(numbers):
+        print(remark)
+
+
+def table(numbers: dict[str, Any]) -> list[str]:
+    """The same table, in lines of markdown."""
+    _, measure = heading(numbers)
+    rows = [f"| {name} | {value} |" for name, value in titled(numbers)]
+    return [f"| | {measure} |", "|---|---|", *rows]
+
+
+def markdown(numbers: dict[str, Any]) -> str:
+    """A page of the numbers, with the command that gave them."""
+    title, _ = heading(numbers)
+    lines = [f"# {title}", "", *table(numbers), "", *(f"- {each}" for each in remarks(numbers))]
+    return "\n".join([*lines, "", f"`{numbers['command']}`", ""])

@@ -20,10 +20,12 @@ from vaelab.callbacks.early_stopping import EarlyStopping
 from vaelab.callbacks.pictures import Pictures
 from vaelab.data.base import TrainingBatches
 from vaelab.ddp import process_group
-from vaelab.evaluate import check_samples
+from vaelab.evaluation.base import Asked
+from vaelab.evaluation.likelihood import check_samples, evaluate
 from vaelab.loggers.wandb import Wandb
 from vaelab.loop import shorten
 from vaelab.run import Run, build
+from vaelab.titles import TITLES
 from vaelab.types import check_types
 
 log = logging.getLogger(__name__)
@@ -120,7 +122,7 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
             trainer.save_checkpoint(best, weights_only=False)
         run.load(best)
     run.module.to(trainer.strategy.root_device)
-    numbers = record.evaluated(run, "test", cfg.samples)
+    numbers = evaluate(run, Asked(samples=cfg.samples, seed=cfg.seed))
     score = getattr(trainer.checkpoint_callback, "best_model_score", None)
     if not run.data.validated:
         score = None
@@ -134,11 +136,11 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
         "wall_s": wall,
-        "parameters": sum(weight.numel() for weight in run.vae.parameters()),
     }
-    numbers |= record.provenance(folder)
+    numbers |= record.sizes(run) | record.provenance(folder)
     record.write(numbers, folder / "metrics.json")
     _tell(trainer, run, numbers)
+    _report(folder)
     if not all(map(record.is_finite, numbers.values())):
         raise ValueError("the numbers of this run are not finite: lower optimizer.lr")
     return math.nan if score is None else score.item()
@@ -146,14 +148,20 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
 
 def _tell(trainer: Trainer, run: Run, numbers: dict[str, Any]) -> None:
     for logger in trainer.loggers:
-        scalars = {f"test/{name}": numbers[name] for name in record.TITLES if name in numbers}
+        scalars = {f"test/{name}": numbers[name] for name in TITLES if name in numbers}
         logger.log_metrics(scalars, trainer.global_step)
         logger.save()
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Pictures):
-            callback.draw(trainer, run.module)
+            callback.finish(run)
     dashboard.show(run, numbers, Path(run.cfg.folder), trainer.loggers, trainer.global_step)
     record.show(numbers)
+
+
+def _report(folder: Path) -> None:
+    from vaelab.report.write import write_or_say_why  # needed at the end, if at all
+
+    write_or_say_why(folder)
 
 
 def _check_kl(cfg: DictConfig) -> None:

@@ -9,7 +9,7 @@ from torch.distributions import Categorical, kl_divergence
 
 from vaelab.distributions.normal import DiagonalNormal, StandardNormal
 from vaelab.distributions.one_hot import OneHots
-from vaelab.evaluate import importance_bound
+from vaelab.estimators.importance import importance_bound
 from vaelab.objectives.base import closed_kl, draw_with_kl
 from vaelab.run import Run, build
 

@@ -30,6 +30,7 @@ class MNIST(DataModule):
         validation: Images taken from the end of the training files; 0 trains on all 60,000.
     """
 
+    features: ClassVar[str] = "digits"
     licence = LICENCE
     source: ClassVar[type[datasets.MNIST]] = datasets.MNIST
     md5: ClassVar[dict[str, str]] = {

@@ -5,6 +5,7 @@ import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import platformdirs
@@ -22,6 +23,7 @@ class MNIST5k(DataModule):
     its content is kept as uint8 in the user's cache folder.
     """
 
+    features: ClassVar[str] = "digits"
     licence = LICENCE
 
     def __init__(

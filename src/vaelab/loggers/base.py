@@ -21,3 +21,9 @@ class Media:
 
     def model(self, folder: Path, numbers: dict[str, Any]) -> None:
         """The best weights of a run folder, with all that is needed to open them."""
+
+
+def opened(path: Path) -> Image.Image:
+    """A picture file, read whole."""
+    with Image.open(path) as file:
+        return file.convert("RGB")

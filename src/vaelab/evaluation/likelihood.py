@@ -1,0 +1,171 @@
+"""The numbers that every run ends with: ELBO, KL, the importance-weighted bound and their kin."""
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from vaelab.data.base import DataModule
+from vaelab.distributions.layers import Layers
+from vaelab.estimators.importance import importance_bound
+from vaelab.evaluation.base import Asked
+from vaelab.evaluation.batches import Batch, Found, collect, likeliest, two_means
+from vaelab.likelihoods.gaussian import Gaussian
+from vaelab.metrics.latents import ActiveUnits
+from vaelab.metrics.linear import exact_elbo, is_linear
+from vaelab.objectives.base import draw_with_kl
+from vaelab.run import Run
+from vaelab.vae import VAE
+
+
+def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
+    """The numbers of `numbers_of`, and those that need to know how the model was trained.
+
+    implied_scale is the scale s of a normal decoder, the loss written as SSE / (2 s^2) + KL.
+    """
+    journal = asked.journal("likelihood")
+    numbers = numbers_of(
+        run.vae, run.data, asked.split, asked.samples, asked.seed, asked.images, journal
+    )
+    numbers |= {"pixels": run.data.pixels, "shape": run.data.shape, "step": run.step}
+    kl = getattr(run.module.objective, "kl", None)
+    weight = kl.weight(max(run.step - 1, 0)) if kl is not None else 0.0  # of the last step taken
+    if isinstance(run.vae.likelihood, Gaussian) and "decoder_scale" in numbers and weight > 0:
+        numbers["implied_scale"] = numbers["decoder_scale"] * math.sqrt(weight)
+    return numbers
+
+
+@torch.no_grad()
+def numbers_of(
+    vae: VAE,
+    data: DataModule,
+    split: str = "test",
+    samples: int = 100,
+    seed: int = 0,
+    images: int | None = None,
+    journal: Path | None = None,
+) -> dict[str, Any]:
+    """Numbers of `split` in nats per image; what has no meaning for this model is absent.
+
+    Arguments:
+        samples: Of the importance-weighted bound on log p(x); one is enough for a point.
+        images: The first so many of the split; None is all.
+        journal: A folder that keeps what was found for each batch, to go on from.
+
+    Returns:
+        images, measure (of x, or of x given labels), elbo, reconstruction, kl, rmse (of the
+        likeliest code, in units of a pixel), kl_per_dimension or kl_layer_1, ... of several layers,
+        active_units; nll and its standard error nll_se, unless pixels are grey; bits_per_dim for
+        discrete and for dequantized pixels; bits_sha256 where bits were drawn; decoder_scale;
+        elbo_exact for a linear VAE. Without a density q(z|x) there is neither elbo nor kl nor nll.
+    """
+    check_samples(samples)
+    samples = samples if vae.posterior.random else 1
+    vae.eval()
+    if vae.likelihood.calibrated:
+        vae.likelihood.calibrate(deviation(vae, data, seed))
+    linear, grey = is_linear(vae), vae.likelihood.measure(data.pixels) == "grey"
+
+    def compute(batch: Batch) -> Found:
+        found = _terms(batch.model, batch.x)
+        if vae.posterior.density and not grey:
+            found["nll"] = -importance_bound(batch.model, batch.x, samples)
+        if linear:
+            found["elbo_exact"] = exact_elbo(batch.model, batch.x)
+        return found
+
+    found = collect(vae, data, split, compute, seed, images, journal)
+    numbers: dict[str, Any] = {"split": split, "images": len(found["reconstruction"])}
+    numbers["measure"] = measure(vae, data)
+    numbers["rmse"] = _mean(found.pop("square")) ** 0.5
+    if "nll" in found:
+        numbers |= {"samples": samples, "nll_se": standard_error(found["nll"])}
+        density = vae.likelihood.measure(data.pixels) == "density"
+        if not density or data.pixels == "dequantized":
+            extra = 8 if density else 0  # bits: of 256 levels in [0, 1]
+            nats = _mean(found["nll"])
+            numbers["bits_per_dim"] = nats / (math.prod(vae.shape) * math.log(2)) + extra
+    if split in data.bits_sha256:
+        numbers["bits_sha256"] = data.bits_sha256[split]
+    if vae.likelihood.scale is not None:
+        numbers["decoder_scale"] = vae.likelihood.scale.item()
+    if "kl_per_dimension" in found:
+        numbers["kl_per_dimension"] = found.pop("kl_per_dimension").double().mean(0).tolist()
+    active = ActiveUnits(vae.latent_dim)
+    active.update(found.pop("mean"), found.pop("mean_again"))
+    numbers["active_units"] = int(active.compute().item())
+    return numbers | {name: _mean(values) for name, values in found.items()}
+
+
+class Drawn(NamedTuple):
+    """Images x (B, *shape) seen through one z of q(z|x) each.
+
+    Attributes:
+        q, z, p: q(z|x), z (B, latent_dim) and p(x|z).
+        kl: By dimension or layer or in all, (B, D); None without a density q(z|x).
+        terms: reconstruction, and with a density kl and elbo, (B,) in nats.
+    """
+
+    q: Distribution
+    z: Tensor
+    p: Distribution
+    kl: Tensor | None
+    terms: Found
+
+
+def drawn(model: VAE, x: Tensor) -> Drawn:
+    """One z of q(z|x), and the terms of the ELBO at it."""
+    q = model.encode(x)
+    if not model.posterior.density:
+        z = q.rsample()
+        p = model.decode(z)
+        return Drawn(q, z, p, None, {"reconstruction": -p.log_prob(x)})
+    z, kl = draw_with_kl(q, model.latents())
+    p = model.decode(z)
+    terms = {"reconstruction": -p.log_prob(x), "kl": kl.sum(-1)}
+    return Drawn(q, z, p, kl, terms | {"elbo": -(terms["reconstruction"] + terms["kl"])})
+
+
+def _terms(model: VAE, x: Tensor) -> Found:
+    """Of each image what the numbers are made of, each (B, ...)."""
+    q, _, _, kl, found = drawn(model, x)
+    if kl is not None and isinstance(q, Layers):
+        found |= {f"kl_layer_{each}": layer for each, layer in enumerate(kl.T, 1)}
+    elif kl is not None and kl.shape[1] == model.latent_dim:
+        found["kl_per_dimension"] = kl
+    found["square"] = (model.decode(likeliest(q)).mean - x).square().flatten(1).mean(1)
+    found["mean"], found["mean_again"] = two_means(q)
+    return found
+
+
+def measure(vae: VAE, data: DataModule) -> str:
+    """What log p(x|z) is on these pixels: probability, density or grey; given labels or not."""
+    kind = vae.likelihood.measure(data.pixels)
+    return f"{kind} given labels" if vae.conditional else kind
+
+
+def check_samples(samples: Any) -> None:
+    if type(samples) is not int or samples < 1:
+        raise ValueError(f"samples={samples}: it must be a whole number, at least 1")
+
+
+def deviation(vae: VAE, data: DataModule, seed: int) -> Tensor:
+    """The mean deviation of a pixel over the training images, with z drawn from q(z|x)."""
+
+    def compute(batch: Batch) -> Found:
+        mean = batch.model.decode(batch.model.encode(batch.x).rsample()).mean
+        return {"deviation": vae.likelihood.deviation(batch.x - mean).flatten(1).mean(1)}
+
+    return collect(vae, data, "train", compute, seed)["deviation"].double().mean()
+
+
+def standard_error(values: Tensor) -> float:
+    """Of the mean over images of values (N,)."""
+    return values.double().std(correction=0).item() / math.sqrt(len(values))
+
+
+def _mean(values: Tensor) -> float:
+    return values.double().mean().item()
