@@ -161,3 +161,4 @@ def test_what_disagrees_is_not_passed_off_as_an_export(run, tmp_path, monkeypatc
     monkeypatch.setattr(Encoder, "forward", lambda self, x: {"mean": x.flatten(1) + torch.rand(1)})
     with pytest.raises(RuntimeError, match=r"encoder\.onnx and torch disagree"):
         export(run(*MLP), tmp_path, {})
+    assert not [*tmp_path.iterdir()]

@@ -96,6 +96,7 @@ def _write(network: Encoder | Decoder, name: str, path: Path) -> None:
         program: Any = torch.onnx.export(
             network,
             tuple(inputs.values()),
+            dynamo=True,
             input_names=list(inputs),
             output_names=outputs,
             dynamic_shapes=tuple({0: batch} for _ in inputs),
@@ -115,4 +116,5 @@ def _compare(network: Encoder | Decoder, name: str, path: Path) -> None:
         theirs: Any = session.run(None, {key: value.numpy() for key, value in inputs.items()})
         for ours, found in zip(network(**inputs).values(), theirs, strict=True):
             if not np.allclose(ours.numpy(), found, rtol=TOLERANCE, atol=TOLERANCE):
+                path.unlink()
                 raise RuntimeError(f"{path} and torch disagree by more than {TOLERANCE}")
