@@ -34,11 +34,11 @@ class Explore:
         here = self._at(Source(index=0), explorer.label_of(0))
         self.here = gr.State(here)
         with gr.Row():
-            with gr.Column(scale=4, min_width=320):
+            with gr.Column(scale=4, min_width=300):
                 self._from(here)
-            with gr.Column(scale=4, min_width=320):
+            with gr.Column(scale=4, min_width=300):
                 self._picture(here)
-            with gr.Column(scale=4, min_width=320, elem_classes="dials"):
+            with gr.Column(scale=4, min_width=300, elem_classes="dials"):
                 self._turn(here)
         self._listen()
 
