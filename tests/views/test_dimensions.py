@@ -2,8 +2,8 @@ import pytest
 import torch
 from tiny import BOTTOM_UP, GUMBEL, LADDER, SPHERE, TINY, VQ
 from torch.distributions import kl_divergence
-from vaelab.evaluation.likelihood import numbers_of
 
+from vaelab.evaluation.likelihood import numbers_of
 from vaelab.noise import Stream, noise
 from vaelab.views.base import Codes, encoded
 from vaelab.views.dimensions import _log_ratio, dimensions, kl_by_dimension, named
