@@ -81,9 +81,10 @@ def test_images_of_the_data_itself_reach_the_floor(run, tmp_path, monkeypatch):
         (["data.binarize=dynamic", "loss=mse"], "means"),
         (["data.binarize=none"], "means"),
         (["data.binarize=none", "data.dequantize=true", "loss=gaussian"], "means"),
+        (["data.binarize=none", "loss=discretized_logistic"], "means"),
     ],
 )
-def test_beside_bits_are_draws_where_the_model_gives_bits_and_means_everywhere_else(
+def test_images_beside_bits_are_draws_and_all_others_are_means(
     run, tmp_path, monkeypatch, words, compared
 ):
     class Looking(torch.nn.Module):
