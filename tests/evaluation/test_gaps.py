@@ -79,6 +79,15 @@ def test_shares_of_two_processes_are_those_of_one(run, monkeypatch):
         assert mean == pytest.approx(whole[name], rel=1e-6)
 
 
+def test_the_same_seed_gives_the_same_numbers_and_leaves_the_random_state(run):
+    run, state = run(), torch.get_rng_state()
+    first = evaluate(run, Asked(images=5, seed=1))
+    assert torch.equal(state, torch.get_rng_state())
+    torch.rand(5)
+    assert evaluate(run, Asked(images=5, seed=1)) == first
+    assert evaluate(run, Asked(images=5, seed=2)) != first
+
+
 def test_what_was_stopped_goes_on(run, monkeypatch, tmp_path):
     run, asked = run(), Asked(images=10, folder=tmp_path)
     bound, calls = gaps.annealed_bound, []
@@ -127,8 +136,8 @@ def test_what_has_no_gaps_says_why(run, words, reason):
 
 def test_the_bound_is_that_of_the_same_images(run):
     run = run()
-    numbers = evaluate(run, Asked(images=10, samples=4000))
+    numbers = evaluate(run, Asked(images=10, samples=1000))
     x = run.data.prepare(run.data.splits["test"].images[:10])
     with torch.no_grad():
-        bound = importance_bound(run.vae, x, 4000).mean().item()
-    assert numbers["iw_bound"] == pytest.approx(bound, abs=0.1)
+        bound = importance_bound(run.vae, x, 1000).mean().item()
+    assert numbers["iw_bound"] == pytest.approx(bound, abs=0.2)

@@ -97,7 +97,7 @@ def test_a_vampprior_of_all_images_leaves_no_kl_but_the_information(run):
     ],
 )
 def test_what_a_model_has_is_given_and_adds_up(run, words, left_out):
-    numbers = evaluate(run(*words), Asked(images=200))
+    numbers = evaluate(run(*words), Asked(images=100))
     names = {"total_correlation", "dimension_kl", "aggregate_kl", "kl_check", "kl_check_se"}
     names |= {"mutual_information", "mutual_information_limit", "latent_images"}
     assert numbers.keys() - {"collapse"} == names - left_out
@@ -174,6 +174,15 @@ def test_what_was_found_is_kept_and_the_images_have_a_bound(run, monkeypatch, tm
     assert first["latent_images"] == 150
     monkeypatch.setattr(latents, "_parts", None)
     assert evaluate(run, asked) == first
+
+
+def test_the_same_seed_gives_the_same_numbers_and_leaves_the_random_state(run):
+    run, state = run(spread=10.0), torch.get_rng_state()
+    first = evaluate(run, Asked(seed=1))
+    assert torch.equal(state, torch.get_rng_state())
+    torch.rand(5)
+    assert evaluate(run, Asked(seed=1)) == first
+    assert evaluate(run, Asked(seed=2)) != first
 
 
 def test_the_densities_are_exact_where_float32_is_not(run):
