@@ -1,11 +1,6 @@
-import json
-import math
-import os
-
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 
 from vaelab.evaluation import neighbours, samples
 from vaelab.evaluation.base import Absent, Asked
@@ -86,9 +81,10 @@ def test_images_of_the_data_itself_reach_the_floor(run, tmp_path, monkeypatch):
         (["data.binarize=dynamic", "loss=mse"], "means"),
         (["data.binarize=none"], "means"),
         (["data.binarize=none", "data.dequantize=true", "loss=gaussian"], "means"),
+        (["data.binarize=none", "loss=discretized_logistic"], "means"),
     ],
 )
-def test_beside_bits_are_draws_where_the_model_gives_bits_and_means_everywhere_else(
+def test_images_beside_bits_are_draws_and_all_others_are_means(
     run, tmp_path, monkeypatch, words, compared
 ):
     class Looking(torch.nn.Module):
@@ -161,32 +157,3 @@ def test_tables_measurements_and_a_handful_of_images_are_absent(run, tmp_path):
             samples.evaluate(made, asked(tmp_path))
     with pytest.raises(Absent, match="5 images are too few to compare: take at least 6"):
         samples.evaluate(run(), asked(tmp_path, 5))
-
-
-def evaluated(rank, world, port, folder):
-    """Both parts, as one process of several computes them."""
-    from hydra import compose, initialize_config_dir
-
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        run = Run.build(compose("train", list(TINY)))
-    run.data.setup()
-    if world > 1:
-        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-        torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
-    torch.manual_seed(rank)
-    wanted = asked(folder, 300, sampler=GMM(components=2))
-    numbers = samples.evaluate(run, wanted) | neighbours.evaluate(run, wanted)
-    (folder / f"{world}-{rank}.json").write_text(json.dumps(numbers))
-    if world > 1:
-        torch.distributed.destroy_process_group()
-
-
-@pytest.mark.slow
-def test_two_processes_find_the_numbers_of_one(tmp_path, free_port):
-    evaluated(0, 1, free_port, tmp_path)
-    torch.multiprocessing.spawn(evaluated, (2, free_port, tmp_path), nprocs=2)
-    one, *two = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("1-0", "2-0", "2-1"))
-    assert two == [one, one]
-    assert math.isfinite(one["fid"])

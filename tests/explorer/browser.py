@@ -22,7 +22,8 @@ FLAGS += ("--disable-quic", "--no-first-run", "--disable-background-networking")
 FLAGS += ("--disable-component-update", "--disable-sync")
 SIZE = 28  # of the pictures that are looked at
 PIXELS = """
-const image = document.querySelector(arguments[0] + ' img'), size = arguments[1];
+const images = [...document.querySelectorAll(arguments[0] + ' img')], size = arguments[1];
+const image = images.find(each => each.offsetParent);  // the one that can be seen
 const canvas = document.createElement('canvas');
 canvas.width = canvas.height = size;
 const pen = canvas.getContext('2d');
@@ -167,12 +168,12 @@ class Page:
         self.driver.execute_script(TURN, self._sliders()[name], value)
 
     def _sliders(self) -> dict[str, Any]:
-        found = self.find(".dials input[type=range]")
+        found = self.seen(".dials input[type=range]")
         return {each.get_attribute("aria-label").split()[3]: each for each in found}
 
     def ring(self) -> float:
         """How far from the left the mark of the map is, in pixels."""
-        return self.find(".map .here")[0].rect["x"]
+        return self.seen(".map .here")[0].rect["x"]
 
     def drag(self, element: Any, *steps: tuple[int, int]) -> None:
         """Press at the first step from the middle of an element, go the others, let go."""

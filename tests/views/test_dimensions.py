@@ -2,8 +2,8 @@ import pytest
 import torch
 from tiny import BOTTOM_UP, GUMBEL, LADDER, SPHERE, TINY, VQ
 from torch.distributions import kl_divergence
-from vaelab.evaluate import evaluate
 
+from vaelab.evaluation.likelihood import numbers_of
 from vaelab.noise import Stream, noise
 from vaelab.views.base import Codes, encoded
 from vaelab.views.dimensions import _log_ratio, dimensions, kl_by_dimension, named
@@ -14,7 +14,7 @@ def test_the_kl_of_each_dimension_is_that_of_an_evaluation(run, latent_dim):
     run = run("model.hidden=[8]", f"latent_dim={latent_dim}")
     kl = kl_by_dimension(run.vae, run.data, run.data.splits["test"])
     assert list(kl) == ["z1", "z2", "z3"][:latent_dim]
-    exact = evaluate(run.vae, run.data, "test", samples=1)["kl_per_dimension"]
+    exact = numbers_of(run.vae, run.data, "test", samples=1)["kl_per_dimension"]
     assert list(kl.values()) == pytest.approx(exact)
 
 

@@ -48,7 +48,11 @@ def test_an_arc_between_equal_or_opposite_ends_is_finite(angle):
 
 
 def test_the_walks_of_codes_on_the_sphere_are_arcs(run):
-    _, found = walk(run(*SPHERE))
+    run = run(*SPHERE)
+    codes, found = walk(run, most=1)
+    z = arc(codes.likeliest[0], codes.likeliest[50], torch.tensor([[0.3]]))
+    shown = decoded(run.vae, run.data, z, codes.split.labels[:1])
+    torch.testing.assert_close(found.between[0, 3], shown[0])
     assert found.path == "along an arc"
 
 

@@ -42,9 +42,9 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
         p = batch.model.decode(likeliest(batch.model.encode(batch.x)))
         return {"real": net(batch.x), "again": net(image(p, drawn).clamp(0, 1))}
 
-    found = collect(
-        run.vae, run.data, asked.split, both, asked.seed, asked.images, title="features of"
-    )
+    journal = asked.journal("samples")
+    where = (run.vae, run.data, asked.split)
+    found = collect(*where, both, asked.seed, asked.images, journal, title="features of")
     real, n = found["real"], len(found["real"])
     if n <= NEIGHBOURS:
         raise Absent(f"{n} images are too few to compare: take at least {NEIGHBOURS + 1}")
@@ -62,7 +62,7 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
         "fid_reconstructions": frechet_distance(real, found["again"]),
     }
     if asked.split != "train" and n <= len(run.data.splits["train"].images):
-        numbers["fid_floor"] = frechet_distance(real, _training(run, net, n))
+        numbers["fid_floor"] = frechet_distance(real, _training(run, asked, net, n))
     return numbers | support(real, new)._asdict()
 
 
@@ -73,13 +73,14 @@ def _net(name: str) -> Features:
         raise Absent(str(error)) from error
 
 
-def _training(run: Run, net: Features, n: int) -> Tensor:
+def _training(run: Run, asked: Asked, net: Features, n: int) -> Tensor:
     """Features of the first n training images."""
 
     def compute(batch: Batch) -> Found:
         return {"x": net(batch.x)}
 
-    return collect(run.vae, run.data, "train", compute, images=n, title="features of")["x"]
+    where, journal = (run.vae, run.data, "train"), asked.journal("samples-floor")
+    return collect(*where, compute, images=n, journal=journal, title="features of")["x"]
 
 
 def _seen(net: Features, images: Tensor) -> Tensor:

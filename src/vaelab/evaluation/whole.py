@@ -16,6 +16,7 @@ from vaelab.evaluation.base import Absent, Asked
 from vaelab.evaluation.likelihood import measure
 from vaelab.loggers.wandb import Wandb
 from vaelab.processes import share, wait_for_all
+from vaelab.report.write import write_or_say_why
 from vaelab.run import Run, build
 from vaelab.samplers.base import Sampler
 from vaelab.samplers.prior import Prior
@@ -75,6 +76,7 @@ def evaluate_folder(
         record.show(numbers)
         if results_folder and split == "test":
             results.keep(results.entry(run, folder, numbers), results_folder)
+        write_or_say_why(folder)
         print(where)
     wait_for_all()
     return numbers

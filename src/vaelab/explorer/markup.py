@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
-from vaelab.explorer.explorer import Explorer
+from vaelab.explorer.explorer import DRAWS, SAMPLES, Explorer
 from vaelab.explorer.plane import Plane
 from vaelab.titles import TITLES
 
@@ -37,12 +37,9 @@ def image(x: Tensor) -> str:
 
 
 def figure(x: Tensor | None, caption: str) -> str:
-    inside = (
-        "<div class='none'></div>"
-        if x is None
-        else f"<img src='{image(x)}' alt='{escape(caption)}'>"
-    )
-    return f"<figure>{inside}<figcaption>{escape(caption)}</figcaption></figure>"
+    words = escape(caption)
+    inside = f"<img src='{image(x)}' alt='{words}'>" if x is not None else "<div class=none></div>"
+    return f"<figure>{inside}<figcaption>{words}</figcaption></figure>"
 
 
 def figures(*pairs: tuple[Tensor | None, str]) -> str:
@@ -96,9 +93,13 @@ def _card(key: str, numbers: Mapping[str, Any]) -> str:
 
 
 def terms(found: Mapping[str, float]) -> str:
-    """A table of the terms of one image."""
+    """A table of the terms of one image, and what they are."""
     rows = [f"<tr><td>{_title(key)}</td><td>{value:#.4g}</td></tr>" for key, value in found.items()]
-    return f"<table class='terms'>{''.join(rows)}</table>"
+    words = f"Means of {DRAWS} draws of q(z|x)"
+    words += f"; NLL is the bound with {SAMPLES} samples." if "nll" in found else "."
+    if "kl" not in found:
+        words = "Without a density q(z|x) there is neither KL nor ELBO nor NLL."
+    return f"<table class='terms'>{''.join(rows)}</table><p class='quiet'>{words}</p>"
 
 
 class Column(NamedTuple):

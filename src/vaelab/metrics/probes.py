@@ -27,6 +27,14 @@ class Coded(NamedTuple):
         """Labels (attributes, N)."""
         return self.labels.reshape(len(self.labels), -1).T
 
+    @property
+    def varied(self) -> Tensor:
+        """Which attributes have more than one value."""
+        return (self.columns != self.columns[:, :1]).any(1)
+
+    def only(self, kept: Tensor) -> "Coded":
+        return Coded(self.codes, self.columns[kept].T)
+
 
 def majority(fitted: Coded, new: Coded) -> float:
     """The accuracy of the commonest label."""
