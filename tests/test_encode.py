@@ -79,7 +79,7 @@ def test_a_parquet_file_holds_what_torch_computes(train, command):
     assert (said[b"run"], said[b"step"], said[b"measure"]) == (b"run", b"2", b"probability")
     table = file.read().to_pandas()
     codes = [f"{part}_{i}" for part in ("mean", "scale") for i in range(3)]
-    assert [*table.columns] == ["index", "split", "label", *codes, "elbo", "reconstruction", "kl"]
+    assert [*table.columns] == ["index", "split", "label", *codes, "reconstruction", "kl", "elbo"]
     assert table.groupby("split").size().to_dict() == {"train": 4000, "val": 500, "test": 500}
     run = Run.open(folder)
     split = run.data.splits["test"]
