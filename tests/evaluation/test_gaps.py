@@ -120,6 +120,13 @@ def test_what_a_model_has_is_given(run, words, left_out):
     assert numbers.keys() == (FOUND | ANNEALED | GAPS) - left_out
 
 
+def test_an_optimal_scale_is_found_first(run):
+    run = run("loss=gaussian", "loss.scale=optimal", "data.binarize=none")
+    before = run.vae.likelihood.scale.item()
+    evaluate(run, Asked(images=5))
+    assert run.vae.likelihood.scale.item() != before
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
