@@ -43,7 +43,11 @@ def test_without_labels_there_is_neither():
 
 
 def test_one_unit_is_one_length_unless_they_are_no_units():
-    assert drawn(np.zeros(200)).axes[0].get_aspect() == 1
+    axes = drawn(np.zeros(200)).axes[0]
+    assert axes.get_aspect() == 1
+    assert np.ptp(axes.get_xlim()) == pytest.approx(np.ptp(axes.get_ylim()))
+    assert (axes.get_xlim()[0] < POINTS[:, 0]).all()
+    assert (axes.get_ylim()[1] > POINTS[:, 1]).all()
     assert drawn(np.zeros(200), equal=False).axes[0].get_aspect() == "auto"
 
 

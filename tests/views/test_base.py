@@ -3,7 +3,16 @@ import torch
 from tiny import CONDITIONAL, TINY
 
 from vaelab.data.base import Split
-from vaelab.views.base import LeftOut, check_pictures, decoded, encoded, looking, shown, spread
+from vaelab.views.base import (
+    LeftOut,
+    check_pictures,
+    decoded,
+    drawn_from_prior,
+    encoded,
+    looking,
+    shown,
+    spread,
+)
 
 
 def test_a_look_leaves_no_trace(run):
@@ -59,6 +68,21 @@ def test_codes_that_are_not_finite_are_left_out(run):
     torch.nn.init.constant_(next(run.vae.encoder.parameters()), torch.nan)
     with pytest.raises(LeftOut, match="not finite"):
         encoded(run.vae, run.data, run.data.splits["test"])
+
+
+def test_draws_of_a_prior_that_are_not_finite_are_left_out(run):
+    run = run(*TINY, "prior=mixture")
+    torch.nn.init.constant_(run.vae.prior.means, torch.nan)
+    with pytest.raises(LeftOut, match="prior are not finite"):
+        drawn_from_prior(run.vae, run.data.splits["test"].labels)
+
+
+def test_a_prior_of_the_label_gives_a_draw_for_each(run):
+    run = run(*CONDITIONAL, "model.learned_prior=true")
+    with torch.no_grad():
+        run.vae.prior.parameters_of.weight[0] = 100 * torch.arange(10.0)  # the mean, by class
+    z = drawn_from_prior(run.vae, torch.tensor([3, 1, 7]))
+    torch.testing.assert_close(z[:, 0] / 100, torch.tensor([3.0, 1.0, 7.0]), atol=0.1, rtol=0)
 
 
 @pytest.mark.parametrize("words", [TINY, CONDITIONAL])

@@ -116,9 +116,12 @@ def test_more_dimensions_or_a_circle_are_no_plane(run):
             decoded_plane(chosen.vae, chosen.data, codes_of(chosen))
 
 
-def test_three_images_are_needed(run):
+def test_three_images_and_more_than_one_code_are_needed(run):
     run = run(*TINY)
     codes = codes_of(run)
     few = Codes(codes.likeliest[:2], codes.drawn, codes.split)
     with pytest.raises(LeftOut, match="three images"):
         cloud(run.vae, run.data, few)
+    same = Codes(codes.likeliest[:1].repeat(100, 1), codes.drawn, codes.split)
+    with pytest.raises(LeftOut, match="all images have one code"):
+        cloud(run.vae, run.data, same)
