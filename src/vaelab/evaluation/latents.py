@@ -91,8 +91,8 @@ def collapse(
     of 6.2 nats): weights of the KL of 1, 4, 10, 20 and 40 left 20, 19, 7, 2 and 0 active units,
     6.2, 5.6, 2.8, 0.26 and 0.001 nats of information, and an NLL of 107, 120, 143, 188 and 206,
     which is that of pixels without any code. Healthy models of 2 to 200 units had 4.5 nats and
-    more. Models with 19 of 50 and 21 of 150 active units are the published ones of Burda et al.
-    (2016), arXiv:1509.00519, table 1.
+    more. 19 of 50 active units are those of a published model that nothing is wrong with (Burda et
+    al., 2016, arXiv:1509.00519, table 1).
     """
     facts = f"{active} of {units} units active, KL {kl:.2f} nats"
     if information is not None:
