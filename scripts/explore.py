@@ -30,6 +30,8 @@ def main() -> None:
 
     check_free(asked.host, asked.port)
 
+    import torch
+
     from vaelab.explorer.explorer import Explorer
     from vaelab.explorer.page import serve
 
@@ -38,6 +40,7 @@ def main() -> None:
     for number, explorer in enumerate(explorers, 1):
         if names.count(explorer.name) > 1:
             explorer.name += f" ({number})"
+    torch.set_num_threads(1)  # one image at a time is faster without others, much so on busy cores
     print(f"http://{asked.host}:{asked.port}", flush=True)
     serve(explorers, asked.host, asked.port)
 

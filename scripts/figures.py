@@ -22,6 +22,7 @@ def main() -> None:
     import torch
 
     from vaelab.draw import check, draw_all
+    from vaelab.report.write import write_or_say_why
     from vaelab.run import Run
 
     check(asked.only or (), asked.format)
@@ -29,6 +30,7 @@ def main() -> None:
     run.module.to("cuda" if torch.cuda.is_available() else "cpu")
     paths = draw_all(run, asked.run, asked.only, asked.format, asked.map)
     print(*paths.values(), sep="\n")
+    write_or_say_why(asked.run)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ import pytest
 
 from vaelab import workspace
 
+# The package uses what its own pydantic deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Pydantic V1 style:DeprecationWarning")
+
 
 @pytest.fixture
 def alone(monkeypatch, tmp_path):
@@ -29,7 +32,6 @@ def _is(line, kind, title, keys):
     return line.split()[:1] == [kind] and title in line and line.endswith(", ".join(keys))
 
 
-@pytest.mark.filterwarnings("ignore:.*Pydantic V1 style:DeprecationWarning")  # in the package
 @pytest.mark.parametrize("group", [None, "Group", "choices.model"])
 def test_the_view_can_be_built_offline_and_has_the_keys_that_runs_log(alone, group):
     view = workspace.build("me", "vaelab", group)

@@ -7,7 +7,7 @@ import torch
 from test_celeba import official
 
 from vaelab.encode import encode, parts, save
-from vaelab.evaluate import evaluate
+from vaelab.evaluation.likelihood import numbers_of
 from vaelab.run import Run
 
 MLP = ["model.hidden=[8]", "latent_dim=3"]
@@ -45,7 +45,7 @@ def run(config):
 def test_the_means_of_the_terms_are_the_numbers_of_the_evaluation(run, kind):
     words, code = KINDS[kind]
     run = run(*words)
-    numbers = evaluate(run.vae, run.data, "test", samples=1, seed=4)
+    numbers = numbers_of(run.vae, run.data, "test", samples=1, seed=4)
     batches = list(encode(run.vae, run.data, "test", seed=4))
     for name in ("elbo", "reconstruction", "kl"):
         if name in numbers:
@@ -79,7 +79,7 @@ def test_a_parquet_file_holds_what_torch_computes(train, command):
     assert (said[b"run"], said[b"step"], said[b"measure"]) == (b"run", b"2", b"probability")
     table = file.read().to_pandas()
     codes = [f"{part}_{i}" for part in ("mean", "scale") for i in range(3)]
-    assert [*table.columns] == ["index", "split", "label", *codes, "elbo", "reconstruction", "kl"]
+    assert [*table.columns] == ["index", "split", "label", *codes, "reconstruction", "kl", "elbo"]
     assert table.groupby("split").size().to_dict() == {"train": 4000, "val": 500, "test": 500}
     run = Run.open(folder)
     split = run.data.splits["test"]
@@ -124,7 +124,7 @@ def test_an_optimal_scale_is_that_of_the_training_images(run, tmp_path):
     run = run(*MLP, "loss=gaussian", "loss.scale=optimal", "data.binarize=none")
     save(run, ["test"], tmp_path / "x.parquet", {})
     elbo = parquet.read_table(tmp_path / "x.parquet")["elbo"].to_numpy()
-    numbers = evaluate(run.vae, run.data, "test", samples=1)
+    numbers = numbers_of(run.vae, run.data, "test", samples=1)
     assert elbo.astype(np.float64).mean() == pytest.approx(numbers["elbo"], rel=1e-6)
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save_file as write
 
 from vaelab import weights
-from vaelab.evaluate import evaluate
+from vaelab.evaluation.likelihood import numbers_of
 from vaelab.run import Run
 
 TINY = ("model.hidden=[8]", "latent_dim=3")
@@ -37,8 +37,8 @@ def test_it_opens_as_the_run_does(best, tmp_path):
     assert again.choices["model"] == "mlp"
     assert again.cfg == run.cfg
     assert again.overrides == run.overrides
-    numbers = evaluate(again.vae, again.data, "test", samples=2, seed=3)
-    assert numbers == evaluate(run.vae, run.data, "test", samples=2, seed=3)
+    numbers = numbers_of(again.vae, again.data, "test", samples=2, seed=3)
+    assert numbers == numbers_of(run.vae, run.data, "test", samples=2, seed=3)
     assert Run.open(path.parent).step == 2
 
 
@@ -80,9 +80,11 @@ def test_new_images_need_no_data_set(best, idx, command, tmp_path):
 
 def test_it_can_be_evaluated(best, command):
     folder, path = best()
-    status, output = command("scripts/evaluate.py", str(path), "--samples", "2")
+    words = ("--samples", "2", "--parts", "likelihood")
+    status, output = command("scripts/evaluate.py", str(path), *words)
     assert status == 0, output
-    numbers = json.loads((path.parent / "evaluation-test-best-2.json").read_text())
+    (found,) = (path.parent / "evaluation").glob("*/numbers.json")
+    numbers = json.loads(found.read_text())
     assert numbers["elbo"] == json.loads((folder / "metrics.json").read_text())["elbo"]
     assert numbers["choices"]["model"] == "mlp"
 

@@ -88,13 +88,9 @@ def _notes(vae: VAE, outputs: Sequence[str]) -> list[str]:
 
 def _numbers(numbers: dict[str, Any]) -> str:
     """The table at the end of a run."""
-    measure = f"{numbers['choices']['loss']} on {numbers['pixels']} pixels: {numbers['measure']}"
     lines = ["", "## Numbers", ""]
     lines += [f"Means over {numbers['images']} {numbers['split']} images.", ""]
-    lines += [f"| | {measure} |", "|---|---|"]
-    for key, title in record.TITLES.items():
-        if numbers.get(key) is not None:
-            lines.append(f"| {title} | {numbers[key]:.6g} |")
+    lines += record.table(numbers)
     if "samples" in numbers:
         lines += ["", f"The NLL is a bound of {numbers['samples']} importance samples."]
     return "\n".join([*lines, ""])

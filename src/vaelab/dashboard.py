@@ -15,7 +15,6 @@ from vaelab.loggers.base import Media, opened
 from vaelab.run import Run
 
 SHOWN = 32  # test images in the table, at most
-FIGURES = ("reconstructions", "samples")  # those that the dashboard has a place for
 KL, LAYERS, IMAGES = "test/kl_per_dimension", "test/kl_per_layer", "test/images"
 
 

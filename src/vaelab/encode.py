@@ -39,7 +39,7 @@ class Encoded:
         x: As the model sees them (B, *shape).
         decoded: The means of p(x|z) at the z of the terms (B, *shape).
         code: The `parts` of q(z|x), or that z where there are none.
-        terms: elbo, reconstruction and kl (B,) in nats; without a density q(z|x), no elbo or kl.
+        terms: reconstruction, kl and elbo (B,) in nats; without a density q(z|x), no kl or elbo.
     """
 
     index: Tensor

@@ -89,15 +89,17 @@ def _write(network: Encoder | Decoder, name: str, path: Path) -> None:
 
     network.eval()
     inputs = _inputs(network.vae, name, SIZES[0])
-    outputs = list(network(**inputs))
+    outputs, batch = list(network(**inputs)), torch.export.Dim("batch")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*were assigned during export.*")  # a ladder's last pass
+        warnings.filterwarnings("ignore", ".*shares the same shape constraints.*")  # x and label
         program: Any = torch.onnx.export(
             network,
             tuple(inputs.values()),
+            dynamo=True,
             input_names=list(inputs),
             output_names=outputs,
-            dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in inputs),
+            dynamic_shapes=tuple({0: batch} for _ in inputs),
             verbose=False,
         )
     ClearMetadataAndDocStringPass()(program.model)
@@ -114,4 +116,5 @@ def _compare(network: Encoder | Decoder, name: str, path: Path) -> None:
         theirs: Any = session.run(None, {key: value.numpy() for key, value in inputs.items()})
         for ours, found in zip(network(**inputs).values(), theirs, strict=True):
             if not np.allclose(ours.numpy(), found, rtol=TOLERANCE, atol=TOLERANCE):
+                path.unlink()
                 raise RuntimeError(f"{path} and torch disagree by more than {TOLERANCE}")

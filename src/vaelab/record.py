@@ -12,23 +12,10 @@ from typing import Any
 from torch.nn import Module
 
 from vaelab.run import Run, recorded
+from vaelab.titles import TITLES
 
 PARTS = ("encoder", "posterior", "prior", "decoder", "likelihood")
 PACKAGES = ("vaelab", "torch", "pytorch-lightning", "hydra-core", "torchmetrics", "numpy")
-TITLES = {
-    "elbo": "ELBO (nats)",
-    "elbo_exact": "ELBO, exact (nats)",
-    "reconstruction": "reconstruction (nats)",
-    "kl": "KL (nats)",
-    "nll": "NLL (nats)",
-    "bits_per_dim": "bits/dim",
-    "active_units": "active units",
-    "rmse": "RMSE of a pixel",
-    "decoder_scale": "decoder scale",
-    "implied_scale": "implied decoder scale",
-    "elbo_gap": "ELBO, training images better by (nats)",
-    "nll_gap": "NLL, training images better by (nats)",
-}
 
 
 def sizes(run: Run) -> dict[str, Any]:
@@ -99,7 +86,7 @@ def titled(numbers: dict[str, Any]) -> list[tuple[str, str]]:
     for key, title in TITLES.items():
         if numbers.get(key) is not None:
             error = f" +- {numbers[f'{key}_se']:.2g}" if f"{key}_se" in numbers else ""
-            found.append((title, f"{numbers[key]:.6g}{error}"))
+            found.append((str(title), f"{numbers[key]:.6g}{error}"))
     return found
 
 
@@ -107,6 +94,13 @@ def heading(numbers: dict[str, Any]) -> tuple[str, str]:
     """What was measured, and what its likelihood is."""
     of = f"{numbers['choices']['data']}, {numbers['images']} {numbers['split']} images"
     return of, f"{numbers['choices']['loss']} on {numbers['pixels']} pixels: {numbers['measure']}"
+
+
+def remarks(numbers: dict[str, Any]) -> list[str]:
+    """What is wrong with the model, and what parts of an evaluation are absent and why."""
+    wrong = [numbers[key] for key in ("collapse", "kl_warning") if key in numbers]
+    absent = numbers.get("absent", {}).items()
+    return [*wrong, *(f"no {part}: {reason}" for part, reason in absent)]
 
 
 def show(numbers: dict[str, Any]) -> None:
@@ -119,12 +113,19 @@ def show(numbers: dict[str, Any]) -> None:
     for row in titled(numbers):
         table.add_row(*row)
     Console().print(table)
+    for remark in remarks(numbers):
+        print(remark)
+
+
+def table(numbers: dict[str, Any]) -> list[str]:
+    """The same table, in lines of markdown."""
+    _, measure = heading(numbers)
+    rows = [f"| {name} | {value} |" for name, value in titled(numbers)]
+    return [f"| | {measure} |", "|---|---|", *rows]
 
 
 def markdown(numbers: dict[str, Any]) -> str:
-    """The same table for a page, with what is absent and why, and the command."""
-    title, measure = heading(numbers)
-    lines = [f"# {title}", "", f"| | {measure} |", "|---|---|"]
-    lines += [f"| {name} | {value} |" for name, value in titled(numbers)]
-    lines += ["", *(f"- no {part}: {why}" for part, why in numbers.get("absent", {}).items())]
+    """A page of the numbers, with the command that gave them."""
+    title, _ = heading(numbers)
+    lines = [f"# {title}", "", *table(numbers), "", *(f"- {each}" for each in remarks(numbers))]
     return "\n".join([*lines, "", f"`{numbers['command']}`", ""])

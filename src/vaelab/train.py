@@ -25,6 +25,7 @@ from vaelab.evaluation.likelihood import check_samples, evaluate
 from vaelab.loggers.wandb import Wandb
 from vaelab.loop import shorten
 from vaelab.run import Run, build
+from vaelab.titles import TITLES
 from vaelab.types import check_types
 
 log = logging.getLogger(__name__)
@@ -147,7 +148,7 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
 
 def _tell(trainer: Trainer, run: Run, numbers: dict[str, Any]) -> None:
     for logger in trainer.loggers:
-        scalars = {f"test/{name}": numbers[name] for name in record.TITLES if name in numbers}
+        scalars = {f"test/{name}": numbers[name] for name in TITLES if name in numbers}
         logger.log_metrics(scalars, trainer.global_step)
         logger.save()
     for callback in trainer.callbacks:  # type: ignore[attr-defined]

@@ -67,8 +67,8 @@ def read(path: Path) -> Header:
 
 
 def found(path: Path) -> Path | None:
-    """The file that `path` names or that lies in that folder, unless it is a run folder."""
-    if path.is_file():
+    """The file of weights that `path` is, or holds without being a run folder."""
+    if path.suffix == ".safetensors" and path.is_file():
         return path
     inside = path / NAME
     return inside if inside.is_file() and not (path / ".hydra").is_dir() else None

@@ -6,7 +6,8 @@ Needs the package wandb-workspaces, the extra `dashboard`.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from vaelab.dashboard import FIGURES, IMAGES, KL
+from vaelab.dashboard import IMAGES, KL
+from vaelab.draw import FIGURES
 
 X = "trainer/global_step"
 BEST = "val/elbo.max"  # of the summary

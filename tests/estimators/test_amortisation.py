@@ -96,7 +96,7 @@ def test_an_encoder_that_sees_nothing_leaves_a_gap_in_every_family(config, poste
 def test_a_conditional_model_keeps_its_labels(config):
     vae = model(config, "model=conditional", "latent_dim=3", "model.learned_prior=true").float()
     x, y = torch.rand(10, 6).round(), torch.arange(10)
-    with pytest.raises(ValueError, match="use vae.given"):
+    with pytest.raises(ValueError, match=r"use vae\.given"):
         amortised_and_optimised(vae, x)
     amortised, best = amortised_and_optimised(vae.given(y), x, steps=20)
     assert amortised.shape == best.shape == (10,)

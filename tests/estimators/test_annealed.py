@@ -9,6 +9,7 @@ from linear import D, linear_vae
 from objectives.toy import LOG_P, Toy, images
 from torch.distributions import MultivariateNormal
 
+from vaelab.estimators import annealed
 from vaelab.estimators.annealed import annealed_bound, betas, error_over_chains, sandwich
 from vaelab.estimators.importance import importance_bound
 from vaelab.run import build
@@ -100,6 +101,14 @@ def test_the_weights_of_the_model_are_left_as_they_were():
     assert all(weight.grad is None and weight.requires_grad for weight in toy.parameters())
 
 
+def test_steps_so_long_that_they_overflow_are_shortened(monkeypatch):
+    monkeypatch.setattr(annealed, "FIRST", 1e200)
+    terms, draw = annealed._path(Toy(), images(3), "prior")
+    steps = annealed._pilot(terms, draw(2), betas(10), 3)
+    assert steps.shape == (9, 3)
+    assert (steps.diff(dim=0) < 0).all()
+
+
 def test_chains_that_do_not_fit_at_once_come_one_after_the_other(monkeypatch):
     monkeypatch.setattr("vaelab.estimators.importance.CHUNK", 3000)
     bound, _ = annealed_bound(Toy(), images(1000), 8, 5)
@@ -133,7 +142,8 @@ def test_it_agrees_with_many_importance_samples(config, name):
     vae, x = model(config, MODELS[name]), torch.rand(40, 6).round()
     with torch.no_grad():
         known = importance_bound(vae, x, 3000)
-    bound, _ = annealed_bound(vae, x, 8, 30, 3)
+    bound, error = annealed_bound(vae, x, 8, 30, 3)
+    assert bound.shape == error.shape == (40,)
     assert_mean((bound - known).exp(), 1, most=0.1)
     assert (bound - known).abs().max() > 1e-4
 

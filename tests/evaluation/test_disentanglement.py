@@ -81,5 +81,5 @@ def test_a_factor_of_one_value_is_left_out(opened):
 
 
 def test_it_is_absent_where_the_factors_are_not_known(opened):
-    with pytest.raises(Absent, match="what these images were made from is not known"):
+    with pytest.raises(Absent, match="the factors of these images are not known"):
         evaluate(opened(), asked("test"))

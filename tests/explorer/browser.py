@@ -22,7 +22,8 @@ FLAGS += ("--disable-quic", "--no-first-run", "--disable-background-networking")
 FLAGS += ("--disable-component-update", "--disable-sync")
 SIZE = 28  # of the pictures that are looked at
 PIXELS = """
-const image = document.querySelector(arguments[0] + ' img'), size = arguments[1];
+const images = [...document.querySelectorAll(arguments[0] + ' img')], size = arguments[1];
+const image = images.find(each => each.offsetParent);  // the one that can be seen
 const canvas = document.createElement('canvas');
 canvas.width = canvas.height = size;
 const pen = canvas.getContext('2d');
@@ -32,6 +33,15 @@ return Array.from(pen.getImageData(0, 0, size, size).data);
 TURN = """
 arguments[0].value = arguments[1];
 arguments[0].dispatchEvent(new Event('input', {bubbles: true}));
+"""
+WATCHED = """
+import runpy, sys
+def watch(event, values):
+    if event == "socket.connect" and "127.0.0.1" not in values[1]:
+        print("it calls", values[1], flush=True)
+sys.addaudithook(watch)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
 """
 PATIENCE = 90  # seconds, for a machine with much else to do
 
@@ -49,16 +59,23 @@ def need_browser() -> None:
 
 @contextmanager
 def served(folder: Path, port: int, *runs: Path) -> Iterator[str]:
-    """scripts/explore.py in a process of its own; the address of its page."""
-    words = [sys.executable, ROOT / "scripts" / "explore.py", *runs, "--port", str(port)]
+    """scripts/explore.py in a process of its own; the address of its page.
+
+    It fails if that process has ended or has called any other host.
+    """
+    script = ROOT / "scripts" / "explore.py"
+    words = [sys.executable, "-c", WATCHED, script, *runs, "--port", str(port)]
     environment = os.environ | {"GRADIO_TEMP_DIR": str(folder / "uploads")}
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(words, cwd=folder, env=environment, stdout=log, stderr=log)
+    with (folder / "log").open("w") as file:
+        server = subprocess.Popen(words, cwd=folder, env=environment, stdout=file, stderr=file)
     try:
         address = f"http://127.0.0.1:{port}/"
         wait_for(address, server, folder / "log")
         yield address
-        assert server.poll() is None, (folder / "log").read_text()
+        log = (folder / "log").read_text()
+        assert server.poll() is None, log
+        assert "it calls" not in log, log
+        assert "Traceback" not in log, log
     finally:
         server.terminate()
         server.wait()
@@ -151,12 +168,12 @@ class Page:
         self.driver.execute_script(TURN, self._sliders()[name], value)
 
     def _sliders(self) -> dict[str, Any]:
-        found = self.find(".dials input[type=range]")
+        found = self.seen(".dials input[type=range]")
         return {each.get_attribute("aria-label").split()[3]: each for each in found}
 
     def ring(self) -> float:
         """How far from the left the mark of the map is, in pixels."""
-        return self.find(".map .here")[0].rect["x"]
+        return self.seen(".map .here")[0].rect["x"]
 
     def drag(self, element: Any, *steps: tuple[int, int]) -> None:
         """Press at the first step from the middle of an element, go the others, let go."""

@@ -11,7 +11,8 @@ from PIL import Image
 
 from vaelab.data.base import Split
 from vaelab.distributions.one_hot import OneHotBlocks
-from vaelab.evaluate import evaluate, likeliest
+from vaelab.evaluation.batches import likeliest
+from vaelab.evaluation.likelihood import numbers_of
 from vaelab.explorer.explorer import Explorer
 from vaelab.metrics.latents import KLPerDimension
 from vaelab.objectives.base import closed_kl
@@ -93,11 +94,13 @@ def test_half_way_is_a_point_of_the_sphere(explorer):
 
 
 def test_half_way_is_made_of_codes_of_the_codebook(explorer):
-    one = explorer("vq")
-    z, _ = one.walk((one.codes[0], torch.zeros(0)), (one.codes[1], torch.zeros(0)), 0.5)
+    one, none = explorer("vq"), torch.zeros(0)
     book = one.vae.posterior.codebook
+    first, last = (book[torch.randint(len(book), (49,))].flatten() for _ in range(2))
+    z, _ = one.walk((first, none), (last, none), 0.5)
     pieces = z.unflatten(-1, (-1, book.shape[1]))
     assert (pieces.unsqueeze(1) == book).all(-1).any(1).all()
+    assert (z != first).any()
 
 
 @pytest.mark.parametrize("kind", TURNED)
@@ -168,6 +171,7 @@ def test_encode_and_decode_are_the_model_own(explorer):
     with torch.no_grad():
         z = likeliest(one.vae.encode(x.unsqueeze(0)))
         torch.testing.assert_close(one.encode(x, none), z[0])
+        torch.testing.assert_close(one.codes[2], z[0])
         torch.testing.assert_close(one.decode(z[0], none), one.vae.decode(z).mean[0])
 
 
@@ -177,7 +181,7 @@ def test_the_terms_of_an_image_are_those_that_evaluation_has(explorer, kind):
     whole = one.run.data.splits["test"]
     try:
         one.run.data.splits["test"] = Split(*(part[4:5] for part in whole))
-        numbers = evaluate(one.vae, one.run.data, samples=64)
+        numbers = numbers_of(one.vae, one.run.data, samples=64)
     finally:
         one.run.data.splits["test"] = whole
     terms = one.terms(one.image(4), one.label_of(4))

@@ -36,7 +36,7 @@ def test_the_heading_has_the_choices_and_the_numbers_that_there_are(explorers):
     one = explorers[0]
     one.numbers = NUMBERS
     heading = markup.heading(one)
-    for words in ("mlp with 2 latents on mnist5k, 28x28 grey, binary pixels", "p(x|z) bce"):
+    for words in ("mlp with 2 latents on mnist5k, 28x28 grey, bits", "p(x|z) bce"):
         assert words in heading
     for value in ("-104.5", "99.85 \u00b1 0.26", "26.51", "2 of 3"):
         assert f"<b>{value}</b>" in heading

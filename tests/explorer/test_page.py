@@ -11,15 +11,16 @@ from PIL import Image
 
 @pytest.fixture(scope="module")
 def page(saved, tmp_path_factory):
-    """Two runs in one page, in one browser, for all tests of this file."""
+    """Three runs in one page, in one browser, for all tests of this file."""
     need_browser()
     folder = tmp_path_factory.mktemp("page")
     plain = saved(folder / "plain", "model.hidden=[32]", "latent_dim=2", steps=100)
     grey = saved(folder / "grey", "model=conv", "loss=mse", "data.binarize=none", steps=10)
+    given = saved(folder / "given", "model=conditional", "model.hidden=[32]", steps=50)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with served(folder, port, plain, grey) as address, browser(folder) as driver:
+    with served(folder, port, plain, grey, given) as address, browser(folder) as driver:
         yield Page(driver, address)
 
 
@@ -29,8 +30,9 @@ def explore(page):
     page.tab("plain")
     page.tab("Explore")
     page.tab("Test images")
-    page.seen(".tiles button[data-index='0']")[0].click()
-    page.until(lambda: "test image 0" in page.words(".decoded"))
+    for index in (1, 0):  # the second answer is the last of all that were under way
+        page.seen(f".tiles button[data-index='{index}']")[0].click()
+        page.until(lambda index=index: f"test image {index}" in page.words(".decoded").split("\n"))
     return page
 
 
@@ -45,7 +47,7 @@ def test_a_test_image_sets_the_sliders_and_shows_its_terms(explore):
 
     explore.changes(pick, explore.sliders)
     explore.until(lambda: "test image 7" in explore.words(".decoded"))
-    assert "ELBO (nats)" in explore.words(".terms")
+    assert "ELBO (nats per image)" in explore.words(".terms")
 
 
 def test_a_place_of_the_map_is_decoded_and_its_latents_set_the_sliders(explore):
@@ -89,7 +91,7 @@ def test_a_drawing_is_reconstructed_as_a_whole_and_sets_the_sliders(explore):
     explore.until(lambda: drawn_box(explore) == (20, 3))
     explore.drag(pad, (-80, 80), *[(20, 0)] * 8)
     explore.until(lambda: drawn_box(explore) == (20, 20))
-    assert "ELBO (nats)" in explore.words(".terms")
+    assert "ELBO (nats per image)" in explore.words(".terms")
 
 
 def drawn_box(page) -> tuple[int, int]:
@@ -120,6 +122,17 @@ def test_a_bad_upload_gets_a_message_and_changes_nothing(explore, tmp_path):
         explore.upload(tmp_path / name)
         explore.until(lambda name=name: f"{name} cannot be read as a picture" in explore.messages())
     assert (explore.pixels() == before).all()
+
+
+def test_another_label_makes_another_picture_of_the_same_code(page):
+    page.tab("given")
+    page.tab("Explore")
+    code = page.sliders()
+    page.seen("input[role=combobox]")[0].click()
+    page.until(lambda: page.seen("[role=option]"))
+    other = [each for each in page.seen("[role=option]") if each.text.strip() == "1"]
+    page.changes(other[0].click, page.pixels)
+    assert page.sliders() == code
 
 
 def test_a_walk_goes_from_one_image_to_another(page):

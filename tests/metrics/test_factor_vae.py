@@ -45,3 +45,13 @@ def test_images_of_a_vote_share_a_value_and_all_values_and_images_come_up():
         assert (v[index] == v[index[:, :1]]).all()
         assert len(v[index[:, 0]].unique()) == 4
         assert len(index.unique()) == len(FACTORS)
+
+
+def test_the_scale_of_a_dimension_does_not_count():
+    code, scale = IDEAL + 0.3 * torch.randn_like(IDEAL), torch.tensor([1e-3, 1.0, 10.0, 1e4, 0.1])
+    one, other = (
+        factor_vae(each, FACTORS, generator=torch.Generator().manual_seed(0))
+        for each in (code, scale * code)
+    )
+    assert one == pytest.approx(other, abs=1e-3)
+    assert one > 0.9

@@ -47,3 +47,9 @@ def test_order_and_sign_of_dimensions_do_not_count():
 
 def test_it_is_lower_on_a_turned_code():
     assert sap(turned(IDEAL), FACTORS, SHAPE) == pytest.approx(3 / 5, abs=1e-12)
+
+
+def test_a_rare_value_counts_as_much_as_a_common_one():
+    v = torch.tensor([0] * 90 + [1] * 10)
+    z = torch.tensor([0.0] * 75 + [1.0] * 25)
+    assert sap(z[:, None], v[:, None], {0}) == pytest.approx(75 / 90)

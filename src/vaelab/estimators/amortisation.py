@@ -14,21 +14,21 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vaelab.estimators.importance import at_once
+from vaelab.estimators.importance import passes
 from vaelab.noise import Stream, noise
 from vaelab.objectives.base import closed_kl, draw, fixed
 from vaelab.vae import VAE
 
+SAMPLES = 1000  # of z, that both are judged by
 STEPS = 500  # of the optimisation
 RATE = 0.05  # of Adam, at its start
 FORGETTING = 0.9, 0.99  # of its moments; a longer memory of a bad start's gradients would hold it
 DRAWS = 8  # of z in a step
-SEED = 0  # of the noise that both are judged by
 
 
 @torch.no_grad()
 def amortised_and_optimised(
-    vae: VAE, x: Tensor, samples: int = 1000, steps: int = STEPS
+    vae: VAE, x: Tensor, samples: int = SAMPLES, steps: int = STEPS
 ) -> tuple[Tensor, Tensor]:
     """L[q] with q as the encoder gives it, and L[q*], both (B,), with the same noise.
 
@@ -45,12 +45,13 @@ def amortised_and_optimised(
     """
     if reason := refusal(vae):
         raise ValueError(reason)
-    out = vae.read(x)
-    found = []
-    for each in (out, optimised(vae, x, out, steps)):
-        with noise(Stream.EVALUATION, SEED):
-            found.append(elbo(vae, x, vae.posterior(each), samples))
-    return found[0], found[1]
+    out, seed = vae.read(x), int(torch.randint(2**31, ()))
+
+    def judged(out: Tensor) -> Tensor:
+        with noise(Stream.EVALUATION, seed):
+            return elbo(vae, x, vae.posterior(out), samples)
+
+    return judged(out), judged(optimised(vae, x, out, steps))
 
 
 def optimised(vae: VAE, x: Tensor, out: Tensor, steps: int = STEPS) -> Tensor:
@@ -71,11 +72,9 @@ def optimised(vae: VAE, x: Tensor, out: Tensor, steps: int = STEPS) -> Tensor:
 
 
 def elbo(vae: VAE, x: Tensor, q: Distribution, samples: int) -> Tensor:
-    """The mean over samples of log p(x|z) - KL (B,), in memory that their number does not change."""
-    step, total = at_once(vae, len(x)), 0
-    for done in range(0, samples, step):
-        total = total + _elbos(vae, x, q, min(step, samples - done)).sum(0)
-    return total / samples
+    """The mean of log p(x|z) - KL over samples (B,), in memory that they do not change."""
+    counts = passes(vae, len(x), samples)
+    return sum((_elbos(vae, x, q, count).sum(0) for count in counts), x.new_zeros(())) / samples
 
 
 def refusal(vae: VAE) -> str | None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from vaelab.estimators.importance import at_once
+from vaelab.estimators.importance import passes
 from vaelab.objectives.base import fixed, log_mean_exp, sample
 from vaelab.processes import progress
 from vaelab.vae import VAE
@@ -55,10 +55,10 @@ def annealed_bound(
 ) -> tuple[Tensor, Tensor]:
     """log 1/K sum_k w_k (B,), below log p(x) in the mean, and its standard error over chains (B,).
 
-    E[w] = p(x) whatever the transitions. They are Hamiltonian, with Metropolis' rule, and their
-    step sizes go after an acceptance rate of 0.65; but chains that chose their own would have
-    transitions that depend on where they have been, and E[w] would no longer be p(x). So pilot
-    chains find the step size of each temperature and image first, and no weight is theirs.
+    E[w] = p(x) exactly, as each transition leaves its f_b as it is: a Hamiltonian path, which
+    Metropolis' rule accepts or not. Its step size goes after an acceptance rate of 0.65. Chains
+    that chose their own would move by where they have been, and E[w] would no longer be p(x); so
+    pilot chains find the step size of each temperature and image first, and no weight is theirs.
 
     The error is that of the logarithm of a mean: too small where few chains have all the weight.
 
@@ -80,7 +80,7 @@ def annealed_bound(
         log_w = torch.cat(
             [
                 _anneal(terms, draw(count), schedule, steps, leapfrog)
-                for count in _chunks(chains, at_once(vae, len(x)))
+                for count in passes(vae, len(x), chains)
             ]
         )
     return log_mean_exp(log_w), error_over_chains(log_w)
@@ -112,7 +112,7 @@ def sandwich(
         terms, draw = _path(vae, x, "prior")
         steps = _pilot(terms, draw(PILOTS), schedule, leapfrog)
         up, down = [], []
-        for count in _chunks(chains, at_once(vae, images)):
+        for count in passes(vae, images, chains):
             up.append(_anneal(terms, draw(count), schedule, steps, leapfrog))
             back = z.expand(count, *z.shape)
             down.append(_anneal(terms, back, schedule.flip(0), steps.flip(0), leapfrog))
@@ -170,10 +170,6 @@ def _path(vae: VAE, x: Tensor, start: Start) -> tuple[Terms, Callable[[int], Ten
         return p.sample(torch.Size([chains] if p.batch_shape else [chains, len(x)]))
 
     return terms, draw
-
-
-def _chunks(chains: int, most: int) -> list[int]:
-    return [min(most, chains - done) for done in range(0, chains, most)]
 
 
 def _pilot(terms: Terms, z: Tensor, schedule: Tensor, leapfrog: int) -> Tensor:

@@ -23,10 +23,10 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
     """
     _check(run)
     fitted, new = fitted_and_new(run, asked)
-    varied = (fitted.columns != fitted.columns[:, :1]).any(1)
+    varied = fitted.varied
     if not varied.any():
-        raise Absent("all images have the same label, so that there is nothing to tell apart")
-    fitted, new = (Coded(each.codes, each.columns[varied].T) for each in (fitted, new))
+        raise Absent("all images have the same label: probes tell two or more apart")
+    fitted, new = fitted.only(varied), new.only(varied)
     return {
         "linear_probe": linear_probe(fitted, new),
         "knn": knn(fitted, new),
@@ -39,13 +39,13 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
 def _check(run: Run) -> None:
     labels = run.data.splits["train"].labels
     if labels.numel() == 0:
-        raise Absent("the images have no labels")
+        raise Absent("the images have no labels: probes read classes")
     if labels.is_floating_point():
-        raise Absent("the labels are measurements, not classes")
+        raise Absent("the labels are measurements: probes read classes, whole numbers")
     if 2 * max(len(y.unique()) for y in labels.reshape(len(labels), -1).T) > len(labels):
-        raise Absent("the labels are no classes: most of them have one image")
+        raise Absent("most labels are of one image: probes read classes of several")
     if run.vae.conditional:
-        raise Absent("the encoder was told the labels, so that reading them from its codes is none")
+        raise Absent("the encoder was told the labels: probes are for a model that was not")
 
 
 def fitted_and_new(run: Run, asked: Asked) -> tuple[Coded, Coded]:

@@ -22,20 +22,21 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
     """
     data = run.data
     if not data.factors:
-        raise Absent("what these images were made from is not known, as it is for data=sprites")
+        raise Absent("the factors of these images are not known: those of data=sprites are")
     if run.vae.conditional:
-        raise Absent("the encoder was told the factors")
+        raise Absent("the encoder was told the factors: this is for a model that was not")
     fitted, new = fitted_and_new(run, asked)
-    varied = (new.columns != new.columns[:, :1]).any(1)
-    varied &= (fitted.columns != fitted.columns[:, :1]).any(1)
+    varied = fitted.varied & new.varied
+    if not varied.any():
+        raise Absent("all images are made from the same factors: at least one must vary")
+    (codes, v), (new_codes, new_v) = fitted.only(varied), new.only(varied)
     names = [name for name, kept in zip(data.factors, varied, strict=True) if kept]
     unordered = {number for number, name in enumerate(names) if name in data.unordered}
-    v, new_v = fitted.labels[:, varied], new.labels[:, varied]
-    forests = dci(
-        fitted.codes, v, new.codes, new_v, unordered, seed_from(Stream.PROBES, asked.seed)
-    )
+    chance = generator(Stream.PROBES, asked.seed)
+    forests = dci(codes, v, new_codes, new_v, unordered, seed_from(Stream.PROBES, asked.seed))
     return {
-        "mig": mig(new.codes, new_v),
-        "sap": sap(new.codes, new_v, unordered),
-        "factor_vae": factor_vae(new.codes, new_v, generator=generator(Stream.PROBES, asked.seed)),
-    } | {f"dci_{name}": value for name, value in forests._asdict().items()}
+        "mig": mig(new_codes, new_v),
+        "sap": sap(new_codes, new_v, unordered),
+        **{f"dci_{name}": value for name, value in forests._asdict().items()},
+        "factor_vae": factor_vae(new_codes, new_v, generator=chance),
+    }

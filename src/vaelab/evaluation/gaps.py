@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from vaelab.estimators import amortisation, annealed
-from vaelab.estimators.amortisation import amortised_and_optimised
+from vaelab.estimators.amortisation import SAMPLES, STEPS, amortised_and_optimised
 from vaelab.estimators.annealed import CHAINS, TEMPERATURES, annealed_bound
 from vaelab.estimators.importance import importance_bound
 from vaelab.evaluation.base import Absent, Asked
@@ -26,16 +26,15 @@ AT_ONCE = 20  # of them, which the journal then keeps
 
 
 def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
-    """Nats per image, larger is better for the first two.
+    """Nats per image, with standard errors over images as ..._se.
 
-    ais, log p(x) by annealed importance sampling from p(z), and iw_bound, on the same images, with
-    asked.samples: both are below log p(x) in the mean. amortisation_gap, ELBO of the best q of the
-    family for each image less that of the encoder's: as the best is only nearly found, it is at
-    least that. approximation_gap, the larger of the two bounds less the ELBO of the best q: at
-    least that too. Also ais_se and the _se of both gaps, over images, and gap_images, ais_chains,
-    ais_temperatures.
+    ais and iw_bound, larger is better: bounds on log p(x) from below, by annealed importance
+    sampling from p(z) and by asked.samples of q(z|x). amortisation_gap: the ELBO of the best q of
+    the family for each image, less that of the encoder's; at least that, as the best is only nearly
+    found. approximation_gap: the larger bound less the ELBO of the best q; too small by what the
+    bound lacks. Also gap_images (the first, at most 100), ais_chains and ais_temperatures.
 
-    Without ais where z is no real vector; without the gaps where q(z|x) is of several layers.
+    Without ais where z is no real vector, without the gaps where q(z|x) is of several layers.
     """
     vae, data = run.vae, run.data
     unannealed, fixed = annealed.refusal(vae), amortisation.refusal(vae)
@@ -53,17 +52,26 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
         if not unannealed:
             found["ais"], _ = annealed_bound(model, x, CHAINS, TEMPERATURES)
         if not fixed:
-            found["elbo"], found["best"] = amortised_and_optimised(model, x)
+            found["elbo"], found["best"] = amortised_and_optimised(model, x, SAMPLES, STEPS)
         return found
 
     images, journal = min(asked.images or IMAGES, IMAGES), asked.journal("gaps")
     found = collect(
-        vae, data, asked.split, compute, asked.seed, images, journal, "annealing", AT_ONCE
+        vae,
+        data,
+        asked.split,
+        compute,
+        asked.seed,
+        images,
+        journal,
+        title="annealing",
+        size=AT_ONCE,
     )
-    return _numbers({name: values.double() for name, values in found.items()})
+    return numbers_of({name: values.double() for name, values in found.items()})
 
 
-def _numbers(found: Found) -> dict[str, Any]:
+def numbers_of(found: Found) -> dict[str, Any]:
+    """From ais and iw_bound of each image, and the ELBO of its q and of its best q."""
     bounds = [found[name] for name in ("ais", "iw_bound") if name in found]
     numbers: dict[str, Any] = {"gap_images": len(bounds[0])}
     numbers["iw_bound"] = found["iw_bound"].mean().item()

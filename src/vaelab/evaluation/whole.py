@@ -11,14 +11,16 @@ from typing import Any
 
 import torch
 
-from vaelab import record, results
+from vaelab import record, results, weights
 from vaelab.evaluation.base import Absent, Asked
 from vaelab.evaluation.likelihood import measure
 from vaelab.loggers.wandb import Wandb
 from vaelab.processes import share, wait_for_all
+from vaelab.report.write import write_or_say_why
 from vaelab.run import Run, build
 from vaelab.samplers.base import Sampler
 from vaelab.samplers.prior import Prior
+from vaelab.titles import TITLES
 from vaelab.vae import VAE
 
 DEFAULT = (
@@ -35,7 +37,7 @@ PARTS = (*DEFAULT, "gaps")  # which takes minutes for a hundred images
 
 
 def evaluate_folder(
-    folder: Path,
+    path: Path,
     parts: Iterable[str] = DEFAULT,
     split: str = "test",
     samples: int | None = None,
@@ -48,12 +50,13 @@ def evaluate_folder(
     """Evaluate the run in a folder, show its numbers and write them down.
 
     Arguments:
+        path: The folder, or a model.safetensors, or the folder that it lies in.
         samples: Of the importance-weighted bound; None is what the run ended with.
         results_folder: For the record of the test images; None keeps none.
 
     The other arguments are those of `Asked`.
     """
-    run = Run.open(folder, checkpoint)
+    run, folder = Run.open(path, checkpoint), weights.folder(path)
     run.module.to("cuda" if torch.cuda.is_available() else "cpu")
     samples = int(run.cfg.samples if samples is None else samples)
     name = f"{split}-{checkpoint}-{samples}"
@@ -63,7 +66,7 @@ def evaluate_folder(
     where = folder / "evaluation" / name
     asked = Asked(split, samples, images, run.cfg.seed, sampler, features, where)
     known = _read(where).get("parts")
-    numbers = evaluate_run(run, asked, parts) | record.provenance(folder)
+    numbers = evaluate_run(run, asked, parts) | record.provenance(path)
     numbers["checkpoint"] = checkpoint
     if share()[0] == 0:
         record.write(numbers, where / "numbers.json")
@@ -74,6 +77,8 @@ def evaluate_folder(
         record.show(numbers)
         if results_folder and split == "test":
             results.keep(results.entry(run, folder, numbers), results_folder)
+        if weights.found(path) is None:
+            write_or_say_why(folder)
         print(where)
     wait_for_all()
     return numbers
@@ -142,7 +147,7 @@ def _tell(run: Run, folder: Path, numbers: dict[str, Any]) -> None:
     cfg.folder = str(folder)
     if "wandb" in cfg.logger:
         cfg.logger.wandb.name = f"{folder.parents[1].name} {folder.name}"
-    row = {f"{numbers['split']}/{key}": numbers[key] for key in record.TITLES if key in numbers}
+    row = {f"{numbers['split']}/{key}": numbers[key] for key in TITLES if key in numbers}
     for logger in [build(node) for node in cfg.logger.values()]:
         logger.log_metrics(row, run.step)
         logger.save()

@@ -6,7 +6,7 @@ from typing import Any
 from vaelab.explorer import markup
 from vaelab.explorer.explorer import Explorer
 from vaelab.explorer.listen import gr, on
-from vaelab.explorer.sources import Label, Source, Sources, chosen
+from vaelab.explorer.sources import Label, Source, Sources, y_of
 
 
 class Compare:
@@ -22,8 +22,9 @@ class Compare:
             with gr.Column(scale=4, min_width=320):
                 gr.HTML("<h3>The picture</h3>")
                 self.sources = Sources(self.home)
-                conditional = [each for each in explorers.values() if each.names]
-                self.label = Label(conditional[0] if conditional else None)
+                given = next((each for each in explorers.values() if each.names), self.home)
+                y = given.label(given.names[:1])
+                self.label = Label(given, y, "of drawings and files, for conditional models")
             with gr.Column(scale=8, min_width=480):
                 gr.HTML("<h3>What each run makes of it</h3>")
                 with gr.Row():
@@ -45,7 +46,7 @@ class Compare:
     def _show(self, source: Source, first: str, second: str, label: Any) -> list[Any]:
         try:
             return [source, self._table(source, [first, second], label), ""]
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             return [gr.skip(), gr.skip(), markup.message(str(error))]
 
     def _table(self, source: Source, names: list[str], label: Any) -> str:
@@ -53,7 +54,7 @@ class Compare:
         return markup.comparison(columns)
 
     def _column(self, source: Source, explorer: Explorer, label: Any) -> markup.Column:
-        given = chosen(explorer, label or explorer.names[:1])
+        given = y_of(explorer, label or explorer.names[:1])
         x, y, _ = source.seen_by(explorer, given, self.home)
         made = explorer.decode(explorer.encode(x, y), y)
         return markup.Column(explorer, x, made, explorer.terms(x, y))

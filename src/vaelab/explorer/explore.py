@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from vaelab.explorer import markup, style
-from vaelab.explorer.explorer import DRAWS, SAMPLES, Explorer
+from vaelab.explorer.explorer import Explorer
 from vaelab.explorer.listen import gr, on
-from vaelab.explorer.sources import Label, Source, Sources, chosen, quiet
+from vaelab.explorer.sources import TILES, Label, Source, Sources, quiet, y_of
 
 SLIDERS = 12
 CODES, PICTURES = "test images", "what places decode to"
+MAPS = "map"
 MAP, MESSAGE = 3, 4  # among what follows from a new code
 CLASSES = 10  # that the map has colours for
 
@@ -33,19 +34,19 @@ class Explore:
         here = self._at(Source(index=0), explorer.label_of(0))
         self.here = gr.State(here)
         with gr.Row():
-            with gr.Column(scale=4, min_width=320):
+            with gr.Column(scale=4, min_width=300):
                 self._from(here)
-            with gr.Column(scale=4, min_width=320):
+            with gr.Column(scale=4, min_width=300):
                 self._picture(here)
-            with gr.Column(scale=4, min_width=320, elem_classes="dials"):
+            with gr.Column(scale=4, min_width=300, elem_classes="dials"):
                 self._turn(here)
         self._listen()
 
     def _from(self, here: Here) -> None:
         gr.HTML("<h3>Where the code comes from</h3>")
         plane = self.explorer.plane
-        with gr.Tabs():
-            with gr.Tab("Map", visible=plane is not None):
+        with gr.Tabs(selected=TILES if plane is None else MAPS):
+            with gr.Tab("Map", id=MAPS, visible=plane is not None):
                 self.map: Any = gr.HTML(
                     self._spot(here.z),
                     html_template=style.MAP_TEMPLATE,
@@ -65,13 +66,8 @@ class Explore:
     def _picture(self, here: Here) -> None:
         gr.HTML("<h3>What it decodes to</h3>")
         self.figures = gr.HTML(self._figures(here, here.z), elem_classes="decoded")
-        self.label = Label(self.explorer, here.y)
+        self.label = Label(self.explorer, here.y, "given to q(z|x, y) and p(x|z, y)")
         self.terms = gr.HTML(self._terms(here))
-        quiet(
-            f"Means of {DRAWS} draws of q(z|x); the NLL is a bound by {SAMPLES}."
-            if self.explorer.random
-            else "There is no density q(z|x), so there is no KL, ELBO or NLL."
-        )
 
     def _turn(self, here: Here) -> None:
         gr.HTML("<h3>Its latents</h3>")
@@ -90,7 +86,7 @@ class Explore:
         self.sources.follow(self._arrive, [label], arrival)
         on(self.map.pointed, self._pointed, [self.map, label], arrival)
         on(self.middle.click, self._to_middle, [label], arrival)
-        on(self.draw.click, self._drawn, [label], arrival)
+        on(self.draw.click, self._from_prior, [label], arrival)
         on(self.view.change, self._viewed, [self.view, label], [self.map])
         state = [self.here, *self.sliders]
         for slider in self.sliders:
@@ -100,8 +96,8 @@ class Explore:
 
     def _arrive(self, source: Source, label: Any) -> list[Any]:
         try:
-            here = self._at(source, chosen(self.explorer, label))
-        except ValueError as error:
+            here = self._at(source, y_of(self.explorer, label))
+        except (ValueError, OSError) as error:
             return self._refused(str(error))
         return self._all(here)
 
@@ -112,15 +108,15 @@ class Explore:
     def _pointed(self, spot: list[float], label: Any) -> list[Any]:
         plane: Any = self.explorer.plane
         z = plane.code(*plane.at(*spot))
-        parts = self._all(Here(z, chosen(self.explorer, label)))
+        parts = self._all(Here(z, y_of(self.explorer, label)))
         parts[MAP] = gr.skip()  # its ring may be further on already
         return parts
 
     def _to_middle(self, label: Any) -> list[Any]:
-        return self._all(Here(self.explorer.middle, chosen(self.explorer, label)))
+        return self._all(Here(self.explorer.middle, y_of(self.explorer, label)))
 
-    def _drawn(self, label: Any) -> list[Any]:
-        y = chosen(self.explorer, label)
+    def _from_prior(self, label: Any) -> list[Any]:
+        y = y_of(self.explorer, label)
         return self._all(Here(self.explorer.draw(y, random.randrange(2**31)), y))
 
     def _turned(self, here: Here, *values: float) -> list[Any]:
@@ -128,12 +124,12 @@ class Explore:
         return [self._figures(here, z), self._spot(z)]
 
     def _named(self, label: Any, view: str, here: Here, *values: float) -> list[Any]:
-        here = here._replace(y=chosen(self.explorer, label))
+        here = here._replace(y=y_of(self.explorer, label))
         figures = self._figures(here, self._code(here, values))
         return [here, figures, gr.HTML(drawing=self._map(view, here.y))]
 
     def _viewed(self, view: str, label: Any) -> Any:
-        return gr.HTML(drawing=self._map(view, chosen(self.explorer, label)))
+        return gr.HTML(drawing=self._map(view, y_of(self.explorer, label)))
 
     def _code(self, here: Here, values: tuple[float, ...]) -> Tensor:
         """The code of all sliders, and of what has none as it was."""

@@ -17,12 +17,12 @@ from vaelab.distributions.codes import nearest
 from vaelab.distributions.sphere import sphere
 from vaelab.estimators.importance import importance_bound
 from vaelab.evaluation.batches import likeliest
-from vaelab.evaluation.likelihood import deviation
+from vaelab.evaluation.likelihood import deviation, drawn
 from vaelab.explorer.dials import Dial, dials, has_directions
 from vaelab.explorer.ink import EDGE, as_mnist
 from vaelab.explorer.plane import Plane
 from vaelab.noise import Stream, noise
-from vaelab.objectives.base import closed_kl, draw_with_kl, sample
+from vaelab.objectives.base import closed_kl, sample
 from vaelab.record import choices
 from vaelab.run import Run
 from vaelab.vae import VAE
@@ -182,15 +182,10 @@ class Explorer:
         As in `evaluate`, what has no meaning for the model is absent. The noise is always the same.
         """
         model, x = self._given(y), x.to(self.device)
-        many, found = x.expand(DRAWS, *x.shape), {}
         with noise(Stream.EVALUATION, self.run.cfg.seed):
-            q = model.encode(many)
-            z, kl = draw_with_kl(q, model.latents()) if self.random else (q.rsample(), None)
-            found["reconstruction"] = -model.decode(z).log_prob(many).mean()
-            if kl is not None:
-                found["kl"] = kl.sum(-1).mean()
-                found["elbo"] = -(found["reconstruction"] + found["kl"])
-            if kl is not None and model.likelihood.measure(self.run.data.pixels) != "grey":
+            terms = drawn(model, x.expand(DRAWS, *x.shape)).terms
+            found = {name: term.mean() for name, term in terms.items()}
+            if self.random and model.likelihood.measure(self.run.data.pixels) != "grey":
                 samples = SAMPLES if model.posterior.random else 1
                 found["nll"] = -importance_bound(model, x.unsqueeze(0), samples)[0]
             mean = model.decode(likeliest(model.encode(x.unsqueeze(0)))).mean[0]

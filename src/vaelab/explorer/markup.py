@@ -11,15 +11,16 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
-from vaelab.explorer.explorer import Explorer
+from vaelab.explorer.explorer import DRAWS, SAMPLES, Explorer
 from vaelab.explorer.plane import Plane
-from vaelab.record import TITLES
+from vaelab.titles import TITLES
 
 # Nine that colour-blind eyes tell apart (the scheme "muted" of Paul Tol, 2021), and a dark grey.
 COLOURS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933")
 COLOURS += ("#DDCC77", "#CC6677", "#882255", "#AA4499", "#555555")
 HEADLINES = ("elbo", "nll", "reconstruction", "kl", "active_units", "bits_per_dim", "rmse")
 SIZE = 1000  # of the map, in units of its drawing
+PIXELS = {"binary": "bits", "levels": "256 levels", "dequantized": "dequantized levels"}
 TILES = 16  # pictures along an edge of the map of pictures
 
 
@@ -36,12 +37,9 @@ def image(x: Tensor) -> str:
 
 
 def figure(x: Tensor | None, caption: str) -> str:
-    inside = (
-        "<div class='none'></div>"
-        if x is None
-        else f"<img src='{image(x)}' alt='{escape(caption)}'>"
-    )
-    return f"<figure>{inside}<figcaption>{escape(caption)}</figcaption></figure>"
+    words = escape(caption)
+    inside = f"<img src='{image(x)}' alt='{words}'>" if x is not None else "<div class=none></div>"
+    return f"<figure>{inside}<figcaption>{words}</figcaption></figure>"
 
 
 def figures(*pairs: tuple[Tensor | None, str]) -> str:
@@ -68,28 +66,40 @@ def in_words(explorer: Explorer) -> str:
     shape = "x".join(map(str, data.shape[1:])) + (" grey" if data.shape[0] == 1 else " RGB")
     parts = [
         f"{chosen.get('model', type(explorer.vae).__name__)} with {explorer.vae.latent_dim} latents"
-        f" on {chosen.get('data', type(data).__name__)}, {shape}, {data.pixels} pixels"
+        f" on {chosen.get('data', type(data).__name__)}, {shape}, {_pixels(explorer)}"
     ]
     named = {"posterior": "q(z|x)", "prior": "p(z)", "loss": "p(x|z)", "objective": "objective"}
     parts += [f"{words} {chosen[key]}" for key, words in named.items() if key in chosen]
     if chosen.get("kl", "constant") != "constant":
         parts.append(f"KL weight {chosen['kl']}")
-    return " · ".join([*parts, f"{explorer.run.step} steps"])
+    parts.append(f"{explorer.run.step} steps")
+    if {"images", "split"} <= explorer.numbers.keys():
+        parts.append("numbers of {images} {split} images".format(**explorer.numbers))
+    return " · ".join(parts)
+
+
+def _pixels(explorer: Explorer) -> str:
+    return PIXELS.get(explorer.run.data.pixels, "real numbers")
 
 
 def _card(key: str, numbers: Mapping[str, Any]) -> str:
-    value = f"{numbers[key]:.4g}"
+    value = f"{numbers[key]:#.4g}"
     if key == "active_units":
+        value = str(numbers[key])
         value += f" of {len(numbers['kl_per_dimension'])}" if "kl_per_dimension" in numbers else ""
     if key == "nll" and numbers.get("nll_se") is not None:
         value += f" ± {numbers['nll_se']:.2g}"
-    return f"<div class='card'><b>{value}</b><span>{escape(TITLES[key])}</span></div>"
+    return f"<div class='card'><b>{value}</b><span>{escape(str(TITLES[key]))}</span></div>"
 
 
 def terms(found: Mapping[str, float]) -> str:
-    """A table of the terms of one image."""
+    """A table of the terms of one image, and what they are."""
     rows = [f"<tr><td>{_title(key)}</td><td>{value:#.4g}</td></tr>" for key, value in found.items()]
-    return f"<table class='terms'>{''.join(rows)}</table>"
+    words = f"Means of {DRAWS} draws of q(z|x)"
+    words += f"; NLL is the bound with {SAMPLES} samples." if "nll" in found else "."
+    if "kl" not in found:
+        words = "Without a density q(z|x) there is neither KL nor ELBO nor NLL."
+    return f"<table class='terms'>{''.join(rows)}</table><p class='quiet'>{words}</p>"
 
 
 class Column(NamedTuple):
@@ -119,15 +129,15 @@ def comparison(columns: Sequence[Column]) -> str:
 
 
 UNLIKE = (
-    "The runs have other likelihoods or kinds of pixels: their numbers of nats cannot be compared, "
-    "only their pictures."
+    "The runs differ in their likelihood or in the kind of their pixels: their nats cannot be "
+    "compared, only their pictures."
 )
 
 
 def _kind(explorer: Explorer) -> str:
-    pixels = explorer.run.data.pixels
-    measure = explorer.vae.likelihood.measure(pixels)
-    return f"{type(explorer.vae.likelihood).__name__} on {pixels} pixels: {measure}"
+    likelihood = explorer.vae.likelihood
+    measure = likelihood.measure(explorer.run.data.pixels)
+    return f"{type(likelihood).__name__} of {_pixels(explorer)}: {measure}"
 
 
 def _row(title: str, cells: Sequence[str], tag: str = "td") -> str:
@@ -139,7 +149,7 @@ def _picture(x: Tensor) -> str:
 
 
 def _title(key: str) -> str:
-    return escape(TITLES[key])
+    return escape(str(TITLES[key]))
 
 
 def tiles(pictures: Iterable[tuple[int, Tensor, str]], chosen: int | None = None) -> str:

@@ -32,7 +32,8 @@ def serve(explorers: Sequence[Explorer], host: str, port: int) -> None:
 def build(explorers: Sequence[Explorer]) -> gr.Blocks:
     """Tabs for each run, and, of several, one to compare them."""
     title = "vaelab: " + ", ".join(each.name for each in explorers)
-    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(KEPT, KEPT)) as page:
+    kept = (KEPT, KEPT)
+    with gr.Blocks(False, title=title, fill_width=True, delete_cache=kept) as page:
         if len(explorers) == 1:
             _one(explorers[0])
             return page

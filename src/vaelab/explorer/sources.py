@@ -13,6 +13,7 @@ from vaelab.explorer.explorer import Explorer
 from vaelab.explorer.listen import gr, on
 
 SHOWN = 30  # test images at once
+TILES = "tiles"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Source:
 class Tiles:
     """Test images to click on, and a button for others; its value is the index of the chosen."""
 
-    def __init__(self, explorer: Explorer, chosen: int | None = None):
+    def __init__(self, explorer: Explorer, chosen: int = 0):
         self.explorer = explorer
         self.start = gr.State(0)
         self.chosen: Any = gr.HTML(
@@ -59,7 +60,7 @@ class Tiles:
         more = gr.Button("Others", size="sm", visible=len(explorer.indices) > SHOWN)
         on(more.click, self._turn, [self.start, self.chosen], [self.start, self.chosen])
 
-    def _drawn(self, start: int, chosen: int | None) -> str:
+    def _drawn(self, start: int, chosen: int) -> str:
         """The tiles from `start`, those of one class side by side."""
         labels = self.explorer.run.data.splits["test"].labels
         indices = list(self.explorer.indices[start : start + SHOWN])
@@ -71,17 +72,17 @@ class Tiles:
             chosen,
         )
 
-    def _turn(self, start: int, chosen: int | None) -> list[Any]:
+    def _turn(self, start: int, chosen: int) -> list[Any]:
         start = start + SHOWN if start + SHOWN < len(self.explorer.indices) else 0
         return [start, gr.HTML(tiles=self._drawn(start, chosen))]
 
 
 class Sources:
-    """A tab for each way to an image."""
+    """A tab for each way to an image, that of test images named TILES."""
 
-    def __init__(self, explorer: Explorer, chosen: int | None = 0):
-        with gr.Tab("Test images"):
-            self.tiles = Tiles(explorer, chosen)
+    def __init__(self, explorer: Explorer):
+        with gr.Tab("Test images", id=TILES):
+            self.tiles = Tiles(explorer)
         with gr.Tab("Draw"):
             self.pad: Any = gr.HTML(html_template=style.PAD_TEMPLATE, js_on_load=style.PAD)
             mnist = explorer.run.data.shape == (1, 28, 28)
@@ -114,28 +115,27 @@ class Sources:
 class Label:
     """The label that a conditional model is given; nothing is shown for another."""
 
-    def __init__(self, explorer: Explorer | None, y: Tensor | None = None):
+    def __init__(self, explorer: Explorer, y: Tensor, info: str):
         self.explorer = explorer
-        names = explorer.names if explorer else []
         self.choice = gr.Dropdown(
-            names,
-            value=None if y is None else self.value(y),
-            multiselect=bool(explorer and explorer.attributes),
+            explorer.names,
+            value=self.value(y),
+            multiselect=explorer.attributes,
             label="Label",
-            info="that q(z|x, y) and p(x|z, y) are given",
-            visible=bool(names),
+            info=info,
+            visible=bool(explorer.names),
         )
 
     def value(self, y: Tensor) -> Any:
-        """What the choice shows of y."""
-        if self.explorer is None or not self.explorer.names:
+        """What the choice shows for y."""
+        if not self.explorer.names:
             return None
         true = [name for name, each in zip(self.explorer.names, y, strict=True) if each]
         return true if self.explorer.attributes else true[0]
 
 
-def chosen(explorer: Explorer, value: Any) -> Tensor:
-    """y of what a choice shows."""
+def y_of(explorer: Explorer, value: Any) -> Tensor:
+    """y of what the choice of a label shows."""
     return explorer.label([value] if isinstance(value, str) else value or [])
 
 

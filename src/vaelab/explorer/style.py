@@ -5,6 +5,8 @@ CSS = """
 .dark { --quiet: #aab; }
 .gradio-container { max-width: 1240px !important; width: 100% !important;
         margin: 0 auto !important; }
+.gradio-container .html-container { padding: 0; }
+.gradio-container .column { gap: 12px; }
 .gradio-container h3 { margin: 0; font-size: 1.05rem; }
 .heading h2 { margin: 0; font-size: 1.5rem; }
 .heading p { margin: .2rem 0 .8rem; color: var(--quiet); }
@@ -42,10 +44,10 @@ CSS = """
         background: var(--block-background-fill); }
 .map { position: relative; touch-action: none; cursor: crosshair; user-select: none; }
 .map svg { display: block; width: 100%; border: 1px solid var(--border-color-primary);
-        border-radius: 8px; background: var(--block-background-fill); }
+        border-radius: 8px; background: #fff; }
 .map image { image-rendering: pixelated; }
 .map .dots { fill: none; stroke-width: 15; stroke-linecap: round; opacity: .8; }
-.map .zero { stroke: var(--border-color-primary); stroke-width: 2; fill: none; }
+.map .zero { stroke: #e4e4e7; stroke-width: 2; fill: none; }
 .map text { font: bold 54px system-ui, sans-serif; text-anchor: middle;
         dominant-baseline: central; fill: #111; stroke: #fff; stroke-width: 9px;
         paint-order: stroke; }
@@ -56,9 +58,9 @@ CSS = """
         touch-action: none; background: #000; }
 .pad button { margin-top: .5rem; padding: .3rem .8rem; border-radius: 6px; font-size: .8rem;
         border: 1px solid var(--border-color-primary); cursor: pointer; }
-.dials .form .block { padding: 5px 12px !important; }
+.dials .form .block { padding: 5px 12px 9px !important; }
 .dials input[type=range] { margin: 0; }
-.quiet { color: var(--quiet); font-size: .85rem; }
+.quiet { color: var(--quiet); font-size: .85rem; margin: 0; }
 """
 
 # An event carries no data of its own: where one has to wait, gradio sends it with what the event

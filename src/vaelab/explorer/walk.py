@@ -1,5 +1,7 @@
 """The tab that walks from one test image to another."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from vaelab.explorer import markup
@@ -47,18 +49,21 @@ class Walk:
 
     def _figures(self, first: int, last: int, share: float) -> str:
         ends = [self.explorer.shown(self.explorer.image(index)) for index in (first, last)]
+        (between,) = self._pictures(first, last, [share])
         return markup.figures(
             (ends[0], f"test image {first}"),
-            (self._at(first, last, share), f"{share:.0%} of the way"),
+            (between, f"{share:.0%} of the way"),
             (ends[1], f"test image {last}"),
         )
 
     def _strip(self, first: int, last: int) -> str:
-        return markup.strip(self._at(first, last, n / (STEPS - 1)) for n in range(STEPS))
+        shares = [step / (STEPS - 1) for step in range(STEPS)]
+        return markup.strip(self._pictures(first, last, shares))
 
-    def _at(self, first: int, last: int, share: float) -> Tensor:
-        ends = [self._end(index) for index in (first, last)]
-        return self.explorer.decode(*self.explorer.walk(ends[0], ends[1], share))
+    def _pictures(self, first: int, last: int, shares: Sequence[float]) -> list[Tensor]:
+        start, end = self._end(first), self._end(last)
+        ways = [self.explorer.walk(start, end, share) for share in shares]
+        return [self.explorer.decode(*way) for way in ways]
 
     def _end(self, index: int) -> tuple[Tensor, Tensor]:
         y = self.explorer.label_of(index)

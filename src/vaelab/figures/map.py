@@ -19,6 +19,7 @@ SIZE = 3.4  # inches of a panel
 WIDE = 4.2  # where pictures fill it
 LEGEND = 0.9
 NAMED = 20  # classes that a legend has room for, and colours
+ROOM = 1.08  # of the range of the codes
 TICKS = 5  # of a decoded plane
 
 
@@ -31,6 +32,7 @@ class Cloud(NamedTuple):
         axes: The names of the two dimensions.
         classes: The names of 0, 1, ...; without them the numbers are taken.
         title: What the labels are, where that has a name.
+        equal: Whether the two dimensions have one unit.
     """
 
     points: np.ndarray
@@ -38,6 +40,7 @@ class Cloud(NamedTuple):
     axes: tuple[str, str]
     classes: Sequence[str] = ()
     title: str = ""
+    equal: bool = True
 
 
 @look()
@@ -93,7 +96,17 @@ def _scatter(axes: Axes, cloud: Cloud) -> None:
         bar: Any = axes.figure.colorbar(shown, label=cloud.title or "label")
         bar.outline.set_visible(False)
     axes.set(xlabel=cloud.axes[0], ylabel=cloud.axes[1])
-    axes.set_aspect("equal", "datalim")
+    if cloud.equal:
+        _square(axes, cloud.points)
+
+
+def _square(axes: Axes, points: np.ndarray) -> None:
+    """One unit for both axes, of which the room for their labels can be known before."""
+    low, high = points.min(0), points.max(0)
+    half = ROOM * max(*(high - low), 1e-6) / 2
+    for name, middle in zip("xy", (low + high) / 2, strict=True):
+        axes.set(**{f"{name}lim": (middle - half, middle + half)})
+    axes.set_aspect("equal")
 
 
 def _colours(count: int) -> np.ndarray:

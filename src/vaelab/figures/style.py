@@ -56,7 +56,7 @@ def figure(width: float, height: float) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawn = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    drawn = Figure(figsize=(width, height), dpi=DPI, layout="compressed")
     FigureCanvasAgg(drawn)
     return drawn
 

@@ -33,12 +33,12 @@ class Aggregate:
     def __init__(self, q: Distribution):
         self.q: Any = q
         self.images = q.batch_shape[0]
-        self.mixture = mixture(q.sample().new_zeros(self.images), q)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log q(z) (I,) of z (I, D)."""
+        whole = mixture(z.new_zeros(self.images), self.q)
         parts = z.split(max(1, AT_ONCE // self.images))
-        return torch.cat([self.mixture.log_prob(part) for part in parts])
+        return torch.cat([whole.log_prob(part) for part in parts])
 
     def log_marginals(self, z: Tensor) -> Tensor:
         """log q(z_d) (I, D) of each dimension of z (I, D), for diagonal normals q(z|x)."""

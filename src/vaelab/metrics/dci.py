@@ -69,5 +69,5 @@ def disentanglement(importances: Tensor) -> float:
 def _forest(ordered: bool, seed: int) -> Any:
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-    kind = RandomForestRegressor if ordered else RandomForestClassifier
-    return kind(TREES, max_features=None, min_samples_leaf=LEAF, random_state=seed)
+    kind: Any = RandomForestRegressor if ordered else RandomForestClassifier
+    return kind(TREES, max_features=1.0, min_samples_leaf=LEAF, random_state=seed)

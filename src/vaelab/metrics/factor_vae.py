@@ -19,8 +19,8 @@ def factor_vae(
     A vote: of `images` drawn from those that share a random value of a factor, the dimension with
     the smallest variance relative to that over all images. A dimension stands for the factor that
     most votes for it were of, and other votes are guessed by that. 1 if each factor has dimensions
-    of its own, 1 / K on codes that know nothing; the paper guesses the votes it counted, so that its
-    floor is higher. Dimensions that are constant are left out.
+    of its own, 1 / K on codes that know nothing; guesses of the votes that were counted, as in the
+    paper, have a higher floor. Dimensions that are constant are left out.
 
     Arguments:
         codes: (N, D).

@@ -5,12 +5,15 @@ ones. Of attributes it is the mean of their accuracies. Every label has two valu
 """
 
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vaelab.processes import progress
+
+STARTS = 10  # of k-means
 
 
 class Coded(NamedTuple):
@@ -24,11 +27,18 @@ class Coded(NamedTuple):
         """Labels (attributes, N)."""
         return self.labels.reshape(len(self.labels), -1).T
 
+    @property
+    def varied(self) -> Tensor:
+        """Which attributes have more than one value."""
+        return (self.columns != self.columns[:, :1]).any(1)
+
+    def only(self, kept: Tensor) -> "Coded":
+        return Coded(self.codes, self.columns[kept].T)
+
 
 def majority(fitted: Coded, new: Coded) -> float:
     """The accuracy of the commonest label."""
-    commonest = fitted.columns.mode(1, keepdim=True).values
-    return _mean(commonest == new.columns)
+    return _accuracy(fitted.columns.mode(1, keepdim=True).values, new)
 
 
 def linear_probe(fitted: Coded, new: Coded) -> float:
@@ -47,7 +57,7 @@ def linear_probe(fitted: Coded, new: Coded) -> float:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # after 1000 steps it is near
             found.append(LogisticRegression(max_iter=1000).fit(x, y.numpy()).predict(new_x))
-    return _mean(_stack(found) == new.columns)
+    return _accuracy(torch.from_numpy(np.stack(found)), new)
 
 
 def knn(fitted: Coded, new: Coded, neighbours: int = 5) -> float:
@@ -56,14 +66,14 @@ def knn(fitted: Coded, new: Coded, neighbours: int = 5) -> float:
 
     reader = KNeighborsClassifier(min(neighbours, len(fitted.codes)))
     reader.fit(_array(fitted.codes), fitted.columns.T.squeeze(1).numpy())
-    found: Any = reader.predict(_array(new.codes))
-    return _mean(new.columns == torch.from_numpy(found).reshape(len(new.codes), -1).T)
+    found = np.asarray(reader.predict(_array(new.codes)))
+    return _accuracy(Coded(new.codes, torch.from_numpy(found)).columns, new)
 
 
 def clustering(fitted: Coded, new: Coded, seed: int = 0) -> float:
     """The accuracy of clusters that labels have no part in, each then given one label.
 
-    k-means with as many clusters as there are labels, the best of 10 starts. Clusters and labels of
+    k-means with as many clusters as there are labels, the best of STARTS. Clusters and labels of
     the new codes are matched one to one, so that most agree.
 
     Reference: Unsupervised Deep Embedding for Clustering Analysis (Xie et al., 2016), equation 10
@@ -84,7 +94,7 @@ def _clusters(codes: Tensor, new: Tensor, size: int, seed: int) -> Tensor:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct codes than clusters
-        found = KMeans(size, n_init=10, random_state=seed).fit(_array(codes))
+        found = KMeans(size, n_init=STARTS, random_state=seed).fit(_array(codes))  # type: ignore
     return torch.from_numpy(found.predict(_array(new))).long()
 
 
@@ -99,13 +109,9 @@ def _matched(clusters: Tensor, y: Tensor) -> float:
     return counts[rows, columns].sum().item() / len(y)
 
 
-def _array(codes: Tensor) -> Any:
+def _array(codes: Tensor) -> np.ndarray:
     return codes.double().numpy()
 
 
-def _stack(found: list[Any]) -> Tensor:
-    return torch.stack([torch.from_numpy(each) for each in found])
-
-
-def _mean(hits: Tensor) -> float:
-    return hits.double().mean().item()
+def _accuracy(found: Tensor, new: Coded) -> float:
+    return (new.columns == found).double().mean().item()

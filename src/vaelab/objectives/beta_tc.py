@@ -5,7 +5,7 @@ equation 4 and appendix C, arXiv:1802.04942
 """
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -53,8 +53,8 @@ class BetaTC(Objective):
             )
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
-        q, p = vae.encode(x), vae.latents()
-        z = q.rsample()
+        q: Any = vae.encode(x)
+        p, z = vae.latents(), q.rsample()
         reconstruction = -vae.decode(z).log_prob(x)
         weights = log_weights(self.estimator, len(x), self.dataset_size or len(x)).to(z)
         log_q = q.elements(z.unsqueeze(1))  # (B of z, B of q, D)

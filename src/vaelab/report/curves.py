@@ -7,7 +7,8 @@ from math import isfinite
 from typing import NamedTuple
 
 from vaelab.report.axis import Axis, Frame, Tick, around
-from vaelab.report.numbers import NATS, TITLES, tell
+from vaelab.report.numbers import tell
+from vaelab.titles import NATS, TITLES
 
 FIRST = ("elbo", "reconstruction", "kl")
 LAST = ("kl_weight", "lr")

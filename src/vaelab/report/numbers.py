@@ -5,23 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-NATS = "nats per image"
-TITLES = {
-    "elbo": ("ELBO", NATS, "minus reconstruction, minus KL; the weight of the KL is 1 here"),
-    "elbo_exact": ("ELBO, exact", NATS, "the same, without sampling: the decoder is linear"),
-    "nll": ("NLL", NATS, "minus the importance-weighted bound on log p(x)"),
-    "bits_per_dim": ("bits/dim", "bits", "NLL by pixel and channel, in bits"),
-    "reconstruction": ("reconstruction", NATS, "-log p(x|z) with z drawn from q(z|x)"),
-    "kl": ("KL", NATS, "KL(q(z|x) || p(z)): what the codes cost"),
-    "active_units": ("active units", "dimensions", "whose mean moves with the image"),
-    "rmse": ("RMSE", "of a pixel", "of the reconstruction from the likeliest code"),
-    "decoder_scale": ("decoder scale", "of a pixel", "the scale of p(x|z)"),
-    "implied_scale": (
-        "implied decoder scale",
-        "of a pixel",
-        "with the weight of the KL counted in",
-    ),
-}
+from vaelab.titles import NATS, TITLES
+
 MEASURES = {
     "probability": "log p(x) is a log probability of the pixels as they are.",
     "density": "log p(x) is a log density: it may be positive, and only the same pixels compare.",

@@ -9,7 +9,6 @@ from vaelab.report.drawing import LAYOUTS, compose
 from vaelab.report.folder import RunFolder, plain
 from vaelab.report.numbers import (
     RECORD,
-    TITLES,
     lines,
     measured,
     short,
@@ -18,6 +17,7 @@ from vaelab.report.numbers import (
     with_error,
 )
 from vaelab.report.pictures import embed
+from vaelab.titles import TITLES
 
 SHOWN = ("split", "images", "samples", "checkpoint")  # of an evaluation, before its numbers
 MAIN = ("experiment", "model", "posterior", "prior", "loss", "objective", "data")

@@ -72,7 +72,8 @@ def planar(vae: VAE, codes: Codes) -> Plane:
     """Draws of q(z) of two dimensions, and p(z) on the square around them."""
     with looking(vae) as device:
         p = vae.given(codes.split.labels.to(device)).latents()
-        if vae.latent_dim != 2 or p.batch_shape or p.support is not constraints.real_vector:
+        real = vae.posterior.support is constraints.real_vector
+        if vae.latent_dim != 2 or p.batch_shape or not real:
             raise LeftOut("there is no plane with one density")
         low, high = ends(codes.drawn, drawn_from_prior(vae, codes.split.labels))
         axis = torch.linspace(low, high, SIDE, device=device)

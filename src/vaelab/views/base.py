@@ -111,4 +111,7 @@ def drawn_from_prior(vae: VAE, labels: Tensor) -> Tensor:
         if p.batch_shape:
             return p.sample().float().cpu()
         sizes = [min(BATCH, most - done) for done in range(0, most, BATCH)]
-        return torch.cat([p.sample(torch.Size([size])) for size in sizes]).float().cpu()
+        z = torch.cat([p.sample(torch.Size([size])) for size in sizes]).float().cpu()
+    if not z.isfinite().all():
+        raise LeftOut("the draws of the prior are not finite")
+    return z

@@ -87,7 +87,10 @@ def kl_by_dimension(vae: VAE, data: DataModule, split: Split) -> dict[str, float
                 return {}
             metric = metric or KLPerDimension(kl.shape[-1]).to(kl.device)
             metric.update(kl)
-    return dict(zip(named(vae), metric.compute().tolist(), strict=True)) if metric else {}
+    if metric is None:
+        return {}
+    means = metric.compute().reshape(-1)  # which torchmetrics has squeezed if there is one
+    return dict(zip(named(vae), means.tolist(), strict=True))
 
 
 def _kl(q: Distribution, p: Distribution) -> Tensor | None:

@@ -23,8 +23,8 @@ def sampled(vae: VAE, data: DataModule, most: int) -> Tensor:
     """Means of p(x|z) with z ~ p(z), (most, C, H, W); those of one class side by side."""
     check_pictures(data)
     labels = held_out(data).labels
-    labels = labels[torch.arange(most) * len(labels) // most]
     labels = labels.sort().values if labels.ndim == 1 else labels
+    labels = labels[torch.arange(most) * len(labels) // most]
     with looking(vae) as device:
         model = vae.given(labels.to(device))
         return shown(model.decode(sample(model.latents(), most)).mean, data)

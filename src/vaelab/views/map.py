@@ -25,10 +25,12 @@ def cloud(vae: VAE, data: DataModule, codes: Codes, projection: Projection = "pc
     z = codes.likeliest
     if vae.latent_dim < 2 or len(z) < 3:
         raise LeftOut("a map needs two latent dimensions and three images")
+    if (z == z[0]).all():
+        raise LeftOut("all images have one code")
     project = _itself if vae.latent_dim == 2 else _PROJECTIONS[projection]
     points, axes = project(z)
     labels, classes, title = _labels(data, codes.split.labels)
-    return Cloud(points, labels, axes, classes, title)
+    return Cloud(points, labels, axes, classes, title, equal=project is not _umap)
 
 
 def _itself(z: Tensor) -> Plane:
