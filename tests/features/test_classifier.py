@@ -1,6 +1,7 @@
 """The nets for digits and clothes that come with the package."""
 
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -105,10 +106,8 @@ def test_another_name_is_refused_with_those_there_are():
 
 
 def test_the_files_are_among_those_that_are_installed():
-    import tomllib
-
     project = tomllib.loads(Path(__file__).parents[2].joinpath("pyproject.toml").read_text())
-    assert project["tool"]["setuptools"]["package-data"]["vaelab"] == ["features/*.safetensors"]
+    assert "features/*.safetensors" in project["tool"]["setuptools"]["package-data"]["vaelab"]
     assert any(each.startswith("safetensors") for each in project["project"]["dependencies"])
 
 
