@@ -140,7 +140,7 @@ def test_later_evaluations_stand_side_by_side(make_run, page):
     text = page(write(folder)).text
     assert "test-5000 train unit" in text
     assert "NLL 104.00 ± 0.50 99.000 nats per image" in text
-    assert "fid 12.346" in text
+    assert "FID of samples 12.346" in text
     assert "own 7" in text
     assert "kid: no features" in text
 
