@@ -132,7 +132,6 @@ def test_artifacts_can_be_left_out(train, offline):
     summary = json.loads(inspect(run, "--summary"))["summary"]
     drawn = {path.stem for path in (folder / "figures").glob("*.png")}
     assert drawn == {key.removeprefix("figures/") for key in summary if "figures/" in key}
-    assert len(drawn) > 5
 
 
 @pytest.mark.parametrize("host", ["api.wandb.ai", "api.forge.coreweave.com"])

@@ -1,18 +1,24 @@
 """What each latent dimension is used for: its KL, and whether it is active."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 
 class KLPerDimension(Metric):
-    """E_x KL(q(z_d|x) || p(z_d)) (D,) in nats, from the closed form (B, D)."""
+    """E_x KL(q(z_d|x) || p(z_d)) (D,) in nats, from the closed form (B, D).
+
+    Arguments:
+        settings: Of every metric, as sync_on_compute=False for what one process does alone.
+    """
 
     total: Tensor
     count: Tensor
 
-    def __init__(self, latent_dim: int):
-        super().__init__()
+    def __init__(self, latent_dim: int, **settings: Any):
+        super().__init__(**settings)
         self.add_state("total", torch.zeros(latent_dim).double(), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros(()).double(), dist_reduce_fx="sum")
 

@@ -77,7 +77,8 @@ def named(vae: VAE) -> dict[str, range]:
 def kl_by_dimension(vae: VAE, data: DataModule, split: Split) -> dict[str, float]:
     """Nats of each dimension by its name in `named`; empty where only the KL of all z is known.
 
-    The mean over at most IMAGES of a split; of several stochastic layers an estimate.
+    The mean over at most IMAGES of a split; of several stochastic layers an estimate. One process
+    of several can ask for it.
     """
     metric = None
     with looking(vae):
@@ -85,7 +86,7 @@ def kl_by_dimension(vae: VAE, data: DataModule, split: Split) -> dict[str, float
             kl = _kl(q, model.latents()) if vae.posterior.density else None
             if kl is None:
                 return {}
-            metric = metric or KLPerDimension(kl.shape[-1]).to(kl.device)
+            metric = metric or KLPerDimension(kl.shape[-1], sync_on_compute=False).to(kl.device)
             metric.update(kl)
     if metric is None:
         return {}
