@@ -30,7 +30,8 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
     Returns:
         nearest_compared (draws or means of p(x|z)), nearest_train and nearest_train_of_test: the
         root of the mean squared difference of a pixel, its mean over as many samples as the split
-        has images, and over these. Copies are nearer than images that the model never saw.
+        has images, and over these. Copies are far nearer than these, which the model never saw;
+        means are somewhat nearer already because they are blurred.
     """
 
     def read(batch: Batch) -> Found:
