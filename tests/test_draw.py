@@ -112,7 +112,7 @@ def test_only_what_is_asked_for_is_drawn_in_the_format_asked_for(folder, command
     status, output = command("scripts/figures.py", str(folder), *words)
     assert status == 0, output
     paths = [folder / "figures" / f"{name}.svg" for name in ("map", "aggregate")]
-    assert output.split() == [str(path) for path in paths]
+    assert output.split() == [str(path) for path in [*paths, folder / "report.html"]]
     assert sorted(folder.glob("figures/*.*g")) == sorted(paths)
 
 
@@ -129,7 +129,8 @@ def test_a_figure_that_there_is_not_is_one_line_with_all_that_there_are(folder, 
 
 def test_what_is_no_run_is_one_line(tmp_path, command):
     status, _ = command("scripts/figures.py", str(tmp_path))
-    assert status == f"error: {tmp_path} is no run folder: it holds no .hydra/config.yaml"
+    missing = "it holds no .hydra/config.yaml, and no model.safetensors"
+    assert status == f"error: {tmp_path} is no run folder: {missing}"
 
 
 @pytest.fixture
