@@ -60,7 +60,7 @@ def test_the_larger_bound_is_taken_for_log_p(run):
 
 def test_no_more_images_than_a_hundred_by_default(run, monkeypatch):
     asked = []
-    monkeypatch.setattr(gaps, "collect", lambda *a: asked.append(a[5]) or 1 / 0)
+    monkeypatch.setattr(gaps, "collect", lambda *a, **_: asked.append(a[5]) or 1 / 0)
     for images in (None, 1000, 7):
         with pytest.raises(ZeroDivisionError):
             evaluate(run(), Asked(images=images))
