@@ -18,6 +18,7 @@ class Stream(IntEnum):
     PICTURES = 4
     DEQUANTIZATION = 5
     SAMPLES = 6
+    POINTS = 7
 
 
 def seed_from(stream: Stream, *numbers: int) -> int:
