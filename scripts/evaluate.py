@@ -1,36 +1,91 @@
-"""Evaluate a finished run: `python scripts/evaluate.py runs/<run>`.
+"""Evaluate finished runs: `python scripts/evaluate.py runs/<run> [...] [--samples 5000]`.
 
-Its numbers go to <run>/evaluation-<split>-<checkpoint>-<samples>.json; metrics.json stays.
+Each part that has a meaning for a run gives its numbers. They go to
+<run>/evaluation/<split>-<checkpoint>-<samples>/ as numbers.json and numbers.md, to the loggers of
+the run and, for the test images, in a record to results/. What is there is not computed again, and
+what was stopped goes on. The folder of a multirun stands for its jobs; several runs end in a
+rate-distortion figure. `torchrun --nproc-per-node 2 scripts/evaluate.py ...` shares the work out.
 """
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from vaelab import command
 
+CONF = Path(__file__).parent.parent / "conf"
+SAMPLERS = sorted(path.stem for path in (CONF / "sampler").glob("*.yaml"))
+
 
 def main() -> None:
+    asked = _parser().parse_args()
+
+    from vaelab.evaluation.sweep import write_rate_distortion
+    from vaelab.evaluation.whole import DEFAULT, PARTS, evaluate_folder
+    from vaelab.processes import share, torchrun
+    from vaelab.results import show
+
+    parts = asked.parts.split(",") if asked.parts else DEFAULT
+    if unknown := set(parts) - set(PARTS):
+        raise ValueError(f"--parts {','.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
+    folders = [job for folder in asked.runs for job in _jobs(folder)]
+    with torchrun():
+        evaluated = {
+            folder: evaluate_folder(
+                folder,
+                parts,
+                split=asked.split,
+                samples=asked.samples,
+                images=asked.images,
+                checkpoint=asked.checkpoint,
+                sampler=_sampler(asked.sampler),
+                features=asked.features,
+                results_folder=asked.results,
+            )
+            for folder in folders
+        }
+        if share()[0] == 0:
+            show(asked.results)
+            if len(folders) > 1:
+                print(*write_rate_distortion(evaluated, _together(folders) or asked.results))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or that of a multirun")
+    parser.add_argument("--parts", help="some of them, as in likelihood,samples")
     parser.add_argument("--split", choices=("train", "val", "test"), default="test")
     parser.add_argument("--samples", type=int, help="of the importance-weighted bound")
+    parser.add_argument("--images", type=int, help="the first so many of the split")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
-    asked = parser.parse_args()
+    parser.add_argument("--sampler", choices=SAMPLERS, default="prior", help="of new images")
+    parser.add_argument("--features", help="the net that images are compared by")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="for the records")
+    return parser
 
-    import torch
 
-    from vaelab import record
-    from vaelab.run import Run
+def _jobs(folder: Path) -> list[Path]:
+    """The jobs of a multirun that have a checkpoint, or the run itself."""
+    if not (folder / "multirun.yaml").is_file():
+        return [folder]
+    return sorted(path.parent for path in folder.glob("*/checkpoints"))
 
-    run = Run.open(asked.run, asked.checkpoint)
-    run.module.to("cuda" if torch.cuda.is_available() else "cpu")
-    samples = run.cfg.samples if asked.samples is None else asked.samples
-    numbers = record.evaluated(run, asked.split, samples) | record.provenance(asked.run)
-    numbers |= {"checkpoint": asked.checkpoint, "samples": samples, "seed": run.cfg.seed}
-    path = asked.run / f"evaluation-{asked.split}-{asked.checkpoint}-{samples}.json"
-    record.write(numbers, path)
-    record.show(numbers)
-    print(path)
+
+def _together(folders: list[Path]) -> Path | None:
+    """The folder of the multirun that all of these are jobs of."""
+    above = {folder.resolve().parent for folder in folders}
+    sweep = above.pop() if len(above) == 1 else Path()
+    return sweep if (sweep / "multirun.yaml").is_file() else None
+
+
+def _sampler(name: str) -> Any:
+    from hydra import compose, initialize_config_dir
+
+    from vaelab.run import build
+
+    with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
+        cfg = compose("sample", [f"sampler={name}"])
+    return build(cfg.sampler)
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ def test_the_net_of_pytorch_examples_reaches_its_published_elbo(train):
 
 
 def test_the_linear_vae_reaches_probabilistic_pca_and_not_more(train):
-    from vaelab.evaluation.likelihood import evaluate
+    from vaelab.evaluation.likelihood import numbers_of
     from vaelab.run import Run
 
     run = Run.open(trained(train, "linear_vae")["folder"])
-    numbers = evaluate(run.vae, run.data, "train", samples=1)
+    numbers = numbers_of(run.vae, run.data, "train", samples=1)
     assert numbers["images"] == 60_000
     assert 299.4 <= numbers["elbo_exact"] <= 299.7584

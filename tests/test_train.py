@@ -66,12 +66,12 @@ def test_metrics_json_says_what_was_measured_and_how(train):
 
 
 def test_a_finished_run_opens_with_the_weights_it_was_evaluated_with(train):
-    from vaelab.evaluation.likelihood import evaluate
+    from vaelab.evaluation.likelihood import numbers_of
 
     numbers = train(*SMALL)
     run = Run.open(numbers["folder"])
     assert run.step == 2
-    again = evaluate(run.vae, run.data, "test", samples=2)
+    again = numbers_of(run.vae, run.data, "test", samples=2)
     assert again["elbo"] == pytest.approx(numbers["elbo"], abs=1e-9)
     assert again["nll"] == pytest.approx(numbers["nll"], abs=1e-9)
 
@@ -289,9 +289,9 @@ def test_an_evaluation_leaves_the_numbers_of_the_run_alone(command, train):
     before = (folder / "metrics.json").read_bytes()
     status, output = command("scripts/evaluate.py", str(folder), "--split", "train", "--samples=3")
     assert status == 0
-    path = folder / "evaluation-train-best-3.json"
-    assert output.rstrip().endswith(str(path))
-    numbers = json.loads(path.read_text())
+    path = folder / "evaluation" / "train-best-3"
+    assert str(path) in output
+    numbers = json.loads((path / "numbers.json").read_text())
     assert (numbers["images"], numbers["samples"], numbers["checkpoint"]) == (4000, 3, "best")
     assert len(numbers["bits_sha256"]) == 64
     assert (folder / "metrics.json").read_bytes() == before

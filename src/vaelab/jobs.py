@@ -83,25 +83,39 @@ def read(folder: Path) -> list[dict[str, Any]]:
     objectives that are judged by the same value.
     """
     rows = [_row(path) for path in folder.iterdir() if (path / ".hydra").is_dir()]
-    common = set.intersection(*(set(row["choices"]) for row in rows)) if len(rows) > 1 else set()
-    for row in rows:
-        row["choices"] = " ".join(word for word in row["choices"] if word not in common)
+    for row, words in zip(rows, differing([row["choices"] for row in rows]), strict=True):
+        row["choices"] = words
     return sorted(rows, key=lambda row: (row["group"], -row.get("val", -math.inf), row["job"]))
 
 
+def overrides(folder: Path) -> list[str]:
+    """What was typed for the run of a folder."""
+    path = folder / ".hydra" / "overrides.yaml"
+    return list(OmegaConf.load(path)) if path.is_file() else []
+
+
+def differing(choices: list[list[str]]) -> list[str]:
+    """What each of several runs was asked for that not all were."""
+    common = set.intersection(*map(set, choices)) if len(choices) > 1 else set()
+    return [" ".join(word for word in words if word not in common) for words in choices]
+
+
+def group(numbers: dict[str, Any]) -> str:
+    """The runs that a run can be compared with: of this likelihood, data, shape and pixel kind."""
+    chosen, shape = numbers["choices"], "x".join(str(edge) for edge in numbers["shape"])
+    on = f"{chosen['loss']} on {numbers['pixels']} pixels of {chosen['data']} {shape}"
+    return f"{on} ({numbers['measure']})"
+
+
 def _row(folder: Path) -> dict[str, Any]:
-    overrides = OmegaConf.load(folder / ".hydra" / "overrides.yaml")
-    row: dict[str, Any] = {"job": folder.name, "choices": list(overrides)}
+    row: dict[str, Any] = {"job": folder.name, "choices": overrides(folder)}
     try:
         numbers = json.loads((folder / "metrics.json").read_text())
     except FileNotFoundError:
         failed = folder / "failed.txt"
         reason = failed.read_text().strip() if failed.exists() else "it was interrupted"
         return row | {"group": FAILED, "failed": reason}
-    shape = "x".join(str(edge) for edge in numbers["shape"])
-    row["group"] = f"{numbers['choices']['loss']} on {numbers['pixels']} pixels of "
-    row["group"] += f"{numbers['choices']['data']} {shape} ({numbers['measure']})"
-    row["group"] += f", ranked by {numbers['monitor']}"
+    row["group"] = f"{group(numbers)}, ranked by {numbers['monitor']}"
     numbers["val"] = numbers.get(numbers["monitor"].replace("/", "_"))
     return row | {name: numbers[name] for name in COLUMNS if numbers.get(name) is not None}
 

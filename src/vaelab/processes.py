@@ -1,5 +1,7 @@
 """What one process of several knows of the others: `trainer=ddp`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -45,3 +47,22 @@ def merged(own: dict[int, Any]) -> dict[int, Any]:
     every: list[Any] = [None] * share()[1]
     torch.distributed.all_gather_object(every, own)
     return {key: value for part in every for key, value in part.items()}
+
+
+@contextmanager
+def torchrun() -> Iterator[None]:
+    """Inside, the processes that torchrun started, if it did, know of each other."""
+    if not torch.distributed.is_torchelastic_launched():
+        yield
+        return
+    torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def wait_for_all() -> None:
+    """Return when every process has come here."""
+    if share()[1] > 1:
+        torch.distributed.barrier()

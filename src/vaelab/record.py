@@ -11,10 +11,6 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from vaelab.evaluation.likelihood import evaluate
-from vaelab.likelihoods.gaussian import Gaussian
-from vaelab.run import Run
-
 PACKAGES = ("vaelab", "torch", "pytorch-lightning", "hydra-core", "torchmetrics", "numpy")
 TITLES = {
     "elbo": "ELBO (nats)",
@@ -27,21 +23,9 @@ TITLES = {
     "rmse": "RMSE of a pixel",
     "decoder_scale": "decoder scale",
     "implied_scale": "implied decoder scale",
+    "elbo_gap": "ELBO, training images better by (nats)",
+    "nll_gap": "NLL, training images better by (nats)",
 }
-
-
-def evaluated(run: Run, split: str, samples: int) -> dict[str, Any]:
-    """The numbers of `evaluate`, and those that need to know how the model was trained.
-
-    implied_scale is the scale s of a normal decoder, the loss written as SSE / (2 s^2) + KL.
-    """
-    numbers = evaluate(run.vae, run.data, split, samples, run.cfg.seed)
-    numbers |= {"pixels": run.data.pixels, "shape": run.data.shape, "step": run.step}
-    kl = getattr(run.module.objective, "kl", None)
-    weight = kl.weight(max(run.step - 1, 0)) if kl is not None else 0.0  # of the last step taken
-    if isinstance(run.vae.likelihood, Gaussian) and "decoder_scale" in numbers and weight > 0:
-        numbers["implied_scale"] = numbers["decoder_scale"] * math.sqrt(weight)
-    return numbers
 
 
 def provenance(folder: Path) -> dict[str, Any]:
@@ -89,16 +73,38 @@ def is_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
+def titled(numbers: dict[str, Any]) -> list[tuple[str, str]]:
+    """The numbers that have a title, with their standard errors, as they are shown."""
+    found = []
+    for key, title in TITLES.items():
+        if numbers.get(key) is not None:
+            error = f" +- {numbers[f'{key}_se']:.2g}" if f"{key}_se" in numbers else ""
+            found.append((title, f"{numbers[key]:.6g}{error}"))
+    return found
+
+
+def heading(numbers: dict[str, Any]) -> tuple[str, str]:
+    """What was measured, and what its likelihood is."""
+    of = f"{numbers['choices']['data']}, {numbers['images']} {numbers['split']} images"
+    return of, f"{numbers['choices']['loss']} on {numbers['pixels']} pixels: {numbers['measure']}"
+
+
 def show(numbers: dict[str, Any]) -> None:
     """The table at the end of a run."""
     from rich.console import Console
     from rich.table import Table
 
-    title = f"{numbers['choices']['data']}, {numbers['images']} {numbers['split']} images"
-    measure = f"{numbers['choices']['loss']} on {numbers['pixels']} pixels: {numbers['measure']}"
+    title, measure = heading(numbers)
     table = Table("", measure, title=title)
-    for key, name in TITLES.items():
-        if key in numbers:
-            error = f" +- {numbers['nll_se']:.2g}" if key == "nll" else ""
-            table.add_row(name, f"{numbers[key]:.6g}{error}")
+    for row in titled(numbers):
+        table.add_row(*row)
     Console().print(table)
+
+
+def markdown(numbers: dict[str, Any]) -> str:
+    """The same table for a page, with what is absent and why, and the command."""
+    title, measure = heading(numbers)
+    lines = [f"# {title}", "", f"| | {measure} |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in titled(numbers)]
+    lines += ["", *(f"- no {part}: {why}" for part, why in numbers.get("absent", {}).items())]
+    return "\n".join([*lines, "", f"`{numbers['command']}`", ""])

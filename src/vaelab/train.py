@@ -20,7 +20,8 @@ from vaelab.callbacks.early_stopping import EarlyStopping
 from vaelab.callbacks.pictures import Pictures
 from vaelab.data.base import TrainingBatches
 from vaelab.ddp import process_group
-from vaelab.evaluation.likelihood import check_samples
+from vaelab.evaluation.base import Asked
+from vaelab.evaluation.likelihood import check_samples, evaluate
 from vaelab.loggers.wandb import Wandb
 from vaelab.loop import shorten
 from vaelab.run import Run, build
@@ -117,7 +118,7 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
             trainer.save_checkpoint(best, weights_only=False)
         run.load(best)
     run.module.to(trainer.strategy.root_device)
-    numbers = record.evaluated(run, "test", cfg.samples)
+    numbers = evaluate(run, Asked(samples=cfg.samples, seed=cfg.seed))
     score = getattr(trainer.checkpoint_callback, "best_model_score", None)
     if not run.data.validated:
         score = None

@@ -18,20 +18,24 @@ class Absent(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """What scripts/evaluate.py was asked for.
+    """What is to be evaluated, and how.
 
     Attributes:
         samples: Of the importance-weighted bound.
         images: The first so many of the split; None is all.
-        sampler: What draws the codes of new images.
+        sampler: What draws the codes of new images; None is p(z).
         features: The net that images are compared by; None is that of the data set.
-        folder: Where the evaluation is written; parts may keep there what they go on from.
+        folder: Where the evaluation is written and parts keep what they go on from; None: nowhere.
     """
 
-    split: str
-    samples: int
-    images: int | None
-    seed: int
-    sampler: Sampler
-    features: str | None
-    folder: Path
+    split: str = "test"
+    samples: int = 100
+    images: int | None = None
+    seed: int = 0
+    sampler: Sampler | None = None
+    features: str | None = None
+    folder: Path | None = None
+
+    def journal(self, part: str) -> Path | None:
+        """The folder where a part keeps what it found for each batch."""
+        return self.folder / "journal" / part if self.folder else None

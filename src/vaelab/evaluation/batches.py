@@ -5,7 +5,7 @@ to the order of the images. So any number of processes, and an evaluation that w
 on, give the same bits.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The numbers every run ends with: `evaluate(vae, data, "test", samples)`."""
+"""The numbers that every run ends with: ELBO, KL, the importance-weighted bound and their kin."""
 
 import math
 from pathlib import Path
@@ -10,15 +10,35 @@ from torch import Tensor
 from vaelab.data.base import DataModule
 from vaelab.distributions.layers import Layers
 from vaelab.estimators.importance import importance_bound
+from vaelab.evaluation.base import Asked
 from vaelab.evaluation.batches import Batch, Found, collect, likeliest, two_means
+from vaelab.likelihoods.gaussian import Gaussian
 from vaelab.metrics.latents import ActiveUnits
 from vaelab.metrics.linear import exact_elbo, is_linear
 from vaelab.objectives.base import draw_with_kl
+from vaelab.run import Run
 from vaelab.vae import VAE
 
 
+def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
+    """The numbers of `numbers_of`, and those that need to know how the model was trained.
+
+    implied_scale is the scale s of a normal decoder, the loss written as SSE / (2 s^2) + KL.
+    """
+    journal = asked.journal("likelihood")
+    numbers = numbers_of(
+        run.vae, run.data, asked.split, asked.samples, asked.seed, asked.images, journal
+    )
+    numbers |= {"pixels": run.data.pixels, "shape": run.data.shape, "step": run.step}
+    kl = getattr(run.module.objective, "kl", None)
+    weight = kl.weight(max(run.step - 1, 0)) if kl is not None else 0.0  # of the last step taken
+    if isinstance(run.vae.likelihood, Gaussian) and "decoder_scale" in numbers and weight > 0:
+        numbers["implied_scale"] = numbers["decoder_scale"] * math.sqrt(weight)
+    return numbers
+
+
 @torch.no_grad()
-def evaluate(
+def numbers_of(
     vae: VAE,
     data: DataModule,
     split: str = "test",
@@ -46,11 +66,11 @@ def evaluate(
     vae.eval()
     if vae.likelihood.calibrated:
         vae.likelihood.calibrate(deviation(vae, data, seed))
-    measure, linear = vae.likelihood.measure(data.pixels), is_linear(vae)
+    linear, grey = is_linear(vae), vae.likelihood.measure(data.pixels) == "grey"
 
     def compute(batch: Batch) -> Found:
         found = terms(batch.model, batch.x)
-        if vae.posterior.density and measure != "grey":
+        if vae.posterior.density and not grey:
             found["nll"] = -importance_bound(batch.model, batch.x, samples)
         if linear:
             found["elbo_exact"] = exact_elbo(batch.model, batch.x)
@@ -58,12 +78,13 @@ def evaluate(
 
     found = collect(vae, data, split, compute, seed, images, journal)
     numbers: dict[str, Any] = {"split": split, "images": len(found["reconstruction"])}
-    numbers["measure"] = f"{measure} given labels" if vae.conditional else measure
+    numbers["measure"] = measure(vae, data)
     numbers["rmse"] = _mean(found.pop("square")) ** 0.5
     if "nll" in found:
         numbers |= {"samples": samples, "nll_se": standard_error(found["nll"])}
-        if measure == "probability" or data.pixels == "dequantized":
-            extra = 8 if measure == "density" else 0  # bits: of 256 levels in [0, 1]
+        density = vae.likelihood.measure(data.pixels) == "density"
+        if not density or data.pixels == "dequantized":
+            extra = 8 if density else 0  # bits: of 256 levels in [0, 1]
             nats = _mean(found["nll"])
             numbers["bits_per_dim"] = nats / (math.prod(vae.shape) * math.log(2)) + extra
     if split in data.bits_sha256:
@@ -97,6 +118,12 @@ def terms(model: VAE, x: Tensor) -> Found:
     if model.posterior.density:
         found["elbo"] = -(found["reconstruction"] + found["kl"])
     return found
+
+
+def measure(vae: VAE, data: DataModule) -> str:
+    """What log p(x|z) is on these pixels: probability, density or grey; given labels or not."""
+    kind = vae.likelihood.measure(data.pixels)
+    return f"{kind} given labels" if vae.conditional else kind
 
 
 def check_samples(samples: Any) -> None:

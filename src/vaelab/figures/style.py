@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ PALETTE = (BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, BLACK, YELLOW, WINE, OL
 WIDTH = 7.0  # inches
 FORMATS = ("png", "svg", "pdf")
 DPI = 150
-LOOK: Any = {
+LOOK = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.labelsize": 9,
@@ -88,5 +87,5 @@ def save(drawn: Figure | Image.Image, path: Path) -> Path:
 def framed(picture: Image.Image) -> Figure:
     """A figure of nothing but the picture."""
     drawn = figure(picture.width / DPI, picture.height / DPI)
-    drawn.figimage(np.asarray(picture), resize=True)
+    drawn.figimage(picture, resize=True)
     return drawn

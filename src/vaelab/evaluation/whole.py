@@ -1,0 +1,146 @@
+"""An evaluation of a run part by part, kept on disk: what is there is not computed again."""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaelab import record, results
+from vaelab.evaluation.base import Absent, Asked
+from vaelab.evaluation.likelihood import measure
+from vaelab.loggers.wandb import Wandb
+from vaelab.processes import share, wait_for_all
+from vaelab.run import Run, build
+from vaelab.samplers.base import Sampler
+from vaelab.vae import VAE
+
+DEFAULT = ("likelihood", "generalisation")
+PARTS = (*DEFAULT,)
+
+
+def evaluate_folder(
+    folder: Path,
+    parts: Iterable[str] = DEFAULT,
+    split: str = "test",
+    samples: int | None = None,
+    images: int | None = None,
+    checkpoint: str = "best",
+    sampler: Sampler | None = None,
+    features: str | None = None,
+    results_folder: Path | None = None,
+) -> dict[str, Any]:
+    """Evaluate the run in a folder, show its numbers and write them down.
+
+    Arguments:
+        samples: Of the importance-weighted bound; None is what the run ended with.
+        results_folder: For the record of the test images; None keeps none.
+
+    The other arguments are those of `Asked`.
+    """
+    run = Run.open(folder, checkpoint)
+    run.module.to("cuda" if torch.cuda.is_available() else "cpu")
+    samples = int(run.cfg.samples if samples is None else samples)
+    name = f"{split}-{checkpoint}-{samples}"
+    name += f"-first{images}" if images is not None else ""
+    name += f"-{sampler.name}" if sampler and sampler.name != "prior" else ""
+    where = folder / "evaluation" / name
+    asked = Asked(split, samples, images, run.cfg.seed, sampler, features, where)
+    numbers = evaluate_run(run, asked, parts) | record.provenance(folder)
+    numbers["checkpoint"] = checkpoint
+    if share()[0] == 0:
+        record.write(numbers, where / "numbers.json")
+        (where / "numbers.md").write_text(record.markdown(numbers))
+        shutil.rmtree(where / "journal", ignore_errors=True)
+        _tell(run, where, numbers)
+        record.show(numbers)
+        if results_folder and split == "test":
+            results.keep(results.entry(run, folder, numbers), results_folder)
+        print(where)
+    wait_for_all()
+    return numbers
+
+
+def evaluate_run(run: Run, asked: Asked, parts: Iterable[str]) -> dict[str, Any]:
+    """The numbers of the parts, also in asked.folder where they are gone on from.
+
+    Beside them there are `parts`, the seconds of each, and `absent`, why a part has no meaning.
+    """
+    numbers = _begun(run, asked)
+    for part in parts:
+        if part in numbers["parts"]:
+            continue
+        started = time.perf_counter()
+        try:
+            numbers |= import_module(f"vaelab.evaluation.{part}").evaluate(run, asked)
+        except Absent as reason:
+            numbers["absent"][part] = str(reason)
+        numbers["parts"][part] = time.perf_counter() - started
+        if asked.folder and share()[0] == 0:
+            record.write(numbers, asked.folder / "numbers.json")
+    return numbers
+
+
+def _begun(run: Run, asked: Asked) -> dict[str, Any]:
+    """What an evaluation of the same weights with the same settings has found so far."""
+    settings = {
+        "samples": asked.samples,
+        "seed": asked.seed,
+        "sampler": asked.sampler.name if asked.sampler else "prior",
+        "features": asked.features,
+        "batch_size": run.data.batch_size,
+        "weights_sha256": fingerprint(run.vae),
+    }
+    numbers = _read(asked.folder)
+    wait_for_all()
+    if numbers.get("asked") != settings:
+        numbers = {"asked": settings, "parts": {}, "absent": {}}
+        if asked.folder and share()[0] == 0:
+            shutil.rmtree(asked.folder, ignore_errors=True)
+            asked.folder.mkdir(parents=True)
+            record.write(numbers, asked.folder / "numbers.json")
+    wait_for_all()
+    return numbers | {
+        "split": asked.split,
+        "images": len(run.data.batches(asked.split, asked.images).split.images),
+        "all_images": len(run.data.splits[asked.split].images),
+        "measure": measure(run.vae, run.data),
+        "pixels": run.data.pixels,
+        "shape": run.data.shape,
+        "step": run.step,
+    }
+
+
+def _read(folder: Path | None) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "numbers.json").read_text()) if folder else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _tell(run: Run, folder: Path, numbers: dict[str, Any]) -> None:
+    """A row for each logger of the run, written into the folder of the evaluation."""
+    cfg = run.cfg.copy()
+    cfg.folder = str(folder)
+    if "wandb" in cfg.logger:
+        cfg.logger.wandb.name = f"{folder.parents[1].name} {folder.name}"
+    row = {f"{numbers['split']}/{key}": numbers[key] for key in record.TITLES if key in numbers}
+    for logger in [build(node) for node in cfg.logger.values()]:
+        logger.log_metrics(row, run.step)
+        logger.save()
+        if isinstance(logger, Wandb):
+            logger.close()
+
+
+def fingerprint(vae: VAE) -> str:
+    """SHA-256 of the weights."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(vae.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

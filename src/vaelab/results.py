@@ -1,0 +1,116 @@
+"""The record of evaluated runs, results/*.json, and the table that is made of it.
+
+A row of the table is a bound on all images of the test split with enough samples; a record of less
+says so and stays out. Values of different data, pixels or likelihoods stand in different tables.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from vaelab import record
+from vaelab.run import Run
+
+ENOUGH = 5000  # samples of the importance-weighted bound
+BOUNDS = ("nll", "nll_se", "elbo", "kl", "active_units", "bits_per_dim", "fid", "fid_floor")
+
+
+def entry(run: Run, folder: Path, numbers: dict[str, Any]) -> dict[str, Any]:
+    """The record of a run in `folder` whose evaluation gave these numbers."""
+    path = folder / "metrics.json"
+    training = json.loads(path.read_text()) if path.is_file() else {}
+    choices, asked = numbers["choices"], numbers["asked"]
+    config: Any = OmegaConf.to_container(run.cfg, resolve=False)
+    sweep = folder.resolve().parent
+    of_sweep = (sweep / "multirun.yaml").is_file()
+    return {
+        "name": f"{sweep.name}-{folder.name}" if of_sweep else folder.resolve().name,
+        "experiment": choices.get("experiment"),
+        "data": choices["data"],
+        "loss": choices["loss"],
+        "binarize": run.data.binarize,
+        "pixels": numbers["pixels"],
+        "measure": numbers["measure"],
+        "split": numbers["split"],
+        "images": numbers["images"],
+        "all_images": numbers["all_images"],
+        "train_images": len(run.data.splits["train"].images),
+        "samples": asked["samples"],
+        "bits_sha256": run.data.bits_sha256.get(numbers["split"]),
+        **{name: numbers[name] for name in BOUNDS if name in numbers},
+        "seed": run.cfg.seed,
+        **{name: training.get(name) for name in ("epochs", "steps", "wall_s", "parameters")},
+        "evaluation_s": sum(numbers["parts"].values()),
+        "command": training.get("command"),
+        "evaluation_command": numbers["command"],
+        "weights_sha256": asked["weights_sha256"],
+        "config": config,
+        "versions": numbers["versions"],
+        "git": numbers["git"],
+        "published": config.get("published"),
+    }
+
+
+def keep(found: dict[str, Any], folder: Path) -> None:
+    """Write a record to `folder`; one of less never takes the place of a whole one."""
+    path = folder / f"{found['name']}.json"
+    if path.is_file() and is_whole(json.loads(path.read_text())) and not is_whole(found):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    record.write(found, path)
+
+
+def is_whole(found: dict[str, Any]) -> bool:
+    """Whether a record is one of a bound on all test images with enough samples."""
+    whole = found["split"] == "test" and found["images"] == found["all_images"]
+    return whole and found["samples"] >= ENOUGH and found.get("nll") is not None
+
+
+def show(folder: Path) -> None:
+    """Write the table to table.md beside the records, and print it."""
+    if folder.is_dir():
+        text = table(folder)
+        (folder / "table.md").write_text(text)
+        print(text)
+
+
+def table(folder: Path) -> str:
+    """The whole records of a folder as markdown, the best first."""
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    whole = sorted(filter(is_whole, records), key=lambda found: found["nll"])
+    groups = dict.fromkeys(map(_group, whole))
+    lines = ["# NLL in nats per image", ""]
+    for group in groups:
+        lines += [f"## {group}", ""]
+        lines += ["| experiment | published | NLL | ELBO | seed | epochs | training | command |"]
+        lines += ["|---|---|---|---|---|---|---|---|"]
+        lines += [_row(found) for found in whole if _group(found) == group]
+        lines.append("")
+    left = len(records) - len(whole)
+    if left:
+        lines += [f"Not shown: {left} of fewer images or samples than all and {ENOUGH}.", ""]
+    return "\n".join(lines)
+
+
+def _group(found: dict[str, Any]) -> str:
+    bits = found["bits_sha256"]
+    group = f"{found['data']}, {found['pixels']} pixels ({found['binarize']}), {found['loss']}"
+    return f"{group} ({found['measure']})" + (f", bits {bits[:8]}" if bits else "")
+
+
+def _row(found: dict[str, Any]) -> str:
+    published = found["published"]
+    wall, epochs = found["wall_s"], found["epochs"]
+    cells = [
+        found["experiment"] or "",
+        f"{published['value']} ({published['source']})" if published else "",
+        f"{found['nll']:.2f} +- {found['nll_se']:.2f}",
+        f"{found['elbo']:.2f}",
+        str(found["seed"]),
+        f"{epochs} of {found['train_images']} images" if epochs else "",
+        f"{wall / 60:.1f} min" if wall else "",
+        f"`{found['command']}`" if found["command"] else "",
+    ]
+    return f"| {' | '.join(cells)} |"

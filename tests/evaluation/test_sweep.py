@@ -1,0 +1,26 @@
+import csv
+
+import pytest
+
+from vaelab.evaluation.sweep import write_rate_distortion
+from vaelab.evaluation.whole import evaluate_folder
+
+
+def test_rate_and_distortion_are_those_of_the_evaluations(train, tmp_path):
+    folders = [
+        train("model.hidden=[8]", "latent_dim=3", *words, folder=name)["folder"]
+        for name, words in {"one": [], "two": ["kl.beta=4"], "three": AUTOENCODER}.items()
+    ]
+    found = {folder: evaluate_folder(folder, ["likelihood"], samples=2) for folder in folders}
+    table, picture = write_rate_distortion(found, tmp_path / "sweep")
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["run"] for row in rows] == ["one", "two"]  # an autoencoder has no rate
+    for row, numbers in zip(rows, found.values(), strict=False):
+        total = float(row["rate"]) + float(row["distortion"])
+        assert total == pytest.approx(-numbers["elbo"])
+        assert row["group"] == "bce on binary pixels of mnist5k 1x28x28 (probability)"
+    assert picture.stat().st_size > 5000
+
+
+AUTOENCODER = ["objective=autoencoder"]

@@ -1,0 +1,205 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import ROOT
+
+from vaelab import results
+from vaelab.evaluation import likelihood
+from vaelab.evaluation.base import Asked
+from vaelab.evaluation.whole import DEFAULT, evaluate_folder, evaluate_run
+from vaelab.run import Run
+from vaelab.samplers.prior import Prior
+
+SMALL = ("model.hidden=[16]", "latent_dim=4")
+FEW = ("likelihood", "generalisation")
+
+
+class Stopped(Exception):
+    """As if the process were killed."""
+
+
+@pytest.fixture
+def folder(train):
+    return train(*SMALL, "data.batch_size=100")["folder"]
+
+
+def counted(monkeypatch, stop_after=None):
+    """The numbers of batches whose bound was computed; the next one after so many stops it."""
+    computed = []
+    bound = likelihood.importance_bound
+
+    def importance_bound(vae, x, samples):
+        if len(computed) == stop_after:
+            raise Stopped
+        computed.append(len(x))
+        return bound(vae, x, samples)
+
+    monkeypatch.setattr(likelihood, "importance_bound", importance_bound)
+    return computed
+
+
+def without(numbers, *names):
+    return {name: value for name, value in numbers.items() if name not in names}
+
+
+def test_an_evaluation_that_was_stopped_goes_on_to_the_same_numbers(folder, tmp_path, monkeypatch):
+    run = Run.open(folder)
+    whole = evaluate_run(run, Asked(samples=3, folder=tmp_path / "whole"), FEW)
+    with monkeypatch.context() as patch:
+        counted(patch, stop_after=3)
+        with pytest.raises(Stopped):
+            evaluate_run(run, Asked(samples=3, folder=tmp_path / "parts"), FEW)
+    computed = counted(monkeypatch)
+    again = evaluate_run(run, Asked(samples=3, folder=tmp_path / "parts"), FEW)
+    assert len(computed) == 5 - 3 + 5 + 5  # of likelihood what is left, of the gap both splits
+    assert without(again, "parts") == without(whole, "parts")
+
+
+def test_what_is_there_is_not_computed_again(folder, tmp_path, monkeypatch):
+    run, asked = Run.open(folder), Asked(samples=2, folder=tmp_path / "evaluation")
+    first = evaluate_run(run, asked, ["likelihood"])
+    computed = counted(monkeypatch)
+    assert evaluate_run(run, asked, ["likelihood"]) == first
+    assert not computed
+    assert evaluate_run(run, asked, FEW).keys() > first.keys()
+    assert len(computed) == 10
+
+
+def test_other_weights_or_settings_are_evaluated_anew(folder, tmp_path, monkeypatch):
+    run = Run.open(folder)
+    first = evaluate_run(run, Asked(samples=2, folder=tmp_path / "evaluation"), FEW)
+    evaluate_run(run, Asked(samples=2, seed=1, folder=tmp_path / "evaluation"), FEW)
+    with torch.no_grad():
+        run.vae.decoder.layers[-1].bias.add_(1)
+    computed = counted(monkeypatch)
+    third = evaluate_run(run, Asked(samples=2, folder=tmp_path / "evaluation"), FEW)
+    assert computed
+    assert third["nll"] > first["nll"] + 10
+
+
+def test_fewer_images_are_the_first_of_the_split(folder):
+    run = Run.open(folder)
+    some = evaluate_run(run, Asked(samples=2, images=150), ["likelihood"])
+    found = likelihood.numbers_of(run.vae, run.data, "test", 2, 0, 150)
+    assert (some["images"], some["all_images"]) == (150, 500)
+    assert some["elbo"] == found["elbo"]
+    run.data.splits["test"] = type(run.data.splits["test"])(
+        *(part[:150] for part in run.data.splits["test"])
+    )
+    assert likelihood.numbers_of(run.vae, run.data, "test", 2)["elbo"] == some["elbo"]
+
+
+def test_a_part_without_a_meaning_says_why(train):
+    run = Run.open(train(*SMALL, "objective=autoencoder")["folder"])
+    numbers = evaluate_run(run, Asked(samples=2), FEW)
+    assert "Deterministic is no density" in numbers["absent"]["generalisation"]
+    assert not {"elbo", "nll", "kl"} & numbers.keys()
+
+
+def test_the_gap_is_that_of_as_many_images_on_both_sides(folder):
+    run = Run.open(folder)
+    numbers = evaluate_run(run, Asked(samples=2), FEW)
+    train = likelihood.numbers_of(run.vae, run.data, "train", 2, 0, 500)
+    assert numbers["gap_images"] == 500
+    assert numbers["elbo_gap"] == train["elbo"] - numbers["elbo"]
+    assert numbers["nll_gap"] == numbers["nll"] - train["nll"]
+
+
+@pytest.fixture
+def evaluated(folder, tmp_path):
+    def evaluate(**settings):
+        return evaluate_folder(folder, results_folder=tmp_path / "results", **settings)
+
+    return evaluate
+
+
+def records(tmp_path):
+    return [json.loads(path.read_text()) for path in (tmp_path / "results").glob("*.json")]
+
+
+def test_it_leaves_json_markdown_a_row_in_the_logger_and_a_record(train, tmp_path):
+    folder = train(*SMALL, "logger=csv")["folder"]
+    before = (folder / "metrics.json").read_bytes()
+    numbers = evaluate_folder(folder, FEW, samples=3, results_folder=tmp_path / "results")
+    where = folder / "evaluation" / "test-best-3"
+    assert json.loads((where / "numbers.json").read_text())["nll"] == numbers["nll"]
+    assert f"| NLL (nats) | {numbers['nll']:.6g} +-" in (where / "numbers.md").read_text()
+    head, row = (where / "metrics.csv").read_text().splitlines()
+    assert (
+        float(dict(zip(head.split(","), row.split(","), strict=True))["test/nll"])
+        == (numbers["nll"])
+    )
+    assert sorted(path.name for path in where.iterdir()) == [
+        "metrics.csv",
+        "numbers.json",
+        "numbers.md",
+    ]
+    (found,) = records(tmp_path)
+    names = "data binarize split images samples bits_sha256 nll nll_se elbo seed epochs wall_s"
+    assert {*names.split(), "command", "config", "versions", "published"} <= found.keys()
+    assert found["config"]["latent_dim"] == 4
+    assert (folder / "metrics.json").read_bytes() == before
+
+
+def test_fewer_images_or_samples_never_enter_the_table(evaluated, tmp_path):
+    evaluated(samples=2)
+    evaluated(samples=5000, images=1)
+    (found,) = records(tmp_path)
+    assert (found["images"], found["all_images"], found["samples"]) == (1, 500, 5000)
+    assert "Not shown: 1" in results.table(tmp_path / "results")
+    assert "+-" not in results.table(tmp_path / "results")
+
+
+def test_a_whole_record_is_shown_and_not_replaced_by_less(evaluated, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "ENOUGH", 3)
+    nll = evaluated(samples=3)["nll"]
+    evaluated(samples=2)
+    (found,) = records(tmp_path)
+    assert found["nll"] == nll
+    assert f"| {nll:.2f} +- " in results.table(tmp_path / "results")
+
+
+def test_other_likelihoods_and_bits_stand_in_other_tables(evaluated, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "ENOUGH", 2)
+    evaluated(samples=2)
+    (found,) = records(tmp_path)
+    other = found | {"name": "other", "loss": "gaussian", "measure": "density"}
+    results.keep(other, tmp_path / "results")
+    assert results.table(tmp_path / "results").count("## mnist5k") == 2
+
+
+def test_the_command_names_parts_that_it_does_not_know(command, folder):
+    status, _ = command("scripts/evaluate.py", str(folder), "--parts", "likelihood,taste")
+    assert "--parts taste: choose from likelihood, " in status
+
+
+def test_a_multirun_stands_for_its_jobs(command, folder, tmp_path):
+    (tmp_path / "multirun.yaml").write_text("")
+    words = ["--samples", "2", "--parts", "likelihood", "--images", "100"]
+    status, _ = command("scripts/evaluate.py", str(tmp_path), *words)
+    assert status == 0
+    assert (folder / "evaluation" / "test-best-2-first100" / "numbers.json").is_file()
+    assert [each["name"] for each in records(tmp_path)] == [f"{tmp_path.name}-run"]
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_numbers_of_one(folder):
+    one = evaluate_folder(folder, samples=2, sampler=Prior())
+    where = folder / "evaluation" / "test-best-2" / "numbers.json"
+    where.unlink()
+    words = ["--nproc-per-node", "2", str(ROOT / "scripts" / "evaluate.py"), str(folder)]
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *words, "--samples", "2"],
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    two = json.loads(where.read_text())
+    named = {"parts", "command"}
+    assert without(two, *named) == without(json.loads(json.dumps(one)), *named)
+    assert set(two["parts"]) == set(DEFAULT)
