@@ -114,9 +114,7 @@ class Pinwheel(Points):
 def turned(point: Tensor, angle: Tensor) -> Tensor:
     """Points (*, 2) turned by angles (*) about the origin."""
     x, y = point.unbind(-1)
-    return torch.stack(
-        [x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos()], -1
-    )
+    return torch.stack([x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos()], -1)
 
 
 class Checkerboard(Points):

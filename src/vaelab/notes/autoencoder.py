@@ -1,0 +1,56 @@
+"""Note 1: a plain autoencoder beside the VAE, of the same nets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from vaelab.evaluation.batches import codes
+from vaelab.figures.style import WIDTH, figure, look
+from vaelab.figures.tiles import aspect, tiles
+from vaelab.notes.base import Asked, Shown
+from vaelab.notes.digits import all_images, reconstructed, sampled, some_of_each
+from vaelab.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OBJECTIVES = {"autoencoder": "objective=autoencoder", "VAE": "objective=elbo"}
+WORDS = ("model=conv", "data.binarize=none", "trainer.max_epochs=20")
+
+
+def show(asked: Asked) -> Shown:
+    runs = {name: asked.run(name, *WORDS, word) for name, word in OBJECTIVES.items()}
+    rows = [_row(name, run, asked.few(500, 20)) for name, run in runs.items()]
+    ink = all_images(runs["VAE"], "test").mean().item()
+    return Shown({"samples": draw(runs)}, rows, {"mean pixel of test digits": ink})
+
+
+def _row(name: str, run: Run, count: int) -> dict[str, Any]:
+    x, z = all_images(run), codes(run.vae, run.data, "train")["z"]
+    return {
+        "model": name,
+        "RMSE of test digits": (reconstructed(run, x) - x).square().mean().sqrt().item(),
+        "mean of the codes, the largest": z.mean(0).abs().max().item(),
+        "sd of the codes, from": z.std(0).min().item(),
+        "to": z.std(0).max().item(),
+        "mean pixel of samples": sampled(run, count).mean().item(),
+    }
+
+
+@look()
+def draw(runs: dict[str, Run]) -> Figure:
+    """Test digits with their reconstructions, and what draws of N(0, I) decode to."""
+    x = some_of_each(next(iter(runs.values())), 2)
+    rows, names = [x], ["test digits"]
+    for name, run in runs.items():
+        rows.append(reconstructed(run, x))
+        names.append(name)
+    for name, run in runs.items():
+        rows += sampled(run, 2 * len(x)).split(len(x))
+        names += [f"{name}, new", ""]
+    images = torch.stack(rows)
+    drawn = figure(WIDTH, 0.87 * WIDTH * aspect(images) + 0.1)
+    tiles(drawn.add_subplot(), images, names, [""] * len(x))
+    return drawn

@@ -1,0 +1,81 @@
+"""Note 11: critics in place of the KL and beside the pixels, on the VAE's own nets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from vaelab.evaluation.batches import codes
+from vaelab.figures.style import WIDTH, figure, look
+from vaelab.figures.tiles import aspect, tiles
+from vaelab.notes.base import Asked, Shown
+from vaelab.notes.digits import (
+    all_images,
+    numbers,
+    reconstructed,
+    sampled,
+    sharpness,
+    some_of_each,
+)
+from vaelab.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WORDS = (
+    "model=conv",
+    "data.binarize=none",
+    "latent_dim=10",
+    "data.batch_size=64",
+    "optimizer.lr=2e-3",
+)
+OBJECTIVES = {
+    "VAE": ("objective=elbo",),
+    "AAE": ("objective=aae", "posterior=deterministic"),
+    "VAE-GAN": ("objective=vae_gan",),
+}
+
+
+def show(asked: Asked) -> Shown:
+    epochs = f"trainer.max_epochs={asked.few(15, 1)}"
+    runs = {name: asked.run(name, *WORDS, epochs, *words) for name, words in OBJECTIVES.items()}
+    rows = [_row(name, run, asked) for name, run in runs.items()]
+    x = all_images(runs["VAE"])
+    single = {
+        "sharpness of test digits": sharpness(x),
+        "mean pixel of test digits": x.mean().item(),
+    }
+    return Shown({"side-by-side": draw(runs)}, rows, single)
+
+
+def _row(name: str, run: Run, asked: Asked) -> dict[str, Any]:
+    found = numbers(asked.runs / name)
+    new, z = sampled(run, asked.few(1000, 20)), codes(run.vae, run.data, "train")["z"]
+    return {
+        "objective": name,
+        "RMSE of a pixel": found["rmse"],
+        "sharpness, reconstructions": sharpness(reconstructed(run, all_images(run))),
+        "samples": sharpness(new),
+        "mean pixel of samples": new.mean().item(),
+        "sd of the codes, from": z.std(0).min().item(),
+        "to": z.std(0).max().item(),
+        "seconds": found["wall_s"],
+    }
+
+
+@look()
+def draw(runs: dict[str, Run]) -> Figure:
+    """Test digits with the reconstructions of each, and new pictures of each."""
+    x = some_of_each(next(iter(runs.values())), 2)
+    rows, names = [x], ["test digits"]
+    for name, run in runs.items():
+        rows.append(reconstructed(run, x))
+        names.append(name)
+    for name, run in runs.items():
+        rows += sampled(run, 2 * len(x)).split(len(x))
+        names += [f"{name}, new", ""]
+    images = torch.stack(rows)
+    drawn = figure(WIDTH, 0.87 * WIDTH * aspect(images) + 0.1)
+    tiles(drawn.add_subplot(), images, names, [""] * len(x))
+    return drawn
