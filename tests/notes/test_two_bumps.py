@@ -31,6 +31,14 @@ def test_two_deviations_apart_the_reverse_fit_covers_both_too(start):
     assert (round(fit.mean, 3), round(fit.sd, 3), round(fit.kl, 4)) == (0, 2.047, 0.2265)
 
 
+@pytest.mark.parametrize(("distance", "middle"), [(2.5, True), (2.75, True), (2.85, False)])
+def test_the_middle_is_the_better_minimum_until_2_8_deviations(distance, middle):
+    bump, between = (reverse_fit(two_bumps(distance), start) for start in (distance, 0.0))
+    assert bump.mean > 2
+    assert abs(between.mean) < 1e-6
+    assert (between.kl < bump.kl) == middle
+
+
 def test_far_apart_the_reverse_fit_pays_the_weight_of_its_bump():
     assert reverse_fit(two_bumps(8.0), 8.0).kl == pytest.approx(math.log(2), abs=1e-6)
 

@@ -13,7 +13,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
 ALWAYS = ("logger=csv", "~callbacks.pictures")
 SMOKE = ("trainer=smoke", "samples=2")
+TOOK = "processor_s.txt"  # in the folder of a finished run
 LARGE = 110_000  # bytes of a file, which is then cut down to 256 colours
 SECONDS = 0.12  # of a picture of an animation
 
@@ -43,11 +43,13 @@ class Asked:
         command: train.py.
         runs: The folder of the runs of this note.
         smoke: Whether two steps of each run and a few numbers will do, to see that it works.
+        trainings: The seconds that processors computed for each run, whenever that was.
     """
 
     command: Path
     runs: Path
     smoke: bool = False
+    trainings: list[float] = field(default_factory=list)
 
     def few(self, count: int, fewer: int) -> int:
         return fewer if self.smoke else count
@@ -69,13 +71,10 @@ class Asked:
         print("python", self.command.name, shlex.join(words), flush=True)
         if _chosen(folder) == list(words):
             print(f"  is in {folder}: delete it to train again", flush=True)
-            return folder
-        shutil.rmtree(folder, ignore_errors=True)
-        command = [sys.executable, str(self.command), *words, f"hydra.run.dir={folder}"]
-        alone = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
-        done = subprocess.run(command, env=alone, capture_output=True, text=True, check=False)
-        if done.returncode and not may_fail:
-            raise ValueError(f"{shlex.join(words)} failed: {done.stderr.strip()[-500:]}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+            _train(self.command, words, folder, may_fail)
+        self.trainings.append(float((folder / TOOK).read_text()))
         return folder
 
 
@@ -97,32 +96,44 @@ class Shown:
 
 def _chosen(folder: Path) -> list[str] | None:
     """The words of a run that was finished."""
-    if not (folder / "metrics.json").is_file():
+    if not (folder / TOOK).is_file():
         return None
     return yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
 
 
+def _train(command: Path, words: Sequence[str], folder: Path, may_fail: bool) -> None:
+    environment = {key: word for key, word in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+    line = [sys.executable, str(command), *words, f"hydra.run.dir={folder}"]
+    before = _processor_s(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode and not may_fail:
+        raise ValueError(f"{shlex.join(words)} failed: {done.stderr.strip()[-500:]}")
+    (folder / TOOK).write_text(str(_processor_s(resource.RUSAGE_CHILDREN) - before))
+
+
+def _processor_s(who: int) -> float:
+    """Seconds that the processors have computed for this process, or for those it waited for."""
+    used = resource.getrusage(who)
+    return used.ru_utime + used.ru_stime
+
+
 def show(name: str, asked: Asked, out: Path) -> None:
     """Write what a note shows as NN-*.png and NN.json, and print its table."""
-    started, used = time.perf_counter(), _processor_time()
-    module = import_module(f"vaelab.notes.{name[3:].replace('-', '_')}")
-    shown = module.show(asked)
+    shown = import_module(f"vaelab.notes.{name[3:].replace('-', '_')}").show(asked)
+    out.mkdir(parents=True, exist_ok=True)
+    paths = [write(each, out / f"{name[:2]}-{title}") for title, each in shown.figures.items()]
     numbers = {
         "command": f"python scripts/notes.py {name[:2]}",
         "seed": 0,
-        "wall_s": round(time.perf_counter() - started, 1),
-        "processor_s": round(_processor_time() - used, 1),
-        "cores": os.cpu_count(),
+        "processor_s": round(_processor_s(resource.RUSAGE_SELF) + sum(asked.trainings)),
         "numbers": dict(shown.numbers),
         "rows": list(shown.rows),
     }
-    out.mkdir(parents=True, exist_ok=True)
     (out / f"{name[:2]}.json").write_text(json.dumps(numbers, indent=2) + "\n")
     print(table(shown.rows))
     for title, number in shown.numbers.items():
         print(f"{title}: {told(number)}")
-    for title, figure in shown.figures.items():
-        print(write(figure, out / f"{name[:2]}-{title}"))
+    print(*paths, sep="\n")
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -151,9 +162,3 @@ def write(figure: Figure | Image.Image | list[Image.Image], path: Path) -> Path:
             small = file.convert("RGB").quantize(256, dither=Image.Dither.NONE)
         small.save(path, optimize=True)
     return path
-
-
-def _processor_time() -> float:
-    """Seconds that this process and those it has waited for have computed."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
