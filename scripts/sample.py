@@ -1,7 +1,8 @@
 """New images of a finished run: `python scripts/sample.py runs/<run> sampler=gmm n=64`.
 
 They go to <run>/samples/<sampler>.png and <sampler>.npz: the codes z, the images x, their labels
-and the settings. conf/sample.yaml has the keys, conf/sampler the ways to draw codes.
+and the settings. conf/sample.yaml has the keys, conf/sampler the ways to draw codes. A folder with
+a model.safetensors is a run too, and its data set is read only where it is needed.
 """
 
 import sys
@@ -20,6 +21,7 @@ def main() -> None:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
+    from vaelab import weights
     from vaelab.run import Run, build
     from vaelab.sample import save
     from vaelab.types import check_types
@@ -28,17 +30,19 @@ def main() -> None:
         cfg = compose("sample", words)
     check_types(cfg)
     draws = build(cfg)
-    run = Run.open(folder, draws.checkpoint)
+    run = Run.open(folder, draws.checkpoint, ready=False)
+    if draws.reads(run.vae):
+        run.make_ready()
     run.module.to("cuda" if torch.cuda.is_available() else "cpu")
     samples = draws.of(run.vae, run.data)
     asked: Any = OmegaConf.to_container(cfg, resolve=True)
     settings = {"run": str(folder), "step": run.step} | asked
-    out = folder / "samples" if draws.out is None else Path(draws.out)
+    out = weights.folder(folder) / "samples" if draws.out is None else Path(draws.out)
     print(*save(samples, out, draws.sampler.name, settings))
 
 
 def _asked() -> tuple[Path, list[str]]:
-    """The run folder and the rest of the command line."""
+    """The run folder, or that of a model.safetensors, and the rest of the command line."""
     if len(sys.argv) < 2 or ("=" in sys.argv[1] and not Path(sys.argv[1]).is_dir()):
         raise ValueError("name a run folder first: python scripts/sample.py <run> sampler=gmm")
     return Path(sys.argv[1]), sys.argv[2:]

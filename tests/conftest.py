@@ -28,7 +28,8 @@ from vaelab.data.mnist import MNIST
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
-QUICK = ("logger=none", "trainer=smoke", "trainer.accelerator=cpu", "samples=2")
+GRIDS = "callbacks.pictures.only=[reconstructions,samples]"
+QUICK = ("logger=none", "trainer=smoke", "trainer.accelerator=cpu", "samples=2", GRIDS)
 
 torch.set_num_threads(1)
 

@@ -41,6 +41,7 @@ def folders(tmp_path, idx):
         "image_folder": [f"data.root={tmp_path}/pictures"],
         "mnist": [f"data.root={idx.root}", "data.validation=10"],
         "fashion_mnist": [f"data.root={idx.root}", "data.validation=10"],
+        "sprites": ["data.shape=[1,28,28]", "data.angles=2", "data.positions=2"],
     }
 
 
@@ -154,6 +155,7 @@ def refusal(choices):
     chosen = dict(choice.split("=") for choice in choices)
     objective, posterior, prior = chosen["objective"], chosen["posterior"], chosen["prior"]
     loss, real = chosen["loss"], chosen["data"] == "arrays"
+    labelled = chosen["data"] not in ("arrays", "sprites")  # by as many classes as models expect
     levels = loss in ("discretized_logistic", "logistic_mixture", "categorical")
     dequantize, flows = chosen["pixels"] == "dequantize", ("iaf", "naf")
     layered = chosen["model"] in ("ladder", "ladder_conv", "bottom_up")
@@ -169,7 +171,7 @@ def refusal(choices):
         "no more than one layer": layered and objective not in LAYERS,
         "normal layers of its own": layered and (posterior, prior) != ("diagonal", "normal"),
         "pseudo-inputs have no labels": "conditional" in chosen["model"] and prior == "vamp",
-        "data's labels are": "conditional" in chosen["model"] and chosen["data"] == "arrays",
+        "data's labels are": "conditional" in chosen["model"] and not labelled,
         "are points": (posterior, prior) == ("vq", "vamp"),
         "one code": posterior == "vq" and objective not in WITHOUT_KL | {"beta_tc", "vq", "prior"},
         "set posterior=vq, or": posterior != "vq" and objective == "vq",
@@ -185,7 +187,7 @@ def refusal(choices):
         and prior in ("mixture", "vamp", "flow", "pixelcnn"),
         "would not train the scale": objective in ("ms_ssim", "vae_gan") and loss in SCALED,
         "256 levels": levels and (dequantize or (real and chosen["pixels"] == "none")),
-        "spreads 256 levels": dequantize and real,
+        "spreads 256 levels": dequantize and (real or chosen["data"] == "sprites"),
     }
     return [reason for reason, holds in reasons.items() if holds]
 

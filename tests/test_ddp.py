@@ -129,6 +129,44 @@ def test_without_noise_two_processes_have_one_process_gradient(
         torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
 
 
+def evaluated(rank, world, port, folder):
+    """What one process of several finds, whose own random state nothing may depend on."""
+    from hydra import compose, initialize_config_dir
+
+    from vaelab.evaluation import neighbours, samples
+    from vaelab.evaluation.base import Asked
+    from vaelab.run import Run
+    from vaelab.samplers.gmm import GMM
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        run = Run.build(compose("train", ["model.hidden=[8]", "latent_dim=3"]))
+    run.data.setup()
+    if world > 1:
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
+    torch.manual_seed(rank)
+    asked = Asked(images=300, sampler=GMM(components=2), folder=folder)
+    numbers = samples.evaluate(run, asked) | neighbours.evaluate(run, asked)
+    (folder / f"{world}-{rank}.json").write_text(json.dumps(numbers))
+    if world > 1:
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_find_what_one_finds_of_samples_and_their_neighbours(tmp_path, free_port):
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    evaluated(0, 1, free_port, folders[0])
+    torch.multiprocessing.spawn(evaluated, (2, free_port, folders[1]), nprocs=2)
+    one = json.loads((folders[0] / "1-0.json").read_text())
+    assert one["fid"] > one["fid_floor"] > 0
+    for name in ("2-0", "2-1"):
+        assert json.loads((folders[1] / f"{name}.json").read_text()) == one
+
+
 OBJECTIVES = ["dreg", "piwae", "beta_tc", "dip", "wae_mmd", "ms_ssim", "factor", "aae", "vae_gan"]
 
 

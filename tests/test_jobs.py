@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-QUICK = ["logger=none", "trainer=smoke", "samples=1", "callbacks.pictures.every=99"]
+QUICK = ["logger=none", "trainer=smoke", "samples=1", "callbacks.pictures.only=[]"]
 
 
 def rows(tmp_path):
@@ -69,6 +69,14 @@ def test_a_failed_job_neither_stops_nor_hides_the_others(command, tmp_path):
     assert table[2]["failed"] == "latent_dim=0: it must be at least 1"
     assert (sweep / "1" / "failed.txt").read_text().strip() == table[2]["failed"]
     assert "Traceback" not in output
+
+
+def test_a_job_whose_numbers_are_not_finite_has_failed(command, tmp_path):
+    words = ["-m", "optimizer.lr=1e-3,1e30", "trainer.max_epochs=2", "model.hidden=[4]"]
+    assert command("train.py", *words, *QUICK)[0] == 1
+    _, table = rows(tmp_path)
+    assert [bool(row["failed"]) for row in table] == [False, True]
+    assert "not finite: lower optimizer.lr" in table[1]["failed"]
 
 
 @pytest.mark.parametrize("words", [["model=mlp,transformer"], ["kl.bta=1,2"]])

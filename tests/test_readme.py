@@ -18,7 +18,8 @@ LINES = [
     for line in block.splitlines()
 ]
 COMMANDS = [line for line in LINES if line.startswith("python train.py")]
-SCRIPTS = ("evaluate.py runs/<run>", "sample.py runs/<run> sampler=gmm")
+SCRIPTS = [line.removeprefix("python ") for line in LINES if line.startswith("python scripts/")]
+SERVED = "scripts/explore.py runs/<run>"  # which tests/explorer drives in a browser
 SMOKE = {
     "trainer.max_epochs=1": "trainer.max_epochs",
     "trainer.limit_train_batches=1": "trainer.limit_train_batches",
@@ -40,8 +41,30 @@ def test_its_pictures_are_there():
 
 def test_every_line_is_a_command_that_is_tested_here():
     others = {"make demo", "export VAELAB_DATA=<folder>"}
-    others |= {f"python scripts/{words}" for words in SCRIPTS}
+    others |= {f"python {script}" for script in SCRIPTS}
     assert set(LINES) - set(COMMANDS) == others
+    assert SERVED in SCRIPTS
+
+
+def test_every_script_for_a_run_is_in_it():
+    named = {path.name for path in (ROOT / "scripts").glob("*.py") if path.name in README}
+    inward = {
+        "benchmark.py",
+        "parts.py",
+        "features.py",
+    }  # of docs/performance.md, parts, evaluation
+    assert {path.name for path in (ROOT / "scripts").glob("*.py")} == named | inward
+
+
+@pytest.mark.slow
+def test_the_commands_for_a_finished_run_work(shell, tmp_path):
+    shell("train.py", "model.hidden=[8]", "latent_dim=3", "hydra.run.dir=runs/<run>", *SMOKE)
+    for script in SCRIPTS:
+        if script != SERVED:
+            words = shlex.split(script.replace("--samples 500", "--samples 2"))
+            assert shell(words[0], *words[1:])
+    made = {path.suffix for path in (tmp_path / "runs" / "<run>").rglob("*")}
+    assert {".json", ".png", ".svg", ".html", ".npz", ".onnx", ".safetensors", ".parquet"} <= made
 
 
 def test_make_demo_trains_the_convolutional_net():
@@ -86,4 +109,5 @@ def test_the_command_runs(line, folder, shell):
     last = output.rstrip().splitlines()[-1]
     assert (folder / last).is_dir()
     if "-m" not in words:
-        shell("scripts/evaluate.py", last, "--samples", "2", **data)
+        words = ["--samples", "2", "--images", "50", "--parts", "likelihood"]
+        shell("scripts/evaluate.py", last, *words, **data)

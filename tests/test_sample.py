@@ -56,6 +56,14 @@ def test_the_codes_are_draws_where_there_is_a_density_and_points_where_there_is_
             )
 
 
+def test_each_of_two_processes_encodes_its_share_as_one_process_would(run, monkeypatch):
+    run = run()
+    whole = encoded(run.vae, run.data).split(run.data.batch_size)
+    for rank in (0, 1):
+        monkeypatch.setattr("vaelab.data.base.share", lambda rank=rank: (rank, 2))
+        assert torch.equal(encoded(run.vae, run.data), torch.cat(whole[rank::2]))
+
+
 @pytest.mark.parametrize("draw", [False, True])
 def test_the_same_seed_gives_the_same_bits_and_leaves_the_random_state(run, draw):
     run = run()
@@ -118,6 +126,14 @@ def test_without_one_the_labels_are_those_of_the_first_training_images(condition
     many = len(labels) + 2
     samples = sample(conditional.vae, conditional.data, Prior(), many)
     assert torch.equal(samples.label, torch.cat([labels, labels[:2]]))
+
+
+def test_or_they_are_those_that_are_given(conditional):
+    labels = torch.tensor([3, 1, 4])
+    samples = sample(conditional.vae, conditional.data, Prior(), 3, labels)
+    assert torch.equal(samples.label, labels)
+    expected = conditional.vae.given(labels).decode(samples.z).mean.detach()
+    torch.testing.assert_close(samples.x, expected)
 
 
 def test_a_prior_of_the_label_is_drawn_from_with_it(run):

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,15 @@ def keep_memory() -> None:
     if mallopt:  # glibc has it; the numbers are those of its malloc.h
         mallopt(-1, 2**30)  # M_TRIM_THRESHOLD
         mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, at its maximum
+
+
+def check_extra(name: str, *packages: str) -> None:
+    """Refuse to begin without the packages of an extra."""
+    missing = [package for package in packages if not find_spec(package)]
+    if missing:
+        raise ModuleNotFoundError(
+            f"{', '.join(missing)} is not installed: pip install -e '.[{name}]' does it"
+        )
 
 
 def is_users(error: Exception) -> bool:

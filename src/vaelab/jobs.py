@@ -66,6 +66,9 @@ class Jobs(Callback):
             return
         write_csv(rows, folder / "table.csv")
         show(rows)
+        from vaelab.report.write import write_or_say_why  # not before there is a use for it
+
+        write_or_say_why(folder)
         print(folder.resolve())
         if any("failed" in row for row in rows):
             raise SystemExit(1)
@@ -109,12 +112,12 @@ def group(numbers: dict[str, Any]) -> str:
 
 def _row(folder: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"job": folder.name, "choices": overrides(folder)}
+    if (failed := folder / "failed.txt").exists():  # beside numbers that are not finite, too
+        return row | {"group": FAILED, "failed": failed.read_text().strip()}
     try:
         numbers = json.loads((folder / "metrics.json").read_text())
-    except FileNotFoundError:
-        failed = folder / "failed.txt"
-        reason = failed.read_text().strip() if failed.exists() else "it was interrupted"
-        return row | {"group": FAILED, "failed": reason}
+    except (FileNotFoundError, json.JSONDecodeError):
+        return row | {"group": FAILED, "failed": "it was interrupted"}
     row["group"] = f"{group(numbers)}, ranked by {numbers['monitor']}"
     numbers["val"] = numbers.get(numbers["monitor"].replace("/", "_"))
     return row | {name: numbers[name] for name in COLUMNS if numbers.get(name) is not None}

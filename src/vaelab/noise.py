@@ -18,7 +18,8 @@ class Stream(IntEnum):
     PICTURES = 4
     DEQUANTIZATION = 5
     SAMPLES = 6
-    POINTS = 7
+    PROBES = 7
+    POINTS = 8
 
 
 def seed_from(stream: Stream, *numbers: int) -> int:

@@ -1,11 +1,14 @@
 """What one process of several knows of the others: `trainer=ddp`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
+
+T = TypeVar("T")
 
 
 def share() -> tuple[int, int]:
@@ -66,3 +69,8 @@ def wait_for_all() -> None:
     """Return when every process has come here."""
     if share()[1] > 1:
         torch.distributed.barrier()
+
+
+def progress(items: Iterable[T], title: str) -> "tqdm[T]":
+    """Items with a progress bar of the first process; silent where there is no terminal."""
+    return tqdm(items, title, leave=False, disable=True if share()[0] else None)

@@ -9,23 +9,31 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from torch.nn import Module
 
+from vaelab.run import Run, recorded
+from vaelab.titles import TITLES
+
+PARTS = ("encoder", "posterior", "prior", "decoder", "likelihood")
 PACKAGES = ("vaelab", "torch", "pytorch-lightning", "hydra-core", "torchmetrics", "numpy")
-TITLES = {
-    "elbo": "ELBO (nats)",
-    "elbo_exact": "ELBO, exact (nats)",
-    "reconstruction": "reconstruction (nats)",
-    "kl": "KL (nats)",
-    "nll": "NLL (nats)",
-    "bits_per_dim": "bits/dim",
-    "active_units": "active units",
-    "rmse": "RMSE of a pixel",
-    "decoder_scale": "decoder scale",
-    "implied_scale": "implied decoder scale",
-    "elbo_gap": "ELBO, training images better by (nats)",
-    "nll_gap": "NLL, training images better by (nats)",
-}
+
+
+def sizes(run: Run) -> dict[str, Any]:
+    """The parameters of each part, and how many numbers come from encoder and decoder.
+
+    Of several stochastic layers, no one number says what the encoder gives.
+    """
+    vae = run.vae
+    parts = {name: getattr(vae, name) for name in PARTS} | {"objective": run.module.objective}
+    sizes: dict[str, Any] = {"decoder_outputs": [vae.likelihood.outputs, *vae.shape[1:]]}
+    if not vae.layered:
+        sizes["encoder_outputs"] = vae.posterior.inputs
+    counts = {name: _parameters(part) for name, part in parts.items()}
+    return sizes | {"parameters": _parameters(vae), "parameters_of": counts}
+
+
+def _parameters(part: Module) -> int:
+    return sum(weight.numel() for weight in part.parameters())
 
 
 def provenance(folder: Path) -> dict[str, Any]:
@@ -41,8 +49,7 @@ def provenance(folder: Path) -> dict[str, Any]:
 
 def choices(folder: Path) -> dict[str, str]:
     """The option taken from each config group in the run of this folder."""
-    found = OmegaConf.select(OmegaConf.load(folder / ".hydra" / "hydra.yaml"), "hydra.runtime")
-    return {group: name for group, name in found.choices.items() if not group.startswith("hydra")}
+    return recorded(folder).choices
 
 
 def _git() -> dict[str, Any] | None:
@@ -79,7 +86,7 @@ def titled(numbers: dict[str, Any]) -> list[tuple[str, str]]:
     for key, title in TITLES.items():
         if numbers.get(key) is not None:
             error = f" +- {numbers[f'{key}_se']:.2g}" if f"{key}_se" in numbers else ""
-            found.append((title, f"{numbers[key]:.6g}{error}"))
+            found.append((str(title), f"{numbers[key]:.6g}{error}"))
     return found
 
 
@@ -87,6 +94,13 @@ def heading(numbers: dict[str, Any]) -> tuple[str, str]:
     """What was measured, and what its likelihood is."""
     of = f"{numbers['choices']['data']}, {numbers['images']} {numbers['split']} images"
     return of, f"{numbers['choices']['loss']} on {numbers['pixels']} pixels: {numbers['measure']}"
+
+
+def remarks(numbers: dict[str, Any]) -> list[str]:
+    """What is wrong with the model, and what parts of an evaluation are absent and why."""
+    wrong = [numbers[key] for key in ("collapse", "kl_warning") if key in numbers]
+    absent = numbers.get("absent", {}).items()
+    return [*wrong, *(f"no {part}: {reason}" for part, reason in absent)]
 
 
 def show(numbers: dict[str, Any]) -> None:
@@ -99,12 +113,19 @@ def show(numbers: dict[str, Any]) -> None:
     for row in titled(numbers):
         table.add_row(*row)
     Console().print(table)
+    for remark in remarks(numbers):
+        print(remark)
+
+
+def table(numbers: dict[str, Any]) -> list[str]:
+    """The same table, in lines of markdown."""
+    _, measure = heading(numbers)
+    rows = [f"| {name} | {value} |" for name, value in titled(numbers)]
+    return [f"| | {measure} |", "|---|---|", *rows]
 
 
 def markdown(numbers: dict[str, Any]) -> str:
-    """The same table for a page, with what is absent and why, and the command."""
-    title, measure = heading(numbers)
-    lines = [f"# {title}", "", f"| | {measure} |", "|---|---|"]
-    lines += [f"| {name} | {value} |" for name, value in titled(numbers)]
-    lines += ["", *(f"- no {part}: {why}" for part, why in numbers.get("absent", {}).items())]
+    """A page of the numbers, with the command that gave them."""
+    title, _ = heading(numbers)
+    lines = [f"# {title}", "", *table(numbers), "", *(f"- {each}" for each in remarks(numbers))]
     return "\n".join([*lines, "", f"`{numbers['command']}`", ""])

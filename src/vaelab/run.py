@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from hydra.errors import InstantiationException
@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from vaelab import weights
 from vaelab.data.base import DataModule
 from vaelab.module import VAEModule
 from vaelab.vae import VAE
@@ -40,38 +41,62 @@ class Run:
 
     Attributes:
         step: The optimizer steps that the model's weights have seen.
+        choices: The option taken from each config group, known of a finished run.
+        overrides: The words of its command.
     """
 
     cfg: DictConfig
     data: DataModule
     module: VAEModule
     step: int = 0
+    choices: dict[str, str] = field(default_factory=dict)
+    overrides: list[str] = field(default_factory=list)
 
     @property
     def vae(self) -> VAE:
         return self.module.vae
 
     @classmethod
-    def build(cls, cfg: DictConfig) -> Run:
-        data = build(cfg.data)
+    def build(cls, cfg: DictConfig, started: str | Path = ".") -> Run:
+        """The objects of a config, whose relative paths begin in the folder `started`."""
+        keys = [key for key in ("root", "path", "cache") if cfg.data.get(key) is not None]
+        data = build(cfg.data, **{key: str(Path(started, cfg.data[key])) for key in keys})
         return cls(cfg, data, build(cfg.module, vae={"shape": list(data.shape)}))
 
     @classmethod
-    def open(cls, folder: str | Path, checkpoint: str = "best") -> Run:
-        """A finished run with the weights of checkpoints/{best,last}.ckpt, its data set ready."""
-        cfg = _recorded(Path(folder))
-        _check_targets(cfg)
-        run = cls.build(cfg)
-        run.load(Path(folder, "checkpoints", f"{checkpoint}.ckpt"))
-        run.data.prepare_data()
-        run.data.setup()
+    def open(cls, path: str | Path, checkpoint: str = "best", ready: bool = True) -> Run:
+        """A finished run with the weights of checkpoints/{best,last}.ckpt, its data set ready.
+
+        Arguments:
+            path: The run folder; or a model.safetensors, or the folder that it lies in.
+            ready: Whether the data set is read, which may not be there.
+        """
+        path = Path(path)
+        file = weights.found(path)
+        if file is not None and checkpoint != "best":
+            raise ValueError(f"{file} has no other weights: leave out checkpoint {checkpoint}")
+        found = recorded(path)
+        _check_targets(found.cfg)
+        run = cls.build(found.cfg, found.started)
+        run.choices, run.overrides = found.choices, found.overrides
+        run.load(file or path / "checkpoints" / f"{checkpoint}.ckpt")
+        if ready:
+            run.make_ready()
         return run
 
+    def make_ready(self) -> None:
+        """Read the data set."""
+        self.data.prepare_data()
+        self.data.setup()
+
     def load(self, path: Path) -> None:
-        """Take the weights of a checkpoint."""
-        weights, self.step = _read(path)
+        """Take the weights of a checkpoint, or of a model.safetensors."""
+        theirs, self.step = _read(path)
+        if path.suffix == ".safetensors":  # it has nothing of the objective
+            ours = self.module.state_dict()
+            theirs |= {name: ours[name] for name in ours if not name.startswith("vae.")}
         try:
-            self.module.load_state_dict(weights)
+            self.module.load_state_dict(theirs)
         except RuntimeError as error:
             raise ValueError(
                 f"{path} is of another architecture than its config: "
@@ -79,26 +104,29 @@ class Run:
             ) from error
 
     def begin(self, folder: Path) -> None:
-        """Take the weights of a finished run's best.ckpt; prior and objective may be others."""
-        if not folder.is_dir():
+        """Take the best weights of a finished run; prior and objective may be others."""
+        if not folder.exists():
             raise FileNotFoundError(f"start={folder}: there is no such run folder")
-        theirs, _ = _read(folder / "checkpoints" / "best.ckpt")
-        weights = self.module.state_dict()
-        for name in sorted(weights.keys() | theirs.keys()):
-            if name in weights and name in theirs and weights[name].shape == theirs[name].shape:
-                weights[name] = theirs[name]
+        theirs, _ = _read(weights.found(folder) or folder / "checkpoints" / "best.ckpt")
+        ours = self.module.state_dict()
+        for name in sorted(ours.keys() | theirs.keys()):
+            if name in ours and name in theirs and ours[name].shape == theirs[name].shape:
+                ours[name] = theirs[name]
             elif not name.startswith(("vae.prior.", "objective.")):
                 raise ValueError(
                     f"start={folder} is of another architecture, see {name}: choose the model, "
                     "posterior, loss and latent_dim of its .hydra/config.yaml"
                 )
-        self.module.load_state_dict(weights)
+        self.module.load_state_dict(ours)
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], int]:
     """The weights of a checkpoint, and the optimizer steps that they have seen."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such checkpoint")
+    if path.suffix == ".safetensors":
+        tensors = {f"vae.{name}": each for name, each in weights.load(path).items()}
+        return tensors, weights.read(path).step
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return state["state_dict"], state["global_step"]
@@ -106,22 +134,36 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], int]:
         raise ValueError(f"{path} is truncated or no checkpoint of vaelab") from error
 
 
-def _recorded(folder: Path) -> DictConfig:
-    """The config of a finished run, its relative paths as they were meant where it was started."""
-    path = folder / ".hydra" / "config.yaml"
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder} is no run folder: it holds no .hydra/config.yaml")
+class Recorded(NamedTuple):
+    """The config of a finished run and what its command chose, typed in the folder `started`."""
+
+    cfg: DictConfig
+    choices: dict[str, str]
+    overrides: list[str]
+    started: str = "."
+
+
+def recorded(path: Path) -> Recorded:
+    """What a run folder, or a model.safetensors, says of its making."""
+    if file := weights.found(path):
+        header = weights.read(file)
+        return Recorded(header.cfg, header.choices, header.overrides)
+    config = path / ".hydra" / "config.yaml"
+    if not config.is_file():
+        raise FileNotFoundError(
+            f"{path} is no run folder: it holds no .hydra/config.yaml, and no {weights.NAME}"
+        )
     try:
-        cfg, hydra = OmegaConf.load(path), OmegaConf.load(path.with_name("hydra.yaml"))
+        cfg, hydra = OmegaConf.load(config), OmegaConf.load(config.with_name("hydra.yaml"))
         started = OmegaConf.select(hydra, "hydra.runtime.cwd") or "."
+        choices = OmegaConf.select(hydra, "hydra.runtime.choices") or {}
+        words = OmegaConf.select(hydra, "hydra.overrides.task") or []
     except (OSError, YAMLError, OmegaConfBaseException) as error:
-        raise ValueError(f"{path} or hydra.yaml beside it is damaged") from error
+        raise ValueError(f"{config} or hydra.yaml beside it is damaged") from error
     if not isinstance(cfg, DictConfig) or not {"data", "module"} <= cfg.keys():
-        raise ValueError(f"{path} is no config of vaelab")
-    for key in {"root", "path", "cache"} & cfg.data.keys():
-        if cfg.data[key] is not None:
-            cfg.data[key] = str(Path(started, cfg.data[key]))
-    return cfg
+        raise ValueError(f"{config} is no config of vaelab")
+    own = {group: name for group, name in choices.items() if not group.startswith("hydra")}
+    return Recorded(cfg, own, list(words), started)
 
 
 def _check_targets(cfg: DictConfig) -> None:

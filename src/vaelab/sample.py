@@ -14,13 +14,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from vaelab.data.base import DataModule
 from vaelab.estimators.importance import CHUNK
+from vaelab.evaluation.batches import Batch, Found, collect
 from vaelab.evaluation.likelihood import deviation
 from vaelab.figures.grid import grid
 from vaelab.noise import Stream, noise
+from vaelab.processes import progress
 from vaelab.samplers.base import Sampler
 from vaelab.vae import VAE
 
@@ -56,6 +57,11 @@ class Draws:
         if self.seed < 0:
             raise ValueError(f"seed={self.seed}: it must not be negative")
 
+    def reads(self, vae: VAE) -> bool:
+        """Whether it needs the training images or their labels."""
+        calibrates = self.draw and vae.likelihood.calibrated
+        return self.sampler.fitted or vae.conditional or calibrates
+
     def of(self, vae: VAE, data: DataModule) -> Samples:
         return sample(vae, data, self.sampler, self.n, self.label, self.seed, self.draw)
 
@@ -66,7 +72,7 @@ def sample(
     data: DataModule,
     sampler: Sampler,
     n: int,
-    label: int | Sequence[str] | None = None,
+    label: int | Sequence[str] | Tensor | None = None,
     seed: int = 0,
     draw: bool = False,
 ) -> Samples:
@@ -77,7 +83,7 @@ def sample(
     Arguments:
         sampler: What draws z; it is fitted here.
         label: Of a conditional model, a class, or the names of the attributes that are true and no
-            others; None takes those of the first training images.
+            others, or the labels (n, ...); None takes those of the first training images.
     """
     vae.eval()
     labels = _labels(vae, data, n, label)
@@ -99,24 +105,28 @@ def sample(
 @torch.no_grad()
 def encoded(vae: VAE, data: DataModule, seed: int = 0) -> Tensor:
     """A draw of q(z|x) for each training image, (N, latent_dim): its point if q has no density."""
-    device, codes = next(vae.parameters()).device, []
-    progress = tqdm(data.batches("train"), "encoding", leave=False, disable=None)
-    for number, (x, y) in enumerate(progress):
-        with noise(Stream.SAMPLES, seed, CODES, number):
-            q = vae.given(y.to(device)).encode(data.prepare(x.to(device)))
-            codes.append(q.rsample())
-    return torch.cat(codes)
+
+    def compute(batch: Batch) -> Found:
+        return {"z": batch.model.encode(batch.x).rsample()}
+
+    where = {"stream": Stream.SAMPLES, "purpose": (CODES,)}
+    found = collect(vae, data, "train", compute, seed, title="encoding", **where)
+    return found["z"].to(next(vae.parameters()).device)
 
 
-def _labels(vae: VAE, data: DataModule, n: int, label: int | Sequence[str] | None) -> Tensor:
+def _labels(
+    vae: VAE, data: DataModule, n: int, label: int | Sequence[str] | Tensor | None
+) -> Tensor:
     """The labels of the images that are to be made."""
-    known = data.splits["train"].labels
     if not vae.conditional:
         if label is not None:
             raise ValueError(f"label={label}: the model of this run has no labels: leave it out")
         return torch.zeros(n, 0, dtype=torch.long)
+    known = data.splits["train"].labels
     if label is None:
         return known[torch.arange(n) % len(known)]
+    if isinstance(label, Tensor):
+        return label
     if known.ndim > 1:
         return _attributes(label, getattr(data, "attributes", ())).expand(n, -1)
     if not isinstance(label, int) or label not in known:
@@ -141,7 +151,7 @@ def _decoded(vae: VAE, z: Tensor, labels: Tensor, seed: int, draw: bool) -> Tens
     device, images = next(vae.parameters()).device, []
     size = max(1, CHUNK // (vae.likelihood.outputs * math.prod(vae.shape[1:])))
     chunks = list(zip(z.split(size), labels.split(size), strict=True))
-    for number, (part, y) in enumerate(tqdm(chunks, "decoding", leave=False, disable=None)):
+    for number, (part, y) in enumerate(progress(chunks, "decoding")):
         with noise(Stream.SAMPLES, seed, DECODE, number):
             p = vae.given(y.to(device)).decode(part.to(device))
             images.append(_stored(vae, p.sample()) if draw else p.mean.float().cpu())

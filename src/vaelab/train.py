@@ -14,7 +14,7 @@ from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
-from vaelab import record
+from vaelab import dashboard, record
 from vaelab.callbacks.checkpoint import Checkpoint
 from vaelab.callbacks.early_stopping import EarlyStopping
 from vaelab.callbacks.pictures import Pictures
@@ -25,6 +25,7 @@ from vaelab.evaluation.likelihood import check_samples, evaluate
 from vaelab.loggers.wandb import Wandb
 from vaelab.loop import shorten
 from vaelab.run import Run, build
+from vaelab.titles import TITLES
 from vaelab.types import check_types
 
 log = logging.getLogger(__name__)
@@ -59,13 +60,15 @@ def train(cfg: DictConfig) -> float:
     # What these would refuse during the fit, they refuse here, before anything is started.
     run.module.make_optimizer(run.module.parameter_groups())
     TrainingBatches(run.data.splits["train"], run.data.batch_size, cfg.seed, 0, trainer.world_size)
+    failed = True
     try:
         with process_group():
             best = _fit_and_evaluate(run, trainer)
+        failed = False
     finally:
         for logger in trainer.loggers:
             if isinstance(logger, Wandb):
-                logger.close()
+                logger.close(failed)
     if trainer.is_global_zero:
         print(cfg.folder)
     return best
@@ -105,8 +108,9 @@ def _trainer(run: Run) -> Trainer:
 
 def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
     cfg, folder = run.cfg, Path(run.cfg.folder)
+    chosen: dict[str, Any] = {"choices": record.choices(folder)}
     for logger in trainer.loggers:
-        logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+        logger.log_hyperparams(chosen | OmegaConf.to_container(cfg, resolve=True))  # type: ignore[operator]
     started = time.perf_counter()
     trainer.fit(run.module, datamodule=run.data)
     wall = time.perf_counter() - started
@@ -132,11 +136,11 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
         "wall_s": wall,
-        "parameters": sum(weight.numel() for weight in run.vae.parameters()),
     }
-    numbers |= record.provenance(folder)
+    numbers |= record.sizes(run) | record.provenance(folder)
     record.write(numbers, folder / "metrics.json")
     _tell(trainer, run, numbers)
+    _report(folder)
     if not all(map(record.is_finite, numbers.values())):
         raise ValueError("the numbers of this run are not finite: lower optimizer.lr")
     return math.nan if score is None else score.item()
@@ -144,13 +148,20 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
 
 def _tell(trainer: Trainer, run: Run, numbers: dict[str, Any]) -> None:
     for logger in trainer.loggers:
-        scalars = {f"test/{name}": numbers[name] for name in record.TITLES if name in numbers}
+        scalars = {f"test/{name}": numbers[name] for name in TITLES if name in numbers}
         logger.log_metrics(scalars, trainer.global_step)
         logger.save()
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Pictures):
-            callback.draw(trainer, run.module)
+            callback.finish(run)
+    dashboard.show(run, numbers, Path(run.cfg.folder), trainer.loggers, trainer.global_step)
     record.show(numbers)
+
+
+def _report(folder: Path) -> None:
+    from vaelab.report.write import write_or_say_why  # needed at the end, if at all
+
+    write_or_say_why(folder)
 
 
 def _check_kl(cfg: DictConfig) -> None:

@@ -104,7 +104,7 @@ def test_the_gap_is_that_of_as_many_images_on_both_sides(folder):
     run = Run.open(folder)
     numbers = evaluate_run(run, Asked(samples=2), FEW)
     train = likelihood.numbers_of(run.vae, run.data, "train", 2, 0, 500)
-    assert numbers["gap_images"] == 500
+    assert numbers["generalisation_images"] == 500
     assert numbers["elbo_gap"] == train["elbo"] - numbers["elbo"]
     assert numbers["nll_gap"] == numbers["nll"] - train["nll"]
 
@@ -127,7 +127,7 @@ def test_it_leaves_json_markdown_a_row_in_the_logger_and_a_record(train, tmp_pat
     numbers = evaluate_folder(folder, FEW, samples=3, results_folder=tmp_path / "results")
     where = folder / "evaluation" / "test-best-3"
     assert json.loads((where / "numbers.json").read_text())["nll"] == numbers["nll"]
-    assert f"| NLL (nats) | {numbers['nll']:.6g} +-" in (where / "numbers.md").read_text()
+    assert f"| NLL (nats per image) | {numbers['nll']:.6g} +-" in (where / "numbers.md").read_text()
     head, row = (where / "metrics.csv").read_text().splitlines()
     assert (
         float(dict(zip(head.split(","), row.split(","), strict=True))["test/nll"])

@@ -1,11 +1,19 @@
 """Real offline runs, read back from the files that W&B wrote."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from vaelab import workspace
+from vaelab.encode import encode
+from vaelab.figures.grid import grid
+from vaelab.loggers.wandb import mode
+from vaelab.run import Run
 
 QUICK = ["logger=wandb", "trainer=smoke", "samples=1", "model.hidden=[4]"]
 
@@ -16,23 +24,173 @@ def inspect(folder, *options):
     return done.stdout
 
 
-def test_without_a_key_a_run_is_offline_and_says_how_to_see_and_upload_it(
-    command, tmp_path, monkeypatch
-):
-    monkeypatch.delenv("WANDB_MODE", raising=False)
+def artifacts(folder):
+    """What waits to be uploaded: of each artifact its type, and where its files lie."""
+    lines = [json.loads(line) for line in inspect(folder).splitlines()]
+    found = [line["artifact"] for line in lines if line["type"] == "artifact"]
+    return [
+        (each["type"], {file["path"]: Path(file["local_path"]) for file in _files(each)})
+        for each in found
+    ]
+
+
+def _files(artifact):
+    return artifact["manifest"]["contents"]
+
+
+@pytest.fixture
+def offline(monkeypatch, tmp_path):
+    """No key, and nothing of the user's in the way."""
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_DATA_DIR", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))  # where there is no netrc
-    status, output = command("train.py", "kl.beta=2", *QUICK)
+
+
+def test_without_a_key_a_run_is_offline_and_has_all_that_makes_a_dashboard(
+    command, tmp_path, offline
+):
+    status, output = command("train.py", "kl.beta=2", "latent_dim=3", *QUICK)
     assert status == 0
     (folder,) = tmp_path.glob("runs/*/wandb/offline-run-*")
     assert f"wandb sync {folder}" in output
     assert f"wandb leet {folder}" in output
-    summary = json.loads(inspect(folder, "--summary"))
-    text = json.dumps(summary)
-    for word in ("val/elbo", "test/nll", "figures/samples", "figures/reconstructions"):
-        assert word in text
-    everything = inspect(folder)
-    assert "kl.beta=2" in everything
-    assert '"latent_dim"' in everything
+    said = json.loads(inspect(folder, "--summary"))
+    summary, config = said["summary"], said["config"]
+    assert "kl.beta=2 latent_dim=3" in said["name"]
+    assert said["exit_code"] == 0
+    assert config["choices"]["model"] == "mlp"
+    assert config["kl"]["beta"] == 2
+    assert {"max", "last"} == summary["val/elbo"].keys()
+    for panels in workspace.LAYOUT.values():  # the saved view shows nothing that is not there
+        for _, _, keys in panels:
+            for key in keys:
+                assert key in summary or _held(config, key), key
+    assert f"{workspace.LAYOUT['Latents'][0].keys[0]}_bars_table" in summary
+    check_pictures(folder, summary)
+    check_table(folder)
+    assert sum(summary["test/kl_per_dimension"]["values"]) == 3
+    check_model(folder, tmp_path / "downloaded")
+    for _, files in artifacts(folder):
+        assert all(path.is_relative_to(folder.parent.parent) for path in files.values())
+
+
+def _held(config, key):
+    for part in key.split("."):
+        config = config.get(part) if isinstance(config, dict) else None
+    return config is not None
+
+
+def check_pictures(folder, summary):
+    """Every figure of the run folder, to the pixel."""
+    figures = sorted((folder.parent.parent / "figures").glob("*.png"))
+    assert len(figures) >= 2
+    for path in figures:
+        (name,) = summary[f"figures/{path.stem}"]["filenames"]
+        with Image.open(path) as drawn, Image.open(folder / "files" / name) as logged:
+            assert drawn.tobytes() == logged.tobytes()
+
+
+def check_table(folder):
+    """The first test images, with the terms that evaluation took its means of."""
+    tables = [files for kind, files in artifacts(folder) if kind == "run_table"]
+    (files,) = [files for files in tables if "test/images.table.json" in files]
+    table = json.loads(files["test/images.table.json"].read_text())
+    named = ["elbo", "reconstruction", "kl"]
+    assert table["columns"] == ["index", "label", "image", "decoded", *named]
+    assert len(table["data"]) == 32
+    run = Run.open(folder.parent.parent)
+    batch = next(encode(run.vae, run.data, "test"))
+    for i, (index, label, image, decoded, *terms) in enumerate(table["data"]):
+        assert (index, label) == (i, batch.label[i].item())
+        with Image.open(files[image["path"]]) as found:
+            assert found.tobytes() == grid(batch.x[i : i + 1], 1).tobytes()
+        with Image.open(files[decoded["path"]]) as found:
+            assert found.tobytes() == grid(batch.decoded[i : i + 1], 1).tobytes()
+        assert terms == pytest.approx([batch.terms[name][i].item() for name in named], rel=1e-5)
+
+
+def check_model(folder, place):
+    """The artifact is a run folder."""
+    (files,) = [files for kind, files in artifacts(folder) if kind == "model"]
+    for path, local in files.items():
+        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(local, place / path)
+    assert (place / "metrics.json").is_file()
+    assert Run.open(place).step == 2
+
+
+def test_a_figure_that_somebody_else_drew_is_logged_and_artifacts_can_be_left_out(
+    train, offline, tmp_path
+):
+    figures = tmp_path / "run" / "figures"
+    figures.mkdir(parents=True)
+    Image.new("RGBA", (30, 20), "red").save(figures / "traversal.png")
+    words = (*QUICK, "logger.wandb.artifacts=false", "latent_dim=3")
+    folder = train(*words)["folder"]
+    (offline_run,) = folder.glob("wandb/offline-run-*")
+    summary = json.loads(inspect(offline_run, "--summary"))["summary"]
+    assert [summary["figures/traversal"][edge] for edge in ("width", "height")] == [30, 20]
+    assert "model" not in [kind for kind, _ in artifacts(offline_run)]
+
+
+@pytest.mark.parametrize("host", ["api.wandb.ai", "api.forge.coreweave.com"])
+def test_a_key_of_wandb_login_is_found(offline, tmp_path, host):
+    assert mode() == "offline"
+    (tmp_path / ".netrc").write_text(f"machine {host} login user password {'a' * 40}")
+    (tmp_path / ".netrc").chmod(0o600)
+    assert mode() == "online"
+
+
+def test_a_key_of_another_server_is_none_of_this_one(offline, tmp_path, monkeypatch):
+    (tmp_path / "keys").write_text(f"machine wandb.lab:8080 login user password {'a' * 40}")
+    (tmp_path / "keys").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "keys"))
+    assert mode() == "offline"
+    monkeypatch.setenv("WANDB_BASE_URL", "http://wandb.lab:8080")
+    assert mode() == "online"
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_is_a_failed_run(train, offline, tmp_path):
+    with pytest.raises(ValueError, match="are not finite"):
+        train(*QUICK, "optimizer.lr=1e30", "trainer.limit_train_batches=5")
+    (folder,) = tmp_path.glob("run/wandb/offline-run-*")
+    said = json.loads(inspect(folder, "--summary"))
+    assert said["exit_code"] == 1
+    assert "test/kl_per_dimension" not in said["summary"]
+
+
+@pytest.mark.slow
+def test_only_the_first_of_two_processes_logs(shell, tmp_path):
+    words = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1", *QUICK[2:]]
+    output = shell("train.py", "logger=wandb", *words, WANDB_MODE="offline")
+    assert output.count("wandb sync") == 1
+    (folder,) = tmp_path.glob("runs/*/wandb/offline-run-*")
+    assert json.loads(inspect(folder, "--summary"))["summary"]["test/images"]["nrows"] == 32
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "columns"),
+    [
+        (
+            ["model=ladder", "model.hidden=[8,6]", "model.latents=[2,1]", "latent_dim=3"],
+            ["index", "label", "image", "decoded", "elbo", "reconstruction", "kl"],
+        ),
+        (
+            ["posterior=deterministic", "objective=autoencoder", "model.hidden=[4]"],
+            ["index", "label", "image", "decoded", "reconstruction"],
+        ),
+    ],
+)
+def test_what_a_model_does_not_have_is_left_out(train, offline, words, columns):
+    folder = train("logger=wandb", *words)["folder"]
+    (run,) = folder.glob("wandb/offline-run-*")
+    summary = json.loads(inspect(run, "--summary"))["summary"]
+    table = json.loads((run / "files" / summary["test/images"]["path"]).read_text())
+    assert table["columns"] == columns
+    assert "test/kl_per_dimension" not in summary
+    assert ("test/kl_per_layer" in summary) == ("model=ladder" in words)
 
 
 @pytest.mark.slow
@@ -43,7 +201,8 @@ def test_each_job_of_a_multirun_is_one_run_in_the_group_of_the_sweep(command, tm
     folders = sorted(sweep.glob("*/wandb/offline-run-*"))
     assert [folder.parent.parent.name for folder in folders] == ["0", "1"]
     for folder in folders:
-        assert sweep.name in inspect(folder)
+        started = json.loads(inspect(folder).splitlines()[1])
+        assert started["run"]["run_group"] == sweep.name
 
 
 @pytest.mark.slow

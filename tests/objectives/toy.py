@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.distributions import constraints
 
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.objectives.base import draw, weigh
@@ -14,6 +15,7 @@ class Shift(nn.Module):
     """N(x + shift, diag(exp(log_scale))^2)."""
 
     outputs, density, everywhere = 1, True, True
+    support = constraints.real_vector
 
     def __init__(self, shift=0.0, variance=1.0):
         super().__init__()

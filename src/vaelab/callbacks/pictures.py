@@ -1,38 +1,35 @@
-"""Reconstructions and prior samples in the run folder and in the loggers."""
+"""Figures in the run folder and in the loggers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-import torch
-from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
-from torchvision.transforms.functional import to_tensor
 
 from vaelab.data.base import DataModule
-from vaelab.figures.grid import above_below, grid
+from vaelab.draw import GRIDS, Scene, check, draw, draw_all
+from vaelab.loggers.base import Media, opened
 from vaelab.module import VAEModule
-from vaelab.noise import Stream, noise
-from vaelab.objectives.base import sample
-from vaelab.vae import VAE
-
-COLUMNS = 10
+from vaelab.run import Run
 
 
 class Pictures(Callback):
-    """Draws every `every` epochs, and whenever `draw` is called; tables are not drawn.
+    """Reconstructions and samples every `every` epochs, all figures at the end.
 
     Arguments:
-        folder: Where reconstructions.png and samples.png are written.
-        every: Epochs between two pictures.
+        folder: Of the run; the figures go to <folder>/figures.
+        every: Epochs between two drawings.
+        only: Names of the figures at the end; null is all that have a meaning.
     """
 
-    def __init__(self, folder: str, every: int = 5):
+    def __init__(self, folder: str, every: int = 5, only: Sequence[str] | None = None):
         if every < 1:
             raise ValueError(f"callbacks.pictures.every={every}: it counts epochs, at least 1")
+        check(only or ())
         self.folder = Path(folder)
         self.every = every
+        self.only = only
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._draw_now_and_then(trainer, pl_module)  # while averaged weights are in place
@@ -43,44 +40,17 @@ class Pictures(Callback):
 
     @rank_zero_only
     def _draw_now_and_then(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if (trainer.current_epoch + 1) % self.every == 0:
-            self.draw(trainer, cast(VAEModule, pl_module))
+        if (trainer.current_epoch + 1) % self.every != 0:
+            return
+        data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
+        scene = Scene(cast(VAEModule, pl_module).vae, data, self.folder)
+        paths, _ = draw(scene, GRIDS)
+        for logger in trainer.loggers:
+            if isinstance(logger, Media):
+                for name, path in paths.items():
+                    logger.picture(f"figures/{name}", opened(path), trainer.global_step)
 
     @rank_zero_only
-    def draw(self, trainer: Trainer, module: VAEModule) -> None:
-        data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
-        if len(data.shape) != 3 or data.shape[0] not in (1, 3):
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for name, picture in _pictures(module.vae, data).items():
-            picture.save(self.folder / f"{name}.png")
-            _log(trainer, name, picture)
-
-
-@torch.no_grad()
-def _pictures(vae: VAE, data: DataModule) -> dict[str, Image.Image]:
-    device = next(vae.parameters()).device
-    training = vae.training
-    vae.eval()
-    images, labels = data.splits["val" if data.validated else "test"]
-    x = data.prepare(images[: 4 * COLUMNS].to(device))
-    model = vae.given(labels[: 4 * COLUMNS].to(device))
-    some = labels[torch.arange(10 * COLUMNS) % len(labels)].to(device)
-    some = some.sort().values if some.ndim == 1 else some
-    with noise(Stream.PICTURES):
-        reconstruction = model.decode(model.encode(x).rsample()).mean
-        model = vae.given(some)
-        samples = model.decode(sample(model.latents(), len(some))).mean
-    vae.train(training)
-    return {
-        "reconstructions": above_below(x, reconstruction, COLUMNS),
-        "samples": grid(samples, COLUMNS),
-    }
-
-
-def _log(trainer: Trainer, name: str, picture: Image.Image) -> None:
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            logger.log_image(f"figures/{name}", [picture], step=trainer.global_step)
-        elif isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(f"figures/{name}", to_tensor(picture), trainer.global_step)
+    def finish(self, run: Run) -> None:
+        """Draw the figures of a run whose numbers are known and whose best weights are loaded."""
+        draw_all(run, self.folder, self.only)

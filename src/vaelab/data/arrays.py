@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vaelab.data.base import Binarize, DataModule, Pixels, Split, check_fractions
-from vaelab.noise import Stream, generator
+from vaelab.data.base import Binarize, DataModule, Pixels, Split, check_fractions, drawn
 
 
 class Arrays(DataModule):
@@ -38,7 +37,7 @@ class Arrays(DataModule):
     ):
         check_fractions(validation, test)
         self.path = path
-        self.fractions = {"val": validation, "test": test}
+        self.fractions = (validation, test)
         self.arrays = _read(path)
         found = self.arrays["x" if "x" in self.arrays else "x_train"].shape[1:]
         if shape is not None and np.prod(shape) != np.prod(found):
@@ -55,7 +54,8 @@ class Arrays(DataModule):
 
     def load(self) -> dict[str, Split]:
         if "x" in self.arrays:
-            whole, order = self._split(""), self._order()
+            whole = self._split("")
+            order = drawn(len(whole.images), *self.fractions)
             return {name: Split(whole.images[i], whole.labels[i]) for name, i in order.items()}
         return {name: self._split(f"_{name}") for name in ("train", "val", "test")}
 
@@ -66,13 +66,6 @@ class Arrays(DataModule):
             raise ValueError(f"{self.path}: y{suffix} has {len(y)} rows, x{suffix} has {len(x)}")
         images = torch.from_numpy(x)
         return Split(images.reshape(len(x), *self.shape), torch.from_numpy(y))
-
-    def _order(self) -> dict[str, torch.Tensor]:
-        count = len(self.arrays["x"])
-        order = torch.randperm(count, generator=generator(Stream.SPLIT))
-        sizes = {name: round(fraction * count) for name, fraction in self.fractions.items()}
-        train, val, test = order.split([count - sum(sizes.values()), sizes["val"], sizes["test"]])
-        return {"train": train, "val": val, "test": test}
 
 
 def _read(path: str) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ two halves of every batch, and evaluate every other whole batch.
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -41,6 +41,13 @@ class Split(NamedTuple):
 class DataModule(LightningDataModule):
     """A data set in three splits, train, val and test; val may be empty.
 
+    Attributes:
+        features: The net that its images are compared by, as src/vaelab/features names it.
+        licence: The terms its images come under, where they are known.
+        factors: The names of what the images were made from, where labels (N, factors) are that:
+            whole numbers from 0.
+        unordered: Those of the factors whose values have no order.
+
     Arguments:
         shape: The shape of one x, (C, H, W) for pictures.
         binarize: none | dynamic (train anew at every presentation, val and test once) | fixed
@@ -51,6 +58,11 @@ class DataModule(LightningDataModule):
             that its density is bounded and gives bits/dim: drawn anew at every presentation in
             training, and always the same way in validation and evaluation.
     """
+
+    features: ClassVar[str] = "inception"
+    licence: ClassVar[str | None] = None
+    factors: tuple[str, ...] = ()
+    unordered: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -174,19 +186,23 @@ class DataModule(LightningDataModule):
                 return Split(*(part.to(device) for part in split))
         return split
 
-    def batches(self, split: str, images: int | None = None) -> "WholeBatches":
+    def batches(
+        self, split: str, images: int | None = None, size: int | None = None
+    ) -> "WholeBatches":
         """The batches of a split in order, for evaluation; under ddp this process's share.
 
         Training images that are binarized anew at every presentation get bits drawn once here.
 
         Arguments:
             images: The first so many; None is all.
+            size: Of a batch; None is that of training.
         """
         fresh = self.binarize == "dynamic" and split == "train"
         whole = self._bits(split) if fresh else self.splits[split]
         if len(whole.images) == 0:
             raise ValueError(f"there are no {split} images to evaluate")
-        return WholeBatches(Split(*(part[:images] for part in whole)), self.batch_size, *share())
+        first = Split(*(part[:images] for part in whole))
+        return WholeBatches(first, size or self.batch_size, *share())
 
 
 def _fresh_bits(x: Tensor) -> Tensor:
@@ -207,6 +223,14 @@ def check_fractions(validation: float, test: float) -> None:
             f"data.validation={validation} and data.test={test} are fractions: test above 0, "
             "and together below 1"
         )
+
+
+def drawn(count: int, validation: float, test: float) -> dict[str, Tensor]:
+    """Which of so many images train, validate and test: at random, but always the same."""
+    order = torch.randperm(count, generator=generator(Stream.SPLIT))
+    sizes = [round(validation * count), round(test * count)]
+    parts = order.split([count - sum(sizes), *sizes])
+    return dict(zip(("train", "val", "test"), parts, strict=True))
 
 
 class TrainingBatches:

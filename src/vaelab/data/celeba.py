@@ -38,6 +38,8 @@ class CelebA(DataModule):
         cache: The folder of the decoded pictures; null = <root>/cache.
     """
 
+    licence = "CelebA: the Chinese University of Hong Kong, for non-commercial research only"
+
     def __init__(
         self,
         root: str,

@@ -16,6 +16,8 @@ from torchvision import datasets
 
 from vaelab.data.base import Binarize, DataModule, Split
 
+LICENCE = "MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0"
+
 
 class MNIST(DataModule):
     """60,000 and 10,000 digits of 28x28, from torchvision's download or from files in `root`.
@@ -28,6 +30,8 @@ class MNIST(DataModule):
         validation: Images taken from the end of the training files; 0 trains on all 60,000.
     """
 
+    features: ClassVar[str] = "digits"
+    licence = LICENCE
     source: ClassVar[type[datasets.MNIST]] = datasets.MNIST
     md5: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",

@@ -5,6 +5,7 @@ import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import platformdirs
@@ -12,7 +13,7 @@ import torch
 from torch.nn.functional import one_hot
 
 from vaelab.data.base import Binarize, DataModule, Split
-from vaelab.data.mnist import check_padding, padded
+from vaelab.data.mnist import LICENCE, check_padding, padded
 
 
 class MNIST5k(DataModule):
@@ -21,6 +22,9 @@ class MNIST5k(DataModule):
     The split is stratified and always the same. The package's csv takes over a second to read, so
     its content is kept as uint8 in the user's cache folder.
     """
+
+    features: ClassVar[str] = "digits"
+    licence = LICENCE
 
     def __init__(
         self,

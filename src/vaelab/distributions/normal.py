@@ -56,6 +56,11 @@ class DiagonalNormal(Factorised):
         log_volume = self.total((self.log_scale + HALF_LOG_TAU).expand_as(self.loc))
         return -0.5 * squares - log_volume
 
+    def elements(self, value: Tensor) -> Tensor:
+        """The log density of each element."""
+        squares = ((value - self.loc) / self.scale).square()
+        return -0.5 * squares - self.log_scale - HALF_LOG_TAU
+
     def kl(self, p: "DiagonalNormal") -> Tensor:
         """KL(self || p) of each element, in nats."""
         shift, log_ratio, ratio = self.loc, self.log_scale, self.scale

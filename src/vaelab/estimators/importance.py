@@ -18,8 +18,13 @@ def importance_bound(vae: VAE, x: Tensor, samples: int) -> Tensor:
     """
     q, p = vae.encode(x), vae.latents()
     total = torch.full((len(x),), -math.inf, device=x.device)
-    step = max(1, CHUNK // (len(x) * vae.likelihood.outputs * math.prod(vae.shape[1:])))
-    for done in range(0, samples, step):
-        log_p, kl = weigh(vae, x, *draw(q, min(step, samples - done)), p)
+    for count in passes(vae, len(x), samples):
+        log_p, kl = weigh(vae, x, *draw(q, count), p)
         total = torch.logaddexp(total, (log_p - kl).logsumexp(0))
     return total - math.log(samples)
+
+
+def passes(vae: VAE, images: int, samples: int) -> list[int]:
+    """How many of the samples of each of so many images are decoded at once, one after another."""
+    most = max(1, CHUNK // (images * vae.likelihood.outputs * math.prod(vae.shape[1:])))
+    return [min(most, samples - done) for done in range(0, samples, most)]

@@ -6,10 +6,11 @@ raises `Absent` with the reason. Passes over images are those of batches.py, so 
 are the same with any number of processes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vaelab.samplers.base import Sampler
+from vaelab.samplers.prior import Prior
 
 
 class Absent(Exception):
@@ -32,7 +33,7 @@ class Asked:
     samples: int = 100
     images: int | None = None
     seed: int = 0
-    sampler: Sampler | None = None
+    sampler: Sampler = field(default_factory=Prior)
     features: str | None = None
     folder: Path | None = None
 

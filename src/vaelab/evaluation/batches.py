@@ -5,18 +5,17 @@ to the order of the images. So any number of processes, and an evaluation that w
 on, give the same bits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
-from tqdm import tqdm
 
 from vaelab.data.base import DataModule
 from vaelab.noise import Stream, noise
-from vaelab.processes import merged, share
+from vaelab.processes import merged, progress
 from vaelab.vae import VAE
 
 DRAWS = 32  # that estimate the mean of a posterior which does not know it
@@ -32,6 +31,37 @@ class Batch(NamedTuple):
     labels: Tensor
 
 
+def each_batch(
+    vae: VAE,
+    data: DataModule,
+    split: str,
+    seed: int = 0,
+    images: int | None = None,
+    size: int | None = None,
+    title: str = "evaluating",
+    stream: Stream = Stream.EVALUATION,
+    purpose: tuple[int, ...] = (),
+) -> Iterator[tuple[int, Batch]]:
+    """This process's batches and their numbers, each with its noise while it is looked at.
+
+    Arguments:
+        images: The first so many; None is all.
+        size: Of a batch; None is that of training.
+        title: Of the progress bar.
+        stream, purpose: Batch n draws its noise from (stream, seed, *purpose, n).
+    """
+    vae.eval()
+    device = next(vae.parameters()).device
+    batches = data.batches(split, images, size)
+    bar = progress(batches, f"{title} {split}")
+    for number, (x, y) in zip(batches.numbers, bar, strict=True):
+        if number < batches.total:
+            y = y.to(device)
+            batch = Batch(vae.given(y), data.prepare(x.to(device)), y)
+            with noise(stream, seed, *purpose, number):
+                yield number, batch
+
+
 @torch.no_grad()
 def collect(
     vae: VAE,
@@ -41,29 +71,20 @@ def collect(
     seed: int = 0,
     images: int | None = None,
     journal: Path | None = None,
-    title: str = "evaluating",
+    **settings: Any,
 ) -> Found:
     """What `compute` finds for each image, (N, ...) in the order of the split, on every process.
 
     Arguments:
         compute: Gives tensors (B, ...) of a batch.
-        images: The first so many; None is all.
         journal: A folder that keeps what was found for each batch, to go on from.
-        title: Of the progress bar.
+
+    The others are those of `each_batch`.
     """
-    vae.eval()
-    device = next(vae.parameters()).device
-    batches = data.batches(split, images)
-    quiet = True if share()[0] else None  # None: silent where there is no terminal
-    progress = tqdm(batches, f"{title} {split}", leave=False, disable=quiet)
-    found = {}
-    for number, (x, y) in zip(batches.numbers, progress, strict=True):
-        if number >= batches.total:
-            continue
-        y = y.to(device)
-        batch = Batch(vae.given(y), data.prepare(x.to(device)), y)
-        with noise(Stream.EVALUATION, seed, number):
-            found[number] = _kept(journal, number, lambda batch=batch: compute(batch))
+    found = {
+        number: _kept(journal, number, lambda batch=batch: compute(batch))
+        for number, batch in each_batch(vae, data, split, seed, images, **settings)
+    }
     parts = [part for _, part in sorted(merged(found).items())]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 

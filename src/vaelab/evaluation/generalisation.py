@@ -16,7 +16,7 @@ SAMPLES = 100  # of the bounds that are compared, at most
 def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
     """elbo_train and nll_train, and elbo_gap and nll_gap, which are 0 where nothing is memorised.
 
-    Also gap_images, of each side, and gap_samples.
+    Also generalisation_images, of each side, and generalisation_samples.
     """
     if asked.split == "train":
         raise Absent("the gap is one between training images and others: set --split test")
@@ -31,7 +31,7 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
         return numbers_of(run.vae, run.data, split, samples, asked.seed, images, journal)
 
     train, other = bounds("train"), bounds(asked.split)
-    numbers = {"gap_images": images, "gap_samples": train.get("samples", 1)}
+    numbers = {"generalisation_images": images, "generalisation_samples": samples}
     numbers |= {"elbo_train": train["elbo"], "elbo_gap": train["elbo"] - other["elbo"]}
     if "nll" in train:
         numbers |= {"nll_train": train["nll"], "nll_gap": other["nll"] - train["nll"]}

@@ -2,10 +2,11 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from vaelab.data.base import DataModule
 from vaelab.distributions.layers import Layers
@@ -69,7 +70,7 @@ def numbers_of(
     linear, grey = is_linear(vae), vae.likelihood.measure(data.pixels) == "grey"
 
     def compute(batch: Batch) -> Found:
-        found = terms(batch.model, batch.x)
+        found = _terms(batch.model, batch.x)
         if vae.posterior.density and not grey:
             found["nll"] = -importance_bound(batch.model, batch.x, samples)
         if linear:
@@ -99,24 +100,44 @@ def numbers_of(
     return numbers | {name: _mean(values) for name, values in found.items()}
 
 
-def terms(model: VAE, x: Tensor) -> Found:
-    """Of each image, with one z of q(z|x), what the bound is made of; all of it (B, ...)."""
+class Drawn(NamedTuple):
+    """Images x (B, *shape) seen through one z of q(z|x) each.
+
+    Attributes:
+        q, z, p: q(z|x), z (B, latent_dim) and p(x|z).
+        kl: By dimension or layer or in all, (B, D); None without a density q(z|x).
+        terms: reconstruction, and with a density kl and elbo, (B,) in nats.
+    """
+
+    q: Distribution
+    z: Tensor
+    p: Distribution
+    kl: Tensor | None
+    terms: Found
+
+
+def drawn(model: VAE, x: Tensor) -> Drawn:
+    """One z of q(z|x), and the terms of the ELBO at it."""
     q = model.encode(x)
-    mean, again = two_means(q)
-    found = {"mean": mean, "mean_again": again}
-    if model.posterior.density:
-        z, kl = draw_with_kl(q, model.latents())
-        found["kl"] = kl.sum(-1)
-        if kl.shape == z.shape:
-            found["kl_per_dimension"] = kl
-        elif isinstance(q, Layers):
-            found |= {f"kl_layer_{each}": layer for each, layer in enumerate(kl.T, 1)}
-    else:
+    if not model.posterior.density:
         z = q.rsample()
-    found["reconstruction"] = -model.decode(z).log_prob(x)
+        p = model.decode(z)
+        return Drawn(q, z, p, None, {"reconstruction": -p.log_prob(x)})
+    z, kl = draw_with_kl(q, model.latents())
+    p = model.decode(z)
+    terms = {"reconstruction": -p.log_prob(x), "kl": kl.sum(-1)}
+    return Drawn(q, z, p, kl, terms | {"elbo": -(terms["reconstruction"] + terms["kl"])})
+
+
+def _terms(model: VAE, x: Tensor) -> Found:
+    """Of each image what the numbers are made of, each (B, ...)."""
+    q, _, _, kl, found = drawn(model, x)
+    if kl is not None and isinstance(q, Layers):
+        found |= {f"kl_layer_{each}": layer for each, layer in enumerate(kl.T, 1)}
+    elif kl is not None and kl.shape[1] == model.latent_dim:
+        found["kl_per_dimension"] = kl
     found["square"] = (model.decode(likeliest(q)).mean - x).square().flatten(1).mean(1)
-    if model.posterior.density:
-        found["elbo"] = -(found["reconstruction"] + found["kl"])
+    found["mean"], found["mean_again"] = two_means(q)
     return found
 
 

@@ -16,12 +16,24 @@ from vaelab.evaluation.base import Absent, Asked
 from vaelab.evaluation.likelihood import measure
 from vaelab.loggers.wandb import Wandb
 from vaelab.processes import share, wait_for_all
+from vaelab.report.write import write_or_say_why
 from vaelab.run import Run, build
 from vaelab.samplers.base import Sampler
+from vaelab.samplers.prior import Prior
+from vaelab.titles import TITLES
 from vaelab.vae import VAE
 
-DEFAULT = ("likelihood", "generalisation")
-PARTS = (*DEFAULT,)
+DEFAULT = (
+    "likelihood",
+    "generalisation",
+    "latents",
+    "reconstructions",
+    "samples",
+    "neighbours",
+    "codes",
+    "disentanglement",
+)
+PARTS = (*DEFAULT, "gaps")  # which takes minutes for a hundred images
 
 
 def evaluate_folder(
@@ -48,19 +60,23 @@ def evaluate_folder(
     samples = int(run.cfg.samples if samples is None else samples)
     name = f"{split}-{checkpoint}-{samples}"
     name += f"-first{images}" if images is not None else ""
-    name += f"-{sampler.name}" if sampler and sampler.name != "prior" else ""
+    sampler = sampler or Prior()
+    name += f"-{sampler.name}" if sampler.name != "prior" else ""
     where = folder / "evaluation" / name
     asked = Asked(split, samples, images, run.cfg.seed, sampler, features, where)
+    known = _read(where).get("parts")
     numbers = evaluate_run(run, asked, parts) | record.provenance(folder)
     numbers["checkpoint"] = checkpoint
     if share()[0] == 0:
         record.write(numbers, where / "numbers.json")
         (where / "numbers.md").write_text(record.markdown(numbers))
         shutil.rmtree(where / "journal", ignore_errors=True)
-        _tell(run, where, numbers)
+        if numbers["parts"] != known:
+            _tell(run, where, numbers)
         record.show(numbers)
         if results_folder and split == "test":
             results.keep(results.entry(run, folder, numbers), results_folder)
+        write_or_say_why(folder)
         print(where)
     wait_for_all()
     return numbers
@@ -91,7 +107,7 @@ def _begun(run: Run, asked: Asked) -> dict[str, Any]:
     settings = {
         "samples": asked.samples,
         "seed": asked.seed,
-        "sampler": asked.sampler.name if asked.sampler else "prior",
+        "sampler": asked.sampler.name,
         "features": asked.features,
         "batch_size": run.data.batch_size,
         "weights_sha256": fingerprint(run.vae),
@@ -129,7 +145,7 @@ def _tell(run: Run, folder: Path, numbers: dict[str, Any]) -> None:
     cfg.folder = str(folder)
     if "wandb" in cfg.logger:
         cfg.logger.wandb.name = f"{folder.parents[1].name} {folder.name}"
-    row = {f"{numbers['split']}/{key}": numbers[key] for key in record.TITLES if key in numbers}
+    row = {f"{numbers['split']}/{key}": numbers[key] for key in TITLES if key in numbers}
     for logger in [build(node) for node in cfg.logger.values()]:
         logger.log_metrics(row, run.step)
         logger.save()

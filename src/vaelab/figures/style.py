@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ PALETTE = (BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, BLACK, YELLOW, WINE, OL
 WIDTH = 7.0  # inches
 FORMATS = ("png", "svg", "pdf")
 DPI = 150
-LOOK = {
+LOOK: Any = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.labelsize": 9,
@@ -67,8 +68,8 @@ def bare(axes: Axes) -> None:
 
 
 def symbol(name: str) -> str:
-    """A name such as z12 or c3 as it is printed, with a subscript; others as they are."""
-    return f"${name[0]}_{{{name[1:]}}}$" if name[1:].isdigit() else name
+    """A name such as z12, or z1.2 of a layer, as it is printed: with a subscript."""
+    return f"${name[0]}_{{{name[1:].replace('.', ',')}}}$"
 
 
 @look()
@@ -87,5 +88,5 @@ def save(drawn: Figure | Image.Image, path: Path) -> Path:
 def framed(picture: Image.Image) -> Figure:
     """A figure of nothing but the picture."""
     drawn = figure(picture.width / DPI, picture.height / DPI)
-    drawn.figimage(picture, resize=True)
+    drawn.figimage(np.asarray(picture), resize=True)
     return drawn

@@ -56,7 +56,7 @@ class BottomUp(VAE):
                 z = torch.cat(parts, -1).reshape(*shape[:-1], -1)
             return Walk(z, layers, kl)
 
-        return Layers(walk, self._parts, x.new_zeros(len(x), self.latent_dim))
+        return Layers(walk, self._parts, x.new_zeros(x.shape[0], self.latent_dim))
 
     def read(self, x: Tensor) -> Tensor:
         """Images to the parameters of q(z_1|x)."""

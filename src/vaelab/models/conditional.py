@@ -77,7 +77,7 @@ class Conditional(VAE):
         return model
 
     def read(self, x: Tensor) -> Tensor:
-        return self._run(lambda x: self.encoder(x, self._label(len(x))), x)
+        return self._run(lambda x: self.encoder(x, self._label(x.shape[0])), x)
 
     def decode(self, z: Tensor) -> Distribution:
         return super().decode(torch.cat([z, self._label(*z.shape[:-1]).to(z)], -1))

@@ -61,7 +61,7 @@ class Ladder(VAE):
 
         def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> Walk:
             rows = [each.expand(*size, *each.shape).flatten(0, len(size)) for each in features]
-            found = self._descend(torch.Size([*size, len(x)]), z, pick, rows)
+            found = self._descend(torch.Size([*size, x.shape[0]]), z, pick, rows)
 
             def kl() -> Tensor:
                 pairs = zip(found.q, found.p, strict=True)
@@ -69,7 +69,7 @@ class Ladder(VAE):
 
             return Walk(found.z, found.q, kl)
 
-        return Layers(walk, self._parts, x.new_zeros(len(x), self.latent_dim))
+        return Layers(walk, self._parts, x.new_zeros(x.shape[0], self.latent_dim))
 
     def read(self, x: Tensor) -> Tensor:
         """The features of the highest level (B, ...)."""

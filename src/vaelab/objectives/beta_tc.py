@@ -5,11 +5,11 @@ equation 4 and appendix C, arXiv:1802.04942
 """
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import kl_divergence
 
 from vaelab.objectives.base import Objective, check_not_negative
 from vaelab.posteriors.diagonal import Diagonal
@@ -53,13 +53,11 @@ class BetaTC(Objective):
             )
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
-        q, p = vae.encode(x), vae.latents()
-        z = q.rsample()
+        q: Any = vae.encode(x)
+        p, z = vae.latents(), q.rsample()
         reconstruction = -vae.decode(z).log_prob(x)
         weights = log_weights(self.estimator, len(x), self.dataset_size or len(x)).to(z)
-        log_q = Normal(q.mean, q.stddev, validate_args=False).log_prob(
-            z.unsqueeze(1)
-        )  # (B of z, B of q, D)
+        log_q = q.elements(z.unsqueeze(1))  # (B of z, B of q, D)
         log_q_zx = log_q.sum(-1).diagonal()
         log_q_z = (weights + log_q.sum(-1)).logsumexp(1)
         log_q_each = (weights.unsqueeze(-1) + log_q).logsumexp(1).sum(-1)

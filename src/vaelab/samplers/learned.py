@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from vaelab.noise import Stream, noise
+from vaelab.processes import progress
 from vaelab.samplers.base import Fitted, check_at_least_one
 
 HELD_OUT = 10  # one code in so many, for early stopping
@@ -63,8 +63,8 @@ class Learned(Fitted):
         optimizer = torch.optim.Adam(self.groups(), self.lr)
         rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
         best, kept, found = -math.inf, {}, 0
-        progress = tqdm(range(self.steps), f"fitting {self.name}", leave=False, disable=None)
-        for step in progress:
+        bar = progress(range(self.steps), f"fitting {self.name}")
+        for step in bar:
             self._step(rest, optimizer)
             rate.step()
             if (step + 1) % EVERY and step + 1 < self.steps:
@@ -74,10 +74,10 @@ class Learned(Fitted):
                 raise ValueError(f"sampler.lr={self.lr}: the fit has diverged, lower it")
             if value > best:
                 best, kept, found = value, deepcopy(self.network.state_dict()), step
-            progress.set_postfix_str(f"{value:.3f} nats, best {best:.3f}")
+            bar.set_postfix_str(f"{value:.3f} nats, best {best:.3f}")
             if step - found >= self.patience:
                 break
-        progress.close()
+        bar.close()
         self.network.load_state_dict(kept)
         self.network.eval()
 

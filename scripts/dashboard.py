@@ -1,0 +1,41 @@
+"""Lay out a W&B project: `python scripts/dashboard.py --project vaelab`.
+
+Saves a view named vaelab, with the runs, their curves, pictures, latents and test images. --print
+shows what would be in it. It needs the extra `dashboard` and a key, as of `wandb login`.
+"""
+
+import argparse
+import os
+
+from vaelab import command
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--entity", help="the user or team; by default your own")
+    parser.add_argument("--project", default="vaelab")
+    parser.add_argument("--group", help="of runs: Group, by multirun, or a choice as choices.model")
+    parser.add_argument("--print", action="store_true", help="say what is in it and save nothing")
+    asked = parser.parse_args()
+
+    from vaelab import workspace
+    from vaelab.loggers.wandb import mode
+
+    if asked.print:
+        print(workspace.text())
+        return
+    command.check_extra("dashboard", "wandb_workspaces")
+    if (os.environ.get("WANDB_MODE") or mode()) == "offline":
+        raise ValueError("W&B is offline or has no key: `wandb login` first, or use --print")
+
+    import wandb
+
+    try:
+        entity = asked.entity or wandb.Api().default_entity or ""
+        print(workspace.build(entity, asked.project, asked.group).save().url)
+    except wandb.Error as error:
+        raise ValueError(f"W&B did not take the view: {error}") from error
+
+
+if __name__ == "__main__":
+    command.run(main)

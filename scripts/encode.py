@@ -1,0 +1,42 @@
+"""The codes of a data set: `python scripts/encode.py runs/<run> --split all`.
+
+They go to <run>/codes-<split>.parquet: for each image its index, label, code, elbo, reconstruction
+and kl. Read it with pandas.read_parquet; it needs the extra `export`.
+"""
+
+import argparse
+from pathlib import Path
+
+from vaelab import command
+
+SPLITS = ("train", "val", "test")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="the run folder, or a model.safetensors")
+    parser.add_argument("--split", choices=(*SPLITS, "all"), default="test")
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument("--out", type=Path, help="the file to write")
+    asked = parser.parse_args()
+    command.check_extra("export", "pyarrow")
+
+    import torch
+
+    from vaelab import weights
+    from vaelab.encode import save
+    from vaelab.run import Run
+
+    run = Run.open(asked.run, asked.checkpoint)
+    run.module.to("cuda" if torch.cuda.is_available() else "cpu")
+    there = [name for name in SPLITS if len(run.data.splits[name].images)]
+    splits = there if asked.split == "all" else [asked.split]
+    settings = {"run": asked.run.resolve().name, "checkpoint": asked.checkpoint, "step": run.step}
+    settings |= {"measure": run.vae.likelihood.measure(run.data.pixels), "seed": run.cfg.seed}
+    path = asked.out or weights.folder(asked.run) / f"codes-{asked.split}.parquet"
+    save(run, splits, path, settings)
+    print(path)
+
+
+if __name__ == "__main__":
+    command.run(main)

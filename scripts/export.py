@@ -1,0 +1,38 @@
+"""A finished run for other programs: `python scripts/export.py runs/<run>`.
+
+Writes <run>/export/: encoder.onnx, decoder.onnx, model.safetensors and a README.md that says what
+they are and how they are used. It needs the extra `export`.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from vaelab import command
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="the run folder, or a model.safetensors")
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument("--out", type=Path, help="the folder to write to")
+    asked = parser.parse_args()
+    command.check_extra("export", "onnx", "onnxscript", "onnxruntime")
+
+    from vaelab import weights
+    from vaelab.export import export
+    from vaelab.run import Run
+
+    run = Run.open(asked.run, asked.checkpoint, ready=False)
+    here = weights.folder(asked.run)
+    metrics = here / "metrics.json"
+    known = metrics.is_file() and asked.checkpoint == "best"
+    numbers = json.loads(metrics.read_text()) if known else {}
+    paths = export(run, asked.out or here / "export", numbers)
+    if not any(path.name == "encoder.onnx" for path in paths):
+        print("no encoder.onnx: q(z|x) of this run has neither a mean nor a mode")
+    print(*paths)
+
+
+if __name__ == "__main__":
+    command.run(main)

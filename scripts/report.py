@@ -1,0 +1,24 @@
+"""Make report.html again: `python scripts/report.py runs/<run>`, or a multirun and all its jobs."""
+
+import argparse
+from pathlib import Path
+
+from vaelab import command
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="+", help="of a run, or of a multirun")
+    asked = parser.parse_args()
+
+    from vaelab.report.folder import is_run, jobs_of
+    from vaelab.report.write import write
+
+    for folder in asked.folder:
+        for job in () if is_run(folder) else jobs_of(folder):
+            write(job)
+        print(write(folder))
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,77 @@
+"""The course of a training, read from its files and written to them.
+
+metrics.csv is the logger's. The KL of each latent dimension has a file of its own, a row for each
+epoch: epoch, step, and a column for each dimension.
+"""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vaelab.figures.curves import Curve
+
+KL_FILE = "figures/kl_per_dimension.csv"  # in a run folder
+BEFORE = ("epoch", "step")  # the columns
+
+
+class KLs(NamedTuple):
+    """KL in nats (E, D) at epochs (E,), and the names of its columns."""
+
+    epochs: np.ndarray
+    kl: np.ndarray
+    names: list[str]
+
+
+def read_metrics(path: Path) -> dict[str, Curve]:
+    """The columns of a metrics.csv as curves over the optimizer step; what is empty is left out."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in _rows(path):
+        step = row.pop("step", "")
+        for name, text in row.items():
+            if step and text:
+                found.setdefault(name, []).append((float(step), float(text)))
+    return {name: Curve(*np.array(sorted(pairs)).T) for name, pairs in found.items()}
+
+
+def steps_per_epoch(curves: Mapping[str, Curve]) -> float | None:
+    """Optimizer steps, from the last validation, which ends an epoch; None where there is none."""
+    ended = [curve.steps[-1] for name, curve in curves.items() if name.startswith("val/")]
+    if not ended or "epoch" not in curves:
+        return None
+    last = max(ended)
+    (epoch,) = curves["epoch"].values[curves["epoch"].steps == last][-1:]
+    return (last + 1) / (epoch + 1)
+
+
+def read_kl(path: Path) -> KLs:
+    rows = _rows(path)
+    names = [name for name in (rows[0] if rows else {}) if name not in BEFORE]
+    kl = np.array([[float(row[name]) for name in names] for row in rows])
+    return KLs(np.array([int(row["epoch"]) for row in rows]), kl, names)
+
+
+def add_kl(path: Path, epoch: int, step: int, kl: Mapping[str, float]) -> None:
+    """Write the row of an epoch; its older one and those of later epochs make way.
+
+    So it is right also where a run goes on from an earlier checkpoint.
+    """
+    header = [*BEFORE, *kl]
+    kept = [row for row in _rows(path) if int(row["epoch"]) < epoch and list(row) == header]
+    row = {"epoch": epoch, "step": step} | {name: f"{nats:.6g}" for name, nats in kl.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, header)
+        writer.writeheader()
+        writer.writerows([*kept, row])
+    part.replace(path)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,50 @@
+"""From values to one html file that asks for nothing else.
+
+Everything that comes from a run is escaped, and the page's own policy lets no script run but its
+own, whose hash it names, and no picture come from elsewhere.
+"""
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from vaelab.report.numbers import duration, rounded, tell, with_error
+
+FILES = Path(__file__).parent / "page"
+NAME = "report.html"
+
+
+def write(folder: Path, template: str, **values: Any) -> Path:
+    """Write beside the old page and rename, so that there is always a whole one."""
+    path = folder / NAME
+    part = path.with_suffix(".part")
+    part.write_text(_environment().get_template(template).render(**values), encoding="utf-8")
+    part.replace(path)
+    return path
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FILES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = (FILES / "page.js").read_text(encoding="utf-8")
+    style = (FILES / "style.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.globals |= {"script": Markup(script), "style": Markup(style), "digest": digest}
+    environment.filters |= {
+        "tell": tell,
+        "rounded": rounded,
+        "with_error": with_error,
+        "duration": duration,
+    }
+    return environment

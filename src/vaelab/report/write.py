@@ -1,0 +1,28 @@
+"""One html file for a run or a multirun: `python scripts/report.py <folder>` makes it again."""
+
+import logging
+from pathlib import Path
+
+from vaelab.report import run, sweep
+from vaelab.report.folder import is_run, jobs_of
+
+log = logging.getLogger(__name__)
+
+
+def write(folder: Path) -> Path:
+    """report.html in the folder of a run, or of a multirun."""
+    if is_run(folder):
+        return run.write(folder)
+    if jobs_of(folder):
+        return sweep.write(folder)
+    raise ValueError(f"{folder} is the folder of neither a run nor a multirun: no .hydra is there")
+
+
+def write_or_say_why(folder: Path) -> None:
+    """Print where the report is. What was computed is worth more: no error of a report ends it."""
+    try:
+        print(write(folder).resolve())
+    except Exception as error:  # noqa: BLE001
+        log.warning(
+            "no report of %s: %s: %s", folder, type(error).__name__, " ".join(str(error).split())
+        )

@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+from tiny import TINY
+
+from vaelab.history import KL_FILE, read_kl
+from vaelab.run import Run
+from vaelab.views.base import held_out
+from vaelab.views.dimensions import kl_by_dimension
+
+
+def test_every_epoch_has_a_row_and_the_last_is_that_of_the_last_weights(train):
+    folder = train(*TINY, "trainer.max_epochs=3", "callbacks=[default,ema]")["folder"]
+    found = read_kl(folder / KL_FILE)
+    assert found.epochs.tolist() == [0, 1, 2]
+    assert found.names == ["z1", "z2", "z3"]
+    run = Run.open(folder, "last")  # averaged, as validated
+    kl = kl_by_dimension(run.vae, run.data, held_out(run.data))
+    assert found.kl[-1] == pytest.approx(list(kl.values()), rel=1e-4)
+    assert not np.allclose(found.kl[0], found.kl[-1])
+
+
+def test_nothing_is_written_where_only_the_whole_kl_is_known(train):
+    folder = train(*TINY, "posterior=full")["folder"]
+    assert not (folder / KL_FILE).exists()
+
+
+def test_without_validation_images_those_of_the_test_are_taken(train, tmp_path):
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    np.savez(tmp_path / "x.npz", x=x)
+    words = ("data=arrays", f"data.path={tmp_path}/x.npz", "data.validation=0", "loss=gaussian")
+    folder = train(*TINY, *words)["folder"]
+    assert read_kl(folder / KL_FILE).epochs.tolist() == [0]

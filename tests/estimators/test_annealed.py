@@ -1,0 +1,164 @@
+"""Annealed importance sampling, where log p(x) is known and where another estimate is at hand."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from linear import D, linear_vae
+from objectives.toy import LOG_P, Toy, images
+from torch.distributions import MultivariateNormal
+
+from vaelab.estimators.annealed import annealed_bound, betas, error_over_chains, sandwich
+from vaelab.estimators.importance import importance_bound
+from vaelab.run import build
+
+
+def mean_and_error(values):
+    return values.mean().item(), values.std().item() / math.sqrt(len(values))
+
+
+def assert_mean(values, expected, most=0.05):
+    mean, error = mean_and_error(values)
+    assert mean == pytest.approx(expected, abs=4 * error)
+    assert error < most
+
+
+@pytest.mark.parametrize("start", ["prior", "posterior"])
+@pytest.mark.parametrize("temperatures", [1, 5, 30])
+def test_the_mean_of_the_weights_is_p_of_x_however_coarse_the_path(start, temperatures):
+    bound, _ = annealed_bound(Toy(1.0, 0.3), images(2000), 2, temperatures, 3, start)
+    assert_mean((bound - LOG_P).exp(), 1)
+
+
+def test_it_stays_below_log_p_in_the_mean_and_comes_near_it():
+    bound, _ = annealed_bound(Toy(), images(200), 100, 40, 3)
+    mean, error = mean_and_error(bound)
+    assert LOG_P - 0.01 < mean < LOG_P + 3 * error
+    assert error < 0.01
+
+
+def test_more_temperatures_come_closer():
+    means = [annealed_bound(Toy(), images(300), 1, count, 3)[0].mean() for count in (1, 4, 20, 80)]
+    assert all(coarser < finer for coarser, finer in pairwise(means))
+    assert means[0] < LOG_P - 0.5
+
+
+def test_from_the_exact_posterior_it_has_no_variance():
+    bound, error = annealed_bound(Toy(), images(3), 5, 10, start="posterior")
+    assert bound.tolist() == pytest.approx([LOG_P] * 3, abs=1e-12)
+    torch.testing.assert_close(error, torch.zeros(3).double())
+
+
+def test_a_linear_vae_has_the_log_p_of_probabilistic_pca(config):
+    (vae, _), x, _, variance = linear_vae(config)
+    weight, center = vae.decoder.layers[-1].weight, vae.decoder.layers[-1].bias
+    covariance = weight @ weight.T + variance * torch.eye(D).double()
+    exact = MultivariateNormal(center, covariance).log_prob(x[:50]).detach()
+    bound, error = annealed_bound(vae, x[:50], 16, 100, 5)
+    assert_mean((bound - exact).exp(), 1)
+    assert (bound - exact).mean() < 0
+    assert (bound - exact).abs().mean() < 0.15
+    assert error.square().mean().sqrt() == pytest.approx((bound - exact).std().item(), rel=0.3)
+
+
+def test_the_error_over_chains_is_that_of_the_bound_over_repetitions():
+    log_w = 0.5 * torch.randn(40, 5000).double()
+    found = error_over_chains(log_w).square().mean().sqrt().item()
+    bounds = log_w.logsumexp(0) - math.log(40)
+    assert found == pytest.approx(bounds.std().item(), rel=0.05)
+    assert error_over_chains(torch.zeros(1, 2)).isnan().all()
+
+
+def test_the_two_sides_hold_log_p_between_them():
+    torch.manual_seed(1)
+    toy = Toy()
+    x = toy.decode(toy.latents().sample(torch.Size([1000]))).sample()
+    exact = MultivariateNormal(torch.zeros(1), torch.tensor([[1.25]])).log_prob(x)
+    torch.manual_seed(1)
+    lower, upper = sandwich(toy, 1000, 2, 20)
+    assert_mean((lower - exact).exp(), 1)
+    assert_mean((exact - upper).exp(), 1)
+    assert lower.mean() < exact.mean() < upper.mean()
+
+
+def test_the_temperatures_go_from_0_to_1_and_are_closest_at_the_ends():
+    schedule = betas(10)
+    assert (schedule[0], schedule[-1], len(schedule)) == (0, 1, 11)
+    steps = schedule.diff()
+    torch.testing.assert_close(steps, steps.flip(0))
+    assert (steps[:4].diff() > 0).all()
+
+
+def test_the_weights_of_the_model_are_left_as_they_were():
+    toy = Toy()
+    state = torch.is_grad_enabled()
+    with torch.no_grad():
+        bound, _ = annealed_bound(toy, images(2), 2, 5)
+    assert torch.is_grad_enabled() == state
+    assert not bound.requires_grad
+    assert all(weight.grad is None and weight.requires_grad for weight in toy.parameters())
+
+
+def test_chains_that_do_not_fit_at_once_come_one_after_the_other(monkeypatch):
+    monkeypatch.setattr("vaelab.estimators.importance.CHUNK", 3000)
+    bound, _ = annealed_bound(Toy(), images(1000), 8, 5)
+    assert_mean((bound - LOG_P).exp(), 1)
+
+
+MODELS = {
+    "mlp": [],
+    "mixture": ["prior=mixture", "prior.components=3"],
+    "flow": ["prior=flow", "prior.hidden=[8]"],
+    "vamp": ["prior=vamp", "prior.components=3"],
+    "iaf": ["posterior=iaf", "posterior.hidden=[8]"],
+    "ladder": ["model=ladder", "model.hidden=[8,8]", "model.latents=[1,1]"],
+    "bottom_up": ["model=bottom_up", "model.hidden=[[8],[8]]", "model.latents=[1,1]"],
+    "conditional": ["model=conditional", "model.learned_prior=true"],
+}
+
+
+def model(config, words):
+    """A model of 6 bits, its decoder with something to say."""
+    words = ["model.hidden=[8]", "latent_dim=2", *words]
+    vae = build(config(*words).module.vae, shape=[6]).eval()
+    with torch.no_grad():
+        for weight in vae.decoder.parameters():
+            weight.mul_(2)
+    return vae.given(torch.arange(10)[torch.arange(40) % 10])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_it_agrees_with_many_importance_samples(config, name):
+    vae, x = model(config, MODELS[name]), torch.rand(40, 6).round()
+    with torch.no_grad():
+        known = importance_bound(vae, x, 3000)
+    bound, _ = annealed_bound(vae, x, 8, 30, 3)
+    assert_mean((bound - known).exp(), 1, most=0.1)
+    assert (bound - known).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["posterior=vmf"], "VMF lie on the unit sphere"),
+        (["posterior=gumbel", "posterior.categories=2"], "Gumbel lie on 1 one-hot"),
+        (["posterior=vq", "posterior.dim=1", "prior=codes"], "VQ lie on the codes"),
+        (["posterior=deterministic"], "Deterministic is no density"),
+    ],
+)
+def test_codes_that_no_chain_can_move_through_are_refused(config, words, reason):
+    with pytest.raises(ValueError, match=reason):
+        annealed_bound(model(config, words), torch.rand(2, 6).round())
+
+
+def test_a_posterior_that_is_inexact_elsewhere_is_no_start(config):
+    vae, x = model(config, MODELS["iaf"]), torch.rand(40, 6).round()
+    with pytest.raises(ValueError, match="start at the prior"):
+        annealed_bound(vae, x, start="posterior")
+
+
+@pytest.mark.parametrize("name", ["chains", "temperatures"])
+def test_less_than_one_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name}=0: it must be at least 1"):
+        annealed_bound(Toy(), images(1), **{name: 0})

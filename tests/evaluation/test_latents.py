@@ -1,0 +1,187 @@
+"""Mutual information, the aggregate posterior and collapse of whole models."""
+
+import math
+
+import pytest
+import torch
+
+from vaelab.distributions.normal import DiagonalNormal
+from vaelab.evaluation import latents
+from vaelab.evaluation.base import Absent, Asked
+from vaelab.evaluation.latents import collapse, evaluate
+from vaelab.run import Run
+
+LIMIT = math.log(500)
+
+
+@pytest.fixture
+def run(config):
+    def build(*words, spread=1.0):
+        """A model whose posteriors' means are `spread` times as far apart as they begin."""
+        run = Run.build(config("model.hidden=[16]", "latent_dim=4", *words))
+        run.data.setup()
+        if spread != 1.0:
+            with torch.no_grad():
+                run.vae.encoder.layers[-1].weight[:4].mul_(spread)
+        return run
+
+    return build
+
+
+def test_the_parts_are_those_of_the_mixture_written_by_hand(run):
+    run = run(spread=10.0)
+    numbers = evaluate(run, Asked(seed=3))
+    with torch.no_grad():
+        q = run.vae.double().encode(run.data.splits["test"].images.double() / 255)
+        z = q.sample(torch.Size([20]))
+        log_q_z = q.log_prob(z.unsqueeze(2)).logsumexp(-1) - LIMIT
+        information = (q.log_prob(z) - log_q_z).mean(1)
+        kl = (log_q_z - run.vae.latents().log_prob(z)).mean(1)
+    for name, values in (("mutual_information", information), ("aggregate_kl", kl)):
+        assert numbers[name] == pytest.approx(values.mean().item(), abs=4 * values.std().item())
+    assert 0.5 < numbers["mutual_information"] < LIMIT - 0.1
+    assert numbers["mutual_information_limit"] == pytest.approx(LIMIT)
+    parts = numbers["total_correlation"] + numbers["dimension_kl"]
+    assert numbers["aggregate_kl"] == pytest.approx(parts, abs=1e-9)
+    assert abs(numbers["kl_check"]) < 4 * numbers["kl_check_se"]
+    assert numbers["latent_images"] == 500
+    assert not {"collapse", "kl_warning"} & numbers.keys()
+
+
+def test_codes_far_apart_reach_the_limit(run):
+    numbers = evaluate(run(spread=1e4), Asked(images=50))
+    assert numbers["mutual_information"] == pytest.approx(math.log(50), abs=1e-6)
+    assert numbers["mutual_information"] <= numbers["mutual_information_limit"] + 1e-9
+    assert numbers["latent_images"] == 50
+
+
+def test_codes_that_do_not_move_have_no_information_and_that_is_named_collapse(run):
+    run = run()
+    with torch.no_grad():
+        run.vae.encoder.layers[-1].weight.zero_()
+    numbers = evaluate(run, Asked())
+    assert numbers["mutual_information"] == pytest.approx(0, abs=1e-9)
+    assert numbers["collapse"].startswith(
+        "posterior collapse: the codes say nothing of the images (0.00 of 6.21 nats of "
+        "information, 0 of 4 units active"
+    )
+    assert "kl=free_bits" in numbers["collapse"]
+    assert "kl_warning" not in numbers
+
+
+def test_a_vampprior_of_all_images_leaves_no_kl_but_the_information(run):
+    run = run("prior=vamp", "prior.components=500", spread=10.0)
+    with torch.no_grad():
+        run.vae.prior.inputs.copy_(run.data.splits["val"].images / 255)
+    numbers = evaluate(run, Asked("val"))
+    assert numbers["aggregate_kl"] == pytest.approx(0, abs=1e-5)
+    assert 0.5 < numbers["mutual_information"] < LIMIT
+    assert abs(numbers["kl_check"]) < 4 * numbers["kl_check_se"]
+    assert "total_correlation" not in numbers
+
+
+@pytest.mark.parametrize(
+    ("words", "left_out"),
+    [
+        (("posterior=full",), {"total_correlation", "dimension_kl"}),
+        (("posterior=planar",), {"total_correlation", "dimension_kl"}),
+        (("posterior=vmf",), {"total_correlation", "dimension_kl"}),
+        (("posterior=gumbel", "posterior.categories=4"), {"total_correlation", "dimension_kl"}),
+        (("prior=mixture",), {"total_correlation", "dimension_kl"}),
+        (("prior=flow",), {"total_correlation", "dimension_kl"}),
+        (("model=conditional",), set()),
+        (
+            ("model=conditional", "model.learned_prior=true"),
+            {"total_correlation", "dimension_kl", "aggregate_kl", "kl_check", "kl_check_se"},
+        ),
+    ],
+)
+def test_what_a_model_has_is_given_and_adds_up(run, words, left_out):
+    numbers = evaluate(run(*words), Asked(images=200))
+    names = {"total_correlation", "dimension_kl", "aggregate_kl", "kl_check", "kl_check_se"}
+    names |= {"mutual_information", "mutual_information_limit", "latent_images"}
+    assert numbers.keys() - {"collapse"} == names - left_out
+    if "kl_check" in numbers:
+        assert abs(numbers["kl_check"]) < 5 * numbers["kl_check_se"] + 1e-3
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("posterior=iaf",), "IAF has rounding errors"),
+        (("model=ladder", "model.hidden=[8,8]", "model.latents=[3,1]"), "several layers"),
+        (("posterior=deterministic", "objective=autoencoder"), "a point"),
+        (("posterior=vq", "posterior.dim=1", "objective=vq"), "a point"),
+    ],
+)
+def test_where_there_is_no_aggregate_the_reason_is_said(run, words, reason):
+    run = run(*words)
+    with torch.no_grad():  # so that some unit is active
+        for name, weight in run.vae.named_parameters():
+            if name.startswith("encoder") or "posterior" in name:
+                weight.mul_(5)
+    with pytest.raises(Absent, match=reason):
+        evaluate(run, Asked(images=200))
+
+
+def test_collapse_is_named_where_only_the_units_tell_of_it(run):
+    run = run("posterior=iaf")
+    with torch.no_grad():
+        run.vae.encoder.layers[-1].weight.zero_()
+    numbers = evaluate(run, Asked(images=200))
+    assert numbers.keys() == {"collapse"}
+    assert "(0 of 4 units active, KL" in numbers["collapse"]
+
+
+@pytest.mark.parametrize(
+    ("active", "units", "information", "start"),
+    [
+        (20, 20, 6.2, None),
+        (7, 20, 2.8, None),
+        (2, 2, 2.0, None),  # no room for more
+        (19, 200, 6.1, None),  # as many as are needed
+        (2, 20, 0.26, "partial posterior collapse"),
+        (0, 20, 0.001, "posterior collapse"),
+        (1, 2, 0.001, "posterior collapse"),
+        (0, 20, None, "posterior collapse"),
+        (1, 20, None, None),
+    ],
+)
+def test_the_rule_of_collapse(active, units, information, start):
+    sentence = collapse(active, units, 0.3, information, 6.2)
+    assert sentence is None if start is None else sentence.startswith(start)
+
+
+def test_a_sum_that_is_not_the_kl_is_warned_of(run, monkeypatch):
+    run = run(spread=10.0)
+    wrong = latents.draw_with_kl
+
+    def shifted(q, p):
+        z, kl = wrong(q, p)
+        return z, kl + 1.0
+
+    monkeypatch.setattr(latents, "draw_with_kl", shifted)
+    numbers = evaluate(run, Asked())
+    assert numbers["kl_check"] == pytest.approx(-4, abs=0.5)
+    assert f"is {numbers['kl_check']:+.2g} nats off the KL" in numbers["kl_warning"]
+
+
+def test_what_was_found_is_kept_and_the_images_have_a_bound(run, monkeypatch, tmp_path):
+    run = run(spread=10.0)
+    monkeypatch.setattr(latents, "IMAGES", 150)
+    asked = Asked(folder=tmp_path)
+    first = evaluate(run, asked)
+    assert first["latent_images"] == 150
+    monkeypatch.setattr(latents, "_parts", None)
+    assert evaluate(run, asked) == first
+
+
+def test_the_densities_are_exact_where_float32_is_not(run):
+    """With scales of e^-6 and means of 50 float32 is off by thousandths."""
+    run = run()
+    with torch.no_grad():
+        run.vae.encoder.layers[-1].weight.zero_()
+        run.vae.encoder.layers[-1].bias.copy_(torch.tensor([50.0] * 4 + [-8.0] * 4))
+    numbers = evaluate(run, Asked(images=100))
+    assert numbers["mutual_information"] == pytest.approx(0, abs=1e-6)
+    assert isinstance(run.vae.encode(torch.zeros(1, 1, 28, 28)), DiagonalNormal)

@@ -1,0 +1,159 @@
+import numpy as np
+import pytest
+import torch
+
+from vaelab.evaluation import neighbours, samples
+from vaelab.evaluation.base import Absent, Asked
+from vaelab.evaluation.batches import likeliest
+from vaelab.features.named import named
+from vaelab.metrics.frechet import frechet_distance
+from vaelab.metrics.kernel import kernel_distance
+from vaelab.metrics.support import support
+from vaelab.run import Run
+from vaelab.sample import sample
+from vaelab.samplers.gmm import GMM
+from vaelab.samplers.prior import Prior
+
+TINY = ("model.hidden=[8]", "latent_dim=3")
+
+
+def asked(folder, images=100, split="test", sampler=None, features=None):
+    return Asked(split, 1, images, 0, sampler or Prior(), features, folder)
+
+
+@pytest.fixture
+def run(config):
+    def make(*words):
+        run = Run.build(config(*TINY, *words))
+        run.data.setup()
+        run.vae.initialize(run.data.prepare(run.data.splits["train"].images))
+        return run
+
+    return make
+
+
+@torch.no_grad()
+def test_its_numbers_are_those_of_the_features_of_both_sides(run, tmp_path):
+    run = run("data.binarize=none")
+    numbers = samples.evaluate(run, asked(tmp_path))
+    net = named("digits")
+    x = run.data.prepare(run.data.splits["test"].images[:100])
+    train = run.data.prepare(run.data.splits["train"].images[:100])
+    again = run.vae.decode(likeliest(run.vae.encode(x))).mean
+    new = sample(run.vae, run.data, Prior(), 100).x
+    real, train, again, new = (net(images) for images in (x, train, again, new))
+    named_as = {"features": "digits", "sampler": "prior", "compared": "means"}
+    assert {key: numbers.pop(key) for key in named_as} == named_as
+    expected = {
+        "temperature": 1.0,
+        "fid_images": 100,
+        "fid": frechet_distance(real, new),
+        "fid_floor": frechet_distance(real, train),
+        "fid_reconstructions": frechet_distance(real, again),
+    }
+    expected |= dict(zip(("kid", "kid_se"), kernel_distance(real, new), strict=True))
+    expected |= support(real, new)._asdict()
+    assert numbers == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_an_untrained_model_is_above_the_floor(run, tmp_path):
+    numbers = samples.evaluate(run(), asked(tmp_path, None))
+    assert numbers["fid_images"] == 500
+    assert 0 < 5 * numbers["fid_floor"] < numbers["fid"]
+    assert numbers["kid"] > 10 * numbers["kid_se"]
+    assert numbers["coverage"] < 0.1
+
+
+def test_images_of_the_data_itself_reach_the_floor(run, tmp_path, monkeypatch):
+    run = run("data.binarize=none")
+    unseen = run.data.prepare(run.data.splits["val"].images)
+    monkeypatch.setattr(samples, "new_images", lambda *words: unseen)
+    numbers = samples.evaluate(run, asked(tmp_path, None))
+    assert numbers["fid"] < 2 * numbers["fid_floor"]
+    assert numbers["kid"] < 4 * numbers["kid_se"]
+    assert min(numbers[name] for name in ("precision", "recall", "coverage")) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("words", "compared"),
+    [
+        (["data.binarize=dynamic"], "draws"),
+        (["data.binarize=dynamic", "loss=mse"], "means"),
+        (["data.binarize=none"], "means"),
+        (["data.binarize=none", "data.dequantize=true", "loss=gaussian"], "means"),
+        (["data.binarize=none", "loss=discretized_logistic"], "means"),
+    ],
+)
+def test_images_beside_bits_are_draws_and_all_others_are_means(
+    run, tmp_path, monkeypatch, words, compared
+):
+    class Looking(torch.nn.Module):
+        num_features = 2
+
+        def __init__(self):
+            super().__init__()
+            self.weight, self.bits = torch.nn.Parameter(torch.ones(1)), []
+
+        def forward(self, x):
+            assert 0 <= x.min() <= x.max() <= 1
+            self.bits.append(bool(((x == 0) | (x == 1)).all()))
+            return torch.randn(len(x), 2)
+
+    net = Looking()
+    monkeypatch.setattr(samples, "named", lambda name: net)
+    numbers = samples.evaluate(run(*words), asked(tmp_path))
+    assert numbers["compared"] == compared
+    assert all(net.bits) == (compared == "draws")
+
+
+def test_the_labels_of_a_conditional_model_are_those_of_the_split(run, tmp_path, monkeypatch):
+    run, found = run("model=conditional"), []
+
+    def watched(*words):
+        found.append(sample(*words))
+        return found[0]
+
+    monkeypatch.setattr("vaelab.evaluation.pictures.sample", watched)
+    samples.evaluate(run, asked(tmp_path, 30))
+    assert torch.equal(found[0].label, run.data.splits["test"].labels[:30])
+
+
+def test_a_fitted_sampler_is_named(run, tmp_path):
+    numbers = samples.evaluate(run(), asked(tmp_path, sampler=GMM(temperature=0.9, components=2)))
+    assert (numbers["sampler"], numbers["temperature"]) == ("gmm", 0.9)
+
+
+def test_another_net_can_be_asked_for(run, tmp_path):
+    numbers = samples.evaluate(run(), asked(tmp_path, features="clothes"))
+    assert numbers["features"] == "clothes"
+    with pytest.raises(ValueError, match="features=eyes: choose from"):
+        samples.evaluate(run(), asked(tmp_path, features="eyes"))
+
+
+def test_there_is_no_floor_for_training_images_or_where_these_are_fewer(run, tmp_path):
+    run = run()
+    assert "fid_floor" not in samples.evaluate(run, asked(tmp_path, split="train"))
+    split = run.data.splits["train"]
+    run.data.splits["train"] = type(split)(split.images[:99], split.labels[:99])
+    assert "fid_floor" not in samples.evaluate(run, asked(tmp_path))
+
+
+def test_without_its_net_the_part_is_absent_and_says_why(run, tmp_path, monkeypatch):
+    def missing(name):
+        raise FileNotFoundError("put weights there")
+
+    monkeypatch.setattr(samples, "named", missing)
+    with pytest.raises(Absent, match="put weights there"):
+        samples.evaluate(run(), asked(tmp_path, features="inception"))
+    assert neighbours.evaluate(run(), asked(tmp_path))["nearest_train"] > 0
+
+
+def test_tables_measurements_and_a_handful_of_images_are_absent(run, tmp_path):
+    for name, x in (("table", np.zeros((60, 3))), ("far", np.full((60, 1, 9, 9), -2.0))):
+        x = x + np.random.default_rng(0).random(x.shape)
+        np.savez(tmp_path / f"{name}.npz", x=x)
+        made = run("data=arrays", f"data.path={tmp_path}/{name}.npz", "loss=gaussian")
+        with pytest.raises(Absent, match="it is for pictures"):
+            samples.evaluate(made, asked(tmp_path))
+    with pytest.raises(Absent, match="5 images are too few to compare: take at least 6"):
+        samples.evaluate(run(), asked(tmp_path, 5))

@@ -1,0 +1,50 @@
+"""Run folders as train.py leaves them, after no training or very little."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import CONF, QUICK
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+
+@pytest.fixture(scope="session")
+def saved() -> Callable[..., Path]:
+    """Writes the run of a command line to a folder, its weights after so many steps."""
+    from vaelab.run import Run
+
+    def save(folder: Path, *words: str, steps: int = 0) -> Path:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = compose("train", [f"folder={folder}", *QUICK, *words], return_hydra_config=True)
+        chosen = {"choices": dict(cfg.hydra.runtime.choices), "cwd": str(folder)}
+        OmegaConf.set_struct(cfg, False)
+        del cfg["hydra"]
+        torch.manual_seed(0)
+        run = Run.build(cfg)
+        train(run, steps)
+        (folder / ".hydra").mkdir(parents=True)
+        (folder / "checkpoints").mkdir()
+        OmegaConf.save(cfg, folder / ".hydra" / "config.yaml")
+        OmegaConf.save({"hydra": {"runtime": chosen}}, folder / ".hydra" / "hydra.yaml")
+        state = {"state_dict": run.module.state_dict(), "global_step": steps}
+        torch.save(state, folder / "checkpoints" / "best.ckpt")
+        return folder
+
+    return save
+
+
+def train(run: Any, steps: int) -> None:
+    if not steps:
+        return
+    run.data.setup()
+    run.vae.initialize(run.data.prepare(run.data.splits["train"].images))
+    optimizer = torch.optim.Adam(run.module.parameters(), 3e-3)
+    batches = itertools.chain.from_iterable(itertools.repeat(run.data.train_dataloader()))
+    for x, y in itertools.islice(batches, steps):
+        optimizer.zero_grad()
+        run.module.objective(run.vae.given(y), run.data.prepare(x), 0)["loss"].mean().backward()
+        optimizer.step()

@@ -1,0 +1,11 @@
+"""Small models of several kinds, as words of the command line."""
+
+MLP = ("model.hidden=[8]",)
+TINY = (*MLP, "latent_dim=3")
+PLANE = (*MLP, "latent_dim=2")
+SPHERE = (*MLP, "latent_dim=4", "posterior=vmf")
+GUMBEL = (*MLP, "latent_dim=10", "posterior=gumbel", "posterior.categories=4", "posterior.normal=2")
+VQ = (*MLP, "latent_dim=8", "posterior=vq", "posterior.codes=6", "objective=vq")
+CONDITIONAL = ("model=conditional", *TINY)
+LADDER = ("model=ladder", "model.hidden=[8,6]", "model.latents=[3,2]", "latent_dim=5")
+BOTTOM_UP = ("model=bottom_up", "model.hidden=[[8],[6]]", "model.latents=[3,2]", "latent_dim=5")
