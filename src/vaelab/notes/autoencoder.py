@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from vaelab.evaluation import samples
+from vaelab.evaluation.base import Asked as Evaluated
 from vaelab.evaluation.batches import codes
 from vaelab.figures.style import WIDTH, figure, look
 from vaelab.figures.tiles import aspect, tiles
@@ -22,12 +24,16 @@ WORDS = ("model=conv", "data.binarize=none", "trainer.max_epochs=20")
 
 def show(asked: Asked) -> Shown:
     runs = {name: asked.run(name, *WORDS, word) for name, word in OBJECTIVES.items()}
-    rows = [_row(name, run, asked.few(500, 20)) for name, run in runs.items()]
-    ink = all_images(runs["VAE"], "test").mean().item()
-    return Shown({"samples": draw(runs)}, rows, {"mean pixel of test digits": ink})
+    looked = {
+        name: samples.evaluate(run, Evaluated(images=asked.few(500, 20)))
+        for name, run in runs.items()
+    }
+    rows = [_row(name, run, looked[name]) for name, run in runs.items()]
+    single = {"FID of training digits": looked["VAE"]["fid_floor"]}
+    return Shown({"samples": draw(runs)}, rows, single)
 
 
-def _row(name: str, run: Run, count: int) -> dict[str, Any]:
+def _row(name: str, run: Run, looked: dict[str, Any]) -> dict[str, Any]:
     x, z = all_images(run), codes(run.vae, run.data, "train")["z"]
     return {
         "model": name,
@@ -35,7 +41,8 @@ def _row(name: str, run: Run, count: int) -> dict[str, Any]:
         "mean of the codes, the largest": z.mean(0).abs().max().item(),
         "sd of the codes, from": z.std(0).min().item(),
         "to": z.std(0).max().item(),
-        "mean pixel of samples": sampled(run, count).mean().item(),
+        "FID of reconstructions": looked["fid_reconstructions"],
+        "FID of samples": looked["fid"],
     }
 
 

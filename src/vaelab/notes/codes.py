@@ -1,7 +1,7 @@
 """Where the codes of the training images are, epoch by epoch, for note 13."""
 
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -42,7 +42,8 @@ class Codes(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
         labels = data.splits["train"].labels[: self.images].numpy()
-        arrays = {name: np.array(each) for name, each in self._columns().items()}
+        columns = zip(*self.moments, strict=True)
+        arrays: Any = dict(zip(Moment._fields, map(np.array, columns), strict=True))
         np.savez(self.path, labels=labels, **arrays)
 
     def _note(self, trainer: Trainer, module: VAEModule) -> None:
@@ -53,9 +54,6 @@ class Codes(Callback):
         weight = module.objective.kl.weight(trainer.global_step)  # type: ignore[union-attr]
         mean, sd = (found[name].numpy() for name in ("mean", "sd"))
         self.moments.append(Moment(trainer.global_step, weight, mean, sd))
-
-    def _columns(self) -> dict[str, tuple]:
-        return dict(zip(Moment._fields, zip(*self.moments, strict=True), strict=True))
 
 
 def _normal(batch: Batch) -> Found:

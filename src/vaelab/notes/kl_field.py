@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vaelab.distributions.mixture import mixture
 from vaelab.distributions.normal import DiagonalNormal, StandardNormal
 from vaelab.figures.style import BLACK, BLUE, PALETTE, SKY, VERMILLION, WIDTH, figure, look
+from vaelab.metrics.aggregate import Aggregate
 from vaelab.noise import Stream, noise
 from vaelab.notes.base import Asked, Shown
 from vaelab.notes.codes import Moment, read
@@ -81,7 +81,7 @@ def rates(moment: Moment) -> Rates:
     p = StandardNormal(torch.zeros(q.event_shape))
     with noise(Stream.EVALUATION):
         z = q.sample()
-    information = (q.log_prob(z) - mixture(torch.zeros(len(z)), q).log_prob(z)).mean().item()
+    information = (q.log_prob(z) - Aggregate(q).log_prob(z)).mean().item()
     mean_kl = q.kl(p).sum(-1).mean().item()
     return Rates(mean_kl, mean_kl - information)
 
@@ -108,10 +108,10 @@ def draw_field() -> Figure:
     drawn = figure(WIDTH, 2.7)
     left, middle, right = drawn.subplots(1, 3)
     mean, log_sd = (torch.linspace(-3, 3, 40), torch.linspace(math.log(0.1), math.log(4), 40))
-    grid = torch.meshgrid(mean, log_sd, indexing="xy")
-    _draw_stream(left, mean, log_sd, downhill(*grid), (0.0, 0.0))
+    wide, high = torch.meshgrid(mean, log_sd, indexing="xy")
+    _draw_stream(left, mean, log_sd, downhill(wide, high), (0.0, 0.0))
     m, s = posterior(X)
-    _draw_stream(middle, mean, log_sd, uphill(*grid, X), (m, math.log(s)))
+    _draw_stream(middle, mean, log_sd, uphill(wide, high, X), (m, math.log(s)))
     left.set(title="down the KL", ylabel="sd of q(z|x)")
     middle.set_title(f"up the ELBO of x = {X}")
     _draw_posteriors(right)
@@ -119,8 +119,8 @@ def draw_field() -> Figure:
 
 
 def _draw_stream(axes: Axes, mean, log_sd, slope, end: tuple) -> None:
-    arrays = (mean, log_sd, *slope)
-    axes.streamplot(*(each.numpy() for each in arrays), density=0.9, linewidth=0.7, color=BLUE)
+    x, y, u, v = (each.numpy() for each in (mean, log_sd, *slope))
+    axes.streamplot(x, y, u, v, density=0.9, linewidth=0.7, color=BLUE)
     axes.plot(*end, "*", color=VERMILLION, markersize=10)
     axes.set(xlabel="mean of q(z|x)", xlim=(-3, 3), ylim=(math.log(0.1), math.log(4)))
     axes.set_yticks([math.log(sd) for sd in SDS], [f"{sd:g}" for sd in SDS])
@@ -174,7 +174,8 @@ def _draw_plane(axes: Axes, moment: Moment, labels: Tensor) -> None:
 
     with noise(Stream.EVALUATION):
         z = moment.mean + moment.sd * torch.randn(moment.mean.shape).numpy()
-    axes.scatter(*z[:DOTS].T, 4, [PALETTE[each % 10] for each in labels[:DOTS]], linewidths=0)
+    x, y = z[:DOTS].T
+    axes.scatter(x, y, 4, [PALETTE[each % 10] for each in labels[:DOTS]], linewidths=0)
     for radius in (1.0, 2.0, 3.0):
         axes.add_patch(Circle((0, 0), radius, fill=False, color=BLACK, linewidth=0.6))
     axes.set(

@@ -100,8 +100,10 @@ def draw_four(runs: dict[str, Run], folder: Path) -> Figure:
     x = some_of_each(next(iter(runs.values())), 2)
     images = torch.stack([x, *(reconstructed(run, x) for run in runs.values())])
     drawn = figure(WIDTH, 1.9 + 0.8 * WIDTH * aspect(images))
-    above, below = drawn.subfigures(2, 1, height_ratios=(1.9, 0.8 * WIDTH * aspect(images)))
-    for axes, loss in zip(above.subplots(1, 2), ("bce", "mse"), strict=True):
+    parts: Any = drawn.subfigures(2, 1, height_ratios=(1.9, 0.8 * WIDTH * aspect(images)))
+    above, below = parts
+    panels: Any = above.subplots(1, 2)
+    for axes, loss in zip(panels, ("bce", "mse"), strict=True):
         for name, colour in zip(
             (f"{loss}_2_latents", f"{loss}_20_latents"), (ORANGE, BLUE), strict=True
         ):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from vaelab.figures.style import WIDTH, bare, figure, look
+from vaelab.figures.style import BLUE, WIDTH, bare, figure, look
 from vaelab.figures.tiles import aspect, tiles
 from vaelab.noise import Stream, noise
 from vaelab.notes.base import Asked, Shown
@@ -85,7 +85,7 @@ def draw_layers(run: Run) -> Figure:
     found = layers(run, z)
     drawn = figure(WIDTH, 2.4)
     panels = drawn.subplots(1, len(found) + 1, width_ratios=(0.7, *[1.2] * len(found)))
-    panels[0].bar(range(run.vae.latent_dim), z[0].numpy(), color="#0072B2")
+    panels[0].bar(range(run.vae.latent_dim), z[0].numpy(), color=BLUE)
     panels[0].set(title=f"z, {run.vae.latent_dim} numbers", xticks=[])
     for axes, out in zip(panels[1:], found, strict=True):
         _draw_channels(axes, out[0])

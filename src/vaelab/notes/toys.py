@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vaelab.distributions.toys import TOYS, bent, toy
 from vaelab.estimators.importance import importance_bound
-from vaelab.figures.style import WIDTH, bare, figure, look
+from vaelab.figures.style import BLUE, WIDTH, bare, figure, look
 from vaelab.noise import Stream, noise
 from vaelab.notes.base import Asked, Shown
 from vaelab.notes.digits import numbers
@@ -85,7 +85,7 @@ def draw(runs: dict[str, Run], found: dict[str, Tensor]) -> Figure:
 
 
 def _draw_points(axes: Axes, x: Tensor, edge: float) -> None:
-    axes.scatter(*x.T.numpy(), 0.6, "#0072B2", linewidths=0)
+    axes.scatter(x[:, 0], x[:, 1], 0.6, BLUE, linewidths=0)
     axes.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal")
 
 
@@ -105,6 +105,6 @@ def draw_map(run: Run) -> Figure:
     drawn = figure(WIDTH, 2.5)
     titles = ("z from N(0, I)", "z/10 + z/|z|", "the decoder's mean at z")
     for axes, x, title in zip(drawn.subplots(1, 3), (z, bent(z), mean), titles, strict=True):
-        axes.scatter(*x.T.numpy(), 1.5, angle, cmap="twilight", linewidths=0)
+        axes.scatter(x[:, 0], x[:, 1], 1.5, angle, cmap="twilight", linewidths=0)
         axes.set(title=title, aspect="equal")
     return drawn
