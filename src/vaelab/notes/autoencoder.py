@@ -58,6 +58,6 @@ def draw(runs: dict[str, Run]) -> Figure:
         rows += sampled(run, 2 * len(x)).split(len(x))
         names += [f"{name}, new", ""]
     images = torch.stack(rows)
-    drawn = figure(WIDTH, 0.87 * WIDTH * aspect(images) + 0.1)
+    drawn = figure(WIDTH, 0.83 * WIDTH * aspect(images) + 0.1)
     tiles(drawn.add_subplot(), images, names, [""] * len(x))
     return drawn

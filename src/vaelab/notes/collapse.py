@@ -99,7 +99,7 @@ def draw_digits(runs: dict[str, Run]) -> Figure:
     """Test digits, and what each of the runs makes of them."""
     x = some_of_each(next(iter(runs.values())), 2)
     images = torch.stack([x, *(reconstructed(run, x) for run in runs.values())])
-    drawn = figure(WIDTH, 0.87 * WIDTH * aspect(images) + 0.1)
+    drawn = figure(WIDTH, 0.83 * WIDTH * aspect(images) + 0.1)
     tiles(drawn.add_subplot(), images, ["test digits", *runs], [""] * len(x))
     return drawn
 
@@ -124,9 +124,16 @@ def draw_scales(measured: dict[str, dict[str, Any]], threshold: float) -> Figure
 
 
 def _mark(axes: Axes) -> None:
-    """The scales of others, and `sum` and `mean`, at the top."""
-    for name, scale in {**OTHERS, "mean": MEAN, "sum": SUM}.items():
-        own = name in SCALES
-        at = {"x": scale, "y": 0.98, "va": "top", "ha": "right", "rotation": 90, "fontsize": 6}
-        axes.axvline(scale, color=ORANGE, linewidth=1.2 if own else 0.4)
-        axes.text(s=name, transform=axes.get_xaxis_transform(), **at)
+    """The scales of others at the top, and those of `sum` and `mean` at the bottom."""
+    for name, scale in OTHERS.items():
+        axes.axvline(scale, color=ORANGE, linewidth=0.5)
+        side = "left" if scale == OTHERS["bolts"] else "right"
+        _write(axes, name, scale, 0.98, "top", side)
+    for name in ("mean", "sum"):
+        axes.axvline(SCALES[name], color=ORANGE)
+        _write(axes, name, SCALES[name], 0.3, "top", "right", fontweight="bold")
+
+
+def _write(axes: Axes, name: str, x: float, y: float, va: str, ha: str, **font: Any) -> None:
+    words: Any = {"va": va, "ha": ha, "rotation": 90, "fontsize": 6.5}
+    axes.text(x, y, name, transform=axes.get_xaxis_transform(), **words, **font)

@@ -39,7 +39,7 @@ OBJECTIVES = {
 
 
 def show(asked: Asked) -> Shown:
-    epochs = f"trainer.max_epochs={asked.few(15, 1)}"
+    epochs = f"trainer.max_epochs={asked.few(12, 1)}"
     runs = {name: asked.run(name, *WORDS, epochs, *words) for name, words in OBJECTIVES.items()}
     looked = {
         name: samples.evaluate(run, Evaluated(images=asked.few(500, 20)))
@@ -78,6 +78,6 @@ def draw(runs: dict[str, Run]) -> Figure:
         rows += sampled(run, 2 * len(x)).split(len(x))
         names += [f"{name}, new", ""]
     images = torch.stack(rows)
-    drawn = figure(WIDTH, 0.87 * WIDTH * aspect(images) + 0.1)
+    drawn = figure(WIDTH, 0.83 * WIDTH * aspect(images) + 0.1)
     tiles(drawn.add_subplot(), images, names, [""] * len(x))
     return drawn

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BOUND = 7.0  # as posterior=diagonal has it
 EXPERIMENTS = ("bce_2_latents", "bce_20_latents", "mse_2_latents", "mse_20_latents")
-FAST = {"bce": "optimizer.lr=1e-2", "mse": "optimizer.lr=1.0"}
+FAST = {"bce": "optimizer.lr=3e-2", "mse": "optimizer.lr=1.0"}
 MISTAKES = {
     "bce": ("sigmoid, then log", ("loss._target_=vaelab.notes.overflow.SigmoidThenLog",)),
     "mse": (
@@ -65,8 +65,10 @@ def show(asked: Asked) -> Shown:
     runs = {name: asked.run(name, f"experiment={name}") for name in EXPERIMENTS}
     rows = [_row(f"experiment={name}", asked.runs / name) for name in EXPERIMENTS]
     for loss, (mistake, words) in MISTAKES.items():
-        fast = (f"experiment={loss}_2_latents", FAST[loss], *SHORT)
-        rows.append(_row(f"{loss}, 2 latents, {FAST[loss]}", asked.train(f"{loss}-kept", *fast)))
+        fast = (f"experiment={loss}_2_latents", "model=mlp", FAST[loss], *SHORT)
+        rows.append(
+            _row(f"{loss}_2_latents model=mlp {FAST[loss]}", asked.train(f"{loss}-kept", *fast))
+        )
         broken = asked.train(f"{loss}-broken", *fast, *words, may_fail=True)
         rows.append(_row(f"the same, {mistake}", broken))
     return Shown({"four": draw_four(runs, asked.runs), "float32": draw_float32()}, rows)
@@ -124,19 +126,21 @@ def draw_float32() -> Figure:
     logits = torch.linspace(0, 30, 601)
     black = torch.zeros(601, 1)
     wrong, used = (-p(logits[:, None], 1).log_prob(black) for p in (_Rounded, Bits))
-    _draw_mistake(left, logits, wrong, used, "ln(1 - s(logit))")
+    _draw_mistake(left, logits, wrong, used, "ln(1 - s(logit))", "upper left")
     left.set(title="cost of a black pixel (nats)", xlabel="logit that the decoder gives")
     outputs = torch.linspace(0, 200, 801)[:, None]
     p = StandardNormal(torch.zeros(1))
     zeros = torch.zeros_like(outputs)
     wrong = DiagonalNormal(zeros, outputs / 2).kl(p)[:, 0]
     used = diagonal_normal(zeros, outputs, BOUND).kl(p)[:, 0]
-    _draw_mistake(right, outputs[:, 0], wrong, used, "exp(output)")
+    _draw_mistake(right, outputs[:, 0], wrong, used, "exp(output)", "center right")
     right.set(title="KL of a dimension (nats)", xlabel="what the encoder gives", yscale="log")
     return drawn
 
 
-def _draw_mistake(axes: Axes, at: Tensor, wrong: Tensor, used: Tensor, name: str) -> None:
+def _draw_mistake(
+    axes: Axes, at: Tensor, wrong: Tensor, used: Tensor, name: str, place: str
+) -> None:
     axes.plot(at, used, color=BLUE, linewidth=3, alpha=0.5, label="as it is done here")
     axes.plot(at, wrong, color=VERMILLION, linewidth=1, label=name)
     last = int(wrong.isfinite().nonzero()[-1])
@@ -144,4 +148,4 @@ def _draw_mistake(axes: Axes, at: Tensor, wrong: Tensor, used: Tensor, name: str
     axes.annotate(
         f"inf after {at[last]:.1f}", (at[last], wrong[last]), (6, -4), textcoords="offset points"
     )
-    axes.legend(loc="upper left")
+    axes.legend(loc=place)

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 EDGE = {"ring": 1.6, "moons": 1.9, "pinwheel": 2.1, "eight_gaussians": 2.8}
 SIDE = 2.4  # of the others
-CELLS = 100  # of a picture of a density
+CELLS = 90  # of a picture of a density
 DOTS = 3000
 
 
 def show(asked: Asked) -> Shown:
     names = list(TOYS)[: asked.few(len(TOYS), 2)]
     runs = {name: asked.run(name, "experiment=ring", f"data.name={name}") for name in names}
-    collapsed = asked.train("collapsed", "experiment=ring", "kl=constant")
+    collapsed = asked.train("collapsed", "experiment=ring", "kl.period=1", "trainer.max_epochs=10")
     rows = [_row(name, run, numbers(asked.runs / name)) for name, run in runs.items()]
     single = {"KL of the ring without warmup": numbers(collapsed)["kl"]}
-    size, samples = asked.few(CELLS, 4), asked.few(500, 2)
+    size, samples = asked.few(CELLS, 4), asked.few(300, 2)
     found = {name: density(run, EDGE.get(name, SIDE), size, samples) for name, run in runs.items()}
     return Shown({"map": draw_map(runs["ring"]), "densities": draw(runs, found)}, rows, single)
 
@@ -105,6 +105,8 @@ def draw_map(run: Run) -> Figure:
     drawn = figure(WIDTH, 2.5)
     titles = ("z from N(0, I)", "z/10 + z/|z|", "the decoder's mean at z")
     for axes, x, title in zip(drawn.subplots(1, 3), (z, bent(z), mean), titles, strict=True):
-        axes.scatter(x[:, 0], x[:, 1], 1.5, angle, cmap="twilight", linewidths=0)
+        axes.scatter(x[:, 0], x[:, 1], 1.5, angle, cmap="hsv", linewidths=0)
         axes.set(title=title, aspect="equal")
+        if x is not z:
+            axes.set(xlim=(-1.6, 1.6), ylim=(-1.6, 1.6))
     return drawn
