@@ -61,7 +61,9 @@ class Asked:
         return run
 
     def train(self, name: str, *words: str, may_fail: bool = False) -> Path:
-        """The folder of a run; one that is there already, of the same words, is taken as it is.
+        """The folder of a run.
+
+        One that is there already, of the same words and younger than conf, is taken as it is.
 
         Arguments:
             may_fail: Whether the command may end in an error, its numbers not being finite.
@@ -69,7 +71,7 @@ class Asked:
         words = (*words, *ALWAYS, *(SMOKE if self.smoke else ()))
         folder = self.runs / name
         print("python", self.command.name, shlex.join(words), flush=True)
-        if _chosen(folder) == list(words):
+        if _is_there(folder, words, self.command.parent / "conf"):
             print(f"  is in {folder}: delete it to train again", flush=True)
         else:
             shutil.rmtree(folder, ignore_errors=True)
@@ -94,11 +96,13 @@ class Shown:
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _chosen(folder: Path) -> list[str] | None:
-    """The words of a run that was finished."""
+def _is_there(folder: Path, words: Sequence[str], conf: Path) -> bool:
+    """Whether a run of these words was finished after the config files were last changed."""
     if not (folder / TOOK).is_file():
-        return None
-    return yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
+        return False
+    changed = max(path.stat().st_mtime for path in conf.rglob("*.yaml"))
+    chosen = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
+    return chosen == list(words) and changed < (folder / TOOK).stat().st_mtime
 
 
 def _train(command: Path, words: Sequence[str], folder: Path, may_fail: bool) -> None:

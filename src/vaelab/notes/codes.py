@@ -11,6 +11,8 @@ from vaelab.data.base import DataModule
 from vaelab.evaluation.batches import Batch, Found, collect
 from vaelab.module import VAEModule
 
+FILE = "codes.npz"
+
 
 class Moment(NamedTuple):
     """q(z|x) = N(mean, sd^2) of the first training images after so many optimizer steps."""
@@ -28,8 +30,7 @@ class Codes(Callback):
         images: The first so many training images.
     """
 
-    def __init__(self, folder: str, images: int = 2000):
-        self.path = Path(folder) / "codes.npz"
+    def __init__(self, images: int = 2000):
         self.images = images
         self.moments: list[Moment] = []
 
@@ -44,7 +45,7 @@ class Codes(Callback):
         labels = data.splits["train"].labels[: self.images].numpy()
         columns = zip(*self.moments, strict=True)
         arrays: Any = dict(zip(Moment._fields, map(np.array, columns), strict=True))
-        np.savez(self.path, labels=labels, **arrays)
+        np.savez(Path(trainer.default_root_dir, FILE), labels=labels, **arrays)
 
     def _note(self, trainer: Trainer, module: VAEModule) -> None:
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
@@ -63,7 +64,7 @@ def _normal(batch: Batch) -> Found:
 
 def read(folder: Path) -> tuple[list[Moment], torch.Tensor]:
     """The moments of a run, and the labels of its images."""
-    with np.load(folder / "codes.npz") as arrays:
+    with np.load(folder / FILE) as arrays:
         columns = [arrays[name] for name in Moment._fields]
         labels = torch.from_numpy(arrays["labels"])
     rows = zip(*columns, strict=True)

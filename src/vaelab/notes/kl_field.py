@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CALLBACK = (
-    "+callbacks.codes._target_=vaelab.notes.codes.Codes",
-    "+callbacks.codes.folder=${folder}",
-)
+CALLBACK = "+callbacks.codes._target_=vaelab.notes.codes.Codes"
 EDGE, DOTS = 6.0, 1500  # of the plane of an animation
 CLOSE, COLOURS = 12, 48  # frames one epoch apart, later ones are two; colours of all
 X, VARIANCE = 1.5, 0.25  # the linear example: x | z ~ N(z, 1/4)
@@ -45,9 +42,9 @@ class Rates(NamedTuple):
 def show(asked: Asked) -> Shown:
     epochs = asked.few(40, 1)
     words = ("latent_dim=2", "kl=warmup", "kl.period=640", f"trainer.max_epochs={epochs}")
-    moments, labels = read(asked.train("warmup", *words, *CALLBACK))
+    moments, labels = read(asked.train("warmup", *words, CALLBACK))
     words = ("latent_dim=2", "kl=constant", f"trainer.max_epochs={epochs}")
-    straight, _ = read(asked.train("constant", *words, *CALLBACK))
+    straight, _ = read(asked.train("constant", *words, CALLBACK))
     found = [rates(moment) for moment in moments]
     rows = [
         _row(name, moment)
