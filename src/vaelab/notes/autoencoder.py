@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from vaelab.evaluation import samples
 from vaelab.evaluation.base import Asked as Evaluated
 from vaelab.evaluation.batches import codes
-from vaelab.figures.style import WIDTH, figure, look
-from vaelab.figures.tiles import aspect, tiles
 from vaelab.notes.base import Asked, Shown
-from vaelab.notes.digits import all_images, reconstructed, sampled, some_of_each
+from vaelab.notes.digits import all_images, reconstructed, sampled, some_of_each, strips
 from vaelab.run import Run
 
 if TYPE_CHECKING:
@@ -46,18 +42,9 @@ def _row(name: str, run: Run, looked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@look()
 def draw(runs: dict[str, Run]) -> Figure:
     """Test digits with their reconstructions, and what draws of N(0, I) decode to."""
     x = some_of_each(next(iter(runs.values())), 2)
-    rows, names = [x], ["test digits"]
-    for name, run in runs.items():
-        rows.append(reconstructed(run, x))
-        names.append(name)
-    for name, run in runs.items():
-        rows += sampled(run, 2 * len(x)).split(len(x))
-        names += [f"{name}, new", ""]
-    images = torch.stack(rows)
-    drawn = figure(WIDTH, 0.83 * WIDTH * aspect(images) + 0.1)
-    tiles(drawn.add_subplot(), images, names, [""] * len(x))
-    return drawn
+    again = {name: reconstructed(run, x) for name, run in runs.items()}
+    new = {f"{name}, new": sampled(run, 2 * len(x)) for name, run in runs.items()}
+    return strips({"test digits": x} | again | new)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ALWAYS = ("logger=csv", "~callbacks.pictures")
 SMOKE = ("trainer=smoke", "samples=2")
 TOOK = "processor_s.txt"  # in the folder of a finished run
-LARGE = 110_000  # bytes of a file, which is then cut down to 256 colours
+LARGE, COLOURS = 100_000, 64  # bytes of a file that is cut down to so many colours
 SECONDS = 0.12  # of a picture of an animation
 
 
@@ -163,6 +163,6 @@ def write(figure: Figure | Image.Image | list[Image.Image], path: Path) -> Path:
     path = save(figure, path.with_suffix(".png"))
     if path.stat().st_size > LARGE:
         with Image.open(path) as file:
-            small = file.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+            small = file.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
         small.save(path, optimize=True)
     return path

@@ -69,7 +69,7 @@ def draw(run: Run, x: Tensor, y: Tensor) -> Figure:
         z = torch.randn(STYLES, run.vae.latent_dim)
     z = torch.cat([z, run.vae.given(y[some]).encode(x[some]).mean])
     rows = run.vae.given(digits).decode(z.unsqueeze(1).expand(-1, CLASSES, -1)).mean
-    first = torch.full_like(rows[:, :1], torch.nan)
+    first = torch.ones_like(rows[:, :1])
     first[STYLES:, 0] = x[some]
     images = torch.cat([first, rows], 1)
     drawn = figure(0.72 * WIDTH, 0.62 * WIDTH * aspect(images) + 0.3)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vaelab.figures.style import BLACK, BLUE, ORANGE, VERMILLION, WIDTH, figure, look
-from vaelab.figures.tiles import aspect, tiles
 from vaelab.noise import Stream, noise
 from vaelab.notes.base import Asked, Shown
-from vaelab.notes.digits import all_images, numbers, reconstructed, some_of_each
+from vaelab.notes.digits import all_images, numbers, reconstructed, some_of_each, strips
 from vaelab.run import Run
 
 if TYPE_CHECKING:
@@ -94,14 +93,10 @@ def sampled_kl(run: Run, draws: int) -> dict[str, float]:
     }
 
 
-@look()
 def draw_digits(runs: dict[str, Run]) -> Figure:
     """Test digits, and what each of the runs makes of them."""
     x = some_of_each(next(iter(runs.values())), 2)
-    images = torch.stack([x, *(reconstructed(run, x) for run in runs.values())])
-    drawn = figure(WIDTH, 0.83 * WIDTH * aspect(images) + 0.1)
-    tiles(drawn.add_subplot(), images, ["test digits", *runs], [""] * len(x))
-    return drawn
+    return strips({"test digits": x} | {name: reconstructed(run, x) for name, run in runs.items()})
 
 
 @look()
@@ -127,13 +122,12 @@ def _mark(axes: Axes) -> None:
     """The scales of others at the top, and those of `sum` and `mean` at the bottom."""
     for name, scale in OTHERS.items():
         axes.axvline(scale, color=ORANGE, linewidth=0.5)
-        side = "left" if scale == OTHERS["bolts"] else "right"
-        _write(axes, name, scale, 0.98, "top", side)
+        _write(axes, name, scale, 0.98)
     for name in ("mean", "sum"):
         axes.axvline(SCALES[name], color=ORANGE)
-        _write(axes, name, SCALES[name], 0.3, "top", "right", fontweight="bold")
+        _write(axes, name, SCALES[name], 0.3, fontweight="bold")
 
 
-def _write(axes: Axes, name: str, x: float, y: float, va: str, ha: str, **font: Any) -> None:
-    words: Any = {"va": va, "ha": ha, "rotation": 90, "fontsize": 6.5}
-    axes.text(x, y, name, transform=axes.get_xaxis_transform(), **words, **font)
+def _write(axes: Axes, name: str, x: float, y: float, **font: Any) -> None:
+    font |= {"va": "top", "ha": "right", "rotation": 90, "fontsize": 6.5}
+    axes.text(x, y, name, transform=axes.get_xaxis_transform(), **font)

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from vaelab.evaluation import samples
 from vaelab.evaluation.base import Asked as Evaluated
-from vaelab.figures.style import WIDTH, figure, look
-from vaelab.figures.tiles import aspect, tiles
 from vaelab.notes.base import Asked, Shown
 from vaelab.notes.digits import (
     all_images,
@@ -18,6 +14,7 @@ from vaelab.notes.digits import (
     sampled,
     sharpness,
     some_of_each,
+    strips,
 )
 from vaelab.run import Run
 
@@ -39,7 +36,7 @@ OBJECTIVES = {
 
 
 def show(asked: Asked) -> Shown:
-    epochs = f"trainer.max_epochs={asked.few(12, 1)}"
+    epochs = f"trainer.max_epochs={asked.few(15, 1)}"
     runs = {name: asked.run(name, *WORDS, epochs, *words) for name, words in OBJECTIVES.items()}
     looked = {
         name: samples.evaluate(run, Evaluated(images=asked.few(500, 20)))
@@ -66,18 +63,9 @@ def _row(name: str, run: Run, looked: dict[str, Any], asked: Asked) -> dict[str,
     }
 
 
-@look()
 def draw(runs: dict[str, Run]) -> Figure:
     """Test digits with the reconstructions of each, and new pictures of each."""
     x = some_of_each(next(iter(runs.values())), 2)
-    rows, names = [x], ["test digits"]
-    for name, run in runs.items():
-        rows.append(reconstructed(run, x))
-        names.append(name)
-    for name, run in runs.items():
-        rows += sampled(run, 2 * len(x)).split(len(x))
-        names += [f"{name}, new", ""]
-    images = torch.stack(rows)
-    drawn = figure(WIDTH, 0.83 * WIDTH * aspect(images) + 0.1)
-    tiles(drawn.add_subplot(), images, names, [""] * len(x))
-    return drawn
+    again = {name: reconstructed(run, x) for name, run in runs.items()}
+    new = {f"{name}, new": sampled(run, 2 * len(x)) for name, run in runs.items()}
+    return strips({"test digits": x} | again | new)

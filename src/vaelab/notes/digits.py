@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,9 +14,14 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from vaelab.evaluation.batches import likeliest
+from vaelab.figures.style import WIDTH, figure, look
+from vaelab.figures.tiles import aspect, tiles
 from vaelab.noise import Stream, noise
 from vaelab.objectives.base import sample
 from vaelab.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
 
@@ -63,3 +69,17 @@ def curve(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
         rows = [row for row in csv.DictReader(file) if row.get(name)]
     steps, values = ([float(row[key]) for row in rows] for key in ("step", name))
     return np.array(steps), np.array(values)
+
+
+@look()
+def strips(rows: Mapping[str, Tensor]) -> Figure:
+    """Images (C, 1, H, W) in a row each, or in several rows of as many as the first one has."""
+    columns = len(next(iter(rows.values())))
+    images = torch.cat([each.unflatten(0, (-1, columns)) for each in rows.values()])
+    names = [
+        name if i == 0 else "" for name, each in rows.items() for i in range(len(each) // columns)
+    ]
+    drawn = figure(WIDTH, 0.83 * WIDTH * aspect(images) + 0.1)
+    axes = drawn.add_subplot(anchor="E")
+    tiles(axes, images, names, [""] * columns)
+    return drawn

@@ -39,11 +39,11 @@ def show(asked: Asked) -> Shown:
         blind = bounds(log_weights(run, x, most, blindly=True), counts)
     rows = [
         {"K": each}
-        | {f"toy, {name}": found[each] for name, found in toys.items()}
-        | {"digits, q(z given x)": ours[each], "digits, p(z)": blind[each]}
+        | {f"toy, {name}": f"{found[each]:.4f}" for name, found in toys.items()}
+        | {"digits, q(z given x)": f"{ours[each]:.1f}", "digits, p(z)": f"{blind[each]:.1f}"}
         for each in counts
     ]
-    single = {"log p(x) of the toy, exact": log_evidence()}
+    single = {"log p(x) of the toy, exact": f"{log_evidence():.4f}"}
     return Shown({"gap": draw_gap(toys, ours, blind)}, rows, single)
 
 

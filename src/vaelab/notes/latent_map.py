@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaelab.evaluation.batches import codes
-from vaelab.figures.style import BLACK, PALETTE, WIDTH, bare, figure, look
+from vaelab.figures.style import ORANGE, PALETTE, WIDTH, bare, figure, look
 from vaelab.figures.tiles import aspect, tiles
 from vaelab.notes.base import Asked, Shown
 from vaelab.notes.digits import all_images, numbers, some_of_each
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDE = 18  # digits along an edge of the map
-PAIRS = ((0, 6), (1, 8), (3, 9), (4, 7))  # the classes between which a walk goes
+PAIRS = ((0, 6), (3, 9), (4, 7))  # the classes between which a walk goes
 STEPS = 11
 NEIGHBOURS = 10
 
@@ -91,9 +91,10 @@ def draw_walks(run: Run) -> Figure:
             rows.append(torch.cat([x[a : a + 1], row, x[b : b + 1]]))
             names.append(name)
     images = torch.stack(rows)
-    drawn = figure(WIDTH, 0.85 * WIDTH * aspect(images) + 0.1)
-    place = tiles(drawn.add_subplot(), images, names, [""] * images.shape[1])
+    drawn = figure(0.85 * WIDTH, 0.72 * WIDTH * aspect(images) + 0.1)
+    axes = drawn.add_subplot(anchor="E")
+    place = tiles(axes, images, names, [""] * images.shape[1])
     for row in range(len(names)):
         for column in (0, images.shape[1] - 1):
-            place.frame(drawn.axes[0], row, column, BLACK)
+            place.frame(axes, row, column, ORANGE)
     return drawn

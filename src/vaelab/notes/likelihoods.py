@@ -63,7 +63,7 @@ def _row(name: str, run: Run, found: dict[str, Any], count: int) -> dict[str, An
 def draw(runs: dict[str, Run]) -> Figure:
     """For each likelihood: reconstructions, the means of new pictures, and draws of these."""
     x = some_of_each(next(iter(runs.values())))
-    rows = [torch.cat([x, torch.full((12, *x.shape[1:]), torch.nan)])]
+    rows = [torch.cat([x, torch.ones(12, *x.shape[1:])])]
     for run in runs.values():
         new = sampled(run, 6)
         rows.append(torch.cat([reconstructed(run, x), new, _drawn(run, 6)]))

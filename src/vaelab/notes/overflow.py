@@ -139,7 +139,7 @@ def draw_float32() -> Figure:
 
 
 def _draw_mistake(
-    axes: Axes, at: Tensor, wrong: Tensor, used: Tensor, name: str, place: str
+    axes: Axes, at: Tensor, wrong: Tensor, used: Tensor, name: str, place: Any
 ) -> None:
     axes.plot(at, used, color=BLUE, linewidth=3, alpha=0.5, label="as it is done here")
     axes.plot(at, wrong, color=VERMILLION, linewidth=1, label=name)

@@ -7,43 +7,52 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from vaelab.evaluation import samples
+from vaelab.evaluation.base import Asked as Evaluated
 from vaelab.figures.style import BLUE, WIDTH, bare, figure, look
 from vaelab.figures.tiles import aspect, tiles
 from vaelab.noise import Stream, noise
 from vaelab.notes.base import Asked, Shown
-from vaelab.notes.digits import all_images, numbers, sampled, sharpness
+from vaelab.notes.digits import all_images, numbers, sampled
 from vaelab.run import Run
+from vaelab.samplers.prior import Prior
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLUMNS, ROWS = 14, 4
-TEMPERATURES = (0.0, 0.5, 1.0, 2.0)
+TEMPERATURES = (0.5, 0.7, 1.0, 1.5)
+DRAWN = 7  # the draw whose way through the decoder is shown
 CHANNELS = 6  # of a layer that are drawn
 
 
 def show(asked: Asked) -> Shown:
     run = asked.run("conv", "model=conv", "trainer.max_epochs=30")
     found = numbers(asked.runs / "conv")
-    count = asked.few(1000, 20)
-    rows = [_row(run, temperature, count) for temperature in TEMPERATURES]
-    x = all_images(run)
+    count = asked.few(500, 20)
+    looked = {
+        temperature: samples.evaluate(run, Evaluated(images=count, sampler=Prior(temperature)))
+        for temperature in TEMPERATURES
+    }
+    rows = [_row(run, temperature, each, count) for temperature, each in looked.items()]
     single = {
         "NLL of test digits (nats)": found["nll"],
-        "mean pixel of test digits": x.mean().item(),
-        "sharpness of test digits": sharpness(x),
+        "mean pixel of test digits": all_images(run).mean().item(),
+        "FID of training digits": looked[1.0]["fid_floor"],
     }
     return Shown({"samples": draw_samples(run), "layers": draw_layers(run)}, rows, single)
 
 
-def _row(run: Run, temperature: float, count: int) -> dict[str, Any]:
+def _row(run: Run, temperature: float, looked: dict[str, Any], count: int) -> dict[str, Any]:
     new = decoded(run, temperature, count)
     return {
         "temperature": temperature,
         "mean pixel": new.mean().item(),
-        "sharpness": sharpness(new),
         "sd of a pixel from sample to sample": new.std(0).mean().item(),
+        "FID": looked["fid"],
+        "precision": looked["precision"],
+        "recall": looked["recall"],
     }
 
 
@@ -79,10 +88,11 @@ def layers(run: Run, z: Tensor) -> list[Tensor]:
 
 @look()
 def draw_layers(run: Run) -> Figure:
-    """Some channels of each layer of the decoder, for one z; the last is the picture's logits."""
+    """Some channels of each layer of the decoder, for one z, and the picture they end in."""
     with noise(Stream.SAMPLES):
-        z = torch.randn(COLUMNS, run.vae.latent_dim)[3:4]
-    found = layers(run, z)
+        z = torch.randn(COLUMNS, run.vae.latent_dim)[DRAWN : DRAWN + 1]
+    *found, logits = layers(run, z)
+    found.append(logits.sigmoid())
     drawn = figure(WIDTH, 2.4)
     panels = drawn.subplots(1, len(found) + 1, width_ratios=(0.7, *[1.2] * len(found)))
     panels[0].bar(range(run.vae.latent_dim), z[0].numpy(), color=BLUE)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EDGE = {"ring": 1.6, "moons": 1.9, "pinwheel": 2.1, "eight_gaussians": 2.8}
 SIDE = 2.4  # of the others
 CELLS = 90  # of a picture of a density
-DOTS = 3000
+DOTS = 2000
 
 
 def show(asked: Asked) -> Shown:

@@ -155,7 +155,7 @@ def _draw_normals(axes: Axes, centres: Tensor, fits: Sequence[Fit]) -> None:
         label = f"mean {mean:.3f}, sd {sd:.3f}\nKL {fit.kl:.4f}"
         axes.plot(z, log_normal(z, fit.mean, fit.sd).exp(), color=colour, label=label)
     axes.legend(loc="upper left", fontsize=6.5, handlelength=1)
-    axes.set(ylim=(0, 0.62), yticks=[])
+    axes.set(ylim=(0, 0.75), yticks=[])
     axes.spines["left"].set_visible(False)
 
 
