@@ -97,6 +97,7 @@ SPECIAL = {"trainer=ddp", "callbacks=default"}  # tested in test_ddp; always on
 
 # What an option cannot do without.
 NEEDS = {
+    "data=toy2d": ["loss=mse"],
     "posterior=deterministic": ["objective=autoencoder"],
     "prior=sphere": ["posterior=vmf"],
     "prior=categorical": ["posterior=gumbel"],
@@ -147,6 +148,8 @@ def pairs():
 WITHOUT_KL = {"autoencoder", "rae", "wae_mmd", "swae", "aae"}  # of z, so that a point will do
 SAMPLED = {"iwae", "miwae", "piwae", "ciwae", "dreg", "stl", "renyi"}
 LAYERS = {"elbo", "iwae", "miwae", "ciwae", "renyi", "factor", "info_mmd", "ms_ssim"}
+LEVELS = ("discretized_logistic", "logistic_mixture", "categorical")
+CONVOLUTIONAL = ("conv", "resnet", "ladder_conv", "conditional_conv", "vq")
 SCALED = {"gaussian", "laplace", "student_t", "discretized_logistic"}
 
 
@@ -154,9 +157,10 @@ def refusal(choices):
     """The reasons for which a combination must be refused, if there are any."""
     chosen = dict(choice.split("=") for choice in choices)
     objective, posterior, prior = chosen["objective"], chosen["posterior"], chosen["prior"]
-    loss, real = chosen["loss"], chosen["data"] == "arrays"
-    labelled = chosen["data"] not in ("arrays", "sprites")  # by as many classes as models expect
-    levels = loss in ("discretized_logistic", "logistic_mixture", "categorical")
+    loss, points = chosen["loss"], chosen["data"] == "toy2d"
+    real = chosen["data"] == "arrays" or points
+    labelled = not real and chosen["data"] != "sprites"  # by as many classes as models expect
+    levels = loss in LEVELS
     dequantize, flows = chosen["pixels"] == "dequantize", ("iaf", "naf")
     layered = chosen["model"] in ("ladder", "ladder_conv", "bottom_up")
     kinds = {"vmf": "sphere", "vq": "codes", "gumbel": "one-hot"}
@@ -187,6 +191,11 @@ def refusal(choices):
         and prior in ("mixture", "vamp", "flow", "pixelcnn"),
         "would not train the scale": objective in ("ms_ssim", "vae_gan") and loss in SCALED,
         "256 levels": levels and (dequantize or (real and chosen["pixels"] == "none")),
+        "takes pixels in": points and loss in ("bce", "continuous_bernoulli", *LEVELS),
+        "reads pixels as probabilities": points and chosen["pixels"] == "dynamic",
+        "pictures": points
+        and (chosen["model"] in CONVOLUTIONAL or objective in ("vae_gan", "ms_ssim")),
+        "channels of pictures": points and loss == "logistic_mixture",
         "spreads 256 levels": dequantize and (real or chosen["data"] == "sprites"),
     }
     return [reason for reason, holds in reasons.items() if holds]

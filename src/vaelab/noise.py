@@ -19,6 +19,7 @@ class Stream(IntEnum):
     DEQUANTIZATION = 5
     SAMPLES = 6
     PROBES = 7
+    POINTS = 8
 
 
 def seed_from(stream: Stream, *numbers: int) -> int:

@@ -52,9 +52,10 @@ class Sprites(DataModule):
 
     Labels (N, 5) count the values of the `factors` from 0. Shapes are a square, an ellipse and a
     heart. Scales go in equal steps from 1/2 to 1. Angles go anticlockwise, in equal steps through
-    the turn after which a shape looks alike (90 degrees, 180, 360), so that no two pictures of the
-    default are the same; for the metrics they have an order, though the last is next to the first.
-    x goes to the right and y down, in equal steps of whole pixels over half of the picture.
+    the turn after which a shape looks alike (90 degrees, 180, 360): no two pictures of the default
+    are the same, but of 32 pixels some small squares are. For the metrics angles have an order,
+    though the last is next to the first. x goes to the right and y down, in equal steps of whole
+    pixels over half of the picture.
 
     The pictures are bits as they are: data.binarize changes nothing. They are drawn in a second or
     two and kept in memory, a byte for each pixel: by default 73,728 pictures, 302 MB. The split is
@@ -90,6 +91,7 @@ class Sprites(DataModule):
                 "data.dequantize=true spreads 256 levels over real numbers, but sprites are bits: "
                 "set data.dequantize=false"
             )
+        self.binarize: Binarize = "none"  # there is nothing to draw
         self.sizes = (len(SHAPES), scales, angles, positions, positions)
         self.fractions = (validation, test)
 

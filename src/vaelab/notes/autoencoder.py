@@ -1,0 +1,50 @@
+"""Note 1: a plain autoencoder beside the VAE, of the same nets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vaelab.evaluation import samples
+from vaelab.evaluation.base import Asked as Evaluated
+from vaelab.evaluation.batches import codes
+from vaelab.notes.base import Asked, Shown
+from vaelab.notes.digits import all_images, reconstructed, sampled, some_of_each, strips
+from vaelab.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OBJECTIVES = {"autoencoder": "objective=autoencoder", "VAE": "objective=elbo"}
+WORDS = ("model=conv", "data.binarize=none", "trainer.max_epochs=20")
+
+
+def show(asked: Asked) -> Shown:
+    runs = {name: asked.run(name, *WORDS, word) for name, word in OBJECTIVES.items()}
+    looked = {
+        name: samples.evaluate(run, Evaluated(images=asked.few(500, 20)))
+        for name, run in runs.items()
+    }
+    rows = [_row(name, run, looked[name]) for name, run in runs.items()]
+    single = {"FID of training digits": looked["VAE"]["fid_floor"]}
+    return Shown({"samples": draw(runs)}, rows, single)
+
+
+def _row(name: str, run: Run, looked: dict[str, Any]) -> dict[str, Any]:
+    x, z = all_images(run), codes(run.vae, run.data, "train")["z"]
+    return {
+        "model": name,
+        "RMSE of test digits": (reconstructed(run, x) - x).square().mean().sqrt().item(),
+        "mean of the codes, the largest": z.mean(0).abs().max().item(),
+        "sd of the codes, from": z.std(0).min().item(),
+        "to": z.std(0).max().item(),
+        "FID of reconstructions": looked["fid_reconstructions"],
+        "FID of samples": looked["fid"],
+    }
+
+
+def draw(runs: dict[str, Run]) -> Figure:
+    """Test digits with their reconstructions, and what draws of N(0, I) decode to."""
+    x = some_of_each(next(iter(runs.values())), 2)
+    again = {name: reconstructed(run, x) for name, run in runs.items()}
+    new = {f"{name}, new": sampled(run, 2 * len(x)) for name, run in runs.items()}
+    return strips({"test digits": x} | again | new)

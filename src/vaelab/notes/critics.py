@@ -1,0 +1,71 @@
+"""Note 11: critics in place of the KL and beside the pixels, on the VAE's own nets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vaelab.evaluation import samples
+from vaelab.evaluation.base import Asked as Evaluated
+from vaelab.notes.base import Asked, Shown
+from vaelab.notes.digits import (
+    all_images,
+    numbers,
+    reconstructed,
+    sampled,
+    sharpness,
+    some_of_each,
+    strips,
+)
+from vaelab.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WORDS = (
+    "model=conv",
+    "data.binarize=none",
+    "latent_dim=10",
+    "data.batch_size=64",
+    "optimizer.lr=2e-3",
+)
+OBJECTIVES = {
+    "VAE": ("objective=elbo",),
+    "AAE": ("objective=aae", "posterior=deterministic"),
+    "VAE-GAN": ("objective=vae_gan",),
+}
+
+
+def show(asked: Asked) -> Shown:
+    epochs = f"trainer.max_epochs={asked.few(15, 1)}"
+    runs = {name: asked.run(name, *WORDS, epochs, *words) for name, words in OBJECTIVES.items()}
+    looked = {
+        name: samples.evaluate(run, Evaluated(images=asked.few(500, 20)))
+        for name, run in runs.items()
+    }
+    rows = [_row(name, run, looked[name], asked) for name, run in runs.items()]
+    single = {
+        "sharpness of test digits": sharpness(all_images(runs["VAE"])),
+        "FID of training digits": looked["VAE"]["fid_floor"],
+    }
+    return Shown({"side-by-side": draw(runs)}, rows, single)
+
+
+def _row(name: str, run: Run, looked: dict[str, Any], asked: Asked) -> dict[str, Any]:
+    return {
+        "objective": name,
+        "RMSE of test digits": numbers(asked.runs / name)["rmse"],
+        "sharpness of reconstructions": sharpness(reconstructed(run, all_images(run))),
+        "of samples": sharpness(sampled(run, asked.few(500, 20))),
+        "FID of reconstructions": looked["fid_reconstructions"],
+        "FID of samples": looked["fid"],
+        "precision": looked["precision"],
+        "recall": looked["recall"],
+    }
+
+
+def draw(runs: dict[str, Run]) -> Figure:
+    """Test digits with the reconstructions of each, and new pictures of each."""
+    x = some_of_each(next(iter(runs.values())), 2)
+    again = {name: reconstructed(run, x) for name, run in runs.items()}
+    new = {f"{name}, new": sampled(run, 2 * len(x)) for name, run in runs.items()}
+    return strips({"test digits": x} | again | new)

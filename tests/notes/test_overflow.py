@@ -1,0 +1,65 @@
+"""The two ways to a nan, on purpose, and that what is used here has neither."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from vaelab.distributions.normal import StandardNormal
+from vaelab.likelihoods.bernoulli import Bernoulli
+from vaelab.notes.overflow import FAST, MISTAKES, SigmoidThenLog, Unbounded
+from vaelab.posteriors.diagonal import Diagonal
+
+
+def log_p_and_slope(likelihood, logit, x):
+    out = torch.tensor([[logit]], requires_grad=True)
+    log_p = likelihood(out).log_prob(torch.tensor([[x]]))
+    log_p.sum().backward()
+    return log_p.item(), out.grad.item()
+
+
+@pytest.mark.parametrize(("logit", "x"), [(3.0, 1.0), (-3.0, 0.3), (10.0, 0.0)])
+def test_a_sigmoid_and_then_a_log_is_right_while_float32_can_tell(logit, x):
+    wrong, right = (log_p_and_slope(each([1]), logit, x) for each in (SigmoidThenLog, Bernoulli))
+    assert wrong == pytest.approx(right, rel=1e-2)
+
+
+def test_a_sigmoid_of_17_is_one_and_its_log_ends_in_nan():
+    """The largest number below 1 is 1 - 2^-24, a sigmoid of 24 ln 2 = 16.6."""
+    assert torch.tensor(24 * math.log(2) + 0.8).sigmoid() == 1
+    log_p, slope = log_p_and_slope(SigmoidThenLog([1]), 17.5, 1.0)
+    assert math.isnan(log_p)  # (1 - 1) times -inf, although the model is right about this pixel
+    assert math.isnan(slope)
+    log_p, slope = log_p_and_slope(Bernoulli([1]), 17.5, 1.0)
+    assert log_p == pytest.approx(-math.exp(-17.5), rel=1e-4)
+    assert abs(slope) < 1e-6
+
+
+def test_a_log_variance_of_89_is_infinite():
+    p = StandardNormal(torch.zeros(1))
+    for output, finite in ((88.0, True), (89.0, False)):
+        q = Unbounded(1)(torch.tensor([[0.0, output]]))
+        assert q.kl(p).isfinite().all() == finite
+
+
+@pytest.mark.parametrize("output", [89.0, 1e4, -1e30, 1e30])
+def test_the_bound_keeps_every_output_finite(output):
+    raw = torch.tensor([[0.0, output]], requires_grad=True)
+    q = Diagonal(1)(raw)
+    kl = q.kl(StandardNormal(torch.zeros(1)))
+    kl.sum().backward()
+    assert kl.isfinite().all()
+    assert q.rsample().isfinite().all()
+    assert raw.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("loss", MISTAKES)
+def test_the_same_run_is_finite_without_the_mistake_and_not_with_it(train, tmp_path, loss):
+    words = [f"loss={loss}", "data.binarize=none", "latent_dim=2", FAST[loss]]
+    words.append("trainer.limit_train_batches=5")
+    assert math.isfinite(train(*words)["elbo"])
+    _, mistake = MISTAKES[loss]
+    with pytest.raises(ValueError, match="not finite"):
+        train(*words, *mistake, folder="broken")
+    assert json.loads((tmp_path / "broken" / "metrics.json").read_text())["elbo"] is None
