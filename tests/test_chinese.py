@@ -52,8 +52,8 @@ def code(page: Path) -> list[str]:
 
 
 def test_no_page_is_in_chinese_only():
-    found = {*ROOT.glob("*.zh-CN.md"), *(ROOT / "docs").rglob("*.zh-CN.md")}
-    assert found == {twin(page) for page in PAGES}
+    found = [*ROOT.glob("*.zh-CN.md"), *(ROOT / "docs").rglob("*.zh-CN.md")]
+    assert not [page for page in found if not Path(str(page).replace(".zh-CN", "")).is_file()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
