@@ -1,4 +1,4 @@
-"""docs/add-a-part.md is right: its files, put into a copy of the repository, are found and train."""
+"""docs/add-a-part.md is right: in a copy of the repository its files are found, and train."""
 
 import os
 import re
@@ -81,9 +81,11 @@ def test_the_contract_tests_find_it(copy, line):
 def test_they_find_what_is_wrong_with_it(copy):
     code = copy / "src" / "vaelab" / "kl" / "sigmoid.py"
     right = code.read_text()
-    code.write_text(right.replace("return self.beta", "return -self.beta"))
-    output = run(copy, ["-m", "pytest", "tests/kl/test_contract.py", "-k", "sigmoid"], code=1)
-    code.write_text(right)
+    try:
+        code.write_text(right.replace("return self.beta", "return -self.beta"))
+        output = run(copy, ["-m", "pytest", "tests/kl/test_contract.py", "-k", "sigmoid"], code=1)
+    finally:
+        code.write_text(right)
     assert "test_a_weight_is_a_number_that_follows_from_the_step_alone[sigmoid]" in output
 
 

@@ -14,18 +14,24 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parent.parent.parent
 HOMES = {"README.md": "index.md", "README.zh-CN.md": "index.zh-CN.md"}
 LINK = re.compile(r"\[([^\]]*)\]\(((?![a-z]+:|#)[^)#]+)(#[^)]*)?\)")
-ARXIV = re.compile(r"(?<![/>\w])arXiv:([\w./-]*\d)")
+ARXIV = re.compile(r"(?<![/>\w])arXiv:([\w./-]*\d)(\n(?=[A-Z]))?")
+
+CODE = '<details class="mkdocstrings-source"'
 
 
 def on_config(config: MkDocsConfig) -> None:
     """A section of the pages that are there in Chinese, the index of the notes first."""
-    found = [name for name in HOMES if name != "README.md" and (ROOT / name).exists()]
-    pages = [HOMES[name] for name in found]
     folder = Path(config.docs_dir)
-    notes = sorted(folder.rglob("*.zh-CN.md"), key=lambda path: (path.name[0] != "R", path))
-    pages += [path.relative_to(folder).as_posix() for path in notes]
+    found = sorted(folder.rglob("*.zh-CN.md"), key=_after_index)
+    pages = [path.relative_to(folder).as_posix() for path in found]
+    if (ROOT / "README.zh-CN.md").exists():
+        pages.insert(0, HOMES["README.zh-CN.md"])
     if pages:
-        config.nav.append({"中文": pages})
+        config.nav = [*(config.nav or []), {"中文": pages}]
+
+
+def _after_index(path: Path) -> tuple[bool, Path]:
+    return not path.name.startswith("README"), path
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
@@ -51,5 +57,13 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 
 
 def on_page_content(html: str, **_: object) -> str:
-    """An arXiv number of a docstring is a link."""
-    return ARXIV.sub(r'<a href="https://arxiv.org/abs/\1">arXiv:\1</a>', html)
+    """An arXiv number of a docstring is a link, after which a list of papers has a new line.
+
+    The search finds docstrings, not the source code that can be opened below them.
+    """
+
+    def linked(number: re.Match[str]) -> str:
+        end = "<br>" if number[2] else ""
+        return f'<a href="https://arxiv.org/abs/{number[1]}">arXiv:{number[1]}</a>{end}'
+
+    return ARXIV.sub(linked, html.replace(CODE, f"{CODE} data-search-exclude"))
