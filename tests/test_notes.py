@@ -50,9 +50,11 @@ def test_the_tables_of_a_page_are_those_of_its_command(page):
         assert f"| {' | '.join(told(each) for each in row.values())} |" in text
 
 
-def test_every_page_is_in_the_index():
-    index = (FOLDER / "README.md").read_text()
-    assert all(f"]({page.name})" in index for page in ENGLISH)
+@pytest.mark.parametrize("index", ["README.md", "README.zh-CN.md"])
+def test_every_page_is_in_the_index(index):
+    text = (FOLDER / index).read_text()
+    chinese = index.endswith(".zh-CN.md")
+    assert all((f"]({page.name})" in text) == ((page in ENGLISH) != chinese) for page in PAGES)
 
 
 def test_figures_are_small_and_on_a_page():
