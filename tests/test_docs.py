@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator
 
 import pytest
-from commands import FENCE, commands, lines, name, needs_mnist, pages, smoked
+from commands import FENCE, commands, name, needs_mnist, pages, smoked
 from conftest import CONF, ROOT, options
 
 DOCS = ROOT / "docs"
@@ -50,7 +50,8 @@ def test_a_link_to_arxiv_says_its_number(page):
 
 
 # The parts that a page adds itself.
-OWN = {"README.md": {"kl=mine"}, "docs/add-a-part.md": {"kl=sigmoid", "prior=laplace"}}
+OWN = {page.name: {"kl=mine"} for page in ROOT.glob("README*.md")}
+OWN |= {"docs/add-a-part.md": {"kl=sigmoid", "prior=laplace"}}
 GROUPS = [path.name for path in CONF.iterdir() if path.is_dir()]
 
 
@@ -159,11 +160,6 @@ def test_the_commands_for_a_finished_run_work(shell, tmp_path):
 def test_every_line_is_of_a_kind_that_is_tested():
     imported = 'python -c "import torch, pytorch_lightning"'  # every test does that
     assert {*HERE} == {*TRAININGS, *SCRIPTS, imported}
-
-
-def test_translations_of_the_readme_have_its_commands():
-    for page in ROOT.glob("README.*.md"):
-        assert lines(page) == lines(ROOT / "README.md")
 
 
 def test_extras_that_pages_install_are_there():
