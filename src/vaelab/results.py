@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from vaelab import record
+from vaelab import foreign, record
 from vaelab.run import Run
 
 ENOUGH = 5000  # samples of the importance-weighted bound
@@ -19,8 +19,7 @@ BOUNDS = ("nll", "nll_se", "elbo", "kl", "active_units", "bits_per_dim", "fid", 
 
 def entry(run: Run, folder: Path, numbers: dict[str, Any]) -> dict[str, Any]:
     """The record of a run in `folder` whose evaluation gave these numbers."""
-    path = folder / "metrics.json"
-    training = json.loads(path.read_text()) if path.is_file() else {}
+    training = foreign.numbers(folder / "metrics.json")
     choices, asked = numbers["choices"], numbers["asked"]
     config: Any = OmegaConf.to_container(run.cfg, resolve=False)
     sweep = folder.resolve().parent

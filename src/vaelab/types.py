@@ -54,6 +54,8 @@ def _hints(target: Any) -> dict[str, Any]:
 
 
 def _check(name: str, value: Any, hint: Any) -> None:
+    if type(value) is int and not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name}={value}: whole numbers have 64 bits, not more")
     try:
         adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
     except PydanticUserError:

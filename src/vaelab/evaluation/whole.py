@@ -1,7 +1,6 @@
 """An evaluation of a run part by part, kept on disk: what is there is not computed again."""
 
 import hashlib
-import json
 import shutil
 import time
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vaelab import record, results, weights
+from vaelab import foreign, record, results, weights
 from vaelab.evaluation.base import Absent, Asked
 from vaelab.evaluation.likelihood import measure
 from vaelab.loggers.wandb import Wandb
@@ -136,9 +135,10 @@ def _begun(run: Run, asked: Asked) -> dict[str, Any]:
 
 def _read(folder: Path | None) -> dict[str, Any]:
     try:
-        return json.loads((folder / "numbers.json").read_text()) if folder else {}
+        found = foreign.numbers(folder / "numbers.json") if folder else {}
     except (OSError, ValueError):
         return {}
+    return found if {"parts", "absent"} <= found.keys() else {}
 
 
 def _tell(run: Run, folder: Path, numbers: dict[str, Any]) -> None:
