@@ -11,7 +11,7 @@ from conftest import CONF, QUICK, options
 from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from test_conf import COMBINED, SMALL, folders, latent_dim  # noqa: F401
 
 from vaelab.command import is_users, one_line
@@ -62,7 +62,8 @@ def near(value):
     if isinstance(value, float):
         return [value / 2, 2 * value, value + 1, 0.0]
     if isinstance(value, ListConfig):
-        return [list(value), list(value)[1:], [*value, *value]]
+        value = OmegaConf.to_container(value)
+        return [value, value[1:], [*value, *value]]
     return [value]
 
 

@@ -18,7 +18,6 @@ from typing import Any
 import yaml
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from vaelab.titles import TITLES
 
@@ -38,6 +37,7 @@ LINKS = re.compile(  # to other keys of the config, and what Hydra says of the r
 )
 ROOT = "${oc.env:VAELAB_DATA,data}"  # of data.root, the one place where the environment is read
 LARGEST = 2**28  # bytes of a text
+DEPTH = 50  # of what lies in one another in a config
 FAR = 1e100  # a number beyond is as good as infinite, and no axis has room for it
 
 NUMBERS = {
@@ -128,11 +128,9 @@ def plain(path: Path) -> Any:
 
 def _yaml(text: str, path: Path) -> Any:
     try:
-        events = yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        if any(isinstance(event, yaml.AliasEvent) for event in events):  # a few name billions
-            raise ValueError("it names its own parts, which no run does")
+        _check_size(text)
         return OmegaConf.create(text)
-    except (yaml.YAMLError, OmegaConfBaseException, RecursionError, ValueError) as error:
+    except Exception as error:  # a damaged file may raise anything
         raise ValueError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from error
 
 
@@ -140,6 +138,18 @@ def table(node: Any, key: str) -> dict[Any, Any]:
     """What lies below a key, empty where that is no table."""
     found = node.get(key) if isinstance(node, dict) else None
     return found if isinstance(found, dict) else {}
+
+
+def _check_size(text: str) -> None:
+    """Refuse yaml that unfolds to more than its text, or takes a reader for ever."""
+    depth = 0
+    for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("it names its own parts, which no run does")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEPTH:
+            raise ValueError("its parts lie too deep in one another")
 
 
 def numbers(path: Path) -> dict[str, Any]:

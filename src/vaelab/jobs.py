@@ -92,9 +92,11 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def overrides(folder: Path) -> list[str]:
-    """What was typed for the run of a folder."""
-    path = folder / ".hydra" / "overrides.yaml"
-    found = foreign.plain(path) if path.is_file() else []
+    """What was typed for the run of a folder, nothing where that cannot be read."""
+    try:
+        found = foreign.plain(folder / ".hydra" / "overrides.yaml")
+    except (ValueError, OSError):
+        return []
     return [str(word) for word in found] if isinstance(found, list) else []
 
 

@@ -99,8 +99,9 @@ class Run:
             if target is None or not issubclass(get_object(target), kind):
                 raise ValueError(f"{path}: {part} of its config is no {kind.__name__}")
         try:
-            for group, node in found.cfg.items():
-                if group not in BESIDE and OmegaConf.is_dict(node):
+            for group in found.cfg:
+                node = found.cfg._get_node(group)  # unresolved: a folder is only known to Hydra
+                if group not in BESIDE and isinstance(node, DictConfig):
                     check_types(node, f"{group}.")
             return cls.build(found.cfg, found.started)
         except (ValueError, OSError, OmegaConfBaseException):
