@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterable
 
-NAMED = re.compile(r"(?:^|[._-])(?:api_?key|key|token|password|secret)$", re.IGNORECASE)
+NAMED = re.compile(r"(?:^|[+._-])(?:api_?key|key|token|password|secret)$", re.IGNORECASE)
 LOOKS = re.compile(r"(?:\w+-)?[0-9a-f]{40}|wandb_v\d+_\w{20,}")  # like a key of W&B, old or new
 INSTEAD = "`wandb login` or WANDB_API_KEY gives it to W&B alone"
 

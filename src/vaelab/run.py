@@ -33,9 +33,15 @@ def build(node: DictConfig, **settings: Any) -> Any:
         cause = error.__cause__
         while isinstance(cause, InstantiationException):
             cause = cause.__cause__
-        if isinstance(cause, MemoryError | OverflowError) or TOO_LARGE.search(str(cause)):
+        if cause is not None and _fills_memory(cause):
             raise ValueError(f"{_of(node)} is larger than the memory: {SMALLER}") from cause
         raise (cause or error) from None
+
+
+def _fills_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | OverflowError):
+        return True
+    return isinstance(error, RuntimeError) and bool(TOO_LARGE.search(str(error)))
 
 
 def _of(node: DictConfig) -> str:

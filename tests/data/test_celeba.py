@@ -232,7 +232,9 @@ def test_a_zip_whose_members_climb_out_is_refused(tmp_path, prefix):
     root = tmp_path / "root"
     write_zip(root, prefix=prefix)
     write_txt(root)
-    with pytest.raises(ValueError, match=r"^\S+zip holds .*, out of its folder: download it again$"):
+    with pytest.raises(
+        ValueError, match=r"^\S+zip holds .*, out of its folder: download it again$"
+    ):
         opened(root)
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
 

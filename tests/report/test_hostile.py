@@ -1,4 +1,4 @@
-"""Run folders that say what no run does: every page is made all the same, and nothing in it acts."""
+"""Run folders that say what no run does: pages are made all the same, and nothing in them acts."""
 
 import json
 import os
@@ -12,7 +12,9 @@ from vaelab.history import read_kl, read_metrics
 from vaelab.report.write import write
 
 SECRET = "the-secret-of-this-machine"
-EVIL = """'"></script><x-evil onload=alert(1)><img src=x onerror=alert(2)><script>alert(3)</script>"""
+EVIL = (
+    """'"></script><x-evil onload=alert(1)><img src=x onerror=alert(2)><script>alert(3)</script>"""
+)
 
 
 @pytest.mark.parametrize("value", ["many", [1], {"a": 1}, True, 10**400, 1e308, -1e200, None])
@@ -67,13 +69,17 @@ def test_curves_that_are_none_end_no_report_and_no_figure(make_run, text):
         (folder / name).write_text(text)
     write(folder)
     for read, name in ((read_metrics, "metrics.csv"), (read_kl, "figures/kl_per_dimension.csv")):
+        said = None
         try:
             read(folder / name)
         except ValueError as refused:
-            assert str(refused).startswith(f"{folder / name} is damaged: ")
+            said = str(refused)
+        assert said is None or said.startswith(f"{folder / name} is damaged: ")
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "a: &a [x]\nb: [*a, *a]", "5", "- 1", "\x00", "a: ["])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "a: &a [x]\nb: [*a, *a]", "5", "- 1", "\x00", "a: ["]
+)
 @pytest.mark.parametrize("name", ["config.yaml", "hydra.yaml", "overrides.yaml"])
 def test_configs_that_are_none_end_no_report(make_run, tmp_path, name, text):
     folder = make_run("0")
@@ -104,7 +110,9 @@ def test_a_pipe_is_no_file(make_run, tmp_path):
 
 def test_what_hydra_wrote_is_not_evaluated(make_run, tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET", SECRET)
-    folder = make_run("0", overrides=["model=${oc.env:SECRET}"], choices={"data": "${oc.env:SECRET}"})
+    folder = make_run(
+        "0", overrides=["model=${oc.env:SECRET}"], choices={"data": "${oc.env:SECRET}"}
+    )
     for path in (write(folder), write(tmp_path)):
         assert "${oc.env:SECRET}" in path.read_text()
         assert SECRET not in path.read_text()
@@ -117,7 +125,7 @@ def evil_folder(folder):
     shutil.copytree(folder, target)
     path = target / "metrics.json"
     numbers = json.loads(path.read_text())
-    words = {key: EVIL for key in ("measure", "split", "pixels", "command", "bits_sha256")}
+    words = dict.fromkeys(("measure", "split", "pixels", "command", "bits_sha256"), EVIL)
     choices = numbers["choices"] | {"model": EVIL, EVIL: EVIL}
     more = {EVIL: EVIL, "git": {"commit": EVIL}, "versions": {EVIL: EVIL}, "collapse": EVIL}
     path.write_text(json.dumps(numbers | words | {"choices": choices} | more))
@@ -142,7 +150,9 @@ def test_no_markup_of_a_run_gets_into_a_page(make_run, page):
         assert not [tag for tag, _ in tags if tag.startswith("x-")]
         assert not [each for _, attributes in tags for each in attributes if each.startswith("on")]
         assert sum(tag == "script" for tag, _ in tags) <= scripts
-        assert all(each["src"].startswith("data:") for tag, each in tags if tag == "img" and each.get("src"))
+        assert all(
+            each["src"].startswith("data:")
+            for tag, each in tags
+            if tag == "img" and each.get("src")
+        )
         assert "<script>alert" not in found.read_text()
-
-

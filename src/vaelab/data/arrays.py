@@ -77,7 +77,7 @@ def _read(path: str) -> dict[str, np.ndarray]:
                 raise ValueError(f"{damaged} is not as its checksum says")
         with Path(path).open("rb") as file, np.load(file) as npz:
             arrays = {name: npz[name] for name in npz.files}
-    except Exception as error:  # noqa: BLE001, a damaged file may raise anything
+    except Exception as error:
         raise ValueError(
             f"data.path={path} is no npz file of plain arrays: write one with "
             "numpy.savez(path, x=x)"

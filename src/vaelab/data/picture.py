@@ -11,7 +11,6 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-
 # Others that PIL knows are no pictures of a data set; to read EPS, it starts a program.
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "GIF", "PPM", "TIFF")
 LARGEST = 2**28  # bytes of a file; a picture of as many pixels as are taken has no more

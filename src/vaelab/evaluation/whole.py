@@ -142,13 +142,18 @@ def _read(folder: Path | None) -> dict[str, Any]:
 
 
 def _tell(run: Run, folder: Path, numbers: dict[str, Any]) -> None:
-    """A row for each logger of the run, written into the folder of the evaluation."""
+    """A row for each logger of the run, written into the folder of the evaluation.
+
+    The config, which may come from anybody, has no say in where.
+    """
     cfg = run.cfg.copy()
     cfg.folder = str(folder)
     if "wandb" in cfg.logger:
         cfg.logger.wandb.name = f"{folder.parents[1].name} {folder.name}"
     row = {f"{numbers['split']}/{key}": numbers[key] for key in TITLES if key in numbers}
-    for logger in [build(node) for node in cfg.logger.values()]:
+    for node in cfg.logger.values():
+        places = {key: str(folder) for key in ("folder", "save_dir") if key in node}
+        logger = build(node, **places)
         logger.log_metrics(row, run.step)
         logger.save()
         if isinstance(logger, Wandb):
