@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from safetensors.torch import save_file as write
 
-from vaelab import foreign, jobs, weights
+from vaelab import foreign, jobs, results, weights
 from vaelab.report.write import write as report
 from vaelab.run import Run
 
@@ -306,3 +306,31 @@ def test_a_number_that_is_none_is_named(tmp_path, key, value):
             foreign.numbers(path)
     else:
         assert foreign.numbers(path)[key] is None
+
+
+RECORD = {
+    **dict.fromkeys(results.SAID),
+    **{"split": "test", "images": 5, "all_images": 5, "samples": 5000, "nll": 1.0, "nll_se": 0.5},
+    **{"elbo": -1.5, "seed": 0, "bits_sha256": "ab", "data": "a", "loss": "b", "train_images": 5},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"nll": "low"}, "nll is no number"),
+        ({"samples": None, "split": 5}, "split is no word"),
+        ({"published": 5}, "published is no value"),
+        ({"published": {"value": 1}}, "published is no value"),
+        ({"elbo": [1]}, "elbo is no number"),
+    ],
+)
+def test_a_record_that_is_none_is_named(tmp_path, change, message):
+    (tmp_path / "x.json").write_text(json.dumps(RECORD))
+    assert "1.00 +- 0.50" in results.table(tmp_path)
+    (tmp_path / "x.json").write_text(json.dumps(RECORD | change))
+    with pytest.raises(ValueError, match=rf"x\.json is damaged: {message}"):
+        results.table(tmp_path)
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"x\.json is no record of an evaluation"):
+        results.table(tmp_path)
