@@ -16,7 +16,7 @@ from test_conf import COMBINED, SMALL, folders, latent_dim  # noqa: F401
 from vaelab.command import is_users, one_line
 
 GROUPS = [group for group in COMBINED if group != "callbacks"]
-FOLDERS = {"folder", "root", "path", "cache", "start"}
+LEFT = {"folder", "root", "path", "cache", "start", "compile"}  # places, and minutes of compiling
 LENGTHS = {  # of what takes its time where it is huge, and is not wrong
     *("max_epochs", "max_steps", "limit_train_batches", "limit_val_batches", "samples"),
     *("accumulate_grad_batches", "transforms", "blocks", "residual", "layers", "components"),
@@ -39,7 +39,7 @@ def leaves(node, path=""):
         below = node._get_node(key)
         if isinstance(below, DictConfig):
             yield from leaves(below, f"{path}{key}.")
-        elif not str(key).startswith("_") and key not in FOLDERS:
+        elif not str(key).startswith("_") and key not in LEFT:
             yield f"{path}{key}", node[key] if "${" not in str(below._value()) else 1
 
 
