@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab import foreign, weights
+from vaelab import checkpoints, foreign, weights
 from vaelab.data.base import DataModule
 from vaelab.module import VAEModule
 from vaelab.types import check_types
@@ -156,35 +155,11 @@ class Run:
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], int]:
     """The weights of a checkpoint, and the optimizer steps that they have seen."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such checkpoint")
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" and path.is_file():
         tensors = {f"vae.{name}": each for name, each in weights.load(path).items()}
         return tensors, weights.read(path).step
-    try:
-        _check_packing(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        tensors, step = state["state_dict"], state["global_step"]
-    except Exception as error:  # a damaged file may raise anything
-        raise ValueError(f"{path} is truncated or no checkpoint of vaelab") from error
-    named = isinstance(tensors, dict) and all(isinstance(name, str) for name in tensors)
-    if not named or not all(isinstance(each, torch.Tensor) for each in tensors.values()):
-        raise ValueError(f"{path} is no checkpoint of vaelab: its state_dict holds no tensors")
-    if type(step) is not int:
-        raise ValueError(f"{path} is no checkpoint of vaelab: its global_step is no number")
-    return tensors, step
-
-
-def _check_packing(path: Path) -> None:
-    """Refuse what torch.save does not write, and weights that are not those of their checksum.
-
-    A few packed bytes may unfold to fill the memory; torch itself compares no checksums.
-    """
-    with zipfile.ZipFile(path) as file:
-        if any(member.compress_type != zipfile.ZIP_STORED for member in file.infolist()):
-            raise ValueError("it holds packed members")
-        if damaged := file.testzip():
-            raise ValueError(f"{damaged} is not as its checksum says")
+    state = checkpoints.read(path)
+    return state["state_dict"], state["global_step"]
 
 
 class Recorded(NamedTuple):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vaelab import foreign
+from vaelab.jobs import FAILURE
 
 PICTURES = ("figures", "evaluation", "samples")  # the folders of a run that hold some
 FIRST = ("reconstructions", "samples", "traversals", "walks", "map")  # of figures
@@ -163,7 +164,7 @@ def _rows(path: Path) -> list[dict[str, float]]:
 
 
 def _reason(path: Path, numbers: dict[str, Any], damage: str | None) -> str | None:
-    failed = path / "failed.txt"
+    failed = path / FAILURE
     if failed.is_file():
         return failed.read_text(errors="replace").strip()
     if numbers:
