@@ -33,7 +33,7 @@ def folder(train, tmp_path, tmp_path_factory):
     return shutil.copytree(KEPT[0], tmp_path / "run")
 
 
-def changed(folder, **keys):
+def changed(folder, /, **keys):
     """The run with other values in its config, as they are written there."""
     path = folder / ".hydra" / "config.yaml"
     cfg = OmegaConf.load(path)
@@ -291,6 +291,26 @@ def test_links_inside_the_folder_and_the_folder_as_a_link_are_taken(folder, tmp_
     (folder / "wandb" / "latest").symlink_to(tmp_path)
     (tmp_path / "alias").symlink_to(folder)
     assert Run.open(tmp_path / "alias").step == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("kl", BOMBS["a function"], "is no class of"),
+        ("kl.beta", "${oc.env:SECRET}", "evaluate nothing else"),
+        ("folder", "/elsewhere", "folder: /elsewhere is not in "),
+        ("logger.csv.folder", "${folder}/../..", "logger.csv.folder: "),
+        ("callbacks.checkpoint.folder", "/elsewhere", "callbacks.checkpoint.folder: "),
+    ],
+)
+def test_to_go_on_with_a_run_takes_the_same_door(command, folder, key, value, message):
+    changed(folder, **{key: value})
+    (folder / "metrics.json").unlink()
+    before = sorted(folder.rglob("*"))
+    status, output = command("train.py", f"resume={folder}")
+    assert str(status).startswith("error: "), output
+    assert message in status
+    assert sorted(folder.rglob("*")) == before
 
 
 NOT_NUMBERS = ["many", [1], {"a": 1}, True]

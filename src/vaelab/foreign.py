@@ -92,6 +92,15 @@ def _is_plain(path: str, value: str) -> bool:
     return "${" not in LINKS.sub("", value) or (path == "data.root" and value == ROOT)
 
 
+def check_folders(cfg: DictConfig, folder: Path) -> None:
+    """Refuse a config whose parts would write anywhere but into the folder of its run."""
+    for path, _ in _values("", OmegaConf.to_container(cfg, resolve=False)):
+        if path.rpartition(".")[2] == "folder":
+            place = str(OmegaConf.select(cfg, path))
+            if not Path(place).resolve().is_relative_to(folder.resolve()):
+                raise ValueError(f"{path}: {place} is not in {folder}, where the run goes on")
+
+
 def check_links(folder: Path) -> None:
     """Refuse a folder with a link that leads out of it: what is written there would go elsewhere.
 

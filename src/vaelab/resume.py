@@ -40,6 +40,7 @@ def resume(words: list[str]) -> float:
             f"{folder} is finished: trainer.max_epochs above {cfg.trainer.max_epochs} trains on"
         )
     _restore_hydra(folder, found, words)
+    foreign.check_folders(cfg, folder)
     for name in ("metrics.json", jobs.FAILURE):
         (folder / name).unlink(missing_ok=True)
     return train(cfg, goes_on=True, started=found.started)
