@@ -85,7 +85,8 @@ def titled(numbers: dict[str, Any]) -> list[tuple[str, str]]:
     found = []
     for key, title in TITLES.items():
         if numbers.get(key) is not None:
-            error = f" +- {numbers[f'{key}_se']:.2g}" if f"{key}_se" in numbers else ""
+            error = numbers.get(f"{key}_se")
+            error = f" +- {error:.2g}" if error is not None else ""
             found.append((str(title), f"{numbers[key]:.6g}{error}"))
     return found
 

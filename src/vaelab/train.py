@@ -50,6 +50,7 @@ def train(cfg: DictConfig, goes_on: bool = False, started: str = ".") -> float:
     _search_gpus_once()
     check_types(cfg)
     check_samples(cfg.samples)
+    _check_seed(cfg.seed)
     _check_kl(cfg)
     _check_trainer(cfg.trainer)
     seed_everything(cfg.seed, verbose=False)
@@ -182,6 +183,11 @@ def _report(folder: Path) -> None:
     from vaelab.report.write import write_or_say_why  # needed at the end, if at all
 
     write_or_say_why(folder)
+
+
+def _check_seed(seed: Any) -> None:
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise ValueError(f"seed={seed}: it must be a whole number from 0 to {2**32 - 1}")
 
 
 def _check_kl(cfg: DictConfig) -> None:

@@ -77,6 +77,8 @@ class DataModule(LightningDataModule):
             raise ValueError(f"data.binarize={binarize}: choose from none, dynamic, fixed")
         if batch_size < 1:
             raise ValueError(f"data.batch_size={batch_size}: it must be at least 1")
+        if seed < 0:
+            raise ValueError(f"data.seed={seed}: it must not be negative")
         self.shape = tuple(shape)
         self.binarize = binarize
         self.batch_size = batch_size
