@@ -136,6 +136,7 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
         "wall_s": wall,
+        **run.module.guard.counted(),
     }
     numbers |= record.sizes(run) | record.provenance(folder)
     record.write(numbers, folder / "metrics.json")

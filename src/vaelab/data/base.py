@@ -261,11 +261,17 @@ class TrainingBatches:
     def __len__(self) -> int:
         return -(-self.total // self.size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        chance = generator(Stream.ORDER, self.seed, self.epoch)
+    def indices(self, epoch: int, number: int) -> Tensor:
+        """The images of a batch, by their places in the split."""
+        return self._order(epoch)[number][self.rank :: self.world]
+
+    def _order(self, epoch: int) -> tuple[Tensor, ...]:
+        chance = generator(Stream.ORDER, self.seed, epoch)
         order = torch.randperm(len(self.split.images), generator=chance)
-        order = order.to(self.split.images.device)
-        for batch in order[: self.total].split(self.size):
+        return order.to(self.split.images.device)[: self.total].split(self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        for batch in self._order(self.epoch):
             index = batch[self.rank :: self.world]
             yield tuple(part.index_select(0, index) for part in self.split)
 
