@@ -1,6 +1,9 @@
 """on_nan=stop|skip|restore: what a step that is not finite leaves behind, and what it says."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -225,12 +228,35 @@ def test_another_word_is_refused(command):
     assert status.startswith("error: on_nan=explode: it should be 'stop', 'skip', 'restore'")
 
 
+def with_tests():
+    """The path of a process that finds the classes of this file."""
+    return os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+
+
 @pytest.mark.slow
 def test_two_processes_skip_the_same_steps(shell, tmp_path):
     words = [*SMALL, "trainer=ddp", "trainer.accelerator=cpu", "logger=none", "samples=2"]
     words += [steps(6), "trainer.max_epochs=1", "on_nan=skip", "hydra.run.dir=run"]
-    shell("train.py", *words, *spoiled(2, 4, rank=1), PYTHONPATH=str(ROOT / "tests"))
+    shell("train.py", *words, *spoiled(2, 4, rank=1), PYTHONPATH=with_tests())
     numbers = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert numbers["skipped"] == 2
     files = sorted(path.name for path in (tmp_path / "run" / "nan").iterdir())
     assert files == ["step-3-rank-1.safetensors", "step-5-rank-1.safetensors"]
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_and_one_of_them_says_why(tmp_path):
+    words = [*SMALL, "trainer=ddp", "trainer.accelerator=cpu", "logger=none", "hydra.run.dir=run"]
+    done = subprocess.run(
+        [sys.executable, ROOT / "train.py", *words, steps(6), *spoiled(2, rank=1)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": with_tests()},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("error: step 3, batch 2 of epoch 0: reconstruction, kl not finite") == 1
+    assert "Traceback" not in done.stderr
+    assert last(tmp_path / "run")["optimizer_states"][0]["state"][0]["step"] == 2

@@ -54,12 +54,21 @@ def test_the_bound_keeps_every_output_finite(output):
     assert raw.grad.isfinite().all()
 
 
+NAMED = {  # what a guarded run says of the mistake, in the step that it happens in
+    "bce": "step 2, batch 1 of epoch 0: reconstruction not finite",
+    "mse": "step 4, batch 3 of epoch 0: reconstruction, kl not finite",
+}
+
+
 @pytest.mark.parametrize("loss", MISTAKES)
 def test_the_same_run_is_finite_without_the_mistake_and_not_with_it(train, tmp_path, loss):
     words = [f"loss={loss}", "data.binarize=none", "latent_dim=2", FAST[loss]]
     words.append("trainer.limit_train_batches=5")
     assert math.isfinite(train(*words)["elbo"])
     _, mistake = MISTAKES[loss]
+    with pytest.raises(ValueError, match=NAMED[loss]):
+        train(*words, *mistake, folder="stopped")
+    assert not (tmp_path / "stopped" / "metrics.json").exists()
     with pytest.raises(ValueError, match="not finite"):
-        train(*words, *mistake, folder="broken")
+        train(*words, *mistake, "on_nan=ignore", folder="broken")
     assert json.loads((tmp_path / "broken" / "metrics.json").read_text())["elbo"] is None
