@@ -71,7 +71,13 @@ def same_training(first, second):
             assert torch.equal(value, theirs[key][name]), (key, name)
 
 
-PATHS = ["", "lightning", "late", "trainer.accumulate_grad_batches=2", "trainer.precision=bf16-mixed"]
+PATHS = [
+    "",
+    "lightning",
+    "late",
+    "trainer.accumulate_grad_batches=2",
+    "trainer.precision=bf16-mixed",
+]
 
 
 @pytest.fixture
@@ -92,7 +98,7 @@ def path(monkeypatch):
 def test_stop_leaves_the_weights_before_the_step_and_says_what_it_was(train, tmp_path, path, name):
     words = [*SMALL, *path(name)]
     before = train(*words, steps(4), folder="before")
-    with pytest.raises(ValueError, match=r"batch 4 of epoch 0: reconstruction, kl not finite") as said:
+    with pytest.raises(ValueError, match="batch 4 .*: reconstruction, kl not finite") as said:
         train(*words, steps(30), *spoiled(4))
     same_training(last(before["folder"]), last(tmp_path / "run"))
     assert "largest activations: vae.encoder" in str(said.value)  # which read the nan first
@@ -118,7 +124,7 @@ def test_the_file_of_an_event_has_its_batch_and_repeats_it(train, tmp_path, conf
 def test_a_slope_that_is_not_finite_is_found_behind_a_finite_loss(train, tmp_path, path, name):
     words = [*SMALL, STEEP, *path(name)]
     before = train(*words, steps(2), folder="before")
-    with pytest.raises(ValueError, match=r"step 3, .*: gradient of vae\.decoder\.\S+, .* not finite"):
+    with pytest.raises(ValueError, match=r"step 3, .* of vae\.decoder\.\S+, .* not finite"):
         train(*words, steps(5), *spoiled(2, value=2))
     same_training(last(before["folder"]), last(tmp_path / "run"))
 
@@ -257,6 +263,8 @@ def test_two_processes_stop_together_and_one_of_them_says_why(tmp_path):
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.count("error: step 3, batch 2 of epoch 0: reconstruction, kl not finite") == 1
+    assert (
+        done.stderr.count("error: step 3, batch 2 of epoch 0: reconstruction, kl not finite") == 1
+    )
     assert "Traceback" not in done.stderr
     assert last(tmp_path / "run")["optimizer_states"][0]["state"][0]["step"] == 2

@@ -23,7 +23,7 @@ from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import torch
 from pytorch_lightning import Trainer
@@ -33,6 +33,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
+from vaelab.data.base import TrainingBatches
 from vaelab.processes import merged, share
 
 if TYPE_CHECKING:
@@ -242,8 +243,8 @@ class Guard:
             left = f", the weights before it in {last}"
         often = f", the {self.in_a_row}th time in a row" if self.in_a_row > 1 else ""
         raise ValueError(
-            f"{event.what}{often}: lower optimizer.lr, set trainer.gradient_clip_val, or on_nan=skip "
-            f"if the batch is to blame ({event.where}{left})"
+            f"{event.what}{often}: lower optimizer.lr, set trainer.gradient_clip_val, or "
+            f"on_nan=skip if the batch is to blame ({event.where}{left})"
         )
 
     def _copy(self) -> None:
@@ -295,7 +296,7 @@ class Guard:
 def not_finite(module: VAEModule, batch: Batch, step: int) -> list[str]:
     """The terms of the objective that are not finite for a batch.
 
-    If there are none, the gradients that are not, of the weights that are nearest to the loss first.
+    If there are none, the gradients that are not, of the weights nearest to the loss first.
     """
     trainer: Trainer | None = module._trainer
     precision = trainer.precision_plugin.forward_context() if trainer else nullcontext()
@@ -335,7 +336,7 @@ def _save(module: VAEModule, attempt: Attempt, event: Event) -> Path:
     name = f"step-{event.step}" + (f"-rank-{rank}" if rank else "")
     path = Path(module.trainer.default_root_dir, "nan", f"{name}.safetensors")
     path.parent.mkdir(parents=True, exist_ok=True)
-    (x, y), loader = attempt.batch, module.trainer.train_dataloader
+    (x, y), loader = attempt.batch, cast(TrainingBatches, module.trainer.train_dataloader)
     tensors = {"x": x, "y": y, "indices": loader.indices(attempt.epoch, attempt.number)}
     tensors |= dict(zip(("random.host", "random.device"), attempt.random, strict=False))
     tensors |= {f"weights.{name}": each for name, each in module.state_dict().items()}
@@ -354,9 +355,7 @@ class _Largest:
 
     def __enter__(self) -> _Largest:
         self.hooks = [
-            each.register_forward_hook(
-                lambda module, args, out, name=name: self._note(name, out)
-            )
+            each.register_forward_hook(lambda module, args, out, name=name: self._note(name, out))
             for name, each in self.leaves.items()
         ]
         return self

@@ -111,6 +111,8 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
     chosen: dict[str, Any] = {"choices": record.choices(folder)}
     for logger in trainer.loggers:
         logger.log_hyperparams(chosen | OmegaConf.to_container(cfg, resolve=True))  # type: ignore[operator]
+    if trainer.is_global_zero:
+        record.begin(run, folder)
     started = time.perf_counter()
     trainer.fit(run.module, datamodule=run.data)
     wall = time.perf_counter() - started

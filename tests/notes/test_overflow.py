@@ -72,3 +72,24 @@ def test_the_same_run_is_finite_without_the_mistake_and_not_with_it(train, tmp_p
     with pytest.raises(ValueError, match="not finite"):
         train(*words, *mistake, "on_nan=ignore", folder="broken")
     assert json.loads((tmp_path / "broken" / "metrics.json").read_text())["elbo"] is None
+
+
+RATES = ("1e-3", "3e-3", "1e-2", "3e-2", "1e-1")
+
+
+@pytest.mark.slow
+def test_two_latents_of_cross_entropy_are_a_nan_in_the_naive_form_and_never_in_ours(train):
+    """60 steps at each learning rate, with both mistakes and without."""
+    words = ["loss=bce", "data.binarize=none", "latent_dim=2", "trainer.max_epochs=2"]
+    words += ["trainer.limit_train_batches=30", "trainer.limit_val_batches=null"]
+    naive = [word for _, mistake in MISTAKES.values() for word in mistake]
+    stopped = []
+    for rate in RATES:
+        chosen = [*words, f"optimizer.lr={rate}"]
+        assert math.isfinite(train(*chosen, folder=rate)["elbo"])
+        try:
+            train(*chosen, *naive, folder=f"{rate}-naive")
+        except ValueError as error:
+            assert "reconstruction not finite" in str(error)
+            stopped.append(rate)
+    assert stopped == ["3e-2", "1e-1"]
