@@ -69,9 +69,10 @@ def begin(run: Run, folder: Path) -> None:
     path = folder / BEGUN
     if path.exists():
         return
-    diff = _git_says("diff", "HEAD", "--binary") or ""
+    diff = _git_says("diff", "HEAD", "--binary")
+    diff = diff + "\n" if diff else ""
     if diff:
-        (folder / "uncommitted.diff").write_text(diff + "\n")
+        (folder / "uncommitted.diff").write_text(diff)
     write(
         provenance(folder)
         | {

@@ -83,13 +83,11 @@ def test_two_latents_of_cross_entropy_are_a_nan_in_the_naive_form_and_never_in_o
     words = ["loss=bce", "data.binarize=none", "latent_dim=2", "trainer.max_epochs=2"]
     words += ["trainer.limit_train_batches=30", "trainer.limit_val_batches=null"]
     naive = [word for _, mistake in MISTAKES.values() for word in mistake]
-    stopped = []
     for rate in RATES:
         chosen = [*words, f"optimizer.lr={rate}"]
         assert math.isfinite(train(*chosen, folder=rate)["elbo"])
-        try:
+        if float(rate) < 3e-2:
             train(*chosen, *naive, folder=f"{rate}-naive")
-        except ValueError as error:
-            assert "reconstruction not finite" in str(error)
-            stopped.append(rate)
-    assert stopped == ["3e-2", "1e-1"]
+            continue
+        with pytest.raises(ValueError, match="reconstruction not finite"):
+            train(*chosen, *naive, folder=f"{rate}-naive")
