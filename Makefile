@@ -1,8 +1,9 @@
 # make demo: install and train on the embedded digits.  make test: the quick tests.  make test-slow: the rest.
+# make test-oldest: the quick tests with the oldest versions that pyproject.toml accepts.
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo install test test-slow check clean
+.PHONY: demo install test test-oldest test-slow check clean
 
 demo: .venv/core.installed
 	.venv/bin/python train.py model=conv loss=bce
@@ -12,6 +13,9 @@ install: .venv/dev.installed
 test: .venv/dev.installed
 	.venv/bin/python -m pytest -m "not slow and not gpu"
 
+test-oldest: .venv-oldest/dev.installed
+	.venv-oldest/bin/python -m pytest -m "not slow and not gpu"
+
 test-slow: .venv/dev.installed
 	.venv/bin/python -m pytest -m "slow and not gpu"
 
@@ -19,7 +23,7 @@ check: .venv/dev.installed
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/pyright
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-oldest
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -31,3 +35,8 @@ clean:
 .venv/dev.installed: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) -e '.[dev]'
 	touch $@ .venv/core.installed
+
+.venv-oldest/dev.installed: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e '.[dev]'
+	touch $@
