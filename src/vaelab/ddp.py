@@ -29,8 +29,10 @@ class DDP(DDPStrategy):
 
 def _command(local_rank: int) -> tuple[Sequence[str], str]:
     hydra = HydraConfig.get()
-    folder = hydra.runtime.output_dir.replace("\\", "\\\\").replace("'", "\\'")
     command = [sys.executable, to_absolute_path(sys.argv[0]), *hydra.overrides.task]
+    if any(word.startswith("resume=") for word in hydra.overrides.task):  # it names the folder
+        return command, get_original_cwd()
+    folder = hydra.runtime.output_dir.replace("\\", "\\\\").replace("'", "\\'")
     return [*command, f"hydra.run.dir='{folder}'", "hydra.output_subdir=null"], get_original_cwd()
 
 

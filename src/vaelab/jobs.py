@@ -26,6 +26,7 @@ COLUMNS = {
     "rmse": "RMSE",
     "wall_s": "s",
 }
+FAILURE = "failed.txt"  # of a job, the reason
 FAILED = "~ failed"  # sorts after the groups of jobs that have numbers
 
 
@@ -49,7 +50,7 @@ class Jobs(Callback):
         if config.hydra.mode == RunMode.MULTIRUN:
             if not is_users(error):
                 traceback.print_exception(error)
-            (folder / "failed.txt").write_text(one_line(error) + "\n")
+            (folder / FAILURE).write_text(one_line(error) + "\n")
             print(f"job {config.hydra.job.num} failed: {one_line(error)}")
             job_return.status, job_return.return_value = JobStatus.COMPLETED, float("nan")
             return
@@ -112,7 +113,7 @@ def group(numbers: dict[str, Any]) -> str:
 
 def _row(folder: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"job": folder.name, "choices": overrides(folder)}
-    if (failed := folder / "failed.txt").exists():  # beside numbers that are not finite, too
+    if (failed := folder / FAILURE).exists():  # beside numbers that are not finite, too
         return row | {"group": FAILED, "failed": failed.read_text().strip()}
     try:
         numbers = json.loads((folder / "metrics.json").read_text())

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from vaelab.guard import Guard, OnNaN
 from vaelab.metrics.terms import Terms
-from vaelab.noise import Stream, noise, seed_from
+from vaelab.noise import Stream, noise
 from vaelab.objectives.base import Objective
 from vaelab.schedules.base import Schedule
 from vaelab.schedules.constant import Constant
@@ -65,7 +65,6 @@ class VAEModule(LightningModule):
             self.to(memory_format=torch.channels_last)
 
     def on_train_start(self) -> None:
-        torch.manual_seed(seed_from(Stream.TRAINING, self.seed, self.global_rank))
         self.guard.start(self)
 
     def terms(self, batch: Batch, step: int | None = None) -> dict[str, Tensor]:
