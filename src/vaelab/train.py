@@ -134,6 +134,8 @@ def _fit_and_evaluate(run: Run, trainer: Trainer, checkpoint: Path | None) -> fl
     chosen: dict[str, Any] = {"choices": record.choices(folder)}
     for logger in trainer.loggers:
         logger.log_hyperparams(chosen | OmegaConf.to_container(cfg, resolve=True))  # type: ignore[operator]
+    if trainer.is_global_zero:
+        record.begin(run, folder)
     trainer.fit(run.module, datamodule=run.data, ckpt_path=checkpoint)
 
     (sittings,) = (each for each in trainer.callbacks if isinstance(each, Continuation))  # type: ignore[attr-defined]
@@ -157,6 +159,7 @@ def _fit_and_evaluate(run: Run, trainer: Trainer, checkpoint: Path | None) -> fl
         "steps": trainer.global_step,
         "wall_s": sittings.seconds,
         "resumed": sittings.resumed,
+        **run.module.guard.counted(),
     }
     numbers |= record.sizes(run) | record.provenance(folder)
     record.write(numbers, folder / "metrics.json")
