@@ -157,6 +157,7 @@ def _pictures(root: Path, below: str) -> list[str]:
 
     A folder reached twice counts once, and a link that leads out of root is refused.
     """
+    check_link(root / below, root)
     names, seen, left = [], set(), [""]
     while left:
         above = left.pop()
