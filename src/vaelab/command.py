@@ -3,6 +3,7 @@
 import ctypes
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -12,6 +13,8 @@ from typing import Any
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from vaelab import multirun
 
 USAGE = {
     "train": """\
@@ -70,19 +73,36 @@ def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train"
         print(menu(conf) if recipe == "train" else section(conf, recipe))
         return
     keep_memory()
+    sys.argv[1:] = multirun.expanded(sys.argv[1:])
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         main()
     except (Exception, JobFailed) as failure:
+        _close_multirun()
         error = failure.__cause__ if isinstance(failure, JobFailed) else failure
         if not isinstance(error, Exception) or not is_users(error):
             raise
         unknown = re.match(r"Could not override '([^']+)'", str(error))
         known = unknown and conf and _unknown(unknown[1], conf, recipe)
         sys.exit(f"error: {known or one_line(error)}")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        while multirun.open_folders:  # it was interrupted
+            print(multirun.how_to_go_on(multirun.open_folders.pop()))
+
+
+def _close_multirun() -> None:
+    """Show what was done in a multirun that an error ends."""
+    from vaelab.jobs import close  # it needs this module
+
+    while multirun.open_folders:
+        close(multirun.open_folders.pop())
 
 
 def keep_memory() -> None:

@@ -16,6 +16,8 @@ from hydra.utils import get_original_cwd, to_absolute_path
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.strategies.launchers import subprocess_script
 
+from vaelab.multirun import quoted
+
 VARIABLES = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -29,9 +31,9 @@ class DDP(DDPStrategy):
 
 def _command(local_rank: int) -> tuple[Sequence[str], str]:
     hydra = HydraConfig.get()
-    folder = hydra.runtime.output_dir.replace("\\", "\\\\").replace("'", "\\'")
+    folder = f"hydra.run.dir={quoted(hydra.runtime.output_dir)}"
     command = [sys.executable, to_absolute_path(sys.argv[0]), *hydra.overrides.task]
-    return [*command, f"hydra.run.dir='{folder}'", "hydra.output_subdir=null"], get_original_cwd()
+    return [*command, folder, "hydra.mode=RUN", "hydra.output_subdir=null"], get_original_cwd()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from vaelab import multirun
 from vaelab.command import JobFailed, is_users, one_line
 
 COLUMNS = {
@@ -26,6 +27,7 @@ COLUMNS = {
     "rmse": "RMSE",
     "wall_s": "s",
 }
+REASON = "failed.txt"
 FAILED = "~ failed"  # sorts after the groups of jobs that have numbers
 
 
@@ -39,39 +41,67 @@ class Jobs(Callback):
                 f"hydra.run.dir={folder} holds a run already: choose another, or delete it"
             )
 
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            multirun.begin(config)
+        except Exception as error:  # Hydra would make a warning of it
+            raise JobFailed from error
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if not _helps():
+            Path(config.hydra.runtime.output_dir, REASON).unlink(missing_ok=True)
+
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        if job_return.status != JobStatus.FAILED:
-            return
-        error = job_return._return_value
+        failed, result = job_return.status == JobStatus.FAILED, job_return._return_value
         if _helps():  # the first process says what is wrong
-            raise SystemExit(1)
+            if failed:
+                raise SystemExit(1)
+            return
         folder = Path(config.hydra.runtime.output_dir)
         if config.hydra.mode == RunMode.MULTIRUN:
-            if not is_users(error):
-                traceback.print_exception(error)
-            (folder / "failed.txt").write_text(one_line(error) + "\n")
-            print(f"job {config.hydra.job.num} failed: {one_line(error)}")
-            job_return.status, job_return.return_value = JobStatus.COMPLETED, float("nan")
+            if failed:
+                _tell_failure(result, config.hydra.job.num, folder)
+            else:
+                (folder / multirun.VALUE).write_text(f"{result}\n")
+            job_return.status = JobStatus.COMPLETED
+            job_return.return_value = None if failed or math.isnan(result) else result
+            return
+        if not failed:
             return
         if all(path.name == ".hydra" for path in folder.iterdir()):
             shutil.rmtree(folder)
             with contextlib.suppress(OSError):
                 folder.parent.rmdir()  # only if it is empty
-        raise JobFailed from error
+        raise JobFailed from result
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        folder = Path(config.hydra.sweep.dir)
-        rows = read(folder)
-        if not rows:
-            return
-        write_csv(rows, folder / "table.csv")
-        show(rows)
-        from vaelab.report.write import write_or_say_why  # not before there is a use for it
-
-        write_or_say_why(folder)
-        print(folder.resolve())
-        if any("failed" in row for row in rows):
+        multirun.open_folders.clear()
+        if not close(Path(config.hydra.sweep.dir)):
             raise SystemExit(1)
+
+
+def close(folder: Path) -> bool:
+    """End a multirun in a table and a report; whether all is well with its jobs."""
+    rows = read(folder)
+    if not rows:
+        return True
+    write_csv(rows, folder / "table.csv")
+    show(rows)
+    from vaelab.report.write import write_or_say_why  # not before there is a use for it
+
+    write_or_say_why(folder)
+    well = not any("failed" in row for row in rows)
+    if not well:
+        print(multirun.how_to_go_on(folder))
+    print(folder.resolve())
+    return well
+
+
+def _tell_failure(error: BaseException, job: int, folder: Path) -> None:
+    if not is_users(error):
+        traceback.print_exception(error)
+    (folder / REASON).write_text(one_line(error) + "\n")
+    print(f"job {job} failed: {one_line(error)}")
 
 
 def _helps() -> bool:
@@ -112,7 +142,7 @@ def group(numbers: dict[str, Any]) -> str:
 
 def _row(folder: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"job": folder.name, "choices": overrides(folder)}
-    if (failed := folder / "failed.txt").exists():  # beside numbers that are not finite, too
+    if (failed := folder / REASON).exists():  # beside numbers that are not finite, too
         return row | {"group": FAILED, "failed": failed.read_text().strip()}
     try:
         numbers = json.loads((folder / "metrics.json").read_text())
@@ -141,7 +171,7 @@ def show(rows: list[dict[str, Any]]) -> None:
         shown = {key: title for key, title in COLUMNS.items() if any(key in row for row in members)}
         numbers = [Column(title, justify="right", no_wrap=True) for title in shown.values()]
         last = [Column("reason")] if group == FAILED else []
-        table = Table("job", "choices", *numbers, *last, title=group)
+        table = Table("job", Column("choices", overflow="fold"), *numbers, *last, title=group)
         for row in members:
             values = [f"{row[key]:.4g}" if key in row else "" for key in shown]
             table.add_row(row["job"], row["choices"], *values, *(row["failed"] for _ in last))

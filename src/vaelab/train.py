@@ -210,6 +210,7 @@ def _quiet() -> None:
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", ".*could not find the monitored key.*")
+    warnings.filterwarnings("ignore", ".*`srun` command is available.*")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
         lambda entry: "/lit" not in entry.getMessage().lower()
     )

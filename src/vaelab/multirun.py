@@ -1,0 +1,87 @@
+"""A multirun goes on where it was interrupted: `python train.py resume=multirun/<folder>`.
+
+The same command with hydra.sweep.dir=<folder> does it, too. Finished jobs are not run again, their
+value is used; what is missing is done, and what failed is tried again.
+"""
+
+import logging
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, read_write
+
+RECORD = "multirun.yaml"  # as Hydra's own sweeper calls it, too
+VALUE = "value.txt"  # of a finished job: what the sweeper was told
+MORE = ("n_trials",)  # settings of a sweeper that may change from one start to the next
+
+
+open_folders: list[Path] = []  # of the multirun of this process, until its end
+
+
+def begin(config: DictConfig) -> None:
+    """Record what is asked for; refuse a folder in which something else was."""
+    folder = Path(config.hydra.sweep.dir)
+    again = folder.is_dir() and any(folder.iterdir())
+    if again and _recorded(folder) != _asked(OmegaConf.create(OmegaConf.to_yaml(config))):
+        raise ValueError(
+            f"hydra.sweep.dir={folder} holds something else than this multirun: choose another, or "
+            f"go on with what it holds by python {sys.argv[0]} resume={folder}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, folder / RECORD)
+    open_folders.append(folder)
+    print(f"if it is interrupted, {how_to_go_on(folder)}", flush=True)
+    if "optuna" in config.hydra.sweeper._target_:
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        from vaelab.study import repeat  # Optuna is an extra
+
+        if again:
+            with read_write(config):
+                repeat(config.hydra.sweeper, folder)
+
+
+def expanded(words: list[str]) -> list[str]:
+    """A command line with what resume=<the folder of a multirun> stands for."""
+    for word in words:
+        key, _, folder = word.partition("=")
+        if key == "resume" and (record := Path(folder, RECORD)).is_file():
+            asked = OmegaConf.load(record).hydra.overrides
+            own = [each for each in asked.hydra if not each.startswith("hydra.sweep.dir=")]
+            others = [each for each in words if each not in (word, "-m", "--multirun")]
+            return ["-m", *asked.task, *own, f"hydra.sweep.dir={quoted(folder)}", *others]
+    return words
+
+
+def quoted(path: Path | str) -> str:
+    """A path as a value of the command line, where Hydra gives some characters a meaning."""
+    escaped = re.sub(r"(\\+)(?='|$)", r"\1\1", str(path)).replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def how_to_go_on(folder: Path) -> str:
+    return f"python {sys.argv[0]} resume={folder} does what is missing of this multirun"
+
+
+def value_of(job: Path) -> float | None:
+    """What a finished job came to; None where there is something left to do."""
+    file = job / VALUE
+    if not file.is_file():
+        return None
+    value = float(file.read_text())
+    print(f"job {job.name} was finished before, its value is {value:g}")
+    return value
+
+
+def _recorded(folder: Path) -> Any:
+    record = folder / RECORD
+    return _asked(OmegaConf.load(record)) if record.is_file() else None
+
+
+def _asked(config: Any) -> Any:
+    """All that was chosen for the jobs, without where and how they are run."""
+    chosen = OmegaConf.to_container(config, resolve=False)
+    hydra = chosen.pop("hydra")
+    sweeper = {key: value for key, value in hydra["sweeper"].items() if key not in MORE}
+    return chosen, hydra["overrides"]["task"], sweeper
