@@ -14,7 +14,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab import multirun
+from vaelab import multirun, slurm
 
 USAGE = {
     "train": """\
@@ -74,6 +74,8 @@ def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train"
         return
     keep_memory()
     sys.argv[1:] = multirun.expanded(sys.argv[1:])
+    if conf and slurm.helps():
+        sys.argv.append("hydra.output_subdir=null")  # the first process writes it
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()
         return

@@ -15,7 +15,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from vaelab import multirun
+from vaelab import multirun, slurm
 from vaelab.command import JobFailed, is_users, one_line
 
 COLUMNS = {
@@ -27,7 +27,7 @@ COLUMNS = {
     "rmse": "RMSE",
     "wall_s": "s",
 }
-REASON = "failed.txt"
+FAILURE = "failed.txt"
 FAILED = "~ failed"  # sorts after the groups of jobs that have numbers
 
 
@@ -35,25 +35,35 @@ class Jobs(Callback):
     """Hydra calls this before and after the jobs of a command."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        folder = config.hydra.run.dir
-        if not _helps() and Path(folder, "checkpoints").exists():
+        folder, asked = Path(config.hydra.run.dir), config.hydra.overrides
+        if slurm.tasks() > 1 and not any(word.startswith("hydra.run.dir=") for word in asked.hydra):
+            raise JobFailed from ValueError(
+                "the processes of one run share its folder: name it, as in hydra.run.dir=runs/mine"
+            )
+        again = slurm.restarted() and overrides(folder) == list(asked.task)
+        if not slurm.helps() and not again and (folder / "checkpoints").exists():
             raise JobFailed from ValueError(
                 f"hydra.run.dir={folder} holds a run already: choose another, or delete it"
             )
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if slurm.tasks() > 1:
+            raise JobFailed from ValueError(
+                "several processes would each run the whole multirun: leave out srun and torchrun, "
+                "and give each job its own with trainer=ddp or hydra/launcher=slurm"
+            )
         try:
             multirun.begin(config)
         except Exception as error:  # Hydra would make a warning of it
             raise JobFailed from error
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        if not _helps():
-            Path(config.hydra.runtime.output_dir, REASON).unlink(missing_ok=True)
+        if not slurm.helps():
+            Path(config.hydra.runtime.output_dir, FAILURE).unlink(missing_ok=True)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         failed, result = job_return.status == JobStatus.FAILED, job_return._return_value
-        if _helps():  # the first process says what is wrong
+        if slurm.helps():  # the first process says what is wrong
             if failed:
                 raise SystemExit(1)
             return
@@ -100,13 +110,8 @@ def close(folder: Path) -> bool:
 def _tell_failure(error: BaseException, job: int, folder: Path) -> None:
     if not is_users(error):
         traceback.print_exception(error)
-    (folder / REASON).write_text(one_line(error) + "\n")
+    (folder / FAILURE).write_text(one_line(error) + "\n")
     print(f"job {job} failed: {one_line(error)}")
-
-
-def _helps() -> bool:
-    """Whether this process was started by another one of the same job."""
-    return os.environ.get("LOCAL_RANK", "0") != "0"
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -142,7 +147,7 @@ def group(numbers: dict[str, Any]) -> str:
 
 def _row(folder: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"job": folder.name, "choices": overrides(folder)}
-    if (failed := folder / REASON).exists():  # beside numbers that are not finite, too
+    if (failed := folder / FAILURE).exists():  # beside numbers that are not finite, too
         return row | {"group": FAILED, "failed": failed.read_text().strip()}
     try:
         numbers = json.loads((folder / "metrics.json").read_text())

@@ -14,7 +14,7 @@ from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
-from vaelab import dashboard, record
+from vaelab import dashboard, record, slurm
 from vaelab.callbacks.checkpoint import Checkpoint
 from vaelab.callbacks.early_stopping import EarlyStopping
 from vaelab.callbacks.pictures import Pictures
@@ -182,6 +182,11 @@ def _check_trainer(trainer: DictConfig) -> None:
     there, name = (gpus, "GPUs") if gpus or kind in ("gpu", "cuda") else (os.cpu_count(), "cores")
     if type(wanted) is not int and name == "cores":
         raise ValueError(f"trainer.devices={wanted}: give the number of processes")
+    if trainer.get("num_nodes", 1) > 1 and slurm.tasks() == 1:
+        raise ValueError(
+            f"trainer.num_nodes={trainer.num_nodes} machines need srun or torchrun before the "
+            "command: docs/scale.md has it whole"
+        )
     if type(wanted) is int and kind in ("auto", "cpu", "gpu", "cuda"):
         if not 1 <= wanted <= (there or 1):
             raise ValueError(f"trainer.devices={wanted}, but this machine has {there} {name}")
