@@ -20,6 +20,7 @@ USAGE = {
     "train": """\
 python train.py [group=option ...] [key=value ...]     one run
 python train.py -m model=mlp,conv loss=bce,mse         one run for each combination
+python train.py resume=multirun/<folder>               what is missing of it
 
 Every group has a default, marked *. Keys of a group are set by its name, as in kl.beta=4.
 """,
@@ -29,9 +30,18 @@ python scripts/sample.py <run> [sampler=option] [key=value ...]     images of a 
 }
 
 
+PLUGINS = {  # of Hydra, and the extra that each is in
+    "hydra/sweeper=optuna": "sweep",
+    "hydra/launcher=joblib": "sweep",
+    "hydra/launcher=ray": "ray",
+    "hydra/launcher=submitit_slurm": "slurm",
+}
+
+
 def menu(conf: Path) -> str:
     """Every group of the config folder, its options, and the first comment of each."""
     lines = [section(conf, recipe) for recipe in USAGE]
+    lines.append("hydra/launcher=joblib|ray|slurm runs the jobs of -m side by side: docs/scale.md")
     lines.append("Hydra's own options: --hydra-help. The composed config: --cfg job")
     return "\n".join(lines)
 
@@ -137,9 +147,13 @@ def is_users(error: Exception) -> bool:
 
 def one_line(error: BaseException) -> str:
     """The message of an error in one line."""
-    if isinstance(error, MissingConfigException) and error.options:
+    if isinstance(error, MissingConfigException):
         group, _, option = str(error.missing_cfg_file).rpartition("/")
-        return f"{group}={option}: there is no such option; choose from {', '.join(error.options)}"
+        if extra := PLUGINS.get(f"{group}={option}"):
+            return f"{group}={option} is not installed: pip install -e '.[{extra}]' does it"
+        if error.options:
+            choices = ", ".join(error.options)
+            return f"{group}={option}: there is no such option; choose from {choices}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: this cannot be read; quote values with commas or brackets"
     return " ".join(str(error).split()) or type(error).__name__

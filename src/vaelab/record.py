@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.nn import Module
 
 from vaelab.run import Run, recorded
@@ -42,6 +43,7 @@ def provenance(folder: Path) -> dict[str, Any]:
         "choices": choices(folder),
         "command": " ".join(sys.argv),
         "git": _git(),
+        "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version()}
         | {package: version(package) for package in PACKAGES},
     }
