@@ -1,5 +1,6 @@
 """Train a variational autoencoder: `python train.py model=conv loss=bce`; --help is the menu."""
 
+import sys
 from pathlib import Path
 
 import hydra
@@ -17,5 +18,15 @@ def main(cfg: DictConfig) -> float:
     return train(cfg)
 
 
+def start() -> None:
+    """A run of its own, which Hydra composes, or one that goes on: resume=<run folder>."""
+    if any(word.startswith("resume=") for word in sys.argv[1:]):
+        from vaelab.resume import resume
+
+        resume(sys.argv[1:])
+    else:
+        main()
+
+
 if __name__ == "__main__":
-    command.run(main, Path(__file__).parent / "conf")
+    command.run(start, Path(__file__).parent / "conf")

@@ -81,9 +81,11 @@ def test_every_link_of_a_page_leads_to_a_file(page):
         assert link.startswith("https://") or (page.parent / link).is_file(), link
 
 
-def test_every_page_is_in_the_index():
-    index = (FOLDER / "README.md").read_text()
-    assert all(f"]({page.name})" in index for page in ENGLISH)
+@pytest.mark.parametrize("index", ["README.md", "README.zh-CN.md"])
+def test_every_page_is_in_the_index(index):
+    text = (FOLDER / index).read_text()
+    chinese = index.endswith(".zh-CN.md")
+    assert all((f"]({page.name})" in text) == ((page in ENGLISH) != chinese) for page in PAGES)
 
 
 def test_figures_are_small_and_on_a_page():

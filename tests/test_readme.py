@@ -39,6 +39,11 @@ def test_its_pictures_are_there():
             assert min(picture.size) > 100
 
 
+def test_its_links_lead_to_files():
+    links = re.findall(r"\]\(([^)]+)\)", README)
+    assert not [link for link in links if not (ROOT / link).is_file()]
+
+
 def test_every_line_is_a_command_that_is_tested_here():
     others = {"make demo", "export VAELAB_DATA=<folder>"}
     others |= {f"python {script}" for script in SCRIPTS}

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from vaelab.callbacks.continuation import Continuation
 from vaelab.module import VAEModule
 from vaelab.run import Run
 
@@ -244,8 +245,8 @@ def test_each_process_and_each_validation_batch_has_noise_of_its_own(config, mon
     module = Run.build(config(*SMALL)).module
     seeds = []
     for rank in (0, 1):
-        monkeypatch.setattr(VAEModule, "global_rank", rank)
-        module.on_train_start()
+        loop = SimpleNamespace(_load_combined_loader_states=lambda: None)
+        Continuation().on_train_start(SimpleNamespace(global_rank=rank, fit_loop=loop), module)
         seeds.append(torch.initial_seed())
     assert seeds[0] != seeds[1]
     monkeypatch.setattr(VAEModule, "global_rank", 0)

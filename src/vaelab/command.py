@@ -20,6 +20,7 @@ USAGE = {
     "train": """\
 python train.py [group=option ...] [key=value ...]     one run
 python train.py -m model=mlp,conv loss=bce,mse         one run for each combination
+python train.py resume=runs/<run>                      go on with one that was stopped
 python train.py resume=multirun/<folder>               what is missing of it
 
 Every group has a default, marked *. Keys of a group are set by its name, as in kl.beta=4.
@@ -71,6 +72,15 @@ class JobFailed(BaseException):
     """Carries the error of a job past Hydra, which would print it in its own way."""
 
 
+class Stopped(BaseException):
+    """A signal has ended a training after a step, and its last checkpoint is of that step."""
+
+    def __init__(self, number: int, step: int, folder: Path):
+        name = signal.Signals(number).name
+        super().__init__(f"{name} after step {step}: python train.py resume={folder} goes on")
+        self.status = 128 + number
+
+
 def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train") -> None:
     """Call a command; what the user can mend ends in one line and exit status 1.
 
@@ -101,6 +111,10 @@ def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train"
         unknown = re.match(r"Could not override '([^']+)'", str(error))
         known = unknown and conf and _unknown(unknown[1], conf, recipe)
         sys.exit(f"error: {known or one_line(error)}")
+    except Stopped as stopped:
+        if not multirun.open_folders:  # of whose jobs it is one
+            print(stopped, file=sys.stderr)
+        sys.exit(stopped.status)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     finally:

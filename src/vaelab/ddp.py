@@ -31,8 +31,10 @@ class DDP(DDPStrategy):
 
 def _command(local_rank: int) -> tuple[Sequence[str], str]:
     hydra = HydraConfig.get()
-    folder = f"hydra.run.dir={quoted(hydra.runtime.output_dir)}"
     command = [sys.executable, to_absolute_path(sys.argv[0]), *hydra.overrides.task]
+    if any(word.startswith("resume=") for word in hydra.overrides.task):  # it names the folder
+        return command, get_original_cwd()
+    folder = f"hydra.run.dir={quoted(hydra.runtime.output_dir)}"
     return [*command, folder, "hydra.mode=RUN", "hydra.output_subdir=null"], get_original_cwd()
 
 

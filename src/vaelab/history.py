@@ -5,9 +5,9 @@ epoch: epoch, step, and a column for each dimension.
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -62,11 +62,27 @@ def add_kl(path: Path, epoch: int, step: int, kl: Mapping[str, float]) -> None:
     kept = [row for row in _rows(path) if int(row["epoch"]) < epoch and list(row) == header]
     row = {"epoch": epoch, "step": step} | {name: f"{nats:.6g}" for name, nats in kl.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_rows(path, header, [*kept, row])
+
+
+def cut_metrics(path: Path, step: int) -> list[str]:
+    """Leave out of a metrics.csv what was logged at `step` or later; the names of its columns."""
+    rows = [row for row in _rows(path) if (row.get("step") or "x").isdigit()]
+    kept = [row for row in rows if int(row["step"]) < step]
+    if not kept:
+        path.unlink(missing_ok=True)
+        return []
+    write_rows(path, list(kept[0]), kept)
+    return list(kept[0])
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write beside the old file and rename, so that there is always a whole one."""
     part = path.with_suffix(".part")
     with part.open("w", newline="") as file:
         writer = csv.DictWriter(file, header)
         writer.writeheader()
-        writer.writerows([*kept, row])
+        writer.writerows(rows)
     part.replace(path)
 
 

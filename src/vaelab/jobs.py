@@ -27,7 +27,7 @@ COLUMNS = {
     "rmse": "RMSE",
     "wall_s": "s",
 }
-FAILURE = "failed.txt"
+FAILURE = "failed.txt"  # of a job, the reason
 FAILED = "~ failed"  # sorts after the groups of jobs that have numbers
 
 

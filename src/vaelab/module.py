@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from vaelab.metrics.terms import Terms
-from vaelab.noise import Stream, noise, seed_from
+from vaelab.noise import Stream, noise
 from vaelab.objectives.base import Objective
 from vaelab.schedules.base import Schedule
 from vaelab.schedules.constant import Constant
@@ -59,9 +59,6 @@ class VAEModule(LightningModule):
             self.objective.compile()
         if channels_last:
             self.to(memory_format=torch.channels_last)
-
-    def on_train_start(self) -> None:
-        torch.manual_seed(seed_from(Stream.TRAINING, self.seed, self.global_rank))
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """The terms of the objective; of an autocast only the networks take notice."""

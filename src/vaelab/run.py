@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from vaelab import weights
+from vaelab import checkpoints, weights
 from vaelab.data.base import DataModule
 from vaelab.module import VAEModule
 from vaelab.vae import VAE
@@ -76,7 +75,7 @@ class Run:
         if file is not None and checkpoint != "best":
             raise ValueError(f"{file} has no other weights: leave out checkpoint {checkpoint}")
         found = recorded(path)
-        _check_targets(found.cfg)
+        check_targets(found.cfg)
         run = cls.build(found.cfg, found.started)
         run.choices, run.overrides = found.choices, found.overrides
         run.load(file or path / "checkpoints" / f"{checkpoint}.ckpt")
@@ -122,16 +121,11 @@ class Run:
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], int]:
     """The weights of a checkpoint, and the optimizer steps that they have seen."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such checkpoint")
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" and path.is_file():
         tensors = {f"vae.{name}": each for name, each in weights.load(path).items()}
         return tensors, weights.read(path).step
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        return state["state_dict"], state["global_step"]
-    except (RuntimeError, EOFError, UnpicklingError, KeyError, OSError, TypeError) as error:
-        raise ValueError(f"{path} is truncated or no checkpoint of vaelab") from error
+    state = checkpoints.read(path)
+    return state["state_dict"], state["global_step"]
 
 
 class Recorded(NamedTuple):
@@ -166,7 +160,7 @@ def recorded(path: Path) -> Recorded:
     return Recorded(cfg, own, list(words), started)
 
 
-def _check_targets(cfg: DictConfig) -> None:
+def check_targets(cfg: DictConfig) -> None:
     """Refuse to build what is no part of an experiment: a run folder may come from anybody."""
     node: Any = OmegaConf.to_container(cfg, resolve=False)
     for target in _targets(node):

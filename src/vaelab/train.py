@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,15 @@ from pytorch_lightning.loggers import Logger
 
 from vaelab import dashboard, record, slurm
 from vaelab.callbacks.checkpoint import Checkpoint
+from vaelab.callbacks.continuation import Continuation
 from vaelab.callbacks.early_stopping import EarlyStopping
 from vaelab.callbacks.pictures import Pictures
+from vaelab.checkpoints import Whole, last_whole, read
 from vaelab.data.base import TrainingBatches
 from vaelab.ddp import process_group
 from vaelab.evaluation.base import Asked
 from vaelab.evaluation.likelihood import check_samples, evaluate
+from vaelab.loggers.base import Resumable
 from vaelab.loggers.wandb import Wandb
 from vaelab.loop import shorten
 from vaelab.run import Run, build
@@ -33,8 +35,12 @@ INITIAL_IMAGES = 10_000  # that the output bias is fitted to
 PRECISIONS = ("32-true", "32", "bf16-mixed", "16-mixed")
 
 
-def train(cfg: DictConfig) -> float:
+def train(cfg: DictConfig, goes_on: bool = False, started: str = ".") -> float:
     """Fit, keep the best weights, evaluate them on the test images, write metrics.json.
+
+    Arguments:
+        goes_on: Whether the run was stopped, and cfg.folder holds what there is of it.
+        started: The folder in which the run was begun, for the relative paths of its data.
 
     Returns:
         The best of what the objective monitors, by default the validation ELBO in nats per image;
@@ -47,14 +53,16 @@ def train(cfg: DictConfig) -> float:
     _check_kl(cfg)
     _check_trainer(cfg.trainer)
     seed_everything(cfg.seed, verbose=False)
-    run = Run.build(cfg)
+    run = Run.build(cfg, started)
     run.data.prepare_data()
     run.data.setup()
     run.vae.likelihood.check(*run.data.range, run.data.pixels)
     images, labels = run.data.splits["train"]
     run.vae.check_labels(labels)
     run.vae.initialize(run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)]))
-    _start(run)
+    checkpoint = last_whole(Path(cfg.folder, "checkpoints")) if goes_on else None
+    if checkpoint is None:
+        _start(run)
     run.module.objective.dataset_size = len(images)
     trainer = _trainer(run)
     # What these would refuse during the fit, they refuse here, before anything is started.
@@ -63,7 +71,9 @@ def train(cfg: DictConfig) -> float:
     failed = True
     try:
         with process_group():
-            best = _fit_and_evaluate(run, trainer)
+            if goes_on:
+                _go_on(trainer, checkpoint)
+            best = _fit_and_evaluate(run, trainer, checkpoint)
         failed = False
     finally:
         for logger in trainer.loggers:
@@ -85,9 +95,20 @@ def _start(run: Run) -> None:
         )
 
 
+def _go_on(trainer: Trainer, checkpoint: Path | None) -> None:
+    """Say where a run goes on, and let its loggers forget what came later."""
+    step = read(checkpoint)["global_step"] if checkpoint else 0
+    if trainer.is_global_zero:
+        print(f"goes on after step {step}" if checkpoint else "no checkpoint: from the start")
+    for logger in trainer.loggers:
+        if isinstance(logger, Resumable):
+            logger.go_on(step)
+
+
 def _trainer(run: Run) -> Trainer:
     cfg, validated = run.cfg, run.data.validated
     callbacks: list[Callback] = [build(node) for node in cfg.callbacks.values()]
+    callbacks.append(Continuation())
     loggers: list[Logger] = [build(node) for node in cfg.logger.values()]
     if any(isinstance(each, EarlyStopping) for each in callbacks) and not validated:
         raise ValueError("callbacks=early_stopping needs validation images: set data.validation")
@@ -95,6 +116,7 @@ def _trainer(run: Run) -> Trainer:
         cfg.trainer,
         limit_val_batches=cfg.trainer.limit_val_batches if validated else 0,
         callbacks=callbacks,
+        plugins=[Whole()],
         logger=loggers or False,
         default_root_dir=cfg.folder,
         enable_checkpointing=any(isinstance(each, Checkpoint) for each in callbacks),
@@ -106,15 +128,14 @@ def _trainer(run: Run) -> Trainer:
     return trainer
 
 
-def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
+def _fit_and_evaluate(run: Run, trainer: Trainer, checkpoint: Path | None) -> float:
     cfg, folder = run.cfg, Path(run.cfg.folder)
     chosen: dict[str, Any] = {"choices": record.choices(folder)}
     for logger in trainer.loggers:
         logger.log_hyperparams(chosen | OmegaConf.to_container(cfg, resolve=True))  # type: ignore[operator]
-    started = time.perf_counter()
-    trainer.fit(run.module, datamodule=run.data)
-    wall = time.perf_counter() - started
+    trainer.fit(run.module, datamodule=run.data, ckpt_path=checkpoint)
 
+    (sittings,) = (each for each in trainer.callbacks if isinstance(each, Continuation))  # type: ignore[attr-defined]
     run.step = trainer.global_step
     if trainer.checkpoint_callback:
         best = folder / "checkpoints" / "best.ckpt"
@@ -123,19 +144,18 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
         run.load(best)
     run.module.to(trainer.strategy.root_device)
     numbers = evaluate(run, Asked(samples=cfg.samples, seed=cfg.seed))
-    score = getattr(trainer.checkpoint_callback, "best_model_score", None)
-    if not run.data.validated:
-        score = None
+    score = getattr(trainer.checkpoint_callback, "best_score", None)
     if not trainer.is_global_zero:
         return math.nan
     monitor = numbers["monitor"] = run.module.objective.monitor
     if score is not None:
-        numbers[monitor.replace("/", "_")] = score.item()
+        numbers[monitor.replace("/", "_")] = score
     numbers |= {
         "seed": cfg.seed,
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
-        "wall_s": wall,
+        "wall_s": sittings.seconds,
+        "resumed": sittings.resumed,
     }
     numbers |= record.sizes(run) | record.provenance(folder)
     record.write(numbers, folder / "metrics.json")
@@ -143,7 +163,7 @@ def _fit_and_evaluate(run: Run, trainer: Trainer) -> float:
     _report(folder)
     if not all(map(record.is_finite, numbers.values())):
         raise ValueError("the numbers of this run are not finite: lower optimizer.lr")
-    return math.nan if score is None else score.item()
+    return math.nan if score is None else score
 
 
 def _tell(trainer: Trainer, run: Run, numbers: dict[str, Any]) -> None:

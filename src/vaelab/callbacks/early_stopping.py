@@ -21,3 +21,7 @@ class EarlyStopping(callbacks.EarlyStopping):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.monitor = cast(VAEModule, pl_module).objective.monitor
         super().setup(trainer, pl_module, stage)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A run that goes on where it had been stopped already is at its end."""
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience

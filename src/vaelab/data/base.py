@@ -252,11 +252,18 @@ class TrainingBatches:
         self.split, self.size, self.seed = split, size, seed
         self.rank, self.world = rank, world
         self.total = len(split.images) - len(split.images) % world
-        self.epoch = 0
+        self.epoch, self.taken = 0, 0
+        self.skipped = (0, 0)  # so many batches of this epoch
         self.sampler = self  # where Lightning looks for set_epoch
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self.epoch, "taken": self.taken}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.skipped = state["epoch"], state["taken"]
 
     def __len__(self) -> int:
         return -(-self.total // self.size)
@@ -265,8 +272,11 @@ class TrainingBatches:
         chance = generator(Stream.ORDER, self.seed, self.epoch)
         order = torch.randperm(len(self.split.images), generator=chance)
         order = order.to(self.split.images.device)
-        for batch in order[: self.total].split(self.size):
+        batches = order[: self.total].split(self.size)
+        self.taken = self.skipped[1] if self.skipped[0] == self.epoch else 0
+        for batch in batches[self.taken :]:
             index = batch[self.rank :: self.world]
+            self.taken += 1
             yield tuple(part.index_select(0, index) for part in self.split)
 
 

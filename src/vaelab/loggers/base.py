@@ -1,4 +1,4 @@
-"""The contract of a logger that shows more than numbers; one that does not is left alone."""
+"""The contracts of loggers that can do more than take numbers; others are left alone."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +21,13 @@ class Media:
 
     def model(self, folder: Path, numbers: dict[str, Any]) -> None:
         """The best weights of a run folder, with all that is needed to open them."""
+
+
+class Resumable:
+    """A logger that goes on with the record of a run that was stopped."""
+
+    def go_on(self, step: int) -> None:
+        """Called before anything is logged: what there is of `step` and later comes again."""
 
 
 def opened(path: Path) -> Image.Image:

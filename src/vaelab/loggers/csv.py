@@ -1,13 +1,18 @@
 """metrics.csv in the run folder: `logger=csv`."""
 
+import csv
+from pathlib import Path
 from typing import Any
 
 from lightning_fabric.loggers.csv_logs import _ExperimentWriter
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
+from vaelab.history import cut_metrics, write_rows
+from vaelab.loggers.base import Resumable
 
-class Csv(CSVLogger):
+
+class Csv(CSVLogger, Resumable):
     """Lightning's CSV logger, straight into `folder` and without a second copy of the config."""
 
     def __init__(self, folder: str):
@@ -23,7 +28,18 @@ class Csv(CSVLogger):
     def log_hyperparams(self, params: Any = None) -> None:
         """The config is in .hydra/config.yaml."""
 
+    def go_on(self, step: int) -> None:
+        self.experiment.cut(step)
+
 
 class _Writer(_ExperimentWriter):
     def _check_log_dir_exists(self) -> None:
         """The run folder is expected to hold other files."""
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        path = Path(self.metrics_file_path)
+        with path.open(newline="") as file:
+            write_rows(path, fieldnames, list(csv.DictReader(file)))
+
+    def cut(self, step: int) -> None:
+        self.metrics_keys = cut_metrics(Path(self.metrics_file_path), step)

@@ -12,14 +12,14 @@ from PIL import Image
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
-from vaelab.loggers.base import Media
+from vaelab.loggers.base import Media, Resumable
 
 STAGING = "WANDB_DATA_DIR"  # where W&B keeps what it has not uploaded yet
 HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")  # its names in `wandb login`, old and new
 MODEL = ("checkpoints/best.ckpt", ".hydra/config.yaml", ".hydra/hydra.yaml", "metrics.json")
 
 
-class Wandb(WandbLogger, Media):
+class Wandb(WandbLogger, Media, Resumable):
     """One W&B run per job, named after its choices; the jobs of a multirun are a group.
 
     All that waits to be uploaded is in the run folder, that of an offline run too.
@@ -45,6 +45,7 @@ class Wandb(WandbLogger, Media):
         self.group = sweep.name if (sweep / "multirun.yaml").exists() else None
         self.folder, self.timeout = folder, timeout
         self.artifacts = artifacts
+        self.id: str | None = None  # W&B gives it
 
     @property
     @rank_zero_experiment
@@ -57,13 +58,20 @@ class Wandb(WandbLogger, Media):
                 self._experiment.define_metric(f"val/{name}", summary="max,last")
         return self._experiment
 
+    def go_on(self, step: int) -> None:
+        """Under the id that the run has; what comes again is there twice, at the same step."""
+        folders = sorted(Path(self.folder, "wandb").glob("*run-*-*"), key=lambda path: path.name)
+        if folders:
+            self.id = folders[0].name.rpartition("-")[2]
+
     def _start(self, mode: Any) -> Any:
         import wandb
         from wandb.errors import CommError
 
         settings = wandb.Settings(init_timeout=self.timeout, silent=True, console="off")
         start = {"project": self._project, "name": self._name, "dir": self._save_dir}
-        start |= {"group": self.group, "settings": settings}
+        start |= {"group": self.group, "settings": settings, "id": self.id}
+        start |= {"resume": "allow"} if self.id and mode == "online" else {}
         try:
             return wandb.init(mode=mode, **start)
         except CommError:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 ALWAYS = ("logger=csv", "~callbacks.pictures")
 SMOKE = ("trainer=smoke", "samples=2")
 TOOK = "processor_s.txt"  # in the folder of a finished run
-LARGE, COLOURS = 100_000, 64  # bytes of a file that is cut down to so many colours
+LARGE, COLOURS = 100_000, 96  # bytes of a file that is cut down to so many colours
+KEEP_APART = Image.Quantize.MAXCOVERAGE  # those of a few dots too, which a median cut would mix
 SECONDS = 0.12  # of a picture of an animation
 
 
@@ -163,6 +164,6 @@ def write(figure: Figure | Image.Image | list[Image.Image], path: Path) -> Path:
     path = save(figure, path.with_suffix(".png"))
     if path.stat().st_size > LARGE:
         with Image.open(path) as file:
-            small = file.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+            small = file.convert("RGB").quantize(COLOURS, KEEP_APART, dither=Image.Dither.NONE)
         small.save(path, optimize=True)
     return path

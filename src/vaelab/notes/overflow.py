@@ -126,9 +126,9 @@ def draw_float32() -> Figure:
     logits = torch.linspace(0, 30, 601)
     black = torch.zeros(601, 1)
     wrong, used = (-p(logits[:, None], 1).log_prob(black) for p in (_Rounded, Bits))
-    _draw_mistake(left, logits, wrong, used, "ln(1 - s(logit))", "upper left")
+    _draw_mistake(left, logits, wrong, used, "-ln(1 - s(logit))", "upper left")
     left.set(title="cost of a black pixel (nats)", xlabel="logit that the decoder gives")
-    outputs = torch.linspace(0, 200, 801)[:, None]
+    outputs = torch.linspace(0, 200, 2001)[:, None]
     p = StandardNormal(torch.zeros(1))
     zeros = torch.zeros_like(outputs)
     wrong = DiagonalNormal(zeros, outputs / 2).kl(p)[:, 0]

@@ -13,6 +13,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from vaelab.jobs import FAILURE
+
 PICTURES = ("figures", "evaluation", "samples")  # the folders of a run that hold some
 FIRST = ("reconstructions", "samples", "traversals", "walks", "map")  # of figures
 
@@ -179,7 +181,7 @@ def _number(text: Any) -> float | None:
 
 
 def _reason(path: Path, numbers: dict[str, Any]) -> str | None:
-    failed = path / "failed.txt"
+    failed = path / FAILURE
     if failed.is_file():
         return failed.read_text(errors="replace").strip()
     if numbers:

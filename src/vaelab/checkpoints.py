@@ -1,0 +1,71 @@
+"""Checkpoint files: written whole or not at all, and read only if they are whole."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+
+class Whole(TorchCheckpointIO):
+    """Writes beside the old file and renames, so that a whole one is there at any moment."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        try:
+            with part.open("wb") as file:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except OSError:  # a full disk, above all
+            part.unlink(missing_ok=True)
+            raise
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return read(Path(path))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds, on the CPU.
+
+    Raises:
+        ValueError: If a byte of it is missing or is not what was written.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such checkpoint")
+    try:
+        with zipfile.ZipFile(path) as file:  # torch.load does not look at the checksums
+            torn = file.testzip()
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if torn or not {"state_dict", "global_step"} <= state.keys():
+            raise KeyError(torn)
+    except (
+        *(zipfile.BadZipFile, UnpicklingError, RuntimeError, EOFError, OSError),
+        *(KeyError, TypeError, AttributeError, ValueError, NotImplementedError),
+    ) as error:
+        raise ValueError(f"{path} is truncated or no checkpoint of vaelab") from error
+    return state
+
+
+def last_whole(folder: Path) -> Path | None:
+    """Of the checkpoints of a folder, the one that has gone furthest and can be read."""
+    steps: dict[Path, int] = {}
+    for path in sorted(folder.glob("*.ckpt")):
+        try:
+            steps[path] = read(path)["global_step"]
+        except ValueError as error:
+            print(error)
+    return max(steps, key=lambda path: steps[path], default=None)
