@@ -11,11 +11,12 @@ from vaelab import command, multirun
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg: DictConfig) -> float:
-    if (value := multirun.value_of(Path(cfg.folder))) is not None:
+    folder = Path(cfg.folder)
+    if (value := multirun.value_of(folder)) is not None:
         return value
     from vaelab.train import train  # heavy, and not needed for --help
 
-    return train(cfg)
+    return train(cfg, goes_on=multirun.is_begun(folder))
 
 
 def start() -> None:

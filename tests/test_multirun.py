@@ -1,6 +1,7 @@
 """A multirun that was interrupted, or in which a job failed, goes on in its folder."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -204,15 +205,19 @@ def test_a_study_kept_elsewhere_goes_on_in_a_new_folder(command, tmp_path):
     assert "leave out hydra.sweep.dir" in status
 
 
-STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.name)
-@pytest.mark.parametrize("sweep", ["", pytest.param("optuna", marks=without_optuna)])
-def test_a_stopped_multirun_does_what_is_missing(tmp_path, shell, stop, sweep):
-    words = [*OPTUNA, "hydra.sweeper.n_trials=3"] if sweep else WORDS
-    words = [*words, "trainer.max_epochs=200"]
+@pytest.mark.parametrize(
+    ("sweep", "stop"),
+    [
+        ("grid", signal.SIGINT),
+        ("grid", signal.SIGTERM),
+        ("grid", signal.SIGKILL),
+        pytest.param("optuna", signal.SIGKILL, marks=without_optuna),
+    ],
+)
+def test_a_stopped_multirun_goes_on_where_it_was(tmp_path, shell, sweep, stop):
+    words = [*OPTUNA, "hydra.sweeper.n_trials=3"] if sweep == "optuna" else WORDS
+    words = [*words, "trainer.max_epochs=300"]
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *words],
         cwd=tmp_path,
@@ -232,6 +237,7 @@ def test_a_stopped_multirun_does_what_is_missing(tmp_path, shell, stop, sweep):
     assert output.count("resume=here") == 1 + (stop != signal.SIGKILL)
     assert not (tmp_path / "here/1/value.txt").exists()
     again = shell("train.py", "resume=here")
+    assert len(re.findall("goes on after step [0-9]+", again)) == 1
     assert "job 0 was finished before" in again
     assert "job 1 was finished before" not in again
     assert (tmp_path / "here/table.csv").read_text().count("\n") == 4

@@ -94,7 +94,7 @@ def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train"
         return
     keep_memory()
     sys.argv[1:] = multirun.expanded(sys.argv[1:])
-    if conf and slurm.helps():
+    if conf and slurm.helps() and not any(word.startswith("resume=") for word in sys.argv):
         sys.argv.append("hydra.output_subdir=null")  # the first process writes it
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()

@@ -10,7 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
+
+from vaelab import slurm
 
 RECORD = "multirun.yaml"  # as Hydra's own sweeper calls it, too
 VALUE = "value.txt"  # of a finished job: what the sweeper was told
@@ -72,6 +76,12 @@ def value_of(job: Path) -> float | None:
     value = float(file.read_text())
     print(f"job {job.name} was finished before, its value is {value:g}")
     return value
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a job was stopped before: one of a multirun, or one that Slurm starts again."""
+    again = slurm.restarted() or slurm.helps() or HydraConfig.get().mode == RunMode.MULTIRUN
+    return again and any(path.name != ".hydra" for path in folder.iterdir())
 
 
 def _recorded(folder: Path) -> Any:

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
 
-from vaelab import jobs
+from vaelab import jobs, multirun
 from vaelab.run import Recorded, check_targets, recorded
 from vaelab.train import train
 
@@ -40,7 +40,7 @@ def resume(words: list[str]) -> float:
             f"{folder} is finished: trainer.max_epochs above {cfg.trainer.max_epochs} trains on"
         )
     _restore_hydra(folder, found, words)
-    for name in ("metrics.json", jobs.FAILURE):
+    for name in ("metrics.json", jobs.FAILURE, multirun.VALUE):
         (folder / name).unlink(missing_ok=True)
     return train(cfg, goes_on=True, started=found.started)
 

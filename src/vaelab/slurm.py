@@ -1,13 +1,16 @@
 """What Slurm is to a run: several processes, a job that is started again, a signal before that.
 
 `trainer=slurm_ddp` is a process for each task of srun; `hydra/launcher=slurm` a job of the queue for
-each job of a multirun. SIGUSR1, which a script asks for by `#SBATCH --signal=USR1@60`, and what
-submitit sends stop the training after a step and put the job into the queue again.
+each job of a multirun. SIGUSR1, which a script asks for by `#SBATCH --signal=USR1@120`, and SIGUSR2,
+which submitit asks for, stop a training after a step and put its job into the queue again.
 """
 
 import os
 import signal
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def helps() -> bool:
@@ -26,10 +29,32 @@ def restarted() -> bool:
     return os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
 
 
-def give_way(number: int) -> None:
-    """After a training was stopped by a signal, have the queue start its job again."""
-    handler = signal.getsignal(number)
-    if number == signal.SIGUSR2 and callable(handler):
-        handler(number, None)  # submitit's, which ends this process
-    elif number == signal.SIGUSR1 and "SLURM_JOB_ID" in os.environ and not helps():
-        subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
+def signals() -> list[int]:
+    """Those that ask a training to stop: of Slurm, of anybody, and of submitit where it waits."""
+    submitit = callable(signal.getsignal(signal.SIGUSR2))
+    return [signal.SIGTERM, signal.SIGUSR1, *([signal.SIGUSR2] if submitit else [])]
+
+
+@contextmanager
+def requeued() -> Iterator[None]:
+    """What a signal of Slurm's stops inside is put into the queue again.
+
+    A training stops after a step; all else at once, for its last checkpoint is written by then.
+    """
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGUSR1, signal.SIGUSR2)}
+    queued = "SLURM_JOB_ID" in os.environ
+    if queued and not callable(handlers[signal.SIGUSR1]):
+        signal.signal(signal.SIGUSR1, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    except BaseException as stop:
+        status = getattr(stop, "status", getattr(stop, "code", None))
+        for number, handler in handlers.items():
+            if status == 128 + number and callable(handler):
+                handler(number, None)  # submitit's, which ends this process
+            elif status == 128 + number and queued and not helps():
+                subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
+        raise
+    finally:
+        if queued:
+            signal.signal(signal.SIGUSR1, handlers[signal.SIGUSR1])

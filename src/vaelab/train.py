@@ -35,6 +35,7 @@ INITIAL_IMAGES = 10_000  # that the output bias is fitted to
 PRECISIONS = ("32-true", "32", "bf16-mixed", "16-mixed")
 
 
+@slurm.requeued()
 def train(cfg: DictConfig, goes_on: bool = False, started: str = ".") -> float:
     """Fit, keep the best weights, evaluate them on the test images, write metrics.json.
 
@@ -130,9 +131,10 @@ def _trainer(run: Run) -> Trainer:
 
 def _fit_and_evaluate(run: Run, trainer: Trainer, checkpoint: Path | None) -> float:
     cfg, folder = run.cfg, Path(run.cfg.folder)
-    chosen: dict[str, Any] = {"choices": record.choices(folder)}
-    for logger in trainer.loggers:
-        logger.log_hyperparams(chosen | OmegaConf.to_container(cfg, resolve=True))  # type: ignore[operator]
+    if trainer.is_global_zero:  # whose folder is there
+        chosen: dict[str, Any] = {"choices": record.choices(folder)}
+        for logger in trainer.loggers:
+            logger.log_hyperparams(chosen | OmegaConf.to_container(cfg, resolve=True))  # type: ignore[operator]
     trainer.fit(run.module, datamodule=run.data, ckpt_path=checkpoint)
 
     (sittings,) = (each for each in trainer.callbacks if isinstance(each, Continuation))  # type: ignore[attr-defined]
