@@ -90,7 +90,9 @@ def test_what_failed_is_tried_again(command, tmp_path, ends):
 
 
 @pytest.mark.parametrize(
-    "words", [["-m", "latent_dim=2,3,5"], ["-m", "latent_dim=2,3,4", "seed=1"], ["-m"]], ids=" ".join
+    "words",
+    [["-m", "latent_dim=2,3,5"], ["-m", "latent_dim=2,3,4", "seed=1"], ["-m"]],
+    ids=" ".join,
 )
 def test_a_folder_that_holds_another_multirun_is_left_alone(command, tmp_path, words):
     assert command("train.py", *WORDS)[0] == 0
@@ -157,7 +159,9 @@ def test_an_interrupted_study_keeps_what_it_chose(command, tmp_path, ends, again
     assert [trial.params for trial in after[:3]] == [trial.params for trial in before]
     assert [trial.value for trial in after[:2]] == [trial.value for trial in before[:2]]
     assert [trial.state.name for trial in after] == ["COMPLETE"] * 4
-    assert sorted(path.name for path in (tmp_path / "here").iterdir() if path.is_dir()) == list("0123")
+    assert sorted(path.name for path in (tmp_path / "here").iterdir() if path.is_dir()) == list(
+        "0123"
+    )
 
 
 @without_optuna
@@ -174,7 +178,9 @@ def test_more_trials_go_on_where_a_study_ended(command, tmp_path):
 
 
 @without_optuna
-@pytest.mark.parametrize(("broken", "end"), [([1], 1), ([0, 1, 2], "error: Record does not exist.")])
+@pytest.mark.parametrize(
+    ("broken", "end"), [([1], 1), ([0, 1, 2], "error: Record does not exist.")]
+)
 def test_a_failed_trial_neither_stops_nor_hides_the_others(
     command, tmp_path, monkeypatch, broken, end
 ):
@@ -217,7 +223,7 @@ def test_a_study_kept_elsewhere_goes_on_in_a_new_folder(command, tmp_path):
 )
 def test_a_stopped_multirun_goes_on_where_it_was(tmp_path, shell, sweep, stop):
     words = [*OPTUNA, "hydra.sweeper.n_trials=3"] if sweep == "optuna" else WORDS
-    words = [*words, "trainer.max_epochs=300"]
+    words = [*words, "trainer.max_epochs=40"]
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *words],
         cwd=tmp_path,

@@ -14,7 +14,9 @@ from conftest import ROOT
 
 PAGE = (ROOT / "docs" / "scale.md").read_text()
 LINES = [
-    line for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()
+    line
+    for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
+    for line in block.splitlines()
 ]
 RESUME = "python train.py resume=multirun/<folder>"
 RAY = [line for line in LINES if "launcher=ray" in line]
@@ -81,7 +83,9 @@ def test_under_optuna_each_job_of_ddp_runs_once_with_its_own_choices(shell, tmp_
     (line,) = (line for line in HERE if "trainer=ddp" in line and "optuna" in line)
     (tmp_path / "site").mkdir()
     log = tmp_path / "site" / "commands"
-    spy = f"import sys\nwith open({str(log)!r}, 'a') as file:\n    print(sys.orig_argv, file=file)\n"
+    spy = (
+        f"import sys\nwith open({str(log)!r}, 'a') as file:\n    print(sys.orig_argv, file=file)\n"
+    )
     (tmp_path / "site" / "sitecustomize.py").write_text(spy)
     paths = [str(tmp_path / "site"), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
     shell(*quick(line), PYTHONPATH=os.pathsep.join(paths))

@@ -75,7 +75,9 @@ def test_two_machines_give_what_two_processes_give(cluster, tmp_path):
     one = [sys.executable, str(ROOT / "train.py"), "trainer=ddp", "hydra.run.dir=runs/one", *QUICK]
     status, output = run({}, tmp_path, *one)
     assert status == 0, output
-    both = [json.loads((tmp_path / f"runs/{name}/metrics.json").read_text()) for name in ("one", "two")]
+    both = [
+        json.loads((tmp_path / f"runs/{name}/metrics.json").read_text()) for name in ("one", "two")
+    ]
     for name in ("elbo", "nll", "val_elbo", "steps"):
         assert both[0][name] == pytest.approx(both[1][name], rel=1e-6), name
     assert (tmp_path / "runs/two/.hydra/config.yaml").exists()
@@ -106,7 +108,9 @@ def script(tmp_path):
     (text,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     start = f"{sys.executable} {ROOT}/"
     text = text.replace("python ", start)
-    lines = [f"{line} {shlex.join(LONG)}" if "train.py" in line else line for line in text.splitlines()]
+    lines = [
+        f"{line} {shlex.join(LONG)}" if "train.py" in line else line for line in text.splitlines()
+    ]
     assert sum("train.py" in line for line in lines) == 1
     (tmp_path / "job.sh").write_text("\n".join([*lines, ""]))
 
@@ -141,7 +145,9 @@ def test_a_job_that_gives_way_ends_in_the_bits_of_the_whole_run(cluster, tmp_pat
 
 
 def test_a_job_of_a_multirun_that_gives_way_ends_in_the_bits_of_the_whole(cluster, tmp_path):
-    status, output = run({}, tmp_path, sys.executable, str(ROOT / "train.py"), "hydra.run.dir=whole", *LONG)
+    status, output = run(
+        {}, tmp_path, sys.executable, str(ROOT / "train.py"), "hydra.run.dir=whole", *LONG
+    )
     assert status == 0, output
     words = [word for word in python(ARRAY) if word not in QUICK and "latent_dim" not in word]
     words += ["hydra.sweep.dir=multirun/here", *LONG]

@@ -4,7 +4,6 @@ import contextlib
 import csv
 import json
 import math
-import os
 import shutil
 import traceback
 from pathlib import Path
@@ -107,7 +106,7 @@ def close(folder: Path) -> bool:
     return well
 
 
-def _tell_failure(error: BaseException, job: int, folder: Path) -> None:
+def _tell_failure(error: Exception, job: int, folder: Path) -> None:
     if not is_users(error):
         traceback.print_exception(error)
     (folder / FAILURE).write_text(one_line(error) + "\n")

@@ -91,7 +91,7 @@ def _recorded(folder: Path) -> Any:
 
 def _asked(config: Any) -> Any:
     """All that was chosen for the jobs, without where and how they are run."""
-    chosen = OmegaConf.to_container(config, resolve=False)
+    chosen: Any = OmegaConf.to_container(config, resolve=False)
     hydra = chosen.pop("hydra")
     sweeper = {key: value for key, value in hydra["sweeper"].items() if key not in MORE}
     return chosen, hydra["overrides"]["task"], sweeper

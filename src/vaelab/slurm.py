@@ -1,8 +1,8 @@
 """What Slurm is to a run: several processes, a job that is started again, a signal before that.
 
-`trainer=slurm_ddp` is a process for each task of srun; `hydra/launcher=slurm` a job of the queue for
-each job of a multirun. SIGUSR1, which a script asks for by `#SBATCH --signal=USR1@120`, and SIGUSR2,
-which submitit asks for, stop a training after a step and put its job into the queue again.
+`trainer=slurm_ddp` is a process for each task of srun; `hydra/launcher=slurm` a job of the queue
+for each job of a multirun. SIGUSR1, which a script asks for by `#SBATCH --signal=USR1@120`, and
+SIGUSR2, which submitit asks for, stop a training after a step and put its job into the queue again.
 """
 
 import os
