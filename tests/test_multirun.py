@@ -32,10 +32,10 @@ def ends(monkeypatch):
     whole = vaelab.train.train
 
     def end_job(number, error):
-        def train(cfg):
+        def train(cfg, **settings):
             if Path(cfg.folder).name == str(number):
                 raise error
-            return whole(cfg)
+            return whole(cfg, **settings)
 
         monkeypatch.setattr(vaelab.train, "train", train)
 
@@ -186,10 +186,10 @@ def test_a_failed_trial_neither_stops_nor_hides_the_others(
 ):
     whole = vaelab.train.train
 
-    def train(cfg):
+    def train(cfg, **settings):
         if int(Path(cfg.folder).name) in broken:
             raise ValueError("no luck")
-        return whole(cfg)
+        return whole(cfg, **settings)
 
     monkeypatch.setattr(vaelab.train, "train", train)
     status, output = command("train.py", *OPTUNA, "hydra.sweeper.n_trials=3")

@@ -93,9 +93,8 @@ def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train"
         print(menu(conf) if recipe == "train" else section(conf, recipe))
         return
     keep_memory()
-    sys.argv[1:] = multirun.expanded(sys.argv[1:])
-    if conf and slurm.helps() and not any(word.startswith("resume=") for word in sys.argv):
-        sys.argv.append("hydra.output_subdir=null")  # the first process writes it
+    if conf and recipe == "train":
+        sys.argv[1:] = _expanded(sys.argv[1:])
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()
         return
@@ -121,6 +120,14 @@ def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train"
         signal.signal(signal.SIGTERM, before)
         while multirun.open_folders:  # it was interrupted
             print(multirun.how_to_go_on(multirun.open_folders.pop()))
+
+
+def _expanded(words: list[str]) -> list[str]:
+    """What Hydra is to read in place of the command line."""
+    words = multirun.expanded(words)
+    if slurm.helps() and not any(word.startswith("resume=") for word in words):
+        return [*words, "hydra.output_subdir=null"]  # the first process writes it
+    return words
 
 
 def _close_multirun() -> None:

@@ -19,8 +19,6 @@ from vaelab import slurm
 RECORD = "multirun.yaml"  # as Hydra's own sweeper calls it, too
 VALUE = "value.txt"  # of a finished job: what the sweeper was told
 MORE = ("n_trials",)  # settings of a sweeper that may change from one start to the next
-
-
 open_folders: list[Path] = []  # of the multirun of this process, until its end
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from optuna.exceptions import ExperimentalWarning
+from optuna.storages import RDBStorage
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -41,5 +41,5 @@ def repeat(sweeper: DictConfig, folder: Path) -> None:
 
 
 def _study(function: Any, sweeper: DictConfig, file: Path, **settings: Any) -> optuna.Study:
-    storage = instantiate(sweeper.storage, url=f"sqlite:///{file}")
+    storage = RDBStorage(f"sqlite:///{file}", engine_kwargs=dict(sweeper.storage.engine_kwargs))
     return function(study_name=sweeper.study_name, storage=storage, **settings)
