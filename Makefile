@@ -1,8 +1,9 @@
 # make demo: install and train on the embedded digits.  make test: the quick tests.  make test-slow: the rest.
+# make docs: the site in site/, to be opened by a double click on site/index.html.
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo install test test-slow check clean
+.PHONY: demo install test test-slow check docs clean
 
 demo: .venv/core.installed
 	.venv/bin/python train.py model=conv loss=bce
@@ -18,8 +19,11 @@ test-slow: .venv/dev.installed
 check: .venv/dev.installed
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/pyright
 
+docs: .venv/docs.installed
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet -f docs/site/mkdocs.yml
+
 clean:
-	rm -rf .venv
+	rm -rf .venv site
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -30,4 +34,8 @@ clean:
 
 .venv/dev.installed: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) -e '.[dev]'
-	touch $@ .venv/core.installed
+	touch $@ .venv/core.installed .venv/docs.installed
+
+.venv/docs.installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) -e '.[docs]'
+	touch $@

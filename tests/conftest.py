@@ -89,11 +89,14 @@ def command(tmp_path, monkeypatch, capfd) -> Callable[..., tuple[Any, str]]:
 
 @pytest.fixture
 def shell(tmp_path) -> Callable[..., str]:
-    """Runs a script of this project in a process of its own, in tmp_path; gives what it prints."""
+    """Runs a script of this project in a process of its own, in tmp_path; gives what it prints.
+
+    An option of python's own, such as -m, may stand in the place of a script.
+    """
 
     def run_process(script: str, *words: str, **environment: str) -> str:
         done = subprocess.run(
-            [sys.executable, str(ROOT / script), *words],
+            [sys.executable, script if script[0] == "-" else str(ROOT / script), *words],
             cwd=tmp_path,
             env=os.environ | environment,
             capture_output=True,

@@ -2,10 +2,18 @@
 
 import json
 import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from PIL import Image
 from torch.nn.parallel import DistributedDataParallel
 
 from vaelab.ddp import VARIABLES, process_group
@@ -38,6 +46,17 @@ def test_two_processes_evaluate_to_one_process_numbers(shell, tmp_path):
     assert two["kl_per_dimension"] == pytest.approx(one["kl_per_dimension"], rel=1e-5)
     assert two["active_units"] == one["active_units"]
     assert two["steps"] == one["steps"] == 63
+    files = [_files(tmp_path / trainer) for trainer in ("default", "ddp")]
+    assert files[0] == files[1]
+    for name in files[0]:
+        if name.endswith(".png") and "curves" not in name:  # which hold the noise of the training
+            pictures = [Image.open(tmp_path / trainer / name) for trainer in ("default", "ddp")]
+            ours, theirs = (np.asarray(each.convert("RGB"), float) for each in pictures)
+            assert np.abs(ours - theirs).mean() < 0.5, name
+
+
+def _files(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.slow
@@ -193,3 +212,123 @@ def test_every_kind_of_model_trains_under_ddp(shell, tmp_path):
         numbers = json.loads((sweep / str(job) / "metrics.json").read_text())
         assert numbers["steps"] == 3
         assert numbers["rmse"] < 0.4
+
+
+TIMES = ("parts", "wall_s", "command", "git", "versions")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (
+            "model.hidden=[8] latent_dim=3",
+            "likelihood,generalisation,latents,reconstructions,samples,neighbours,codes",
+        ),
+        ("model.hidden=[8] latent_dim=3", "gaps"),
+        (
+            "data=sprites data.shape=[1,16,16] data.angles=4 data.positions=8 model.hidden=[8]",
+            "disentanglement",
+        ),
+    ],
+)
+def test_two_processes_of_torchrun_evaluate_to_the_numbers_of_one(shell, tmp_path, words, parts):
+    """On shares of unequal size: 150 images are three batches of 64."""
+    words = [*words.split(), "data.batch_size=64", "trainer.max_epochs=1", *QUICK]
+    shell("train.py", "hydra.run.dir=one", "~callbacks.pictures", *words)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    images = "10" if parts == "gaps" else "150"
+    asked = ["--parts", parts, "--images", images, "--samples", "3"]
+    shell("scripts/evaluate.py", "one", *asked)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command = [*launcher, "--standalone", str(ROOT / "scripts" / "evaluate.py"), "two", *asked]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = [next((tmp_path / name).glob("evaluation/*/numbers.json")) for name in ("one", "two")]
+    one, two = (json.loads(path.read_text()) for path in found)
+    assert one.keys() == two.keys()
+    for name in one:
+        if not name.endswith(TIMES):
+            assert _close(two[name], one[name]), name
+    assert _files(tmp_path / "one") == _files(tmp_path / "two")
+
+
+def _close(one, two):
+    if isinstance(one, list):
+        return all(map(_close, one, two))
+    return one == (pytest.approx(two, rel=1e-4, abs=1e-6) if isinstance(two, float) else two)
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A training by two processes, and the number of the second one."""
+    words = ["trainer=ddp", "hydra.run.dir=run", "trainer.max_epochs=1000", "model.hidden=[16]"]
+    words += ["data.batch_size=64", "~callbacks.pictures", *QUICK]
+    command = [sys.executable, str(ROOT / "train.py"), *words]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True) as process:
+        last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+        for _ in range(1200):
+            if last.exists() or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        yield process, _child(process.pid)
+        if process.poll() is None:
+            process.kill()
+
+
+def _state(number):
+    """The state of a process and the number of its parent; X for one that is gone."""
+    try:
+        state, parent = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[:2]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X", 0
+    return state, int(parent)
+
+
+def _child(number):
+    """The process of train.py that another one has started."""
+    for path in Path("/proc").glob("[0-9]*"):
+        if _state(path.name)[1] == number and b"train.py" in (path / "cmdline").read_bytes():
+            return int(path.name)
+    raise ProcessLookupError(f"{number} has no child")
+
+
+def _ends(number, seconds=60):
+    for _ in range(10 * seconds):
+        if _state(number)[0] in "XZ":
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks for processes in /proc")
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_where_one_process_is_killed_all_end(running, which):
+    process, child = running
+    os.kill(process.pid if which == "first" else child, signal.SIGKILL)
+    assert _ends(child)
+    assert process.wait(60) != 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks for processes in /proc")
+def test_two_processes_that_were_stopped_go_on_to_the_same_bits(running, tmp_path, shell):
+    process, child = running
+    process.terminate()
+    assert process.wait(120) == 143
+    assert _ends(child)
+    step = _weights(tmp_path / "run")["global_step"]
+    end = ["trainer.max_epochs=-1", f"trainer.max_steps={step + 70}"]
+    shell("train.py", "resume=run", *end)
+    words = ["trainer=ddp", "hydra.run.dir=whole", *end, "model.hidden=[16]"]
+    shell("train.py", *words, "data.batch_size=64", "~callbacks.pictures", *QUICK)
+    one, two = _weights(tmp_path / "run"), _weights(tmp_path / "whole")
+    assert one["global_step"] == two["global_step"] == step + 70
+    for name, weight in one["state_dict"].items():
+        assert torch.equal(weight, two["state_dict"][name]), name
+
+
+def _weights(folder):
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)

@@ -231,21 +231,24 @@ def _wait_for(path, newer_than=0.0):
 
 @pytest.mark.slow
 def test_killed_20_times_at_random_it_ends_in_the_same_bits(tmp_path):
-    """Checkpoints are written after every step, so that many of the kills meet a write."""
+    """Checkpoints are written after every step, and every fifth kill waits for a write."""
     words = ("data.batch_size=500", "trainer.max_epochs=60", "callbacks=[default,ema]")
     words = (*words, "schedule=one_cycle", "callbacks.checkpoint.minutes=1e-9")
     with _process(tmp_path, "whole", *words) as process:
         process.communicate(timeout=300)
     chance, torn = random.Random(0), 0
     last = tmp_path / "killed" / "checkpoints" / "last.ckpt"
-    for _ in range(20):
+    part = last.with_suffix(".part")
+    for kill in range(20):
         began = time.time()
         with _process(tmp_path, "killed", *words) as process:
             _wait_for(last, began)
             time.sleep(chance.uniform(0, 0.1))
+            while kill % 5 == 0 and process.poll() is None and not part.exists():
+                pass
             assert process.poll() is None, "the run has ended before it was killed"
             process.kill()
-        torn += last.with_suffix(".part").exists()
+        torn += part.exists()
     with _process(tmp_path, "killed") as process:
         assert process.communicate(timeout=300)[0]
     assert process.returncode == 0

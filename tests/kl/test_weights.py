@@ -23,12 +23,6 @@ def test_cyclical_starts_again_every_period():
     assert all(weighting.weight(step) == weighting.weight(step + 300) for step in range(100))
 
 
-@pytest.mark.parametrize("weighting", [Constant(3.0), Warmup(10), Cyclical(10)])
-def test_the_term_is_the_weight_times_the_sum_over_dimensions(weighting):
-    kl = torch.rand(5, 3)
-    torch.testing.assert_close(weighting(kl, 4), weighting.weight(4) * kl.sum(1))
-
-
 KL = torch.tensor([[0.0, 0.2, 3.0], [0.05, 0.1, 1.0]])
 
 

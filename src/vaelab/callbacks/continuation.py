@@ -59,7 +59,7 @@ def _random_states() -> dict[str, Any]:
     name, keys, *rest = np.random.get_state()
     return {
         "python": random.getstate(),
-        "numpy": [name, torch.from_numpy(np.array(keys, np.int64)), *rest],
+        "numpy": [name, torch.from_numpy(np.asarray(keys, np.int64)), *rest],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
     }
