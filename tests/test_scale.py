@@ -10,14 +10,12 @@ import sys
 from importlib.util import find_spec
 
 import pytest
+from commands import lines
 from conftest import ROOT
 
-PAGE = (ROOT / "docs" / "scale.md").read_text()
-LINES = [
-    line
-    for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
-    for line in block.splitlines()
-]
+SCALE = ROOT / "docs" / "scale.md"
+PAGE = SCALE.read_text()
+LINES = lines(SCALE)
 RESUME = "python train.py resume=multirun/<folder>"
 RAY = [line for line in LINES if "launcher=ray" in line]
 SLURM = [line for line in LINES if re.search("launcher=slurm|srun|sbatch", line)]
