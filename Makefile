@@ -1,9 +1,10 @@
 # make demo: install and train on the embedded digits.  make test: the quick tests.  make test-slow: the rest.
+# make test-oldest: the quick tests with the oldest versions that pyproject.toml accepts.
 # make docs: the site in site/, to be opened by a double click on site/index.html.
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo install test test-slow check docs clean
+.PHONY: demo install test test-oldest test-slow check docs clean
 
 demo: .venv/core.installed
 	.venv/bin/python train.py model=conv loss=bce
@@ -12,6 +13,9 @@ install: .venv/dev.installed
 
 test: .venv/dev.installed
 	.venv/bin/python -m pytest -m "not slow and not gpu"
+
+test-oldest: .venv-oldest/dev.installed
+	.venv-oldest/bin/python -m pytest -m "not slow and not gpu"
 
 test-slow: .venv/dev.installed
 	.venv/bin/python -m pytest -m "slow and not gpu"
@@ -23,7 +27,7 @@ docs: .venv/docs.installed
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet -f docs/site/mkdocs.yml
 
 clean:
-	rm -rf .venv site
+	rm -rf .venv .venv-oldest site
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -38,4 +42,9 @@ clean:
 
 .venv/docs.installed: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) -e '.[docs]'
+	touch $@
+
+.venv-oldest/dev.installed: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e '.[dev]'
 	touch $@

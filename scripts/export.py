@@ -5,7 +5,6 @@ they are and how they are used. It needs the extra `export`.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from vaelab import command
@@ -19,15 +18,13 @@ def main() -> None:
     asked = parser.parse_args()
     command.check_extra("export", "onnx", "onnxscript", "onnxruntime")
 
-    from vaelab import weights
+    from vaelab import foreign, weights
     from vaelab.export import export
     from vaelab.run import Run
 
     run = Run.open(asked.run, asked.checkpoint, ready=False)
     here = weights.folder(asked.run)
-    metrics = here / "metrics.json"
-    known = metrics.is_file() and asked.checkpoint == "best"
-    numbers = json.loads(metrics.read_text()) if known else {}
+    numbers = foreign.numbers(here / "metrics.json") if asked.checkpoint == "best" else {}
     paths = export(run, asked.out or here / "export", numbers)
     if not any(path.name == "encoder.onnx" for path in paths):
         print("no encoder.onnx: q(z|x) of this run has neither a mean nor a mode")

@@ -14,7 +14,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab import multirun, slurm
+from vaelab import keys, multirun, slurm
 
 USAGE = {
     "train": """\
@@ -92,6 +92,8 @@ def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train"
     if conf and {"--help", "-h"} & set(sys.argv[1:]):
         print(menu(conf) if recipe == "train" else section(conf, recipe))
         return
+    if refused := keys.refusal(sys.argv[1:]):
+        sys.exit(f"error: {refused}")
     keep_memory()
     if conf and recipe == "train":
         sys.argv[1:] = _expanded(sys.argv[1:])
@@ -193,6 +195,6 @@ def _unknown(key: str, conf: Path, recipe: str) -> str:
     above = key
     while above and not OmegaConf.is_dict(OmegaConf.select(cfg, above)):
         above = above.rpartition(".")[0]
-    keys = OmegaConf.select(cfg, above) if above else cfg
-    names = ", ".join(name for name in sorted(map(str, keys)) if name[0] != "_")
+    found = OmegaConf.select(cfg, above) if above else cfg
+    names = ", ".join(name for name in sorted(map(str, found)) if name[0] != "_")
     return f"{key}: there is no such key; {above or 'the config'} has {names}"

@@ -5,12 +5,14 @@ epoch: epoch, step, and a column for each dimension.
 """
 
 import csv
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from vaelab import foreign
 from vaelab.figures.curves import Curve
 
 KL_FILE = "figures/kl_per_dimension.csv"  # in a run folder
@@ -28,11 +30,11 @@ class KLs(NamedTuple):
 def read_metrics(path: Path) -> dict[str, Curve]:
     """The columns of a metrics.csv as curves over the optimizer step; what is empty is left out."""
     found: dict[str, list[tuple[float, float]]] = {}
-    for row in _rows(path):
-        step = row.pop("step", "")
-        for name, text in row.items():
-            if step and text:
-                found.setdefault(name, []).append((float(step), float(text)))
+    for row in foreign.rows(path):
+        step = row.pop("step", math.nan)
+        for name, value in row.items():
+            if math.isfinite(step):
+                found.setdefault(name, []).append((step, value))
     return {name: Curve(*np.array(sorted(pairs)).T) for name, pairs in found.items()}
 
 
@@ -42,15 +44,17 @@ def steps_per_epoch(curves: Mapping[str, Curve]) -> float | None:
     if not ended or "epoch" not in curves:
         return None
     last = max(ended)
-    (epoch,) = curves["epoch"].values[curves["epoch"].steps == last][-1:]
-    return (last + 1) / (epoch + 1)
+    epochs = curves["epoch"].values[curves["epoch"].steps == last]
+    return (last + 1) / (epochs[-1] + 1) if len(epochs) and epochs[-1] >= 0 else None
 
 
 def read_kl(path: Path) -> KLs:
-    rows = _rows(path)
+    rows = foreign.rows(path)
     names = [name for name in (rows[0] if rows else {}) if name not in BEFORE]
-    kl = np.array([[float(row[name]) for name in names] for row in rows])
-    return KLs(np.array([int(row["epoch"]) for row in rows]), kl, names)
+    if any(not {*names, *BEFORE} <= row.keys() for row in rows):
+        raise ValueError(f"{path} is damaged: not all of its rows have the same columns")
+    kl = np.array([[row[name] for name in names] for row in rows])
+    return KLs(np.array([row["epoch"] for row in rows]), kl, names)
 
 
 def add_kl(path: Path, epoch: int, step: int, kl: Mapping[str, float]) -> None:

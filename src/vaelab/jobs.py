@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import json
 import math
 import shutil
 import traceback
@@ -12,9 +11,9 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from vaelab import multirun, slurm
+from vaelab import foreign, multirun, slurm
 from vaelab.command import JobFailed, is_users, one_line
 
 COLUMNS = {
@@ -126,9 +125,12 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def overrides(folder: Path) -> list[str]:
-    """What was typed for the run of a folder."""
-    path = folder / ".hydra" / "overrides.yaml"
-    return list(OmegaConf.load(path)) if path.is_file() else []
+    """What was typed for the run of a folder, nothing where that cannot be read."""
+    try:
+        found = foreign.plain(folder / ".hydra" / "overrides.yaml")
+    except (ValueError, OSError):
+        return []
+    return [str(word) for word in found] if isinstance(found, list) else []
 
 
 def differing(choices: list[list[str]]) -> list[str]:
@@ -147,12 +149,16 @@ def group(numbers: dict[str, Any]) -> str:
 def _row(folder: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"job": folder.name, "choices": overrides(folder)}
     if (failed := folder / FAILURE).exists():  # beside numbers that are not finite, too
-        return row | {"group": FAILED, "failed": failed.read_text().strip()}
+        return row | {"group": FAILED, "failed": failed.read_text(errors="replace").strip()}
     try:
-        numbers = json.loads((folder / "metrics.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return row | {"group": FAILED, "failed": "it was interrupted"}
-    row["group"] = f"{group(numbers)}, ranked by {numbers['monitor']}"
+        numbers = foreign.numbers(folder / "metrics.json")
+        if not numbers:
+            return row | {"group": FAILED, "failed": "it was interrupted"}
+        row["group"] = f"{group(numbers)}, ranked by {numbers['monitor']}"
+    except KeyError as error:
+        return row | {"group": FAILED, "failed": f"metrics.json does not say its {error}"}
+    except ValueError as error:
+        return row | {"group": FAILED, "failed": str(error)}
     numbers["val"] = numbers.get(numbers["monitor"].replace("/", "_"))
     return row | {name: numbers[name] for name in COLUMNS if numbers.get(name) is not None}
 

@@ -75,6 +75,7 @@ class ShortLoop(_TrainingEpochLoop):
         self.update_lr_schedulers("step", update_plateau_schedulers=False)
         for callback in self.ends:
             callback.on_train_batch_end(trainer, module, {"loss": loss}, batch, number)
+        module.on_train_batch_end({"loss": loss}, batch, number)
         progress.increment_completed()
 
     def _optimize(self, module: VAEModule, batch: Any, number: int) -> Any:
@@ -85,6 +86,7 @@ class ShortLoop(_TrainingEpochLoop):
         for weight in self.weights:
             weight.grad = None
         loss.backward()
+        module.on_before_optimizer_step(optimizer)
         if trainer.gradient_clip_val:
             module.configure_gradient_clipping(
                 optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm

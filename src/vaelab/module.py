@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from vaelab.guard import Guard, OnNaN
 from vaelab.metrics.terms import Terms
 from vaelab.noise import Stream, noise
 from vaelab.objectives.base import Objective
@@ -29,6 +30,7 @@ class VAEModule(LightningModule):
         optimizer: Called with the groups of parameters.
         compile: Whether torch.compile compiles the objective.
         channels_last: Whether convolutions keep the channels of a pixel together in memory.
+        on_nan: What is done about a loss or gradient that is not finite: see guard.py.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class VAEModule(LightningModule):
         seed: int = 0,
         compile: bool = False,
         channels_last: bool = True,
+        on_nan: OnNaN = "stop",
     ):
         super().__init__()
         if vae.layered and not objective.layers:
@@ -53,6 +56,7 @@ class VAEModule(LightningModule):
         self.make_optimizer = optimizer
         self.schedule = schedule
         self.seed = seed
+        self.guard = Guard(on_nan)
         self.validation = Terms()
         self.latest: dict[str, float] = {}  # of the training, for the progress bar
         if compile:
@@ -60,20 +64,37 @@ class VAEModule(LightningModule):
         if channels_last:
             self.to(memory_format=torch.channels_last)
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """The terms of the objective; of an autocast only the networks take notice."""
+    def on_train_start(self) -> None:
+        self.guard.start(self)
+
+    def terms(self, batch: Batch, step: int | None = None) -> dict[str, Tensor]:
+        """The terms of the objective; of an autocast only the networks take notice.
+
+        Arguments:
+            step: The optimizer steps so far; None is those of the training.
+        """
         x, y = batch
-        self.vae.posterior.anneal(self.global_step)
+        step = self.global_step if step is None else step
+        self.vae.posterior.anneal(step)
         with self.vae.networks_only(x.device.type):
-            return self.objective(self.vae.given(y), x, self.global_step)
+            return self.objective(self.vae.given(y), x, step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.guard.remember(self, batch, batch_idx)
         terms = self.terms(batch)
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         logged = every and (self.global_step + 1) % every == 0
         if logged and not self.trainer.fit_loop._should_accumulate():
             self._log_training(terms)
-        return terms["loss"].mean()
+        loss = terms["loss"].mean()
+        self.guard.note(loss)
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        self.guard.check(optimizer)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        self.guard.settle(self)
 
     def _log_training(self, terms: dict[str, Tensor]) -> None:
         """Straight to the loggers: Lightning's `log` takes longer than the step does."""
@@ -81,6 +102,7 @@ class VAEModule(LightningModule):
         means = self.trainer.strategy.reduce(means, reduce_op="mean").tolist()
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         logged = {f"train/{name}": mean for name, mean in zip(terms, means, strict=True)}
+        logged |= {f"train/{name}": count for name, count in self.guard.counted().items()}
         logged |= {"train/lr": rate, "epoch": self.current_epoch}
         watched = self.objective.monitor.removeprefix("val/")
         self.latest = {watched: logged[f"train/{watched}"]}

@@ -1,10 +1,18 @@
-"""metrics.json: the numbers of a run with all that is needed to trust and to repeat them."""
+"""metrics.json: the numbers of a run with all that is needed to trust and to repeat them.
 
+What a run begins with is in provenance.json before its first step: command, code, versions,
+threads, machine and the hashes of its data; code that is not committed is in uncommitted.diff.
+"""
+
+import hashlib
 import json
 import math
+import os
 import platform
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,10 +20,13 @@ from typing import Any
 import torch
 from torch.nn import Module
 
+from vaelab.data.base import Split
 from vaelab.run import Run, recorded
 from vaelab.titles import TITLES
 
 PARTS = ("encoder", "posterior", "prior", "decoder", "likelihood")
+BEGUN = "provenance.json"
+ROWS = 10_000  # that are hashed at a time
 PACKAGES = ("vaelab", "torch", "pytorch-lightning", "hydra-core", "torchmetrics", "numpy")
 
 
@@ -41,7 +52,7 @@ def provenance(folder: Path) -> dict[str, Any]:
     """What was chosen, asked for and installed."""
     return {
         "choices": choices(folder),
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.argv),
         "git": _git(),
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version()}
@@ -54,15 +65,95 @@ def choices(folder: Path) -> dict[str, str]:
     return recorded(folder).choices
 
 
+def begin(run: Run, folder: Path) -> None:
+    """Write what a run begins with; one that goes on keeps what it was begun with."""
+    path = folder / BEGUN
+    if path.exists():
+        return
+    diff = _git_says("diff", "HEAD", "--binary")
+    diff = diff + "\n" if diff else ""
+    if diff:
+        (folder / "uncommitted.diff").write_text(diff)
+    write(
+        provenance(folder)
+        | {
+            "cwd": str(Path.cwd()),
+            "diff_sha256": hashlib.sha256(diff.encode()).hexdigest() if diff else None,
+            "threads": {
+                "torch": torch.get_num_threads(),
+                "between_operations": torch.get_num_interop_threads(),
+                "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+            },
+            "cores": os.cpu_count(),
+            "machine": machine(),
+            "data_sha256": {name: _hash(split) for name, split in run.data.splits.items()},
+        },
+        path,
+    )
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What is known of the beginning of a run; of an older one that is less."""
+    for name in (BEGUN, "metrics.json"):
+        if (folder / name).is_file():
+            known = json.loads((folder / name).read_text())
+            return known if name == BEGUN else {key: known.get(key) for key in ("git", "versions")}
+    return {}
+
+
+def flat(node: Mapping[str, Any] | list[Any], above: str = "") -> dict[str, Any]:
+    """The values of nested dicts and lists by their paths, as in versions.torch."""
+    found: dict[str, Any] = {}
+    pairs = node.items() if isinstance(node, Mapping) else enumerate(node)
+    for key, value in pairs:
+        if isinstance(value, (Mapping, list)):
+            found |= flat(value, f"{above}{key}.")
+        else:
+            found[f"{above}{key}"] = value
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """The kind of the processors that the numbers come from."""
+    gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": next(_cpu_names(), platform.processor()),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "gpus": gpus,
+        "cuda": torch.version.cuda if gpus else None,
+    }
+
+
+def _cpu_names() -> Iterator[str]:
+    path = Path("/proc/cpuinfo")
+    for line in path.read_text().splitlines() if path.exists() else []:
+        if line.startswith("model name"):
+            yield line.partition(":")[2].strip()
+
+
+def _hash(split: Split) -> str:
+    """SHA-256 of images and labels as they are stored."""
+    found = hashlib.sha256()
+    for part in split:
+        found.update(str((part.dtype, *part.shape)).encode())
+        for some in part.split(ROWS):
+            found.update(some.numpy().tobytes())
+    return found.hexdigest()
+
+
 def _git() -> dict[str, Any] | None:
-    def git(*words: str) -> str:
-        here = Path(__file__).parent
+    commit = _git_says("rev-parse", "HEAD")
+    changed = bool(_git_says("status", "--porcelain"))
+    return {"commit": commit, "changed": changed} if commit else None
+
+
+def _git_says(*words: str) -> str | None:
+    here = Path(__file__).parent
+    try:
         return subprocess.run(
             ["git", *words], cwd=here, capture_output=True, text=True, check=True
         ).stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -87,7 +178,8 @@ def titled(numbers: dict[str, Any]) -> list[tuple[str, str]]:
     found = []
     for key, title in TITLES.items():
         if numbers.get(key) is not None:
-            error = f" +- {numbers[f'{key}_se']:.2g}" if f"{key}_se" in numbers else ""
+            error = numbers.get(f"{key}_se")
+            error = f" +- {error:.2g}" if error is not None else ""
             found.append((str(title), f"{numbers[key]:.6g}{error}"))
     return found
 

@@ -4,23 +4,26 @@ A row of the table is a bound on all images of the test split with enough sample
 says so and stays out. Values of different data, pixels or likelihoods stand in different tables.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from vaelab import record
+from vaelab import foreign, record
 from vaelab.run import Run
 
 ENOUGH = 5000  # samples of the importance-weighted bound
+SAID = (  # by every record
+    *("split", "images", "all_images", "samples", "data", "pixels", "binarize", "loss", "measure"),
+    *("bits_sha256", "seed", "epochs", "wall_s", "train_images", "experiment", "published"),
+    "command",
+)
 BOUNDS = ("nll", "nll_se", "elbo", "kl", "active_units", "bits_per_dim", "fid", "fid_floor")
 
 
 def entry(run: Run, folder: Path, numbers: dict[str, Any]) -> dict[str, Any]:
     """The record of a run in `folder` whose evaluation gave these numbers."""
-    path = folder / "metrics.json"
-    training = json.loads(path.read_text()) if path.is_file() else {}
+    training = foreign.numbers(folder / "metrics.json")
     choices, asked = numbers["choices"], numbers["asked"]
     config: Any = OmegaConf.to_container(run.cfg, resolve=False)
     sweep = folder.resolve().parent
@@ -56,7 +59,7 @@ def entry(run: Run, folder: Path, numbers: dict[str, Any]) -> dict[str, Any]:
 def keep(found: dict[str, Any], folder: Path) -> None:
     """Write a record to `folder`; one of less never takes the place of a whole one."""
     path = folder / f"{found['name']}.json"
-    if path.is_file() and is_whole(json.loads(path.read_text())) and not is_whole(found):
+    if path.is_file() and is_whole(_record(path)) and not is_whole(found):
         return
     folder.mkdir(parents=True, exist_ok=True)
     record.write(found, path)
@@ -78,7 +81,7 @@ def show(folder: Path) -> None:
 
 def table(folder: Path) -> str:
     """The whole records of a folder as markdown, the best first."""
-    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    records = [_record(path) for path in sorted(folder.glob("*.json"))]
     whole = sorted(filter(is_whole, records), key=lambda found: found["nll"])
     groups = dict.fromkeys(map(_group, whole))
     lines = ["# NLL in nats per image", ""]
@@ -92,6 +95,16 @@ def table(folder: Path) -> str:
     if left:
         lines += [f"Not shown: {left} of fewer images or samples than all and {ENOUGH}.", ""]
     return "\n".join(lines)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    found = foreign.numbers(path)
+    published = found.get("published") or {"value": 0, "source": ""}
+    if missing := [name for name in SAID if name not in found]:
+        raise ValueError(f"{path} is no record of an evaluation: it does not say its {missing[0]}")
+    if not isinstance(published, dict) or not {"value", "source"} <= published.keys():
+        raise ValueError(f"{path} is damaged: published is no value with its source")
+    return found
 
 
 def _group(found: dict[str, Any]) -> str:

@@ -13,8 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
 
-from vaelab import jobs, multirun
-from vaelab.run import Recorded, check_targets, recorded
+from vaelab import foreign, jobs, multirun
+from vaelab.run import Recorded, recorded
 from vaelab.train import train
 
 WORD = "resume="
@@ -30,7 +30,7 @@ def resume(words: list[str]) -> float:
     others = [word for word in words if not word.startswith(WORD)]
     folder = Path(folders[0]).resolve()
     found = recorded(folder)
-    check_targets(found.cfg)
+    foreign.check_config(found.cfg)
     for word in [*others, *folders[1:]]:
         if not word.startswith("trainer."):
             raise ValueError(f"{word}: one run goes on, as it was begun; only trainer.* may change")
@@ -40,6 +40,7 @@ def resume(words: list[str]) -> float:
             f"{folder} is finished: trainer.max_epochs above {cfg.trainer.max_epochs} trains on"
         )
     _restore_hydra(folder, found, words)
+    foreign.check_folders(cfg, folder)
     for name in ("metrics.json", jobs.FAILURE, multirun.VALUE):
         (folder / name).unlink(missing_ok=True)
     return train(cfg, goes_on=True, started=found.started)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Iterator
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,14 +12,16 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from vaelab import checkpoints, weights
+from vaelab import checkpoints, foreign, weights
 from vaelab.data.base import DataModule
 from vaelab.module import VAEModule
+from vaelab.types import check_types
 from vaelab.vae import VAE
 
-TRUSTED = ("vaelab.", "torch.optim.", "torchmetrics.", "pytorch_lightning.")
+TOO_LARGE = re.compile("allocate memory|overflow", re.IGNORECASE)  # as torch says it
+SMALLER = "lower latent_dim, or the sizes of model, posterior, prior or data"
+BESIDE = ("logger", "callbacks", "trainer")  # groups that no model is built of
 
 
 def build(node: DictConfig, **settings: Any) -> Any:
@@ -31,7 +32,19 @@ def build(node: DictConfig, **settings: Any) -> Any:
         cause = error.__cause__
         while isinstance(cause, InstantiationException):
             cause = cause.__cause__
+        if cause is not None and _fills_memory(cause):
+            raise ValueError(f"{_of(node)} is larger than the memory: {SMALLER}") from cause
         raise (cause or error) from None
+
+
+def _fills_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | OverflowError):
+        return True
+    return isinstance(error, RuntimeError) and bool(TOO_LARGE.search(str(error)))
+
+
+def _of(node: DictConfig) -> str:
+    return str(node.get("_target_", "a part")).rpartition(".")[2]
 
 
 @dataclass
@@ -75,13 +88,34 @@ class Run:
         if file is not None and checkpoint != "best":
             raise ValueError(f"{file} has no other weights: leave out checkpoint {checkpoint}")
         found = recorded(path)
-        check_targets(found.cfg)
-        run = cls.build(found.cfg, found.started)
+        run = cls._of_stranger(found, path)
         run.choices, run.overrides = found.choices, found.overrides
         run.load(file or path / "checkpoints" / f"{checkpoint}.ckpt")
         if ready:
             run.make_ready()
         return run
+
+    @classmethod
+    def _of_stranger(cls, found: Recorded, path: Path) -> Run:
+        """The objects of a config that anybody may have written."""
+        foreign.check_config(found.cfg)
+        for part, kind in (("data", DataModule), ("module", VAEModule)):
+            target = OmegaConf.select(found.cfg, f"{part}._target_")
+            if target is None or not issubclass(get_object(target), kind):
+                raise ValueError(f"{path}: {part} of its config is no {kind.__name__}")
+        try:
+            for group in found.cfg:
+                node = found.cfg._get_node(group)  # unresolved: a folder is only known to Hydra
+                if group not in BESIDE and isinstance(node, DictConfig):
+                    check_types(node, f"{group}.")
+            return cls.build(found.cfg, found.started)
+        except (ValueError, OSError, OmegaConfBaseException):
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"{path}: its config cannot be built ({type(error).__name__}: "
+                f"{' '.join(str(error).split())[:200]})"
+            ) from error
 
     def make_ready(self) -> None:
         """Read the data set."""
@@ -142,38 +176,21 @@ def recorded(path: Path) -> Recorded:
     if file := weights.found(path):
         header = weights.read(file)
         return Recorded(header.cfg, header.choices, header.overrides)
-    config = path / ".hydra" / "config.yaml"
-    if not config.is_file():
+    folder = path / ".hydra"
+    if not (folder / "config.yaml").is_file():
         raise FileNotFoundError(
             f"{path} is no run folder: it holds no .hydra/config.yaml, and no {weights.NAME}"
         )
-    try:
-        cfg, hydra = OmegaConf.load(config), OmegaConf.load(config.with_name("hydra.yaml"))
-        started = OmegaConf.select(hydra, "hydra.runtime.cwd") or "."
-        choices = OmegaConf.select(hydra, "hydra.runtime.choices") or {}
-        words = OmegaConf.select(hydra, "hydra.overrides.task") or []
-    except (OSError, YAMLError, OmegaConfBaseException) as error:
-        raise ValueError(f"{config} or hydra.yaml beside it is damaged") from error
-    if not isinstance(cfg, DictConfig) or not {"data", "module"} <= cfg.keys():
-        raise ValueError(f"{config} is no config of vaelab")
-    own = {group: name for group, name in choices.items() if not group.startswith("hydra")}
-    return Recorded(cfg, own, list(words), started)
-
-
-def check_targets(cfg: DictConfig) -> None:
-    """Refuse to build what is no part of an experiment: a run folder may come from anybody."""
-    node: Any = OmegaConf.to_container(cfg, resolve=False)
-    for target in _targets(node):
-        found = get_object(target) if target.startswith(TRUSTED) else None
-        if not inspect.isclass(found) or not found.__module__.startswith(TRUSTED):
-            raise ValueError(f"_target_: {target} is no class of {' or '.join(TRUSTED)}")
-
-
-def _targets(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield str(node["_target_"])
-        node = node.values()
-    if not isinstance(node, str) and isinstance(node, Iterable):
-        for child in node:
-            yield from _targets(child)
+    foreign.check_links(path)
+    cfg, hydra = foreign.config(folder / "config.yaml"), foreign.plain(folder / "hydra.yaml")
+    if not {"data", "module"} <= cfg.keys():
+        raise ValueError(f"{folder / 'config.yaml'} is no config of vaelab")
+    said = foreign.table(foreign.table(hydra, "hydra"), "runtime")
+    words = foreign.table(foreign.table(hydra, "hydra"), "overrides").get("task")
+    own = {
+        group: name
+        for group, name in foreign.table(said, "choices").items()
+        if isinstance(group, str) and not group.startswith("hydra")
+    }
+    typed = [str(word) for word in words] if isinstance(words, list) else []
+    return Recorded(cfg, own, typed, str(said.get("cwd") or "."))

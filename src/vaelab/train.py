@@ -51,6 +51,7 @@ def train(cfg: DictConfig, goes_on: bool = False, started: str = ".") -> float:
     _search_gpus_once()
     check_types(cfg)
     check_samples(cfg.samples)
+    _check_seed(cfg.seed)
     _check_kl(cfg)
     _check_trainer(cfg.trainer)
     seed_everything(cfg.seed, verbose=False)
@@ -135,6 +136,7 @@ def _fit_and_evaluate(run: Run, trainer: Trainer, checkpoint: Path | None) -> fl
         chosen: dict[str, Any] = {"choices": record.choices(folder)}
         for logger in trainer.loggers:
             logger.log_hyperparams(chosen | OmegaConf.to_container(cfg, resolve=True))  # type: ignore[operator]
+        record.begin(run, folder)
     trainer.fit(run.module, datamodule=run.data, ckpt_path=checkpoint)
 
     (sittings,) = (each for each in trainer.callbacks if isinstance(each, Continuation))  # type: ignore[attr-defined]
@@ -158,6 +160,7 @@ def _fit_and_evaluate(run: Run, trainer: Trainer, checkpoint: Path | None) -> fl
         "steps": trainer.global_step,
         "wall_s": sittings.seconds,
         "resumed": sittings.resumed,
+        **run.module.guard.counted(),
     }
     numbers |= record.sizes(run) | record.provenance(folder)
     record.write(numbers, folder / "metrics.json")
@@ -184,6 +187,11 @@ def _report(folder: Path) -> None:
     from vaelab.report.write import write_or_say_why  # needed at the end, if at all
 
     write_or_say_why(folder)
+
+
+def _check_seed(seed: Any) -> None:
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise ValueError(f"seed={seed}: it must be a whole number from 0 to {2**32 - 1}")
 
 
 def _check_kl(cfg: DictConfig) -> None:

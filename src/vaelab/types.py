@@ -54,6 +54,8 @@ def _hints(target: Any) -> dict[str, Any]:
 
 
 def _check(name: str, value: Any, hint: Any) -> None:
+    if not _fits(value):
+        raise ValueError(f"{name}={value}: whole numbers have 64 bits, not more")
     try:
         adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
     except PydanticUserError:
@@ -65,6 +67,13 @@ def _check(name: str, value: Any, hint: Any) -> None:
         raise ValueError(f"{name}={value}: {wanted.replace('Input', 'it')}") from error
     if not _same_type(taken, value):
         raise ValueError(f"{name}={value}: write {name}={taken}")
+
+
+def _fits(value: Any) -> bool:
+    """Whether torch has room for every whole number."""
+    if isinstance(value, list):
+        return all(map(_fits, value))
+    return type(value) is not int or -(2**63) <= value < 2**63
 
 
 def _same_type(taken: Any, value: Any) -> bool:

@@ -7,15 +7,15 @@ and every script take the file, or the folder that it lies in, for a run.
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as serialized
 from torch import Tensor
-from yaml import YAMLError
+
+from vaelab import foreign
 
 if TYPE_CHECKING:
     from vaelab.run import Run
@@ -55,13 +55,13 @@ def read(path: Path) -> Header:
     try:
         with safe_open(path, "pt") as file:
             said = json.loads(file.metadata()[KEY])
-        cfg: Any = OmegaConf.create(said["config"])
+        cfg = foreign.parsed(said["config"], path)
         header = Header(cfg, dict(said["choices"]), list(said["overrides"]), int(said["step"]))
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is truncated or no file of weights") from error
-    except (KeyError, ValueError, TypeError, YAMLError, OmegaConfBaseException) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} has no config of vaelab in its metadata") from error
-    if not isinstance(cfg, DictConfig) or not {"data", "module"} <= cfg.keys():
+    if not {"data", "module"} <= cfg.keys():
         raise ValueError(f"{path} has no config of vaelab in its metadata")
     return header
 

@@ -1,6 +1,7 @@
 import csv
 import io
 import os
+import stat
 import zipfile
 
 import numpy as np
@@ -226,12 +227,55 @@ def test_several_processes_read_the_zip(tmp_path, reference, monkeypatch):
     assert equal(one, other)
 
 
-def test_names_of_the_zip_that_climb_out_do_not_matter(tmp_path, reference):
+@pytest.mark.parametrize("prefix", ["../../climbs/", "/etc/", "a/../../b/", "..\\\\", "C:/"])
+def test_a_zip_whose_members_climb_out_is_refused(tmp_path, prefix):
     root = tmp_path / "root"
-    write_zip(root, prefix="../../climbs/")
+    write_zip(root, prefix=prefix)
     write_txt(root)
-    assert equal(opened(root), reference)
+    with pytest.raises(
+        ValueError, match=r"^\S+zip holds .*, out of its folder: download it again$"
+    ):
+        opened(root)
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
+
+
+def test_a_zip_with_a_link_is_refused(tmp_path):
+    write_zip(tmp_path)
+    write_txt(tmp_path)
+    link = zipfile.ZipInfo("img_align_celeba/link.jpg")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "img_align_celeba.zip", "a") as file:
+        file.writestr(link, "/etc/passwd")
+    with pytest.raises(ValueError, match="out of its folder"):
+        opened(tmp_path)
+
+
+def test_a_member_that_unfolds_to_gigabytes_is_not_unfolded(tmp_path, monkeypatch):
+    write_zip(tmp_path)
+    write_txt(tmp_path)
+    monkeypatch.setattr("vaelab.data.picture.LARGEST", 1000)
+    with pytest.raises(ValueError, match=r"cannot be read as a picture .* more than 1000"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("piece", ["img_align_celeba", "list_eval_partition.txt", "one"])
+def test_a_link_out_of_the_root_is_refused(tmp_path, piece):
+    official(tmp_path / "root")
+    path = tmp_path / "root" / piece
+    if piece == "one":
+        path = next((tmp_path / "root/img_align_celeba").iterdir())
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=rf"^{path} is a link that leads out of "):
+        opened(tmp_path / "root")
+
+
+def test_a_picture_that_is_named_twice_is_an_error(tmp_path):
+    official(tmp_path)
+    path = tmp_path / "list_eval_partition.txt"
+    path.write_text(path.read_text() + path.read_text().splitlines()[0] + "\n")
+    with pytest.raises(ValueError, match="names a picture twice"):
+        opened(tmp_path)
 
 
 def test_names_of_the_partition_that_climb_out_are_not_found(tmp_path):

@@ -3,6 +3,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from files import bad_files
 from pictures import chw, save, scene
 from PIL import Image
 from torchvision.transforms import v2
@@ -181,13 +182,46 @@ def test_hidden_files_and_folders_are_passed_over(tmp_path):
 
 
 def test_links_are_followed_and_circles_are_not(tmp_path):
-    write(tmp_path / "elsewhere", ["0.png", "1.png"])
-    write(tmp_path / "root", ["train/a/x.png", "test/a/x.png"])
-    (tmp_path / "root/train/a/link.png").symlink_to(tmp_path / "elsewhere/0.png")
-    (tmp_path / "root/train/b").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "root/train/a/circle").symlink_to(tmp_path / "root/train")
-    data = opened(tmp_path / "root", validation=0)
+    write(tmp_path, ["elsewhere/0.png", "elsewhere/1.png", "train/a/x.png", "test/a/x.png"])
+    (tmp_path / "train/a/link.png").symlink_to(tmp_path / "elsewhere/0.png")
+    (tmp_path / "train/b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "train/a/circle").symlink_to(tmp_path / "train")
+    data = opened(tmp_path, validation=0)
     assert data.splits["train"].labels.tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["train/a/link.png", "train/link", "val", "train/a/.x/../y.png"])
+def test_a_link_out_of_the_root_is_refused(tmp_path, name):
+    write(tmp_path / "elsewhere", ["0.png", "1.png"])
+    write(tmp_path / "root", ["train/a/x.png", "test/a/x.png", "train/a/.x/0.png"])
+    target = "elsewhere/0.png" if name.endswith("png") else "elsewhere"
+    (tmp_path / "root" / name).symlink_to(tmp_path / target)
+    for on_error in ("stop", "skip"):
+        with pytest.raises(ValueError, match=r" is a link that leads out of data\.root=.*: put "):
+            opened(tmp_path / "root", on_error=on_error)
+
+
+def test_the_root_itself_may_be_a_link(tmp_path):
+    write(tmp_path / "elsewhere", many())
+    (tmp_path / "root").symlink_to(tmp_path / "elsewhere")
+    assert content(opened(tmp_path / "root")) == content(opened(tmp_path / "elsewhere"))
+
+
+def test_what_would_start_a_program_is_no_picture(tmp_path):
+    """PIL hands EPS to Ghostscript, whatever the file is called."""
+    write(tmp_path, ["train/0.png", "test/1.png"])
+    (tmp_path / "train/x.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
+    )
+    with pytest.raises(ValueError, match="its format is unknown"):
+        opened(tmp_path)
+
+
+def test_a_picture_of_100_megapixels_is_refused(tmp_path):
+    write(tmp_path, ["train/0.png", "test/1.png"])
+    (tmp_path / "train/large.png").write_bytes(bad_files()["large.png"])
+    with pytest.raises(ValueError, match=r"large\.png cannot be read .*100000000 pixels"):
+        opened(tmp_path)
 
 
 def test_labels_count_the_first_sub_folders(tmp_path):

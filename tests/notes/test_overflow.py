@@ -54,12 +54,40 @@ def test_the_bound_keeps_every_output_finite(output):
     assert raw.grad.isfinite().all()
 
 
+NAMED = {  # what a guarded run says of the mistake, in the step that it happens in
+    "bce": "step 2, batch 1 of epoch 0: reconstruction not finite",
+    "mse": "step 4, batch 3 of epoch 0: reconstruction, kl not finite",
+}
+
+
 @pytest.mark.parametrize("loss", MISTAKES)
 def test_the_same_run_is_finite_without_the_mistake_and_not_with_it(train, tmp_path, loss):
     words = [f"loss={loss}", "data.binarize=none", "latent_dim=2", FAST[loss]]
     words.append("trainer.limit_train_batches=5")
     assert math.isfinite(train(*words)["elbo"])
     _, mistake = MISTAKES[loss]
+    with pytest.raises(ValueError, match=NAMED[loss]):
+        train(*words, *mistake, folder="stopped")
+    assert not (tmp_path / "stopped" / "metrics.json").exists()
     with pytest.raises(ValueError, match="not finite"):
-        train(*words, *mistake, folder="broken")
+        train(*words, *mistake, "on_nan=ignore", folder="broken")
     assert json.loads((tmp_path / "broken" / "metrics.json").read_text())["elbo"] is None
+
+
+RATES = ("1e-3", "3e-3", "1e-2", "3e-2", "1e-1")
+
+
+@pytest.mark.slow
+def test_two_latents_of_cross_entropy_are_a_nan_in_the_naive_form_and_never_in_ours(train):
+    """60 steps at each learning rate, with both mistakes and without."""
+    words = ["loss=bce", "data.binarize=none", "latent_dim=2", "trainer.max_epochs=2"]
+    words += ["trainer.limit_train_batches=30", "trainer.limit_val_batches=null"]
+    naive = [word for _, mistake in MISTAKES.values() for word in mistake]
+    for rate in RATES:
+        chosen = [*words, f"optimizer.lr={rate}"]
+        assert math.isfinite(train(*chosen, folder=rate)["elbo"])
+        if float(rate) < 3e-2:
+            train(*chosen, *naive, folder=f"{rate}-naive")
+            continue
+        with pytest.raises(ValueError, match="reconstruction not finite"):
+            train(*chosen, *naive, folder=f"{rate}-naive")

@@ -16,7 +16,8 @@ class EarlyStopping(callbacks.EarlyStopping):
     """
 
     def __init__(self, patience: int = 10, min_delta: float = 0.0):
-        super().__init__("", min_delta, patience, mode="max")
+        # A fit that ends before its first validation has nothing to be judged by.
+        super().__init__("", min_delta, patience, mode="max", strict=False)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.monitor = cast(VAEModule, pl_module).objective.monitor
@@ -24,4 +25,4 @@ class EarlyStopping(callbacks.EarlyStopping):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A run that goes on where it had been stopped already is at its end."""
-        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+        trainer.should_stop = trainer.should_stop or self.wait_count >= max(self.patience, 1)

@@ -72,9 +72,12 @@ def _read(path: str) -> dict[str, np.ndarray]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"data.path={path}: there is no such file")
     try:
+        with zipfile.ZipFile(path) as file:
+            if damaged := file.testzip():  # numpy compares checksums of whole members only
+                raise ValueError(f"{damaged} is not as its checksum says")
         with Path(path).open("rb") as file, np.load(file) as npz:
             arrays = {name: npz[name] for name in npz.files}
-    except (ValueError, OSError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:
         raise ValueError(
             f"data.path={path} is no npz file of plain arrays: write one with "
             "numpy.savez(path, x=x)"

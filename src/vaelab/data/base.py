@@ -77,6 +77,8 @@ class DataModule(LightningDataModule):
             raise ValueError(f"data.binarize={binarize}: choose from none, dynamic, fixed")
         if batch_size < 1:
             raise ValueError(f"data.batch_size={batch_size}: it must be at least 1")
+        if seed < 0:
+            raise ValueError(f"data.seed={seed}: it must not be negative")
         self.shape = tuple(shape)
         self.binarize = binarize
         self.batch_size = batch_size
@@ -268,13 +270,18 @@ class TrainingBatches:
     def __len__(self) -> int:
         return -(-self.total // self.size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        chance = generator(Stream.ORDER, self.seed, self.epoch)
+    def indices(self, epoch: int, number: int) -> Tensor:
+        """The images of a batch, by their places in the split."""
+        return self._order(epoch)[number][self.rank :: self.world]
+
+    def _order(self, epoch: int) -> tuple[Tensor, ...]:
+        chance = generator(Stream.ORDER, self.seed, epoch)
         order = torch.randperm(len(self.split.images), generator=chance)
-        order = order.to(self.split.images.device)
-        batches = order[: self.total].split(self.size)
+        return order.to(self.split.images.device)[: self.total].split(self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         self.taken = self.skipped[1] if self.skipped[0] == self.epoch else 0
-        for batch in batches[self.taken :]:
+        for batch in self._order(self.epoch)[self.taken :]:
             index = batch[self.rank :: self.world]
             self.taken += 1
             yield tuple(part.index_select(0, index) for part in self.split)

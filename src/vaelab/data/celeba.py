@@ -4,6 +4,7 @@ Reference: Deep Learning Face Attributes in the Wild (Liu et al., 2015), arXiv:1
 """
 
 import os
+import stat
 import zipfile
 from collections.abc import Sequence
 from functools import cached_property, partial
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from vaelab.data.base import Binarize, DataModule, Split
 from vaelab.data.cache import cached
-from vaelab.data.picture import check_picture, picture
+from vaelab.data.picture import check_link, check_picture, check_size, contents, picture
 
 PICTURES, PARTITION, ATTRIBUTES = "img_align_celeba", "list_eval_partition", "list_attr_celeba"
 AGAIN = "download it again"
@@ -119,6 +120,8 @@ def _files(root: Path) -> tuple["_Folder | _Zip", Path, Path]:
     folder = max(folders, key=lambda folder: sum(piece is not None for piece in folders[folder]))
     pictures, partition, attributes = folders[folder]
     if pictures and partition and attributes:
+        for path in (pictures, partition, attributes):
+            check_link(path, root)
         return (_Folder if pictures.is_dir() else _Zip)(pictures), partition, attributes
     wanted = (
         f"{PICTURES}.zip (or the folder {PICTURES})",
@@ -156,9 +159,12 @@ def _table(path: Path) -> tuple[tuple[str, ...], dict[str, int], np.ndarray]:
         if not lines:
             raise ValueError("it has no rows")
         values = np.loadtxt([line[1] for line in lines], np.int64, comments=None, ndmin=2)
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, OverflowError) as error:
         raise ValueError(f"{path} is no table of CelebA: {AGAIN}") from error
-    return columns, {line[0]: row for row, line in enumerate(lines)}, values
+    rows = {line[0]: row for row, line in enumerate(lines)}
+    if len(rows) < len(lines):
+        raise ValueError(f"{path} names a picture twice: {AGAIN}")
+    return columns, rows, values
 
 
 def _check_holds(partition: Path, names: Sequence[str], other, held) -> None:
@@ -174,7 +180,12 @@ class _Folder:
 
     def __init__(self, path: Path):
         self.path = path
-        self.names = set(os.listdir(path))
+        with os.scandir(path) as entries:
+            found = list(entries)
+        for entry in found:
+            if entry.is_symlink():
+                check_link(Path(entry.path), path)
+        self.names = {entry.name for entry in found}
 
     def __str__(self) -> str:
         return str(self.path)
@@ -184,8 +195,7 @@ class _Folder:
         return [(name, file.st_size, file.st_mtime_ns) for name, file in status]
 
     def read(self, name: str) -> bytes:
-        with open(f"{self.path}/{name}", "rb") as file:
-            return file.read()
+        return contents(f"{self.path}/{name}")
 
 
 class _Zip:
@@ -195,9 +205,13 @@ class _Zip:
         self.path = path
         try:
             with zipfile.ZipFile(path) as file:
-                self.names = {PurePosixPath(x.filename).name: x for x in file.infolist()}
-        except zipfile.BadZipFile as error:
+                members = file.infolist()
+        except Exception as error:  # a damaged file may raise anything
             raise ValueError(f"{path} is no whole zip file: {AGAIN}") from error
+        for member in members:
+            if _climbs(member):
+                raise ValueError(f"{path} holds {member.filename!r}, out of its folder: {AGAIN}")
+        self.names = {PurePosixPath(x.filename).name: x for x in members}
         self.opened: tuple[int, zipfile.ZipFile] | None = None
 
     def __str__(self) -> str:
@@ -211,4 +225,12 @@ class _Zip:
         if self.opened is None or self.opened[0] != os.getpid():
             # forked processes that shared the file would share, and move, its position
             self.opened = os.getpid(), zipfile.ZipFile(self.path)
+        check_size(self.names[name].file_size)
         return self.opened[1].read(self.names[name])
+
+
+def _climbs(member: zipfile.ZipInfo) -> bool:
+    """Whether a member would lie, or is a link that may lead, outside the folder of its zip."""
+    path = PurePosixPath(member.filename.replace("\\", "/"))
+    linked = stat.S_ISLNK(member.external_attr >> 16)
+    return path.is_absolute() or ".." in path.parts or ":" in str(path) or linked

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaelab.data.base import Binarize, DataModule, Split, check_fractions
 from vaelab.data.cache import Cached, cached
-from vaelab.data.picture import check_picture, picture
+from vaelab.data.picture import check_link, check_picture, contents, picture
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
 FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -94,7 +94,7 @@ class ImageFolder(DataModule):
         found = [
             _Picture(above + name, _drawn(name, split, fractions), _folder(name))
             for above, (split, fractions) in self._plan(root).items()
-            for name in _pictures(root / above)
+            for name in _pictures(root, above)
         ]
         if not found:
             raise FileNotFoundError(
@@ -122,7 +122,7 @@ class ImageFolder(DataModule):
     def _cached(self) -> Cached:
         paths = [f"{self.root}/{x.name}" for x in self._found]
         instead = "replace it, or set data.on_error=skip"
-        decode = partial(picture, read=_read, shape=self.shape, crop=self.crop, instead=instead)
+        decode = partial(picture, read=contents, shape=self.shape, crop=self.crop, instead=instead)
         key = (
             self.crop,
             [(x.name, *_stamp(path)) for x, path in zip(self._found, paths, strict=True)],
@@ -152,19 +152,28 @@ def _folder(name: str) -> str | None:
     return folder if slash else None
 
 
-def _pictures(root: Path) -> list[str]:
-    """The paths of all pictures below, relative to root. A folder reached twice counts once."""
-    names, seen = [], set()
-    for folder, folders, files in os.walk(root, followlinks=True):
+def _pictures(root: Path, below: str) -> list[str]:
+    """The paths of all pictures in root/below, relative to that.
+
+    A folder reached twice counts once, and a link that leads out of root is refused.
+    """
+    names, seen, left = [], set(), [""]
+    while left:
+        above = left.pop()
+        folder = Path(root, below, above)
         if (real := os.path.realpath(folder)) in seen:
-            folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if not entry.name.startswith(".")]
+        for entry in found:
+            if entry.is_symlink():
+                check_link(Path(entry.path), root)
+        left += sorted((f"{above}{x.name}/" for x in found if x.is_dir()), reverse=True)
         names += [
-            Path(folder, name).relative_to(root).as_posix()
-            for name in files
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+            f"{above}{entry.name}"
+            for entry in found
+            if entry.name.lower().endswith(SUFFIXES) and not entry.is_dir()
         ]
     return names
 
@@ -186,12 +195,6 @@ def _labels(found: list[_Picture]) -> tuple[tuple[str, ...], Tensor]:
     classes = tuple(sorted(set(names)))
     number = {name: i for i, name in enumerate(classes)}
     return classes, torch.tensor([number[name] for name in names], dtype=torch.int64)
-
-
-def _read(path: str) -> bytes:
-    if not os.path.isfile(path):  # to open a pipe would be to wait for ever
-        raise ValueError("there is no such file")
-    return Path(path).read_bytes()
 
 
 def _stamp(path: str) -> tuple[int, int]:

@@ -1,13 +1,19 @@
 """One picture file of any kind to uint8 of the asked shape."""
 
 import io
+import os
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+
+# Others that PIL knows are no pictures of a data set; to read EPS, it starts a program.
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "GIF", "PPM", "TIFF")
+LARGEST = 2**28  # bytes of a file; a picture of as many pixels as are taken has no more
 
 
 def check_picture(shape: Sequence[int], crop: int | None) -> None:
@@ -37,6 +43,29 @@ def picture(
     return torch.from_numpy(np.array(image)).view(*shape[1:], shape[0]).permute(2, 0, 1)
 
 
+def check_size(size: int) -> None:
+    """Refuse a file that is unpacked, or read, to more bytes than a picture can have."""
+    if size > LARGEST:
+        raise ValueError(f"it has {size} bytes, more than {LARGEST}")
+
+
+def contents(path: str) -> bytes:
+    """What a picture file holds."""
+    if not os.path.isfile(path):  # to open a pipe would be to wait for ever
+        raise ValueError("there is no such file")
+    check_size(os.path.getsize(path))
+    return Path(path).read_bytes()
+
+
+def check_link(path: Path, root: Path) -> None:
+    """Refuse a link that leads out of the folder of a data set."""
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise ValueError(
+            f"{path} is a link that leads out of data.root={root}: put there what it leads to, or "
+            "set data.root to a folder above both"
+        )
+
+
 def _decoded(content: bytes) -> Image.Image:
     """The picture upright, opaque and in 8 bits.
 
@@ -46,7 +75,7 @@ def _decoded(content: bytes) -> Image.Image:
         warnings.simplefilter("ignore")  # remarks on metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            image = Image.open(io.BytesIO(content))
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
         except UnidentifiedImageError:
             raise ValueError("its format is unknown") from None
         return _opaque(_eight_bits(ImageOps.exif_transpose(image)))

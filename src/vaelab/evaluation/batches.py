@@ -92,8 +92,8 @@ def collect(
 def _kept(journal: Path | None, number: int, compute: Callable[[], Found]) -> Found:
     """What a journal has of a batch, else what is computed now, on the CPU."""
     path = journal / f"{number:06}.pt" if journal else None
-    if path and path.is_file():
-        return torch.load(path, weights_only=True)
+    if path and path.is_file() and (known := _read(path)):
+        return known
     found = {name: value.cpu() for name, value in compute().items()}
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,6 +101,14 @@ def _kept(journal: Path | None, number: int, compute: Callable[[], Found]) -> Fo
         torch.save(found, part)
         part.replace(path)
     return found
+
+
+def _read(path: Path) -> Found | None:
+    """What a journal has; None where the file is damaged, so that it is computed again."""
+    try:
+        return torch.load(path, weights_only=True)
+    except Exception:  # noqa: BLE001, a damaged file may raise anything
+        return None
 
 
 def codes(

@@ -1,7 +1,6 @@
 """An evaluation of a run part by part, kept on disk: what is there is not computed again."""
 
 import hashlib
-import json
 import shutil
 import time
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vaelab import record, results, weights
+from vaelab import foreign, record, results, weights
 from vaelab.evaluation.base import Absent, Asked
 from vaelab.evaluation.likelihood import measure
 from vaelab.loggers.wandb import Wandb
@@ -136,19 +135,25 @@ def _begun(run: Run, asked: Asked) -> dict[str, Any]:
 
 def _read(folder: Path | None) -> dict[str, Any]:
     try:
-        return json.loads((folder / "numbers.json").read_text()) if folder else {}
+        found = foreign.numbers(folder / "numbers.json") if folder else {}
     except (OSError, ValueError):
         return {}
+    return found if {"parts", "absent"} <= found.keys() else {}
 
 
 def _tell(run: Run, folder: Path, numbers: dict[str, Any]) -> None:
-    """A row for each logger of the run, written into the folder of the evaluation."""
+    """A row for each logger of the run, written into the folder of the evaluation.
+
+    The config, which may come from anybody, has no say in where.
+    """
     cfg = run.cfg.copy()
     cfg.folder = str(folder)
     if "wandb" in cfg.logger:
         cfg.logger.wandb.name = f"{folder.parents[1].name} {folder.name}"
     row = {f"{numbers['split']}/{key}": numbers[key] for key in TITLES if key in numbers}
-    for logger in [build(node) for node in cfg.logger.values()]:
+    for node in cfg.logger.values():
+        places = {key: str(folder) for key in ("folder", "save_dir") if key in node}
+        logger = build(node, **places)
         logger.log_metrics(row, run.step)
         logger.save()
         if isinstance(logger, Wandb):

@@ -1,7 +1,6 @@
 """Questions to a trained model, one image at a time: `Explorer.open("runs/<run>")`."""
 
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
+from vaelab import foreign
 from vaelab.data.picture import picture
 from vaelab.distributions.codes import codes as codebook_codes
 from vaelab.distributions.codes import nearest
@@ -82,8 +82,7 @@ class Explorer:
         """A finished run, on the GPU if there is one."""
         run, folder = Run.open(folder, checkpoint), Path(folder)
         run.module.to("cuda" if torch.cuda.is_available() else "cpu")
-        path = folder / "metrics.json"
-        numbers = json.loads(path.read_text()) if path.is_file() else {}
+        numbers = foreign.numbers(folder / "metrics.json")
         return cls(run, folder.resolve().name, numbers, choices(folder))
 
     @property

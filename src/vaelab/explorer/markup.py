@@ -86,7 +86,9 @@ def _card(key: str, numbers: Mapping[str, Any]) -> str:
     value = f"{numbers[key]:#.4g}"
     if key == "active_units":
         value = str(numbers[key])
-        value += f" of {len(numbers['kl_per_dimension'])}" if "kl_per_dimension" in numbers else ""
+        value += (
+            f" of {len(numbers['kl_per_dimension'])}" if numbers.get("kl_per_dimension") else ""
+        )
     if key == "nll" and numbers.get("nll_se") is not None:
         value += f" ± {numbers['nll_se']:.2g}"
     return f"<div class='card'><b>{value}</b><span>{escape(str(TITLES[key]))}</span></div>"

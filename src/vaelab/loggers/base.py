@@ -32,5 +32,5 @@ class Resumable:
 
 def opened(path: Path) -> Image.Image:
     """A picture file, read whole."""
-    with Image.open(path) as file:
+    with Image.open(path, formats=("PNG",)) as file:
         return file.convert("RGB")

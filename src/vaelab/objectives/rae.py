@@ -84,7 +84,8 @@ def _is_linear(layer: nn.Module) -> bool:
 
 def _slope(vae: "VAE", z: Tensor) -> Tensor:
     """|J|^2 / 2 (B,) of the decoder's mean: E |J v|^2 = |J|^2 for v ~ N(0, I)."""
-    with warnings.catch_warnings():
+    v = torch.randn_like(z)
+    with warnings.catch_warnings(), torch.inference_mode(False):  # in which older torch says 0
         warnings.simplefilter("ignore", FutureWarning)  # of torch about itself
-        slope = torch.func.jvp(lambda z: vae.decode(z).mean, (z,), (torch.randn_like(z),))[1]
+        slope = torch.func.jvp(lambda z: vae.decode(z).mean, (z + 0,), (v + 0,))[1]
     return slope.square().flatten(1).sum(1) / 2

@@ -77,7 +77,8 @@ def _said(series: dict[str, list[Point]], others: Iterable[dict[str, list[Point]
 
 
 def _series(rows: list[dict[str, float]], key: str) -> list[Point]:
-    return [(row["step"], row[key]) for row in rows if key in row and "step" in row]
+    placed = [row for row in rows if key in row and isfinite(row.get("step", math.nan))]
+    return [(row["step"], row[key]) for row in placed]
 
 
 def _panel(term: str, series: dict[str, list[Point]]) -> Panel:

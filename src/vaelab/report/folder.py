@@ -1,18 +1,13 @@
 """What a run folder holds, as plain values; what is missing in it is empty here."""
 
-import csv
-import json
-import math
+import contextlib
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
+from vaelab import foreign
 from vaelab.jobs import FAILURE
 
 PICTURES = ("figures", "evaluation", "samples")  # the folders of a run that hold some
@@ -44,22 +39,23 @@ class RunFolder:
 
     @classmethod
     def read(cls, path: Path) -> Self:
+        foreign.check_links(path)
         hydra = path / ".hydra"
-        runtime = (_yaml(hydra / "hydra.yaml", {}).get("hydra") or {}).get("runtime") or {}
-        numbers = numbers_in(path / "metrics.json")
-        options = numbers.get("choices") or {
-            group: option
-            for group, option in (runtime.get("choices") or {}).items()
-            if not group.startswith("hydra")
-        }
+        runtime = foreign.table(_yaml(hydra / "hydra.yaml", {}).get("hydra"), "runtime")
+        numbers, damage = _numbers(path)
+        options = numbers.get("choices") or foreign.table(runtime, "choices")
         return cls(
             path,
             _yaml(hydra / "config.yaml", {}),
-            {group: str(option) for group, option in options.items() if option is not None},
+            {
+                str(group): str(option)
+                for group, option in options.items()
+                if option is not None and not str(group).startswith("hydra")
+            },
             [str(word) for word in _yaml(hydra / "overrides.yaml", [])],
             numbers,
             _rows(path / "metrics.csv"),
-            _reason(path, numbers),
+            _reason(path, numbers, damage),
             runtime.get("cwd"),
         )
 
@@ -82,7 +78,11 @@ class RunFolder:
         found = [
             path for folder in PICTURES for path in sorted((self.path / folder).rglob("*.png"))
         ]
-        own = [path for path in found if "wandb" not in path.relative_to(self.path).parts]
+        own = [
+            path
+            for path in found
+            if path.is_file() and "wandb" not in path.relative_to(self.path).parts
+        ]
         order = {name: place for place, name in enumerate(FIRST)}
         return sorted(own, key=lambda path: order.get(path.stem, len(order)))
 
@@ -90,9 +90,13 @@ class RunFolder:
     def evaluations(self) -> dict[str, dict[str, Any]]:
         """The numbers of scripts that looked at the run again, by the name of each."""
         later = sorted(self.path.glob("evaluation/*/numbers.json"))
-        found = {path.parent.name: numbers_in(path) for path in later}
+        named = [(path.parent.name, path) for path in later]
         for path in sorted(self.path.glob("evaluation-*.json")):
-            found[path.stem.removeprefix("evaluation-")] = numbers_in(path)
+            named.append((path.stem.removeprefix("evaluation-"), path))
+        found = {}
+        for name, path in named:
+            with contextlib.suppress(ValueError, OSError):
+                found[name] = foreign.numbers(path)
         return {name: numbers for name, numbers in found.items() if numbers}
 
     def settings(self, group: str) -> dict[str, Any]:
@@ -132,58 +136,37 @@ def jobs_of(path: Path) -> list[Path]:
 
 def overrides_of_multirun(path: Path) -> list[str]:
     """What was typed behind `train.py -m`."""
-    hydra = _yaml(path / "multirun.yaml", {}).get("hydra") or {}
-    return [str(word) for word in (hydra.get("overrides") or {}).get("task") or []]
+    words = foreign.table(_yaml(path / "multirun.yaml", {}).get("hydra"), "overrides").get("task")
+    return [str(word) for word in words] if isinstance(words, list) else []
 
 
-def numbers_in(path: Path) -> dict[str, Any]:
-    """A file of numbers, with None for what is not finite; empty where there is none."""
+def _numbers(path: Path) -> tuple[dict[str, Any], str | None]:
+    """metrics.json, and what is wrong with it."""
     try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return (
-        {str(key): _finite(value) for key, value in found.items()}
-        if isinstance(found, dict)
-        else {}
-    )
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return foreign.numbers(path / "metrics.json"), None
+    except (ValueError, OSError) as error:
+        return {}, str(error)
 
 
 def _yaml(path: Path, default: Any) -> Any:
     try:
-        found: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (OSError, YAMLError, OmegaConfBaseException, UnicodeDecodeError):
+        found = foreign.plain(path)
+    except (OSError, ValueError):
         return default
     return found if isinstance(found, type(default)) else default
 
 
 def _rows(path: Path) -> list[dict[str, float]]:
     try:
-        with path.open(newline="", errors="replace") as file:
-            return [_row(row) for row in csv.DictReader(file)]
-    except (OSError, csv.Error):
+        return foreign.rows(path)
+    except (OSError, ValueError):
         return []
 
 
-def _row(row: dict[str, Any]) -> dict[str, float]:
-    return {key: number for key, text in row.items() if (number := _number(text)) is not None}
-
-
-def _number(text: Any) -> float | None:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return None
-
-
-def _reason(path: Path, numbers: dict[str, Any]) -> str | None:
+def _reason(path: Path, numbers: dict[str, Any], damage: str | None) -> str | None:
     failed = path / FAILURE
     if failed.is_file():
         return failed.read_text(errors="replace").strip()
     if numbers:
         return None
-    return "it was interrupted, or it is still running"
+    return damage or "it was interrupted, or it is still running"

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,10 @@ from PIL import Image
 BUDGET = 3_300_000  # bytes of all pictures of a page; base64 adds a third
 MOST = 250  # pictures of a page; shares of more would be too small to see anything
 SCALES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)
+UNREADABLE = (
+    *(OSError, ValueError, SyntaxError),
+    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
 LEAST = 80  # pixels of the longer edge; below it nothing can be seen
 CAPTIONS = {
     "reconstructions": "Validation images, each row above the row of its reconstructions",
@@ -57,8 +62,9 @@ def embed(
     by_size = sorted(paths[:most], key=lambda pair: pair[0].stat().st_size)
     for done, (path, folder) in enumerate(by_size):
         try:
-            content, kind, size = _fitted(path, left // (len(by_size) - done))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+                content, kind, size = _fitted(path, left // (len(by_size) - done))
+        except UNREADABLE:
             missing.append(path)
             continue
         left -= len(content)
@@ -77,12 +83,12 @@ def caption(path: Path) -> str:
 
 def _fitted(path: Path, room: int) -> tuple[bytes, str, tuple[int, int]]:
     """A picture in at most `room` bytes, its format, and the size that it is meant to have."""
-    with Image.open(path) as picture:
+    with Image.open(path, formats=("PNG",)) as picture:
         size = picture.size
         if path.stat().st_size <= room:
             picture.verify()
             return path.read_bytes(), "png", size
-    with Image.open(path) as picture:
+    with Image.open(path, formats=("PNG",)) as picture:
         whole = picture.convert("RGBA")
     for scale in SCALES:
         if scale < 1 and scale * max(size) < LEAST:
