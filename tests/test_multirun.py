@@ -118,6 +118,20 @@ def test_a_folder_of_any_name_is_gone_on_with(command, tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize(
+    "word",
+    ["hydra.sweeper.params={a:1}", "+hydra.callbacks.x._target_=os.abort", "hydra.launcher=x"],
+)
+def test_a_folder_from_elsewhere_cannot_start_a_program(command, tmp_path, word):
+    assert command("train.py", *WORDS)[0] == 0
+    record = tmp_path / "here" / "multirun.yaml"
+    asked = OmegaConf.load(record)
+    asked.hydra.overrides.hydra.append(word)
+    OmegaConf.save(asked, record)
+    status, _ = command("train.py", "resume=here")
+    assert f"its command had {word}, which a folder from elsewhere may not ask for" in status
+
+
 def trials(folder):
     import optuna
 

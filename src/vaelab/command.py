@@ -126,7 +126,10 @@ def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train"
 
 def _expanded(words: list[str]) -> list[str]:
     """What Hydra is to read in place of the command line."""
-    words = multirun.expanded(words)
+    try:
+        words = multirun.expanded(words)
+    except ValueError as error:
+        sys.exit(f"error: {one_line(error)}")
     if slurm.helps() and not any(word.startswith("resume=") for word in words):
         return [*words, "hydra.output_subdir=null"]  # the first process writes it
     return words

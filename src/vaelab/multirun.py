@@ -7,6 +7,7 @@ value is used; what is missing is done, and what failed is tried again.
 import logging
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from vaelab import slurm
 RECORD = "multirun.yaml"  # as Hydra's own sweeper calls it, too
 VALUE = "value.txt"  # of a finished job: what the sweeper was told
 MORE = ("n_trials",)  # settings of a sweeper that may change from one start to the next
+HARMLESS = re.compile(  # of Hydra's own words, what only says how many and where jobs run at a time
+    r"\+?hydra(?:\.mode|/launcher|/sweeper|\.sweeper\.n_\w+|\.launcher\.(?:n_jobs|timeout_min|partition"
+    r"|nodes|tasks_per_node|cpus_per_task|gpus_per_node|mem_gb|ray\.(?:init|remote)\.num_\w+))=[\w.-]+"
+)
 open_folders: list[Path] = []  # of the multirun of this process, until its end
 
 
@@ -51,9 +56,21 @@ def expanded(words: list[str]) -> list[str]:
         if key == "resume" and (record := Path(folder, RECORD)).is_file():
             asked = OmegaConf.load(record).hydra.overrides
             own = [each for each in asked.hydra if not each.startswith("hydra.sweep.dir=")]
+            _check(folder, own, asked.task)
             others = [each for each in words if each not in (word, "-m", "--multirun")]
             return ["-m", *asked.task, *own, f"hydra.sweep.dir={quoted(folder)}", *others]
     return words
+
+
+def _check(folder: str, own: Iterable[str], task: Iterable[str]) -> None:
+    """Refuse words that could start a program: the folder may come from anybody."""
+    strange = [word for word in own if not HARMLESS.fullmatch(word)]
+    strange += [word for word in task if "_target_" in word or "${" in word or "hydra" in word]
+    if strange:
+        raise ValueError(
+            f"resume={folder}: its command had {strange[0]}, which a folder from elsewhere may not "
+            f"ask for: type the whole command again, with hydra.sweep.dir={quoted(folder)}"
+        )
 
 
 def quoted(path: Path | str) -> str:
