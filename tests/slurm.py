@@ -113,7 +113,7 @@ def _wait(ready: Callable[[], bool], what: str, folder: Path) -> None:
     deadline = time.monotonic() + 60
     while not ready():
         if time.monotonic() > deadline:
-            logs = "\n".join(path.read_text()[-500:] for path in folder.glob("*.log"))
+            logs = "\n".join(path.read_text(errors="replace")[-500:] for path in folder.glob("*.log"))
             raise TimeoutError(f"{what} does not answer: {logs}")
         time.sleep(0.2)
 

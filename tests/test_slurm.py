@@ -118,8 +118,9 @@ def script(tmp_path):
 def wait_for(done, cluster, logs):
     deadline = time.monotonic() + 240
     while not done():
-        text = "\n".join(path.read_text()[-2000:] for path in logs)
-        assert time.monotonic() < deadline, slurm.ask(cluster, "squeue") + text
+        if time.monotonic() > deadline:
+            text = "\n".join(path.read_text(errors="replace")[-2000:] for path in logs)
+            raise TimeoutError(slurm.ask(cluster, "squeue") + text)
         time.sleep(0.1)
 
 
