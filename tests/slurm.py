@@ -113,8 +113,8 @@ def _wait(ready: Callable[[], bool], what: str, folder: Path) -> None:
     deadline = time.monotonic() + 60
     while not ready():
         if time.monotonic() > deadline:
-            logs = "\n".join(path.read_text(errors="replace")[-500:] for path in folder.glob("*.log"))
-            raise TimeoutError(f"{what} does not answer: {logs}")
+            found = [path.read_text(errors="replace")[-500:] for path in folder.glob("*.log")]
+            raise TimeoutError("\n".join([f"{what} does not answer", *found]))
         time.sleep(0.2)
 
 
