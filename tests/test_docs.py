@@ -111,6 +111,9 @@ def test_a_part_whose_code_names_a_paper_is_on_the_reading_page(group):
 COMMANDS = sorted({line for page in OTHERS for line in commands(page)})
 ELSEWHERE = (
     "python scripts/notes.py ",  # tests/test_notes.py
+    "python train.py resume=",  # tests/test_resume.py
+    "make ",  # the Makefile is what CI goes by
+    "python scripts/rerun.py",  # tests/test_rerun.py
     "python -m pytest ",  # tests/test_add_a_part.py, where that part is there
     "python train.py kl=sigmoid",
     "python train.py -m kl=constant,warmup,sigmoid",

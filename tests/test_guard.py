@@ -14,8 +14,9 @@ from safetensors import safe_open
 
 from vaelab import guard
 from vaelab.distributions.bernoulli import Bernoulli as Bits
-from vaelab.guard import LIMIT, repeat
+from vaelab.guard import LIMIT
 from vaelab.likelihoods.bernoulli import Bernoulli
+from vaelab.nonfinite import repeat
 from vaelab.run import Run
 
 SMALL = ("model.hidden=[16]", "latent_dim=4", "data.binarize=none", "data.batch_size=32")

@@ -220,3 +220,20 @@ def test_with_a_key_and_no_network_it_goes_on_offline_within_seconds(
     assert list(tmp_path.glob("runs/*/wandb/offline-run-*"))
     for path in Path(tmp_path, "runs").rglob("*"):
         assert not path.is_file() or b"a" * 40 not in path.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_is_the_same_run_of_wandb(shell, offline, tmp_path):
+    shell("train.py", "hydra.run.dir=run", *QUICK)
+    shell("train.py", "resume=run", "trainer.max_epochs=2")
+    folders = sorted(tmp_path.glob("run/wandb/offline-run-*"))
+    assert len(folders) == 2
+    assert len({folder.name.rpartition("-")[2] for folder in folders}) == 1
+    steps = [_steps(folder) for folder in folders]
+    assert max(steps[0]) < min(steps[1])
+
+
+def _steps(folder):
+    lines = [json.loads(line) for line in inspect(folder).splitlines()]
+    rows = [line["history"]["item"] for line in lines if line["type"] == "history"]
+    return [row["trainer/global_step"] for row in rows if "train/elbo" in row]
