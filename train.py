@@ -6,14 +6,17 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from vaelab import command
+from vaelab import command, multirun
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg: DictConfig) -> float:
+    folder = Path(cfg.folder)
+    if (value := multirun.value_of(folder)) is not None:
+        return value
     from vaelab.train import train  # heavy, and not needed for --help
 
-    return train(cfg)
+    return train(cfg, goes_on=multirun.is_begun(folder))
 
 
 def start() -> None:

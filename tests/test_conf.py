@@ -17,7 +17,7 @@ from test_celeba import official
 from vaelab.command import menu
 from vaelab.run import build
 
-GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
+GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
 RECIPES = {"sampler": "sample"}  # of the groups that another command than train.py chooses from
 PARTS = ["data", "model", "posterior", "prior", "loss", "objective", "kl", "optimizer", "schedule"]
@@ -61,12 +61,16 @@ def test_the_first_line_explains_the_file(file):
 
 def test_the_menu_names_every_option():
     text = menu(CONF)
+    assert "hydra/launcher=joblib|ray|slurm" in text
     for group in GROUPS:
         part = text.split(f"\n{group}=\n")[1].split("\n\n")[0]
         assert [line[4:].split()[0] for line in part.splitlines()] == options(group)
 
 
-@pytest.mark.parametrize("group", sorted({*GROUPS} - {"optimizer", "trainer", "experiment"}))
+WITHOUT_CODE = {"optimizer", "trainer", "experiment", "sweep"}  # of their own
+
+
+@pytest.mark.parametrize("group", sorted({*GROUPS} - WITHOUT_CODE))
 def test_a_group_has_a_folder_of_its_name_in_src(group):
     names = ("likelihoods",) if group == "loss" else (group, f"{group}s")
     assert any((ROOT / "src" / "vaelab" / name).is_dir() for name in names)
@@ -80,7 +84,7 @@ def targets(node, path=""):
             yield from targets(node._get_node(key), f"{path}.{key}")
 
 
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", sorted({*GROUPS} - {"sweep"}))  # it sets Hydra's keys only
 def test_every_key_is_an_argument_of_its_target(config, group):
     for option in options(group):
         chosen = config(f"{group}={option}", recipe=RECIPES.get(group, "train"))
@@ -92,7 +96,8 @@ def test_every_key_is_an_argument_of_its_target(config, group):
 
 
 CHOICES = [f"{group}={option}" for group in TRAINED for option in options(group)]
-SPECIAL = {"trainer=ddp", "callbacks=default"}  # tested in test_ddp; always on
+# Tested in test_ddp and test_slurm; always on.
+SPECIAL = {"trainer=ddp", "trainer=slurm_ddp", "callbacks=default"}
 
 
 # What an option cannot do without.

@@ -7,7 +7,7 @@ from conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NAME = re.compile(r"[\w.-]+")
-NOT_TESTED = {"umap", "peers"}  # extras that dev does not bring
+NOT_TESTED = {"umap", "peers", "ray", "slurm", "sweep"}  # extras that dev does not bring
 
 
 def pins(name):

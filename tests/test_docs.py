@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator
 
 import pytest
-from commands import FENCE, commands, name, needs_mnist, pages, smoked
+from commands import FENCE, commands, lines, name, needs_mnist, pages, smoked
 from conftest import CONF, ROOT, options
 
 DOCS = ROOT / "docs"
@@ -122,7 +122,8 @@ ELSEWHERE = (
     "benchmark.py ",
     "pip install ",
 )
-HERE = [line for line in COMMANDS if not line.startswith(ELSEWHERE)]
+SCALE = lines(DOCS / "scale.md")  # tests/test_scale.py and tests/test_slurm.py
+HERE = [line for line in COMMANDS if not line.startswith(ELSEWHERE) and line not in SCALE]
 TRAININGS = [line for line in HERE if line.startswith("python train.py")]
 SCRIPTS = [line for line in HERE if "scripts/" in line]  # for a finished run
 FEW = {"evaluate.py": "--samples 2 --images 50 --parts likelihood", "sample.py": ""}

@@ -14,13 +14,14 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab import keys
+from vaelab import keys, multirun, slurm
 
 USAGE = {
     "train": """\
 python train.py [group=option ...] [key=value ...]     one run
 python train.py -m model=mlp,conv loss=bce,mse         one run for each combination
 python train.py resume=runs/<run>                      go on with one that was stopped
+python train.py resume=multirun/<folder>               what is missing of it
 
 Every group has a default, marked *. Keys of a group are set by its name, as in kl.beta=4.
 """,
@@ -30,9 +31,18 @@ python scripts/sample.py <run> [sampler=option] [key=value ...]     images of a 
 }
 
 
+PLUGINS = {  # of Hydra, and the extra that each is in
+    "hydra/sweeper=optuna": "sweep",
+    "hydra/launcher=joblib": "sweep",
+    "hydra/launcher=ray": "ray",
+    "hydra/launcher=submitit_slurm": "slurm",
+}
+
+
 def menu(conf: Path) -> str:
     """Every group of the config folder, its options, and the first comment of each."""
     lines = [section(conf, recipe) for recipe in USAGE]
+    lines.append("hydra/launcher=joblib|ray|slurm runs the jobs of -m side by side: docs/scale.md")
     lines.append("Hydra's own options: --hydra-help. The composed config: --cfg job")
     return "\n".join(lines)
 
@@ -85,13 +95,17 @@ def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train"
     if refused := keys.refusal(sys.argv[1:]):
         sys.exit(f"error: {refused}")
     keep_memory()
+    if conf and recipe == "train":
+        sys.argv[1:] = _expanded(sys.argv[1:])
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         main()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         main()
     except (Exception, JobFailed) as failure:
+        _close_multirun()
         error = failure.__cause__ if isinstance(failure, JobFailed) else failure
         if not isinstance(error, Exception) or not is_users(error):
             raise
@@ -99,8 +113,34 @@ def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train"
         known = unknown and conf and _unknown(unknown[1], conf, recipe)
         sys.exit(f"error: {known or one_line(error)}")
     except Stopped as stopped:
-        print(stopped, file=sys.stderr)
+        if not multirun.open_folders:  # of whose jobs it is one
+            print(stopped, file=sys.stderr)
         sys.exit(stopped.status)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        while multirun.open_folders:  # it was interrupted
+            print(multirun.how_to_go_on(multirun.open_folders.pop()))
+
+
+def _expanded(words: list[str]) -> list[str]:
+    """What Hydra is to read in place of the command line."""
+    try:
+        words = multirun.expanded(words)
+    except ValueError as error:
+        sys.exit(f"error: {one_line(error)}")
+    if slurm.helps() and not any(word.startswith("resume=") for word in words):
+        return [*words, "hydra.output_subdir=null"]  # the first process writes it
+    return words
+
+
+def _close_multirun() -> None:
+    """Show what was done in a multirun that an error ends."""
+    from vaelab.jobs import close  # it needs this module
+
+    while multirun.open_folders:
+        close(multirun.open_folders.pop())
 
 
 def keep_memory() -> None:
@@ -133,9 +173,13 @@ def is_users(error: Exception) -> bool:
 
 def one_line(error: BaseException) -> str:
     """The message of an error in one line."""
-    if isinstance(error, MissingConfigException) and error.options:
+    if isinstance(error, MissingConfigException):
         group, _, option = str(error.missing_cfg_file).rpartition("/")
-        return f"{group}={option}: there is no such option; choose from {', '.join(error.options)}"
+        if extra := PLUGINS.get(f"{group}={option}"):
+            return f"{group}={option} is not installed: pip install -e '.[{extra}]' does it"
+        if error.options:
+            choices = ", ".join(error.options)
+            return f"{group}={option}: there is no such option; choose from {choices}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: this cannot be read; quote values with commas or brackets"
     return " ".join(str(error).split()) or type(error).__name__

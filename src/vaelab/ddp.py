@@ -16,6 +16,8 @@ from hydra.utils import get_original_cwd, to_absolute_path
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.strategies.launchers import subprocess_script
 
+from vaelab.multirun import quoted
+
 VARIABLES = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -32,8 +34,8 @@ def _command(local_rank: int) -> tuple[Sequence[str], str]:
     command = [sys.executable, to_absolute_path(sys.argv[0]), *hydra.overrides.task]
     if any(word.startswith("resume=") for word in hydra.overrides.task):  # it names the folder
         return command, get_original_cwd()
-    folder = hydra.runtime.output_dir.replace("\\", "\\\\").replace("'", "\\'")
-    return [*command, f"hydra.run.dir='{folder}'", "hydra.output_subdir=null"], get_original_cwd()
+    folder = f"hydra.run.dir={quoted(hydra.runtime.output_dir)}"
+    return [*command, folder, "hydra.mode=RUN", "hydra.output_subdir=null"], get_original_cwd()
 
 
 @contextmanager

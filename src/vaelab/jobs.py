@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import math
-import os
 import shutil
 import traceback
 from pathlib import Path
@@ -14,7 +13,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from vaelab import foreign
+from vaelab import foreign, multirun, slurm
 from vaelab.command import JobFailed, is_users, one_line
 
 COLUMNS = {
@@ -34,50 +33,83 @@ class Jobs(Callback):
     """Hydra calls this before and after the jobs of a command."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        folder = config.hydra.run.dir
-        if not _helps() and Path(folder, "checkpoints").exists():
+        folder, asked = Path(config.hydra.run.dir), config.hydra.overrides
+        if slurm.tasks() > 1 and not any(word.startswith("hydra.run.dir=") for word in asked.hydra):
+            raise JobFailed from ValueError(
+                "the processes of one run share its folder: name it, as in hydra.run.dir=runs/mine"
+            )
+        again = slurm.restarted() and overrides(folder) == list(asked.task)
+        if not slurm.helps() and not again and (folder / "checkpoints").exists():
             raise JobFailed from ValueError(
                 f"hydra.run.dir={folder} holds a run already: choose another, or delete it"
             )
 
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if slurm.tasks() > 1:
+            raise JobFailed from ValueError(
+                "several processes would each run the whole multirun: leave out srun and torchrun, "
+                "and give each job its own with trainer=ddp or hydra/launcher=slurm"
+            )
+        try:
+            multirun.begin(config)
+        except Exception as error:  # Hydra would make a warning of it
+            raise JobFailed from error
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if not slurm.helps():
+            Path(config.hydra.runtime.output_dir, FAILURE).unlink(missing_ok=True)
+
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        if job_return.status != JobStatus.FAILED:
+        failed, result = job_return.status == JobStatus.FAILED, job_return._return_value
+        if slurm.helps():  # the first process says what is wrong
+            if failed:
+                raise SystemExit(1)
             return
-        error = job_return._return_value
-        if _helps():  # the first process says what is wrong
-            raise SystemExit(1)
         folder = Path(config.hydra.runtime.output_dir)
         if config.hydra.mode == RunMode.MULTIRUN:
-            if not is_users(error):
-                traceback.print_exception(error)
-            (folder / FAILURE).write_text(one_line(error) + "\n")
-            print(f"job {config.hydra.job.num} failed: {one_line(error)}")
-            job_return.status, job_return.return_value = JobStatus.COMPLETED, float("nan")
+            if failed:
+                _tell_failure(result, config.hydra.job.num, folder)
+            else:
+                (folder / multirun.VALUE).write_text(f"{result}\n")
+            job_return.status = JobStatus.COMPLETED
+            job_return.return_value = None if failed or math.isnan(result) else result
+            return
+        if not failed:
             return
         if all(path.name == ".hydra" for path in folder.iterdir()):
             shutil.rmtree(folder)
             with contextlib.suppress(OSError):
                 folder.parent.rmdir()  # only if it is empty
-        raise JobFailed from error
+        raise JobFailed from result
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        folder = Path(config.hydra.sweep.dir)
-        rows = read(folder)
-        if not rows:
-            return
-        write_csv(rows, folder / "table.csv")
-        show(rows)
-        from vaelab.report.write import write_or_say_why  # not before there is a use for it
-
-        write_or_say_why(folder)
-        print(folder.resolve())
-        if any("failed" in row for row in rows):
+        multirun.open_folders.clear()
+        if not close(Path(config.hydra.sweep.dir)):
             raise SystemExit(1)
 
 
-def _helps() -> bool:
-    """Whether this process was started by another one of the same job."""
-    return os.environ.get("LOCAL_RANK", "0") != "0"
+def close(folder: Path) -> bool:
+    """End a multirun in a table and a report; whether all is well with its jobs."""
+    rows = read(folder)
+    if not rows:
+        return True
+    write_csv(rows, folder / "table.csv")
+    show(rows)
+    from vaelab.report.write import write_or_say_why  # not before there is a use for it
+
+    write_or_say_why(folder)
+    well = not any("failed" in row for row in rows)
+    if not well:
+        print(multirun.how_to_go_on(folder))
+    print(folder.resolve())
+    return well
+
+
+def _tell_failure(error: Exception, job: int, folder: Path) -> None:
+    if not is_users(error):
+        traceback.print_exception(error)
+    (folder / FAILURE).write_text(one_line(error) + "\n")
+    print(f"job {job} failed: {one_line(error)}")
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -149,7 +181,7 @@ def show(rows: list[dict[str, Any]]) -> None:
         shown = {key: title for key, title in COLUMNS.items() if any(key in row for row in members)}
         numbers = [Column(title, justify="right", no_wrap=True) for title in shown.values()]
         last = [Column("reason")] if group == FAILED else []
-        table = Table("job", "choices", *numbers, *last, title=group)
+        table = Table("job", Column("choices", overflow="fold"), *numbers, *last, title=group)
         for row in members:
             values = [f"{row[key]:.4g}" if key in row else "" for key in shown]
             table.add_row(row["job"], row["choices"], *values, *(row["failed"] for _ in last))

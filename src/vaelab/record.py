@@ -54,6 +54,7 @@ def provenance(folder: Path) -> dict[str, Any]:
         "choices": choices(folder),
         "command": shlex.join(sys.argv),
         "git": _git(),
+        "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version()}
         | {package: version(package) for package in PACKAGES},
     }

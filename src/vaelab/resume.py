@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
 
-from vaelab import foreign, jobs
+from vaelab import foreign, jobs, multirun
 from vaelab.run import Recorded, recorded
 from vaelab.train import train
 
@@ -41,7 +41,7 @@ def resume(words: list[str]) -> float:
         )
     _restore_hydra(folder, found, words)
     foreign.check_folders(cfg, folder)
-    for name in ("metrics.json", jobs.FAILURE):
+    for name in ("metrics.json", jobs.FAILURE, multirun.VALUE):
         (folder / name).unlink(missing_ok=True)
     return train(cfg, goes_on=True, started=found.started)
 

@@ -13,7 +13,7 @@ from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
-from vaelab import dashboard, record
+from vaelab import dashboard, record, slurm
 from vaelab.callbacks.checkpoint import Checkpoint
 from vaelab.callbacks.continuation import Continuation
 from vaelab.callbacks.early_stopping import EarlyStopping
@@ -35,6 +35,7 @@ INITIAL_IMAGES = 10_000  # that the output bias is fitted to
 PRECISIONS = ("32-true", "32", "bf16-mixed", "16-mixed")
 
 
+@slurm.requeued()
 def train(cfg: DictConfig, goes_on: bool = False, started: str = ".") -> float:
     """Fit, keep the best weights, evaluate them on the test images, write metrics.json.
 
@@ -131,10 +132,10 @@ def _trainer(run: Run) -> Trainer:
 
 def _fit_and_evaluate(run: Run, trainer: Trainer, checkpoint: Path | None) -> float:
     cfg, folder = run.cfg, Path(run.cfg.folder)
-    chosen: dict[str, Any] = {"choices": record.choices(folder)}
-    for logger in trainer.loggers:
-        logger.log_hyperparams(chosen | OmegaConf.to_container(cfg, resolve=True))  # type: ignore[operator]
-    if trainer.is_global_zero:
+    if trainer.is_global_zero:  # whose folder is there
+        chosen: dict[str, Any] = {"choices": record.choices(folder)}
+        for logger in trainer.loggers:
+            logger.log_hyperparams(chosen | OmegaConf.to_container(cfg, resolve=True))  # type: ignore[operator]
         record.begin(run, folder)
     trainer.fit(run.module, datamodule=run.data, ckpt_path=checkpoint)
 
@@ -211,6 +212,11 @@ def _check_trainer(trainer: DictConfig) -> None:
     there, name = (gpus, "GPUs") if gpus or kind in ("gpu", "cuda") else (os.cpu_count(), "cores")
     if type(wanted) is not int and name == "cores":
         raise ValueError(f"trainer.devices={wanted}: give the number of processes")
+    if trainer.get("num_nodes", 1) > 1 and slurm.tasks() == 1:
+        raise ValueError(
+            f"trainer.num_nodes={trainer.num_nodes} machines need srun or torchrun before the "
+            "command: docs/scale.md has it whole"
+        )
     if type(wanted) is int and kind in ("auto", "cpu", "gpu", "cuda"):
         if not 1 <= wanted <= (there or 1):
             raise ValueError(f"trainer.devices={wanted}, but this machine has {there} {name}")

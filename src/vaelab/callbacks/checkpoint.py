@@ -14,8 +14,8 @@ from pytorch_lightning import LightningModule, Trainer, callbacks
 
 from vaelab.command import Stopped
 from vaelab.module import VAEModule
+from vaelab.slurm import signals
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # what a cluster sends before it takes a machine
 AGREE = 50  # steps from one time that processes tell each other of a signal to the next
 
 
@@ -49,7 +49,7 @@ class Checkpoint(callbacks.Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.due = time.monotonic() + self.seconds
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:  # Lightning, which is later than setup, gives them back
+            for number in signals():  # Lightning, which is later than setup, gives them back
                 signal.signal(number, self._note)
 
     def _note(self, number: int, frame: Any) -> None:
