@@ -205,7 +205,7 @@ def test_a_signal_ends_the_command_with_a_line_and_its_status(tmp_path):
         _wait_for(tmp_path / "run" / "checkpoints" / "last.ckpt")
         process.terminate()
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 143
+    assert process.returncode == 143, errors[-2000:]
     line = errors.strip().splitlines()[-1]
     assert line.startswith("SIGTERM after step ")
     assert line.endswith(f"python train.py resume={tmp_path / 'run'} goes on")
