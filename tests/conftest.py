@@ -74,7 +74,7 @@ def command(tmp_path, monkeypatch, capfd) -> Callable[..., tuple[Any, str]]:
 
     def run_script(script: str, *words: str) -> tuple[Any, str]:
         monkeypatch.chdir(tmp_path)
-        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # to have it as it was, afterwards
         monkeypatch.setattr("sys.argv", [str(ROOT / script), *words])
         try:
             runpy.run_path(str(ROOT / script), run_name="__main__")

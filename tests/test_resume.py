@@ -200,7 +200,9 @@ def test_what_is_finished_or_no_run_is_refused(train, tmp_path):
         resume([f"resume={tmp_path}"])
 
 
-def test_a_signal_ends_the_command_with_a_line_and_its_status(tmp_path):
+@pytest.mark.parametrize("traceback", ["0", "1"])
+def test_a_signal_ends_the_command_with_a_line_and_its_status(tmp_path, monkeypatch, traceback):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", traceback)
     with _process(tmp_path, "run", "data.batch_size=64", "trainer.max_epochs=1000") as process:
         _wait_for(tmp_path / "run" / "checkpoints" / "last.ckpt")
         process.terminate()

@@ -97,9 +97,7 @@ def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train"
     keep_memory()
     if conf and recipe == "train":
         sys.argv[1:] = _expanded(sys.argv[1:])
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        main()
-        return
+    whole = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing
     before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
@@ -107,13 +105,13 @@ def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train"
     except (Exception, JobFailed) as failure:
         _close_multirun()
         error = failure.__cause__ if isinstance(failure, JobFailed) else failure
-        if not isinstance(error, Exception) or not is_users(error):
+        if whole or not isinstance(error, Exception) or not is_users(error):
             raise
         unknown = re.match(r"Could not override '([^']+)'", str(error))
         known = unknown and conf and _unknown(unknown[1], conf, recipe)
         sys.exit(f"error: {known or one_line(error)}")
     except Stopped as stopped:
-        if not multirun.open_folders:  # of whose jobs it is one
+        if not multirun.open_folders and not slurm.helps():  # of whose jobs it is one
             print(stopped, file=sys.stderr)
         sys.exit(stopped.status)
     except KeyboardInterrupt:

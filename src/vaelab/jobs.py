@@ -95,12 +95,12 @@ def close(folder: Path) -> bool:
         return True
     write_csv(rows, folder / "table.csv")
     show(rows)
-    from vaelab.report.write import write_or_say_why  # not before there is a use for it
-
-    write_or_say_why(folder)
     well = not any("failed" in row for row in rows)
     if not well:
         print(multirun.how_to_go_on(folder))
+    from vaelab.report.write import write_or_say_why  # not before there is a use for it
+
+    write_or_say_why(folder)
     print(folder.resolve())
     return well
 
