@@ -20,7 +20,7 @@ SMALL = ["model.hidden=[4]", *QUICK]
 WORDS = ["-m", "latent_dim=2,3,4", "hydra.sweep.dir=here", *SMALL]
 AGAIN = {"the same command": WORDS, "resume": ["resume=here"]}
 without_optuna = pytest.mark.skipif(
-    not find_spec("hydra_plugins.hydra_optuna_sweeper"),
+    not (find_spec("hydra_plugins") and find_spec("hydra_plugins.hydra_optuna_sweeper")),
     reason="the extra sweep is not installed: pip install -e '.[sweep]'",
 )
 OPTUNA = ["sweep=optuna", "optimizer.lr=interval(1e-4,1e-2)", "hydra.sweep.dir=here", *SMALL]

@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from vaelab import slurm
+from vaelab import foreign, slurm
 
 RECORD = "multirun.yaml"  # as Hydra's own sweeper calls it, too
 VALUE = "value.txt"  # of a finished job: what the sweeper was told
@@ -54,12 +54,18 @@ def expanded(words: list[str]) -> list[str]:
     for word in words:
         key, _, folder = word.partition("=")
         if key == "resume" and (record := Path(folder, RECORD)).is_file():
-            asked = OmegaConf.load(record).hydra.overrides
-            own = [each for each in asked.hydra if not each.startswith("hydra.sweep.dir=")]
-            _check(folder, own, asked.task)
+            task, own = _words(record)
+            _check(folder, own, task)
             others = [each for each in words if each not in (word, "-m", "--multirun")]
-            return ["-m", *asked.task, *own, f"hydra.sweep.dir={quoted(folder)}", *others]
+            return ["-m", *task, *own, f"hydra.sweep.dir={quoted(folder)}", *others]
     return words
+
+
+def _words(record: Path) -> tuple[list[str], list[str]]:
+    """Those of a recorded command, without its folder: the config's, and Hydra's own."""
+    said = foreign.table(foreign.table(foreign.plain(record), "hydra"), "overrides")
+    task, own = ([str(word) for word in said.get(key) or []] for key in ("task", "hydra"))
+    return task, [word for word in own if not word.startswith("hydra.sweep.dir=")]
 
 
 def _check(folder: str, own: Iterable[str], task: Iterable[str]) -> None:
@@ -101,7 +107,7 @@ def is_begun(folder: Path) -> bool:
 
 def _recorded(folder: Path) -> Any:
     record = folder / RECORD
-    return _asked(OmegaConf.load(record)) if record.is_file() else None
+    return _asked(foreign.config(record)) if record.is_file() else None
 
 
 def _asked(config: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from vaelab import record, weights
+from vaelab.checkpoints import read
 from vaelab.run import Recorded, recorded
 
 TIMES = ("wall_s", "seconds", "resumed")  # numbers that no two runs share
@@ -99,10 +100,7 @@ def differences(first: Path, second: Path) -> list[Difference]:
 def _weights(first: Path, second: Path) -> list[Difference]:
     if not first.is_file():
         return []
-    ours, theirs = (
-        torch.load(each, map_location="cpu", weights_only=True)["state_dict"]
-        for each in (first, second)
-    )
+    ours, theirs = (read(each)["state_dict"] for each in (first, second))
     furthest = max(
         ((ours[name] - theirs[name]).abs().max().item() for name in ours if ours[name].numel()),
         default=0.0,
