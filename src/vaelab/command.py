@@ -128,7 +128,7 @@ def _expanded(words: list[str]) -> list[str]:
         words = multirun.expanded(words)
     except ValueError as error:
         sys.exit(f"error: {one_line(error)}")
-    if slurm.helps() and not any(word.startswith("resume=") for word in words):
+    if slurm.helps() and not multirun.goes_on(words):
         return [*words, "hydra.output_subdir=null"]  # the first process writes it
     return words
 

@@ -24,6 +24,7 @@ HARMLESS = re.compile(  # of Hydra's own words, what only says how many and wher
     r"\+?hydra(?:\.mode|/launcher|/sweeper|\.sweeper\.n_\w+|\.launcher\.(?:n_jobs|timeout_min|partition"
     r"|nodes|tasks_per_node|cpus_per_task|gpus_per_node|mem_gb|ray\.(?:init|remote)\.num_\w+))=[\w.-]+"
 )
+RESUME = "resume="  # with the folder of a run, or of a multirun
 Close = Callable[[Path], bool]
 open_folders: dict[Path, Close] = {}  # of the multirun of this process, until its end
 
@@ -52,6 +53,11 @@ def begin(config: DictConfig, close: Close) -> None:
         if again:
             with read_write(config):
                 repeat(config.hydra.sweeper, folder)
+
+
+def goes_on(words: Iterable[str]) -> bool:
+    """Whether a command line goes on with what was stopped."""
+    return any(word.startswith(RESUME) for word in words)
 
 
 def expanded(words: list[str]) -> list[str]:
