@@ -21,7 +21,7 @@ def main(cfg: DictConfig) -> float:
 
 def start() -> None:
     """A run of its own, which Hydra composes, or one that goes on: resume=<run folder>."""
-    if any(word.startswith("resume=") for word in sys.argv[1:]):
+    if multirun.goes_on(sys.argv[1:]):
         from vaelab.resume import resume
 
         resume(sys.argv[1:])

@@ -3,6 +3,7 @@
 import os
 
 os.environ.update(OMP_NUM_THREADS="1", WANDB_MODE="offline")
+os.environ.pop("HYDRA_FULL_ERROR", None)  # with which no error is one line
 os.environ.setdefault("VAELAB_REAL_DATA", os.environ.pop("VAELAB_DATA", ""))  # for those that skip
 
 import hashlib

@@ -255,7 +255,7 @@ def test_two_processes_of_torchrun_evaluate_to_the_numbers_of_one(shell, tmp_pat
 
 def _close(one, two):
     if isinstance(one, list):
-        return all(map(_close, one, two))
+        return len(one) == len(two) and all(map(_close, one, two))
     return one == (pytest.approx(two, rel=1e-4, abs=1e-6) if isinstance(two, float) else two)
 
 

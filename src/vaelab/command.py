@@ -119,7 +119,7 @@ def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train"
     finally:
         signal.signal(signal.SIGTERM, before)
         while multirun.open_folders:  # it was interrupted
-            print(multirun.how_to_go_on(multirun.open_folders.pop()))
+            print(multirun.how_to_go_on(multirun.open_folders.popitem()[0]))
 
 
 def _expanded(words: list[str]) -> list[str]:
@@ -128,17 +128,16 @@ def _expanded(words: list[str]) -> list[str]:
         words = multirun.expanded(words)
     except ValueError as error:
         sys.exit(f"error: {one_line(error)}")
-    if slurm.helps() and not any(word.startswith("resume=") for word in words):
+    if slurm.helps() and not multirun.goes_on(words):
         return [*words, "hydra.output_subdir=null"]  # the first process writes it
     return words
 
 
 def _close_multirun() -> None:
     """Show what was done in a multirun that an error ends."""
-    from vaelab.jobs import close  # it needs this module
-
     while multirun.open_folders:
-        close(multirun.open_folders.pop())
+        folder, close = multirun.open_folders.popitem()
+        close(folder)
 
 
 def keep_memory() -> None:

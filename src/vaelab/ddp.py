@@ -16,7 +16,7 @@ from hydra.utils import get_original_cwd, to_absolute_path
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.strategies.launchers import subprocess_script
 
-from vaelab.multirun import quoted
+from vaelab.multirun import goes_on, quoted
 
 VARIABLES = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -32,7 +32,7 @@ class DDP(DDPStrategy):
 def _command(local_rank: int) -> tuple[Sequence[str], str]:
     hydra = HydraConfig.get()
     command = [sys.executable, to_absolute_path(sys.argv[0]), *hydra.overrides.task]
-    if any(word.startswith("resume=") for word in hydra.overrides.task):  # it names the folder
+    if goes_on(hydra.overrides.task):  # it names the folder
         return command, get_original_cwd()
     folder = f"hydra.run.dir={quoted(hydra.runtime.output_dir)}"
     return [*command, folder, "hydra.mode=RUN", "hydra.output_subdir=null"], get_original_cwd()

@@ -51,7 +51,7 @@ class Jobs(Callback):
                 "and give each job its own with trainer=ddp or hydra/launcher=slurm"
             )
         try:
-            multirun.begin(config)
+            multirun.begin(config, close)
         except Exception as error:  # Hydra would make a warning of it
             raise JobFailed from error
 

@@ -7,7 +7,7 @@ value is used; what is missing is done, and what failed is tried again.
 import logging
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,17 @@ HARMLESS = re.compile(  # of Hydra's own words, what only says how many and wher
     r"\+?hydra(?:\.mode|/launcher|/sweeper|\.sweeper\.n_\w+|\.launcher\.(?:n_jobs|timeout_min|partition"
     r"|nodes|tasks_per_node|cpus_per_task|gpus_per_node|mem_gb|ray\.(?:init|remote)\.num_\w+))=[\w.-]+"
 )
-open_folders: list[Path] = []  # of the multirun of this process, until its end
+RESUME = "resume="  # with the folder of a run, or of a multirun
+Close = Callable[[Path], bool]
+open_folders: dict[Path, Close] = {}  # of the multirun of this process, until its end
 
 
-def begin(config: DictConfig) -> None:
-    """Record what is asked for; refuse a folder in which something else was."""
+def begin(config: DictConfig, close: Close) -> None:
+    """Record what is asked for; refuse a folder in which something else was.
+
+    Arguments:
+        close: What is to be called with the folder if an error ends the multirun.
+    """
     folder = Path(config.hydra.sweep.dir)
     again = folder.is_dir() and any(folder.iterdir())
     if again and _recorded(folder) != _asked(OmegaConf.create(OmegaConf.to_yaml(config))):
@@ -38,7 +44,7 @@ def begin(config: DictConfig) -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / RECORD)
-    open_folders.append(folder)
+    open_folders[folder] = close
     print(f"if it is interrupted, {how_to_go_on(folder)}", flush=True)
     if "optuna" in config.hydra.sweeper._target_:
         logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -47,6 +53,11 @@ def begin(config: DictConfig) -> None:
         if again:
             with read_write(config):
                 repeat(config.hydra.sweeper, folder)
+
+
+def goes_on(words: Iterable[str]) -> bool:
+    """Whether a command line goes on with what was stopped."""
+    return any(word.startswith(RESUME) for word in words)
 
 
 def expanded(words: list[str]) -> list[str]:

@@ -13,11 +13,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
 
-from vaelab import foreign, jobs, multirun
+from vaelab import foreign, jobs
+from vaelab.multirun import RESUME, VALUE
 from vaelab.run import Recorded, recorded
 from vaelab.train import train
-
-WORD = "resume="
 
 
 def resume(words: list[str]) -> float:
@@ -26,8 +25,8 @@ def resume(words: list[str]) -> float:
     Arguments:
         words: Those of the command: resume=<run folder> and, if anything, trainer.<key>=<value>.
     """
-    folders = [word.removeprefix(WORD) for word in words if word.startswith(WORD)]
-    others = [word for word in words if not word.startswith(WORD)]
+    folders = [word.removeprefix(RESUME) for word in words if word.startswith(RESUME)]
+    others = [word for word in words if not word.startswith(RESUME)]
     folder = Path(folders[0]).resolve()
     found = recorded(folder)
     foreign.check_config(found.cfg)
@@ -41,7 +40,7 @@ def resume(words: list[str]) -> float:
         )
     _restore_hydra(folder, found, words)
     foreign.check_folders(cfg, folder)
-    for name in ("metrics.json", jobs.FAILURE, multirun.VALUE):
+    for name in ("metrics.json", jobs.FAILURE, VALUE):
         (folder / name).unlink(missing_ok=True)
     return train(cfg, goes_on=True, started=found.started)
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vaelab.evaluation import samples
 from vaelab.evaluation.base import Asked as Evaluated
 from vaelab.evaluation.batches import codes
 from vaelab.notes.base import Asked, Shown
-from vaelab.notes.digits import all_images, reconstructed, sampled, some_of_each, strips
+from vaelab.notes.digits import all_images, beside, reconstructed
 from vaelab.run import Run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 OBJECTIVES = {"autoencoder": "objective=autoencoder", "VAE": "objective=elbo"}
 WORDS = ("model=conv", "data.binarize=none", "trainer.max_epochs=20")
@@ -26,7 +23,7 @@ def show(asked: Asked) -> Shown:
     }
     rows = [_row(name, run, looked[name]) for name, run in runs.items()]
     single = {"FID of training digits": looked["VAE"]["fid_floor"]}
-    return Shown({"samples": draw(runs)}, rows, single)
+    return Shown({"samples": beside(runs)}, rows, single)
 
 
 def _row(name: str, run: Run, looked: dict[str, Any]) -> dict[str, Any]:
@@ -40,11 +37,3 @@ def _row(name: str, run: Run, looked: dict[str, Any]) -> dict[str, Any]:
         "FID of reconstructions": looked["fid_reconstructions"],
         "FID of samples": looked["fid"],
     }
-
-
-def draw(runs: dict[str, Run]) -> Figure:
-    """Test digits with their reconstructions, and what draws of N(0, I) decode to."""
-    x = some_of_each(next(iter(runs.values())), 2)
-    again = {name: reconstructed(run, x) for name, run in runs.items()}
-    new = {f"{name}, new": sampled(run, 2 * len(x)) for name, run in runs.items()}
-    return strips({"test digits": x} | again | new)

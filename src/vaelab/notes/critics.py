@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vaelab.evaluation import samples
 from vaelab.evaluation.base import Asked as Evaluated
 from vaelab.notes.base import Asked, Shown
-from vaelab.notes.digits import (
-    all_images,
-    numbers,
-    reconstructed,
-    sampled,
-    sharpness,
-    some_of_each,
-    strips,
-)
+from vaelab.notes.digits import all_images, beside, numbers, reconstructed, sampled, sharpness
 from vaelab.run import Run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 WORDS = (
     "model=conv",
@@ -47,7 +36,7 @@ def show(asked: Asked) -> Shown:
         "sharpness of test digits": sharpness(all_images(runs["VAE"])),
         "FID of training digits": looked["VAE"]["fid_floor"],
     }
-    return Shown({"side-by-side": draw(runs)}, rows, single)
+    return Shown({"side-by-side": beside(runs)}, rows, single)
 
 
 def _row(name: str, run: Run, looked: dict[str, Any], asked: Asked) -> dict[str, Any]:
@@ -61,11 +50,3 @@ def _row(name: str, run: Run, looked: dict[str, Any], asked: Asked) -> dict[str,
         "precision": looked["precision"],
         "recall": looked["recall"],
     }
-
-
-def draw(runs: dict[str, Run]) -> Figure:
-    """Test digits with the reconstructions of each, and new pictures of each."""
-    x = some_of_each(next(iter(runs.values())), 2)
-    again = {name: reconstructed(run, x) for name, run in runs.items()}
-    new = {f"{name}, new": sampled(run, 2 * len(x)) for name, run in runs.items()}
-    return strips({"test digits": x} | again | new)

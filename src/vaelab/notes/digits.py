@@ -83,3 +83,11 @@ def strips(rows: Mapping[str, Tensor]) -> Figure:
     axes = drawn.add_subplot(anchor="E")
     tiles(axes, images, names, [""] * columns)
     return drawn
+
+
+def beside(runs: dict[str, Run]) -> Figure:
+    """Test digits with the reconstructions by each run, and what each decodes draws of p(z) to."""
+    x = some_of_each(next(iter(runs.values())), 2)
+    again = {name: reconstructed(run, x) for name, run in runs.items()}
+    new = {f"{name}, new": sampled(run, 2 * len(x)) for name, run in runs.items()}
+    return strips({"test digits": x} | again | new)
