@@ -1,7 +1,8 @@
 """A finished run for other programs: `python scripts/export.py runs/<run>`.
 
 Writes <run>/export/: encoder.onnx, decoder.onnx, model.safetensors and a README.md that says what
-they are and how they are used. It needs the extra `export`.
+they are and how they are used. It needs the extra `export`, but for --weights: that writes
+model.safetensors alone.
 """
 
 import argparse
@@ -15,17 +16,26 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="the run folder, or a model.safetensors")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument("--out", type=Path, help="the folder to write to")
+    parser.add_argument("--weights", action="store_true", help="only model.safetensors")
     asked = parser.parse_args()
-    command.check_extra("export", "onnx", "onnxscript", "onnxruntime")
+    if not asked.weights:
+        command.check_extra("export", "onnx", "onnxscript", "onnxruntime")
 
     from vaelab import foreign, weights
-    from vaelab.export import export
     from vaelab.run import Run
 
     run = Run.open(asked.run, asked.checkpoint, ready=False)
     here = weights.folder(asked.run)
+    out = asked.out or here / "export"
+    if asked.weights:
+        weights.save(run, out / weights.NAME)
+        print(out / weights.NAME)
+        return
+
+    from vaelab.export import export
+
     numbers = foreign.numbers(here / "metrics.json") if asked.checkpoint == "best" else {}
-    paths = export(run, asked.out or here / "export", numbers)
+    paths = export(run, out, numbers)
     if not any(path.name == "encoder.onnx" for path in paths):
         print("no encoder.onnx: q(z|x) of this run has neither a mean nor a mode")
     print(*paths)

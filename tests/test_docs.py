@@ -114,6 +114,7 @@ ELSEWHERE = (
     "python train.py resume=",  # tests/test_resume.py
     "make ",  # the Makefile is what CI goes by
     "python scripts/rerun.py",  # tests/test_rerun.py
+    "python scripts/reproduce.py",  # tests/test_reproduce.py
     "python -m pytest ",  # tests/test_add_a_part.py, where that part is there
     "python train.py kl=sigmoid",
     "python train.py -m kl=constant,warmup,sigmoid",
@@ -123,7 +124,9 @@ ELSEWHERE = (
     "pip install ",
 )
 SCALE = lines(DOCS / "scale.md")  # tests/test_scale.py and tests/test_slurm.py
-HERE = [line for line in COMMANDS if not line.startswith(ELSEWHERE) and line not in SCALE]
+RECORD = lines(DOCS / "results.md")  # tests/test_reproduce.py
+OTHER_TESTS = {*SCALE, *RECORD}
+HERE = [line for line in COMMANDS if not line.startswith(ELSEWHERE) and line not in OTHER_TESTS]
 TRAININGS = [line for line in HERE if line.startswith("python train.py")]
 SCRIPTS = [line for line in HERE if "scripts/" in line]  # for a finished run
 FEW = {"evaluate.py": "--samples 2 --images 50 --parts likelihood", "sample.py": ""}

@@ -122,6 +122,11 @@ def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train"
             print(multirun.how_to_go_on(multirun.open_folders.popitem()[0]))
 
 
+def users_environment() -> dict[str, str]:
+    """That of a command which this one calls: its errors, too, end in one line."""
+    return {name: word for name, word in os.environ.items() if name != "HYDRA_FULL_ERROR"}
+
+
 def _expanded(words: list[str]) -> list[str]:
     """What Hydra is to read in place of the command line."""
     try:

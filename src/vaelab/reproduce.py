@@ -1,24 +1,36 @@
-"""The record: experiments trained, evaluated and told in docs/results.md, one after the other.
+"""The record: experiments trained and evaluated, one after the other: `scripts/reproduce.py`.
 
 Every step is a command that anybody could type. A training that was stopped goes on to the same
 bits, an evaluation at the batch where it was, and what is in results/ already is not done again.
 """
 
+import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from vaelab import results
+from vaelab import foreign, record, results, weights
+from vaelab.command import users_environment
+from vaelab.evaluation.whole import fingerprint
+from vaelab.multirun import quoted
+from vaelab.run import recorded
 
-BEGIN, END = "<!-- record -->\n", "<!-- end -->\n"
-COLUMNS = ("experiment", "published", "NLL", "ELBO", "active units", "seeds", "epochs", "training")
+OWN = ("--parts", "--split", "--samples", "--images", "--checkpoint", "--results")
+FORM = f"{{seeds: [0, 1], weights: true, evaluate: [words, none of them {' '.join(OWN)}]}}"
+SAMPLES = results.ENOUGH
+APART = ("published.", "logger.", "callbacks.progress.", "callbacks.pictures.")  # train nothing
+SMOKE = (
+    *("trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=2"),
+    *("samples=2", "logger=csv", "callbacks.pictures.only=[]"),
+)
 
 
 @dataclass(frozen=True)
@@ -26,94 +38,231 @@ class Entry:
     """One run of the record.
 
     Attributes:
-        words: Beside the experiment and its seed.
+        weights: Whether its weights are kept with the results.
+        evaluate: Words for scripts/evaluate.py that do not change what is measured.
     """
 
     experiment: str
     seed: int
-    words: tuple[str, ...] = ()
+    weights: bool = False
+    evaluate: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return f"{self.experiment}-{self.seed}"
 
-    @property
-    def command(self) -> list[str]:
-        return [f"experiment={self.experiment}", f"seed={self.seed}", *self.words]
-
-
-def entries(path: Path, only: Sequence[str] = ()) -> list[Entry]:
-    """Those of a yaml file, {experiment: seeds}; `only` takes some of the experiments."""
-    asked: Any = OmegaConf.to_container(OmegaConf.load(path))
-    if unknown := set(only) - asked.keys():
-        raise ValueError(f"{', '.join(sorted(unknown))}: {path} has {', '.join(asked)}")
-    return [Entry(name, seed) for name in only or asked for seed in asked[name]]
-
 
 @dataclass(frozen=True)
 class Place:
-    """Where the record is made: the project, the folder of its runs, and that of its results."""
+    """Where a record is made, and how much of it.
+
+    Attributes:
+        project: The folder of train.py.
+        runs: That of the run folders.
+        results: That of the numbers and the weights.
+        samples: Of the importance-weighted bound.
+        images: The first so many of the test split; None is all.
+        words: Of every training, beside the experiment and its seed.
+    """
 
     project: Path
     runs: Path
     results: Path
+    samples: int = SAMPLES
+    images: int | None = None
+    words: tuple[str, ...] = ()
+
+    def run(self, entry: Entry) -> Path:
+        return self.runs / entry.name
+
+    def record(self, entry: Entry) -> Path:
+        return self.results / f"{entry.name}.json"
+
+    def weights(self, entry: Entry) -> Path:
+        return self.results / entry.experiment / weights.NAME
+
+    def chosen(self, entry: Entry) -> list[str]:
+        """The words of a training, without its folder."""
+        return [f"experiment={entry.experiment}", f"seed={entry.seed}", *self.words]
 
 
-def reproduce(entry: Entry, place: Place, samples: int, smoke: Sequence[str] = ()) -> None:
-    """Train and evaluate one run, as far as that is not done yet."""
-    folder = place.runs / entry.name
-    if results.is_done(place.results / f"{entry.name}.json", samples):
-        print(f"{entry.name} is done")
-        return
-    if not (folder / "metrics.json").is_file():
-        begun = (folder / ".hydra" / "config.yaml").is_file()
-        fresh = [*entry.command, f"hydra.run.dir={folder}", *smoke]
-        _call(place.project / "train.py", [f"resume={folder}"] if begun else fresh)
-    asked = [str(folder), "--parts", "likelihood", "--samples", str(samples)]
-    _call(place.project / "scripts" / "evaluate.py", [*asked, "--results", str(place.results)])
+def smoke(project: Path, runs: Path) -> Place:
+    """A record of next to nothing, all of it in the folder of its runs."""
+    return Place(project, runs, runs / "results", samples=2, images=100, words=SMOKE)
 
 
-def _call(script: Path, words: Iterable[str]) -> None:
-    done = subprocess.run([sys.executable, str(script), *words], check=False)
-    if done.returncode:
-        raise ValueError(f"{script.name} {' '.join(words)} failed, see above")
+def entries(path: Path, conf: Path) -> list[Entry]:
+    """The runs of a list, a yaml file: {experiment: {seeds: ..., weights: ..., evaluate: ...}}.
 
-
-def write(page: Path, folder: Path) -> None:
-    """Put the table of the records of a folder between the marks of a page."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}{table(folder)}{END}{after}")
-
-
-def table(folder: Path) -> str:
-    """A row for each experiment whose record is whole: the mean over its seeds."""
-    whole = [found for found in results.records(folder) if results.is_whole(found)]
-    whole.sort(key=lambda found: (found["data"], found["experiment"] or "", found["seed"]))
-    rows = [_row(list(runs)) for _, runs in groupby(whole, lambda found: found["experiment"])]
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _row(runs: list[dict[str, Any]]) -> list[str]:
-    first, published = runs[0], runs[0]["published"]
-    minutes = [found["wall_s"] / 60 for found in runs if found["wall_s"]]
+    The weights that are kept are those of the first seed.
+    """
+    asked: Any = OmegaConf.to_container(foreign.config(path), resolve=False)
+    there = sorted(file.stem for file in (conf / "experiment").glob("*.yaml"))
+    for name, said in asked.items():
+        if name not in there:
+            raise ValueError(f"{path}: {name} is no experiment; choose from {', '.join(there)}")
+        if not _is_of_form(said):
+            raise ValueError(f"{path}: {name} is {said}, but must be like {FORM}")
     return [
-        f"`experiment={first['experiment']}`",
-        f"{published['value']} ({published['source']})" if published else "",
-        _mean(runs, "nll"),
-        _mean(runs, "elbo"),
-        str(first.get("active_units", "")),
-        ", ".join(str(found["seed"]) for found in runs),
-        f"{first['epochs']} of {first['train_images']} images",
-        f"{max(minutes):.1f} min" if minutes else "",
+        Entry(name, seed, number == 0 and said.get("weights", False), tuple(_words(said)))
+        for name, said in asked.items()
+        for number, seed in enumerate(said["seeds"])
     ]
 
 
-def _mean(runs: list[dict[str, Any]], key: str) -> str:
-    """Over several seeds with its standard error; of one run, that over the images."""
-    values = [found[key] for found in runs]
-    if len(values) > 1:
-        return f"{fmean(values):.2f} +- {stdev(values) / len(values) ** 0.5:.2f} (seeds)"
-    error = runs[0].get(f"{key}_se")
-    return f"{values[0]:.2f}" + (f" +- {error:.2f} (images)" if error else "")
+def _is_of_form(said: Any) -> bool:
+    if not isinstance(said, dict) or not said.keys() <= {"seeds", "weights", "evaluate"}:
+        return False
+    seeds = said.get("seeds")
+    return (
+        isinstance(seeds, list)
+        and all(type(seed) is int and seed >= 0 for seed in seeds)
+        and 0 < len(seeds) == len(set(seeds))
+        and isinstance(said.get("weights", False), bool)
+        and isinstance(said.get("evaluate", []), list)
+        and not {word.partition("=")[0] for word in _words(said)} & set(OWN)
+    )
+
+
+def _words(said: dict[str, Any]) -> list[str]:
+    return [str(word) for word in said.get("evaluate", [])]
+
+
+def chosen(listed: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
+    """Those of some experiments; of all, if none is named."""
+    there = dict.fromkeys(entry.experiment for entry in listed)
+    if unknown := [name for name in names if name not in there]:
+        raise ValueError(f"{unknown[0]} is not in the list; choose from {', '.join(there)}")
+    return [entry for entry in listed if not names or entry.experiment in names]
+
+
+def check(entry: Entry, place: Place) -> None:
+    """Refuse what there is of an experiment whose file has been changed since."""
+    now = _composed(entry, place)
+    unlike = {path: found for path, cfg in _begun(entry, place) if (found := _unlike(cfg, now))}
+    if unlike:
+        raise ValueError(
+            f"experiment={entry.experiment} has changed since {next(iter(unlike))} was begun "
+            f"({next(iter(unlike.values()))}): remove {' and '.join(unlike)} to do it anew"
+        )
+
+
+def _composed(entry: Entry, place: Place) -> dict[str, Any]:
+    """The config that a training would have now."""
+    with initialize_config_dir(str((place.project / "conf").resolve()), version_base="1.3"):
+        cfg: Any = OmegaConf.to_container(compose("train", place.chosen(entry)), resolve=False)
+    return cfg
+
+
+def _begun(entry: Entry, place: Place) -> Iterable[tuple[str, Any]]:
+    """Where there is something of a run, with its config."""
+    if (place.run(entry) / ".hydra" / "config.yaml").is_file():
+        cfg = recorded(place.run(entry)).cfg
+        yield str(place.run(entry)), OmegaConf.to_container(cfg, resolve=False)
+    if place.record(entry).is_file():
+        yield str(place.record(entry)), foreign.table(results.read(place.record(entry)), "config")
+
+
+def _unlike(then: Any, now: Any) -> str | None:
+    """The first key in which two configs differ; one that is null is as good as none."""
+    ours, theirs = record.flat(now), record.flat(then)
+    for key in {**theirs, **ours}:
+        if ours.get(key) != theirs.get(key) and not key.startswith(APART):
+            return f"{key} was {theirs.get(key)}, is {ours.get(key)}"
+    return None
+
+
+def reproduce(entry: Entry, place: Place, only: str | None = None) -> None:
+    """Train and evaluate one run, as far as that is not done yet.
+
+    Arguments:
+        only: train or evaluate; None is both.
+    """
+    trained = (place.run(entry) / "metrics.json").is_file()
+    if is_recorded(entry, place) and _is_kept(entry, place):
+        print(f"{entry.name} is done")
+    elif not trained and only == "evaluate":
+        print(f"{entry.name} is not trained yet")
+    elif trained and only == "train":
+        print(f"{entry.name} is trained")
+    else:
+        if not trained:
+            _call(train_command(entry, place), place)
+        if only != "train":
+            _evaluate(entry, place)
+    if place.record(entry).is_file():
+        _take_figure(entry, place)
+
+
+def _evaluate(entry: Entry, place: Place) -> None:
+    if not is_recorded(entry, place):
+        _call(evaluate_command(entry, place), place)
+    if not _is_kept(entry, place):
+        _call(weights_command(entry, place), place)
+
+
+def _take_figure(entry: Entry, place: Place) -> None:
+    """Put a paper's figure into the record, which may have been corrected since the training."""
+    path, published = place.record(entry), _composed(entry, place)["published"]
+    found = results.read(path)
+    if found["published"] != published:
+        record.write(found | {"published": published}, path)
+
+
+def is_recorded(entry: Entry, place: Place) -> bool:
+    """Whether there is a record of as many samples and images as are wanted."""
+    path = place.record(entry)
+    return path.is_file() and results.covers(results.read(path), place.samples, place.images)
+
+
+def _is_kept(entry: Entry, place: Place) -> bool:
+    """Whether the weights beside the record are those that it is of."""
+    path = place.weights(entry)
+    if not entry.weights:
+        return True
+    known = results.read(place.record(entry)).get("weights_sha256")
+    return path.is_file() and fingerprint(weights.load(path)) == known
+
+
+def train_command(entry: Entry, place: Place) -> list[str]:
+    """Begins a training, or goes on with it."""
+    begun = (place.run(entry) / ".hydra" / "config.yaml").is_file()
+    return ["train.py", f"resume={place.run(entry)}"] if begun else fresh_command(entry, place)
+
+
+def fresh_command(entry: Entry, place: Place) -> list[str]:
+    folder = str(place.run(entry))
+    plain = re.fullmatch(r"[\w./-]+", folder)
+    return [
+        "train.py",
+        *place.chosen(entry),
+        f"hydra.run.dir={folder if plain else quoted(folder)}",
+    ]
+
+
+def evaluate_command(entry: Entry, place: Place) -> list[str]:
+    words = ["--parts", "likelihood", "--samples", str(place.samples)]
+    words += [] if place.images is None else ["--images", str(place.images)]
+    words += ["--results", str(place.results), *entry.evaluate]
+    return ["scripts/evaluate.py", str(place.run(entry)), *words]
+
+
+def weights_command(entry: Entry, place: Place) -> list[str]:
+    out = place.weights(entry).parent
+    return ["scripts/export.py", str(place.run(entry)), "--weights", "--out", str(out)]
+
+
+def _call(line: Sequence[str], place: Place) -> None:
+    """Run a command of this project; a signal that stops this one stops that one first."""
+    script, *words = line
+    words = [os.path.relpath(place.project / script), *words]
+    print("python", shlex.join(words), flush=True)
+    with subprocess.Popen([sys.executable, *words], env=users_environment()) as process:
+        try:
+            status = process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    if status:
+        raise ValueError(f"python {shlex.join(words)} ended with status {status}, see above")

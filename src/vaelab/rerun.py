@@ -14,6 +14,7 @@ import torch
 
 from vaelab import record, weights
 from vaelab.checkpoints import read
+from vaelab.command import users_environment
 from vaelab.run import Recorded, recorded
 
 TIMES = ("wall_s", "seconds", "resumed")  # numbers that no two runs share
@@ -69,7 +70,7 @@ def _repeatable(folder: Path) -> Recorded:
 
 def _environment(said: Mapping[str, Any]) -> dict[str, str]:
     """This one with the threads of the record; the number of cores decides where it has none."""
-    environment = {name: word for name, word in os.environ.items() if name != "HYDRA_FULL_ERROR"}
+    environment = users_environment()
     threads = said.get("threads", {})
     given = threads.get("OMP_NUM_THREADS")
     if given is None and said.get("cores") != os.cpu_count():

@@ -24,6 +24,7 @@ BOUNDS = ("nll", "nll_se", "elbo", "kl", "active_units", "bits_per_dim", "fid", 
 def entry(run: Run, folder: Path, numbers: dict[str, Any]) -> dict[str, Any]:
     """The record of a run in `folder` whose evaluation gave these numbers."""
     training = foreign.numbers(folder / "metrics.json")
+    begun = foreign.numbers(folder / record.BEGUN)
     choices, asked = numbers["choices"], numbers["asked"]
     config: Any = OmegaConf.to_container(run.cfg, resolve=False)
     sweep = folder.resolve().parent
@@ -45,6 +46,8 @@ def entry(run: Run, folder: Path, numbers: dict[str, Any]) -> dict[str, Any]:
         **{name: numbers[name] for name in BOUNDS if name in numbers},
         "seed": run.cfg.seed,
         **{name: training.get(name) for name in ("epochs", "steps", "wall_s", "parameters")},
+        "threads": foreign.table(begun, "threads").get("torch"),
+        "machine": begun.get("machine"),
         "evaluation_s": sum(numbers["parts"].values()),
         "command": training.get("command"),
         "evaluation_command": numbers["command"],
@@ -59,7 +62,7 @@ def entry(run: Run, folder: Path, numbers: dict[str, Any]) -> dict[str, Any]:
 def keep(found: dict[str, Any], folder: Path) -> None:
     """Write a record to `folder`; one of less never takes the place of a whole one."""
     path = folder / f"{found['name']}.json"
-    if path.is_file() and is_whole(_record(path)) and not is_whole(found):
+    if path.is_file() and is_whole(read(path)) and not is_whole(found):
         return
     folder.mkdir(parents=True, exist_ok=True)
     record.write(found, path)
@@ -67,8 +70,13 @@ def keep(found: dict[str, Any], folder: Path) -> None:
 
 def is_whole(found: dict[str, Any]) -> bool:
     """Whether a record is one of a bound on all test images with enough samples."""
-    whole = found["split"] == "test" and found["images"] == found["all_images"]
-    return whole and found["samples"] >= ENOUGH and found.get("nll") is not None
+    return covers(found, ENOUGH) and found.get("nll") is not None
+
+
+def covers(found: dict[str, Any], samples: int, images: int | None = None) -> bool:
+    """Whether a record is of so many samples and test images, of all by default."""
+    wanted = found["all_images"] if images is None else min(images, found["all_images"])
+    return found["split"] == "test" and found["images"] >= wanted and found["samples"] >= samples
 
 
 def show(folder: Path) -> None:
@@ -81,15 +89,14 @@ def show(folder: Path) -> None:
 
 def table(folder: Path) -> str:
     """The whole records of a folder as markdown, the best first."""
-    records = [_record(path) for path in sorted(folder.glob("*.json"))]
+    records = [read(path) for path in sorted(folder.glob("*.json"))]
     whole = sorted(filter(is_whole, records), key=lambda found: found["nll"])
-    groups = dict.fromkeys(map(_group, whole))
     lines = ["# NLL in nats per image", ""]
-    for group in groups:
-        lines += [f"## {group}", ""]
+    for name in dict.fromkeys(map(group, whole)):
+        lines += [f"## {name}", ""]
         lines += ["| experiment | published | NLL | ELBO | seed | epochs | training | command |"]
         lines += ["|---|---|---|---|---|---|---|---|"]
-        lines += [_row(found) for found in whole if _group(found) == group]
+        lines += [_row(found) for found in whole if group(found) == name]
         lines.append("")
     left = len(records) - len(whole)
     if left:
@@ -97,7 +104,8 @@ def table(folder: Path) -> str:
     return "\n".join(lines)
 
 
-def _record(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """A record, which may come from anybody."""
     found = foreign.numbers(path)
     published = found.get("published") or {"value": 0, "source": ""}
     if missing := [name for name in SAID if name not in found]:
@@ -107,10 +115,16 @@ def _record(path: Path) -> dict[str, Any]:
     return found
 
 
-def _group(found: dict[str, Any]) -> str:
+def group(found: dict[str, Any]) -> str:
+    """What two records must have in common to be compared."""
     bits = found["bits_sha256"]
-    group = f"{found['data']}, {found['pixels']} pixels ({found['binarize']}), {found['loss']}"
-    return f"{group} ({found['measure']})" + (f", bits {bits[:8]}" if bits else "")
+    pixels = f"{found['data']}, {found['pixels']} pixels ({found['binarize']}), {found['loss']}"
+    return f"{pixels} ({found['measure']})" + (f", bits {bits[:8]}" if bits else "")
+
+
+def figure(published: dict[str, Any] | None) -> str:
+    """A paper's, with its source."""
+    return f"{published['value']} ({published['source']})" if published else ""
 
 
 def _row(found: dict[str, Any]) -> str:
@@ -118,7 +132,7 @@ def _row(found: dict[str, Any]) -> str:
     wall, epochs = found["wall_s"], found["epochs"]
     cells = [
         found["experiment"] or "",
-        f"{published['value']} ({published['source']})" if published else "",
+        figure(published),
         f"{found['nll']:.2f} +- {found['nll_se']:.2f}",
         f"{found['elbo']:.2f}",
         str(found["seed"]),

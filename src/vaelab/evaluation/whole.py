@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vaelab import foreign, record, results, weights
 from vaelab.evaluation.base import Absent, Asked
@@ -20,7 +21,6 @@ from vaelab.run import Run, build
 from vaelab.samplers.base import Sampler
 from vaelab.samplers.prior import Prior
 from vaelab.titles import TITLES
-from vaelab.vae import VAE
 
 DEFAULT = (
     "likelihood",
@@ -111,7 +111,7 @@ def _begun(run: Run, asked: Asked) -> dict[str, Any]:
         "sampler": asked.sampler.name,
         "features": asked.features,
         "batch_size": run.data.batch_size,
-        "weights_sha256": fingerprint(run.vae),
+        "weights_sha256": fingerprint(run.vae.state_dict()),
     }
     numbers = _read(asked.folder)
     wait_for_all()
@@ -160,10 +160,10 @@ def _tell(run: Run, folder: Path, numbers: dict[str, Any]) -> None:
             logger.close()
 
 
-def fingerprint(vae: VAE) -> str:
-    """SHA-256 of the weights."""
+def fingerprint(state: dict[str, Tensor]) -> str:
+    """SHA-256 of the weights of a VAE."""
     digest = hashlib.sha256()
-    for name, weight in sorted(vae.state_dict().items()):
+    for name, weight in sorted(state.items()):
         digest.update(name.encode())
         digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

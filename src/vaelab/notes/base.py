@@ -7,7 +7,6 @@ note trains it trains by the command itself.
 from __future__ import annotations
 
 import json
-import os
 import resource
 import shlex
 import shutil
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from PIL import Image
 
+from vaelab.command import users_environment
 from vaelab.figures.style import save
 from vaelab.run import Run
 
@@ -107,10 +107,11 @@ def _is_there(folder: Path, words: Sequence[str], conf: Path) -> bool:
 
 
 def _train(command: Path, words: Sequence[str], folder: Path, may_fail: bool) -> None:
-    environment = {key: word for key, word in os.environ.items() if key != "HYDRA_FULL_ERROR"}
     line = [sys.executable, str(command), *words, f"hydra.run.dir={folder}"]
     before = _processor_s(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        line, env=users_environment(), capture_output=True, text=True, check=False
+    )
     if done.returncode and not may_fail:
         raise ValueError(f"{shlex.join(words)} failed: {done.stderr.strip()[-500:]}")
     (folder / TOOK).write_text(str(_processor_s(resource.RUSAGE_CHILDREN) - before))
