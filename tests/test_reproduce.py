@@ -394,7 +394,7 @@ def test_kept_weights_are_sampled_without_a_data_set(command, train, idx, tmp_pa
 
 LONGER = (
     *("model.hidden=[16]", "latent_dim=4", "logger=csv", "~callbacks.pictures", "samples=2"),
-    *("trainer.max_epochs=30", "trainer.accelerator=cpu"),
+    *("trainer.max_epochs=12", "trainer.accelerator=cpu"),
 )
 CALL = """
 import sys

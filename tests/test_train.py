@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 from vaelab.callbacks.continuation import Continuation
@@ -34,6 +35,13 @@ def test_the_same_seed_gives_the_same_run(train):
     assert not same(weights(first), weights(other))
     for name in ("elbo", "nll", "kl", "val_elbo"):
         assert first[name] == again[name] != other[name]
+
+
+def test_building_a_run_leaves_its_config_as_it_was(config):
+    cfg = config(*SMALL, "objective=iwae", "kl=warmup")
+    before = OmegaConf.to_yaml(cfg)
+    Run.build(cfg)
+    assert OmegaConf.to_yaml(cfg) == before
 
 
 def test_a_run_folder_holds_its_config_checkpoints_numbers_and_pictures(train):

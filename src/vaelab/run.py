@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,9 +72,10 @@ class Run:
     @classmethod
     def build(cls, cfg: DictConfig, started: str | Path = ".") -> Run:
         """The objects of a config, whose relative paths begin in the folder `started`."""
-        keys = [key for key in ("root", "path", "cache") if cfg.data.get(key) is not None]
-        data = build(cfg.data, **{key: str(Path(started, cfg.data[key])) for key in keys})
-        return cls(cfg, data, build(cfg.module, vae={"shape": list(data.shape)}))
+        parts = deepcopy(cfg)  # to build a part resolves, in place, what it links to
+        keys = [key for key in ("root", "path", "cache") if parts.data.get(key) is not None]
+        data = build(parts.data, **{key: str(Path(started, parts.data[key])) for key in keys})
+        return cls(cfg, data, build(parts.module, vae={"shape": list(data.shape)}))
 
     @classmethod
     def open(cls, path: str | Path, checkpoint: str = "best", ready: bool = True) -> Run:

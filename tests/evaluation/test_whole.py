@@ -142,6 +142,9 @@ def test_it_leaves_json_markdown_a_row_in_the_logger_and_a_record(train, tmp_pat
     names = "data binarize split images samples bits_sha256 nll nll_se elbo seed epochs wall_s"
     assert {*names.split(), "command", "config", "versions", "published"} <= found.keys()
     assert found["config"]["latent_dim"] == 4
+    assert found["config"]["objective"]["kl"] == "${kl}"  # as it was composed
+    assert found["threads"] == 1
+    assert found["machine"]["gpus"] == []
     assert (folder / "metrics.json").read_bytes() == before
 
 
@@ -152,6 +155,17 @@ def test_fewer_images_or_samples_never_enter_the_table(evaluated, tmp_path):
     assert (found["images"], found["all_images"], found["samples"]) == (1, 500, 5000)
     assert "Not shown: 1" in results.table(tmp_path / "results")
     assert "+-" not in results.table(tmp_path / "results")
+
+
+def test_a_record_covers_what_is_of_as_many_samples_and_images_or_less():
+    found = {"split": "test", "images": 100, "all_images": 500, "samples": 50}
+    assert results.covers(found, 50, 100)
+    assert results.covers(found | {"images": 500}, 50)
+    assert results.covers(found | {"images": 500}, 50, 1000)
+    assert not results.covers(found, 50)
+    assert not results.covers(found, 51, 100)
+    assert not results.covers(found, 50, 101)
+    assert not results.covers(found | {"split": "val"}, 50, 100)
 
 
 def test_a_whole_record_is_shown_and_not_replaced_by_less(evaluated, tmp_path, monkeypatch):
