@@ -14,6 +14,7 @@ from typing import Any
 from vaelab import command
 
 CONF = Path(__file__).parent.parent / "conf"
+PRECISIONS = ("32-true", "bf16-mixed")
 SAMPLERS = sorted(path.stem for path in (CONF / "sampler").glob("*.yaml"))
 
 
@@ -41,6 +42,8 @@ def main() -> None:
                 sampler=_sampler(asked.sampler),
                 features=asked.features,
                 results_folder=asked.results,
+                precision=asked.precision,
+                compile=asked.compile,
             )
             for folder in folders
         }
@@ -60,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument("--sampler", choices=SAMPLERS, default="prior", help="of new images")
     parser.add_argument("--features", help="the net that images are compared by")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default=PRECISIONS[0], help="of the nets"
+    )
+    parser.add_argument("--compile", action="store_true", help="the decoder; for many samples")
     parser.add_argument("--results", type=Path, default=Path("results"), help="for the records")
     return parser
 

@@ -234,6 +234,7 @@ FACES = "model.labels=4"  # attributes in the folder of faces
 MLP, CONV = ["model.hidden=[8]"], ["model.channels=[4,8]"]
 SMALL = {
     "mlp": MLP,
+    "residual_mlp": ["model.width=8", "model.blocks=1"],
     "gumbel": MLP,
     "conditional": MLP,
     "conv": CONV,

@@ -42,6 +42,7 @@ def entry(run: Run, folder: Path, numbers: dict[str, Any]) -> dict[str, Any]:
         "all_images": numbers["all_images"],
         "train_images": len(run.data.splits["train"].images),
         "samples": asked["samples"],
+        "arithmetic": asked["precision"],
         "bits_sha256": run.data.bits_sha256.get(numbers["split"]),
         **{name: numbers[name] for name in BOUNDS if name in numbers},
         "seed": run.cfg.seed,

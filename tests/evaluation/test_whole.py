@@ -81,6 +81,29 @@ def test_other_weights_or_settings_are_evaluated_anew(folder, tmp_path, monkeypa
     assert third["nll"] > first["nll"] + 10
 
 
+def test_bf16_is_for_the_nets_and_hardly_moves_the_numbers(folder):
+    run = Run.open(folder)
+    seen = set()
+    run.vae.decoder.register_forward_hook(lambda *call: seen.add(call[-1].dtype))
+    single, half = (
+        evaluate_run(run, Asked(samples=5, precision=name), ["likelihood"])
+        for name in ("32-true", "bf16-mixed")
+    )
+    assert seen == {torch.float32, torch.bfloat16}
+    assert single["nll"] != half["nll"]
+    assert half["nll"] == pytest.approx(single["nll"], abs=0.1)
+    assert single["asked"] != half["asked"]
+
+
+@pytest.mark.slow
+def test_a_compiled_decoder_gives_the_same_numbers(folder):
+    plain, compiled = (
+        evaluate_run(Run.open(folder), Asked(samples=5, compile=on), ["likelihood"])
+        for on in (False, True)
+    )
+    assert compiled["nll"] == pytest.approx(plain["nll"], abs=1e-3)
+
+
 def test_fewer_images_are_the_first_of_the_split(folder):
     run = Run.open(folder)
     some = evaluate_run(run, Asked(samples=2, images=150), ["likelihood"])

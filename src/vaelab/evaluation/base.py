@@ -26,6 +26,10 @@ class Asked:
         images: The first so many of the split; None is all.
         sampler: What draws the codes of new images; None is p(z).
         features: The net that images are compared by; None is that of the data set.
+        precision: 32-true, or bf16-mixed: encoder and decoder compute in bfloat16, and all that
+            is computed from distributions in float32. The decoder rounds the same way for every
+            image, so the bound is one of the model that rounds.
+        compile: Whether torch.compile compiles the decoder.
         folder: Where the evaluation is written and parts keep what they go on from; None: nowhere.
     """
 
@@ -35,6 +39,8 @@ class Asked:
     seed: int = 0
     sampler: Sampler = field(default_factory=Prior)
     features: str | None = None
+    precision: str = "32-true"
+    compile: bool = False
     folder: Path | None = None
 
     def journal(self, part: str) -> Path | None:

@@ -3,7 +3,8 @@
 import hashlib
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ def evaluate_folder(
     sampler: Sampler | None = None,
     features: str | None = None,
     results_folder: Path | None = None,
+    precision: str = "32-true",
+    compile: bool = False,
 ) -> dict[str, Any]:
     """Evaluate the run in a folder, show its numbers and write them down.
 
@@ -63,7 +66,8 @@ def evaluate_folder(
     sampler = sampler or Prior()
     name += f"-{sampler.name}" if sampler.name != "prior" else ""
     where = folder / "evaluation" / name
-    asked = Asked(split, samples, images, run.cfg.seed, sampler, features, where)
+    how = {"precision": precision, "compile": compile, "folder": where}
+    asked = Asked(split, samples, images, run.cfg.seed, sampler, features, **how)
     known = _read(where).get("parts")
     numbers = evaluate_run(run, asked, parts) | record.provenance(path)
     numbers["checkpoint"] = checkpoint
@@ -89,18 +93,28 @@ def evaluate_run(run: Run, asked: Asked, parts: Iterable[str]) -> dict[str, Any]
     Beside them there are `parts`, the seconds of each, and `absent`, why a part has no meaning.
     """
     numbers = _begun(run, asked)
+    if asked.compile:
+        run.vae.decoder.compile()
     for part in parts:
         if part in numbers["parts"]:
             continue
         started = time.perf_counter()
         try:
-            numbers |= import_module(f"vaelab.evaluation.{part}").evaluate(run, asked)
+            with _precision(run.vae, asked.precision):
+                numbers |= import_module(f"vaelab.evaluation.{part}").evaluate(run, asked)
         except Absent as reason:
             numbers["absent"][part] = str(reason)
         numbers["parts"][part] = time.perf_counter() - started
         if asked.folder and share()[0] == 0:
             record.write(numbers, asked.folder / "numbers.json")
     return numbers
+
+
+@contextmanager
+def _precision(vae: VAE, name: str) -> Iterator[None]:
+    device, low = next(vae.parameters()).device.type, name == "bf16-mixed"
+    with torch.autocast(device, torch.bfloat16, enabled=low), vae.networks_only(device):
+        yield
 
 
 def _begun(run: Run, asked: Asked) -> dict[str, Any]:
@@ -110,6 +124,8 @@ def _begun(run: Run, asked: Asked) -> dict[str, Any]:
         "seed": asked.seed,
         "sampler": asked.sampler.name,
         "features": asked.features,
+        "precision": asked.precision,
+        "compile": asked.compile,
         "batch_size": run.data.batch_size,
         "weights_sha256": fingerprint(run.vae.state_dict()),
     }

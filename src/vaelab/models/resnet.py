@@ -47,7 +47,8 @@ class Encoder(nn.Module):
         self.head = nn.Linear(channels[-1] * math.prod(sizes[-1]), outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.stages(x).flatten(1))
+        # The channels of a pixel lie together in memory: flattened as they lie, nothing is moved.
+        return self.head(self.stages(x).movedim(1, -1).flatten(1))
 
 
 class Decoder(base.Decoder):
@@ -68,7 +69,7 @@ class Decoder(base.Decoder):
         super().__init__()
         sizes = halved(shape, channels, kernel_size)
         check_blocks(blocks, normalization)
-        self.inside = (channels[-1], *sizes[-1])
+        self.inside = (*sizes[-1], channels[-1])
         self.head = nn.Linear(latent_dim, math.prod(self.inside))
         widths = pairwise([*reversed(channels), shape[0]])
         stages: list[nn.Module] = []
@@ -79,7 +80,7 @@ class Decoder(base.Decoder):
         self.stages = nn.Sequential(*stages)
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.stages(self.head(z).unflatten(-1, self.inside))
+        return self.stages(self.head(z).unflatten(-1, self.inside).movedim(-1, 1))
 
     @property
     def output(self) -> Any:

@@ -1,0 +1,102 @@
+"""The figures of the committed weights, found again by other means than those that found them.
+
+Test bits from the raw file, pixels by numpy, densities by dense Jacobians, p(x) by annealing.
+"""
+
+import hashlib
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+
+from vaelab.estimators.annealed import annealed_bound
+from vaelab.objectives.base import draw, weigh
+from vaelab.run import Run
+
+RESULTS = ROOT / "results"
+NAMES = sorted(path.parent.name for path in RESULTS.glob("*/model.safetensors"))
+REAL = os.environ["VAELAB_REAL_DATA"]
+BITS = "e57c29358f8feb9d94da931970e5d4412a2ac9422f0a8515278b558a6d213cf7"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("name", NAMES),
+    pytest.mark.skipif(not REAL, reason="VAELAB_DATA is not set: the real MNIST files are needed"),
+]
+
+
+def bits_of_the_test_images():
+    raw = (ROOT / REAL / "MNIST" / "raw" / "t10k-images-idx3-ubyte").read_bytes()[16:]
+    grey = np.frombuffer(raw, np.uint8).reshape(10_000, 784)
+    bits = np.random.RandomState(0).random_sample(grey.shape) < grey / 255
+    assert hashlib.sha256(np.packbits(bits, axis=1).tobytes()).hexdigest() == BITS
+    return bits
+
+
+def model(name):
+    vae = Run.open(RESULTS / name, ready=False).vae.double().eval()
+    return vae.requires_grad_(False)
+
+
+def images(count):
+    """Test images spread over the file, as bits (count, 1, 28, 28)."""
+    return torch.tensor(bits_of_the_test_images()[:: 10_000 // count], dtype=torch.float64).view(-1, 1, 28, 28)
+
+
+def log_normal(u, mean, scale):
+    return (-0.5 * (((u - mean) / scale) ** 2 + np.log(2 * np.pi)) - np.log(scale)).sum()
+
+
+def log_det(function, at):
+    """Of the dense Jacobian of a map of vectors."""
+    return torch.linalg.slogdet(torch.autograd.functional.jacobian(function, at))[1].item()
+
+
+def log_weight(vae, x, u):
+    """z = f(u), and log p(x|z) + log p(z) - log q(z|x), where only the maps are the model's own."""
+    q, p = vae.encode(x[None]), vae.latents()
+    push, pull = (lambda u: q.transform.inv(u[None])[0]), p.transform
+    z = push(u)
+    log_q = log_normal(u.numpy(), q.base.mean[0].numpy(), q.base.stddev[0].numpy())
+    log_p = log_normal(pull(z).numpy(), 0.0, np.ones(len(z)))
+    logits, bits = vae.decoder(z[None])[0].numpy(), x.numpy()
+    log_x = (bits * logits - np.logaddexp(0, logits)).sum()
+    return z, log_x + log_p + log_det(pull, z) - (log_q - log_det(push, u))
+
+
+def test_log_weights_are_those_of_dense_jacobians(name):
+    vae, q_of = model(name), None
+    for x in images(4):
+        q_of = vae.encode(x[None])
+        u = q_of.base.sample()[0]
+        z, by_hand = log_weight(vae, x, u)
+        log_x, kl = weigh(vae, x[None], z[None, None], q_of.log_prob(z[None, None]), vae.latents())
+        assert (log_x - kl).item() == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_the_recorded_nll_is_that_of_a_few_lines_on_other_noise(name):
+    """500 images of 500 samples: within the errors of fewer images, and above for fewer samples."""
+    vae, recorded = model(name).float(), json.loads((RESULTS / f"{name}-0.json").read_text())
+    assert recorded["bits_sha256"] == BITS
+    nll = []
+    for x in images(500).float():
+        z, log_q = draw(vae.encode(x[None]), 500)
+        logits = vae.decoder(z[:, 0]).double()
+        log_x = (x * logits - torch.logaddexp(logits, torch.zeros(()))).sum((1, 2, 3))
+        log_w = log_x + vae.latents().log_prob(z[:, 0]).double() - log_q[:, 0].double()
+        nll.append(np.log(500) - torch.logsumexp(log_w, 0).item())
+    error = np.std(nll) / np.sqrt(len(nll))
+    assert abs(np.mean(nll) - recorded["nll"]) < 3 * error + 0.3
+
+
+def test_annealing_from_the_prior_finds_the_same_bound(name):
+    """Chains that have never seen q(z|x)."""
+    vae, x = model(name).float(), images(8).float()
+    z, log_q = draw(vae.encode(x), 2000)
+    log_x, kl = weigh(vae, x, z, log_q, vae.latents())
+    importance = torch.logsumexp(log_x - kl, 0) - np.log(2000)
+    annealed, _ = annealed_bound(vae, x, chains=8, temperatures=1000)
+    assert (annealed - importance).mean().item() == pytest.approx(0, abs=1)
