@@ -354,7 +354,7 @@ def test_smoke_never_writes_to_the_record(command):
 
 def test_an_experiment_that_is_not_there_is_named(command, tmp_path):
     status, _ = command("scripts/reproduce.py", "taste", "--list", str(LIST))
-    assert status.startswith("error: taste is not in the list; choose from parts, ")
+    assert status.startswith("error: taste is not in the list; choose from iwae_k1, ")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -22,6 +22,7 @@ from vaelab.run import Run, build
 from vaelab.samplers.base import Sampler
 from vaelab.samplers.prior import Prior
 from vaelab.titles import TITLES
+from vaelab.vae import VAE
 
 DEFAULT = (
     "likelihood",
