@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from commands import lines
@@ -214,11 +215,11 @@ def test_a_corrected_figure_of_a_paper_goes_into_the_record(place, called):
 
 
 def test_a_command_that_fails_ends_it_in_one_line(place, capfd):
-    with pytest.raises(ValueError, match=r"train\.py model=taste ended with status 1, see above$"):
-        reproduce._call(["train.py", "model=taste"], place)
+    with pytest.raises(ValueError, match=r"train\.py token=taste ended with status 1, see above$"):
+        reproduce._call(["train.py", "token=taste"], place)
     printed = capfd.readouterr()
-    assert printed.out.endswith("train.py model=taste\n")
-    assert printed.err.startswith("error: model=taste: there is no such option")
+    assert printed.out.endswith("train.py token=taste\n")
+    assert printed.err.startswith("error: token: the run folder keeps the command")
 
 
 # The table
@@ -250,6 +251,13 @@ def test_of_one_seed_it_is_that_over_the_images(place):
     (row,) = rows(page.table([ENTRY], place))
     assert row[1:5] == ["", "85.00 +- 0.25 (images)", "-87.00", ""]
     assert row[-1] == " |"
+
+
+def test_an_evaluation_of_fewer_bits_says_so(place):
+    keep(place, arithmetic="bf16-mixed")
+    assert "| 85.00 +- 0.25 (images), bf16-mixed |" in page.table([ENTRY], place)
+    keep(place, arithmetic="32-true")
+    assert "| 85.00 +- 0.25 (images) |" in page.table([ENTRY], place)
 
 
 def test_a_training_on_a_gpu_names_it(place):
@@ -325,9 +333,10 @@ def test_a_page_without_the_marks_is_left_alone(tmp_path, text):
 # The record as it is
 
 
-def test_the_page_has_the_table_of_the_records():
-    monkeyed = Place(ROOT, ROOT / "runs" / "record", ROOT / "results")
-    text = page.table(reproduce.entries(LIST, CONF), monkeyed).replace(f"{ROOT}/", "")
+def test_the_page_has_the_table_of_the_records(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    place = Place(ROOT, Path("runs/record"), Path("results"))
+    text = page.table(reproduce.entries(LIST, CONF), place)
     assert f"{page.BEGIN}\n{text}\n\n{page.END}" in PAGE.read_text()
 
 

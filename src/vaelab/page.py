@@ -88,7 +88,7 @@ def _row(found: list[dict[str, Any]]) -> list[str]:
     return [
         f"`experiment={found[0]['experiment']}`",
         results.figure(found[0]["published"]),
-        _mean(found, "nll"),
+        ", ".join((_mean(found, "nll"), *_rounded(found))),
         _mean(found, "elbo"),
         _each(found, "active_units"),
         _each(found, "seed"),
@@ -104,6 +104,12 @@ def _mean(found: list[dict[str, Any]], key: str) -> str:
         return f"{fmean(values):.2f} +- {stdev(values) / len(values) ** 0.5:.2f} (seeds)"
     error = found[0].get(f"{key}_se")
     return f"{values[0]:.2f}" + (f" +- {error:.2f} (images)" if error else "")
+
+
+def _rounded(found: list[dict[str, Any]]) -> list[str]:
+    """The arithmetic of the evaluation, where it was not that of 32 bits."""
+    named = {str(said.get("arithmetic", "32-true")) for said in found}
+    return sorted(named - {"32-true"})
 
 
 def _each(found: list[dict[str, Any]], key: str) -> str:
