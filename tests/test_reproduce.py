@@ -280,13 +280,13 @@ def test_what_cannot_be_compared_stands_in_tables_of_its_own(place):
     of = "10,000 of 10,000 test images, 5,000 samples of the bound"
     assert f"{of}; SHA-256 of their bits: `{'ab' * 32}`." in text
     assert f"{of}.\n" in text
-    assert text.endswith("No record yet: parts-1.")
+    assert text.endswith("No record yet of these seeds: parts 1.")
 
 
 @pytest.mark.parametrize("less", [{"samples": 4999}, {"images": 9_999}, {"nll": None}])
 def test_a_record_that_is_not_whole_stays_out(place, less):
     keep(place, **less)
-    assert page.table([ENTRY], place) == "No record yet: full_covariance-0."
+    assert page.table([ENTRY], place) == "No record yet of these seeds: full_covariance 0."
 
 
 def test_runs_that_are_not_in_the_list_stay_out(place):

@@ -46,9 +46,16 @@ def table(listed: Sequence[Entry], place: Place) -> str:
     for group in dict.fromkeys(map(results.group, found.values())):
         some = {entry: said for entry, said in found.items() if results.group(said) == group}
         lines += _tabled(group, some, place)
-    if missing := [entry.name for entry in listed if entry not in found]:
-        lines.append(f"No record yet: {', '.join(missing)}.")
+    if missing := [entry for entry in listed if entry not in found]:
+        lines.append(f"No record yet of these seeds: {_named(missing)}.")
     return "\n".join(lines).rstrip()
+
+
+def _named(entries: Iterable[Entry]) -> str:
+    groups = groupby(entries, lambda entry: entry.experiment)
+    return "; ".join(
+        f"{name} {', '.join(str(each.seed) for each in some)}" for name, some in groups
+    )
 
 
 def _tabled(group: str, found: Records, place: Place) -> list[str]:
