@@ -6,6 +6,7 @@ Test bits from the raw file, pixels by numpy, densities by dense Jacobians, p(x)
 import hashlib
 import json
 import os
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def log_weight(vae, x, u):
 def test_log_weights_are_those_of_dense_jacobians(name):
     vae = model(name)
     for x in images(4):
-        q = vae.encode(x[None])
+        q: Any = vae.encode(x[None])
         z, by_hand = log_weight(vae, x, q.base.sample()[0])
         log_q = q.log_prob(z[None, None])
         log_x, kl = weigh(vae, x[None], z[None, None], log_q, vae.latents())
