@@ -78,13 +78,14 @@ def begin(place, entry=ENTRY, *words):
 def test_a_list_gives_its_runs_in_order_and_keeps_the_weights_of_first_seeds(tmp_path):
     path = tmp_path / "list.yaml"
     path.write_text(
-        "iwae: {seeds: [3, 1], weights: true, evaluate: [--sampler, gmm]}\nbeta_vae: {seeds: [0]}\n"
+        "iwae: {seeds: [3, 1], weights: true, evaluate: [--sampler, gmm]}\n"
+        "beta_vae: {seeds: [0], train: [trainer=ddp]}\n"
     )
     more = ("--sampler", "gmm")
     assert reproduce.entries(path, CONF) == [
         Entry("iwae", 3, weights=True, evaluate=more),
         Entry("iwae", 1, weights=False, evaluate=more),
-        Entry("beta_vae", 0),
+        Entry("beta_vae", 0, train=("trainer=ddp",)),
     ]
 
 
@@ -101,6 +102,7 @@ def test_a_list_gives_its_runs_in_order_and_keeps_the_weights_of_first_seeds(tmp
         ("iwae: {seeds: [0], weight: true}", "but must be like"),
         ("iwae: {seeds: [0], weights: 1}", "but must be like"),
         ("iwae: {seeds: [0], evaluate: --compile}", "but must be like"),
+        ("iwae: {seeds: [0], train: [latent_dim=3]}", "train: .trainer=... only"),
         ("iwae: {seeds: [0], evaluate: [--samples=3]}", "none of them --parts .* --samples"),
         ("- iwae", "is no config"),
         ("iwae: {", "is damaged"),
@@ -202,6 +204,12 @@ def test_what_trains_nothing_may_change_and_so_may_a_key_that_came_with_null(pla
     keep(place, config=cfg | {"more": False})
     with pytest.raises(ValueError, match="more was False, is None"):
         reproduce.check(ENTRY, place)
+
+
+def test_how_many_processes_share_a_training_is_no_change(place):
+    two = Entry("iwae", 0, train=("trainer=ddp", "trainer.devices=2"))
+    keep(place, two, config=reproduce._composed(two, place))
+    reproduce.check(Entry("iwae", 0), place)
 
 
 def test_a_corrected_figure_of_a_paper_goes_into_the_record(place, called):
