@@ -266,3 +266,18 @@ def test_the_path_derivative_has_the_same_mean_for_other_posteriors(config, post
 def test_an_impossible_setting_is_refused(part, option, setting):
     with pytest.raises(ValueError, match=rf"objective\.{setting}"):
         part(f"objective={option}", f"objective.{setting}")
+
+
+@pytest.mark.parametrize(("step", "training", "draws"), [(9, True, 1), (10, True, 6), (9, False, 6)])
+def test_the_first_steps_of_iwae_are_those_of_the_elbo_in_training(step, training, draws):
+    toy, x = Toy(1.0, 0.3), images(4)
+    found, wanted = (
+        (torch.manual_seed(0), each.train(training)(toy, x, step))[1]
+        for each in (IWAE(Constant(), 6, elbo_steps=10), IWAE(Constant(), draws))
+    )
+    assert torch.equal(found["loss"], wanted["loss"])
+
+
+def test_the_number_of_elbo_steps_is_not_negative():
+    with pytest.raises(ValueError, match=r"objective\.elbo_steps=-1: .* not negative"):
+        IWAE(Constant(), 6, elbo_steps=-1)

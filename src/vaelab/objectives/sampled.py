@@ -50,12 +50,16 @@ class SampledBound(Objective):
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         weight = self.kl.weight(step)
-        log_p, kl = self.draw(vae, x, weight)
+        log_p, kl = self.draw(vae, x, self.draws(step), weight)
         return self.terms(-self.bound(log_p - weight * kl), log_p, kl, weight)
 
-    def draw(self, vae: "VAE", x: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    def draws(self, step: int) -> int:
+        """How many there are in a step."""
+        return self.samples
+
+    def draw(self, vae: "VAE", x: Tensor, samples: int, weight: float) -> tuple[Tensor, Tensor]:
         """log p(x|z) and log q(z|x) - log p(z) of each draw, (samples, B)."""
-        z, log_q = draw(vae.encode(x), self.samples)
+        z, log_q = draw(vae.encode(x), samples)
         return weigh(vae, x, z, log_q, vae.latents())
 
     def terms(self, loss: Tensor, log_p: Tensor, kl: Tensor, weight: float) -> dict[str, Tensor]:

@@ -39,9 +39,9 @@ class STL(IWAE):
                 "objective=elbo or iwae, or posterior=diagonal"
             )
 
-    def draw(self, vae: "VAE", x: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    def draw(self, vae: "VAE", x: Tensor, samples: int, weight: float) -> tuple[Tensor, Tensor]:
         q, fixed_q = vae.encode_and_fix(x)
-        z = q.rsample(torch.Size([self.samples]))
+        z = q.rsample(torch.Size([samples]))
         log_p, kl = weigh(vae, x, z, fixed_q.log_prob(z), vae.latents())
         if z.requires_grad:
             factors = self.factors((log_p - weight * kl).detach().softmax(0), weight)
