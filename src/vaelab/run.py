@@ -124,6 +124,19 @@ class Run:
         self.data.prepare_data()
         self.data.setup()
 
+    def read_instead(self, data: DictConfig) -> None:
+        """Read another data set of the same shape, its pixels made what they were in training."""
+        kinds = {key: self.cfg.data[key] for key in ("binarize", "dequantize")}
+        self.cfg.data, shape = data, self.data.shape
+        self.cfg.data.merge_with(kinds)
+        self.data = build(self.cfg.data)
+        if self.data.shape != shape:
+            raise ValueError(
+                f"this data set has x of {list(self.data.shape)}, the run of {list(shape)}: choose "
+                "another one"
+            )
+        self.make_ready()
+
     def load(self, path: Path) -> None:
         """Take the weights of a checkpoint, or of a model.safetensors."""
         theirs, self.step = _read(path)

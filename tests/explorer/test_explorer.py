@@ -57,6 +57,17 @@ def made_of(saved, tmp_path):
     return make
 
 
+def test_another_data_set_of_the_same_shape_is_read_with_the_pixels_of_the_run(made_of, config):
+    x = np.zeros((40, 1, 28, 28), np.uint8)
+    folder = made_of(x, "data.binarize=fixed").run.cfg.folder
+    explorer = Explorer.open(folder, data=config("data=mnist5k").data)
+    assert len(explorer.run.data.splits["test"].images) == 500
+    assert set(explorer.image(0).unique().tolist()) == {0, 1}
+    assert "MNIST5k" in explorer.data[0]
+    with pytest.raises(ValueError, match=r"x of \[3, 64, 64\], the run of \[1, 28, 28\]"):
+        Explorer.open(folder, data=config("data=celeba").data)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_model_encodes_decodes_walks_and_has_terms(explorer, kind):
     one = explorer(kind)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
@@ -78,9 +79,13 @@ class Explorer:
         self.plane = Plane.of(self.codes) if mapped else None
 
     @classmethod
-    def open(cls, folder: str | Path, checkpoint: str = "best") -> Self:
-        """A finished run, on the GPU if there is one."""
-        run, folder = Run.open(folder, checkpoint), Path(folder)
+    def open(
+        cls, folder: str | Path, checkpoint: str = "best", data: DictConfig | None = None
+    ) -> Self:
+        """A finished run, on the GPU if there is one, with the images of its data set or another."""
+        run, folder = Run.open(folder, checkpoint, ready=data is None), Path(folder)
+        if data is not None:
+            run.read_instead(data)
         run.module.to("cuda" if torch.cuda.is_available() else "cpu")
         numbers = foreign.numbers(folder / "metrics.json")
         return cls(run, folder.resolve().name, numbers, choices(folder))
