@@ -8,7 +8,7 @@ from torch import Tensor
 from vaelab.objectives.base import draw, weigh
 from vaelab.vae import VAE
 
-CHUNK = 2**21  # decoder outputs at once
+CHUNK = 2**19  # decoder outputs at once: more leave the caches of a CPU
 
 
 def importance_bound(vae: VAE, x: Tensor, samples: int) -> Tensor:
