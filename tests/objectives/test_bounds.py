@@ -268,7 +268,9 @@ def test_an_impossible_setting_is_refused(part, option, setting):
         part(f"objective={option}", f"objective.{setting}")
 
 
-@pytest.mark.parametrize(("step", "training", "draws"), [(9, True, 1), (10, True, 6), (9, False, 6)])
+@pytest.mark.parametrize(
+    ("step", "training", "draws"), [(9, True, 1), (10, True, 6), (9, False, 6)]
+)
 def test_the_first_steps_of_iwae_are_those_of_the_elbo_in_training(step, training, draws):
     toy, x = Toy(1.0, 0.3), images(4)
     found, wanted = (

@@ -82,7 +82,7 @@ class Explorer:
     def open(
         cls, folder: str | Path, checkpoint: str = "best", data: DictConfig | None = None
     ) -> Self:
-        """A finished run, on the GPU if there is one, with the images of its data set or another."""
+        """A finished run, on the GPU if there is one, and the images of a data set."""
         run, folder = Run.open(folder, checkpoint, ready=data is None), Path(folder)
         if data is not None:
             run.read_instead(data)
