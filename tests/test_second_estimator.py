@@ -14,6 +14,7 @@ import torch
 from conftest import ROOT
 
 from vaelab.estimators.annealed import annealed_bound
+from vaelab.estimators.importance import importance_bound
 from vaelab.objectives.base import draw, weigh
 from vaelab.run import Run
 
@@ -44,9 +45,8 @@ def model(name):
 
 def images(count):
     """Test images spread over the file, as bits (count, 1, 28, 28)."""
-    return torch.tensor(bits_of_the_test_images()[:: 10_000 // count], dtype=torch.float64).view(
-        -1, 1, 28, 28
-    )
+    some = bits_of_the_test_images()[:: 10_000 // count].reshape(-1, 1, 28, 28)
+    return torch.tensor(some, dtype=torch.float64)
 
 
 def log_normal(u, mean, scale):
@@ -85,13 +85,15 @@ def test_the_recorded_nll_is_that_of_a_few_lines_on_other_noise(name):
     recorded = json.loads((RESULTS / f"{name}-0.json").read_text())
     vae = model(name).float()
     assert recorded["bits_sha256"] == BITS
-    nll = []
+    nll, ours = [], []
     for x in images(500).float():
         z, log_q = draw(vae.encode(x[None]), 500)
         logits = vae.decoder(z[:, 0]).double()
         log_x = (x * logits - torch.logaddexp(logits, torch.zeros(()))).sum((1, 2, 3))
         log_w = log_x + vae.latents().log_prob(z[:, 0]).double() - log_q[:, 0].double()
         nll.append(np.log(500) - torch.logsumexp(log_w, 0).item())
+        ours.append(-importance_bound(vae, x[None], 500).item())
+    assert np.mean(nll) == pytest.approx(np.mean(ours), abs=0.1)
     error = np.std(nll) / np.sqrt(len(nll))
     assert abs(np.mean(nll) - recorded["nll"]) < 3 * error + 0.3
 

@@ -6,6 +6,7 @@ p(x|z), never squashed by a sigmoid or tanh.
 VAE works out `outputs` and the decoder's channels from the posterior and the likelihood.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -49,3 +50,20 @@ class Decoder(nn.Module):
     def shrink(self, factor: float) -> None:
         """Multiply the output weights, so that less depends on z."""
         self.output.weight.mul_(factor)
+
+
+class FlatDecoder(Decoder):
+    """`layers` from z (B, latent_dim) to all numbers of an image at once, the last a linear one."""
+
+    shared = False
+
+    def __init__(self, shape: Sequence[int], layers: nn.Sequential):
+        super().__init__()
+        self.shape, self.layers = tuple(shape), layers
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z).unflatten(-1, self.shape)
+
+    @property
+    def output(self) -> Any:
+        return self.layers[-1]

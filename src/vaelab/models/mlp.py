@@ -6,12 +6,10 @@ Reference: Auto-Encoding Variational Bayes (Kingma and Welling, 2014), appendix 
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 from torch import Tensor, nn
 
-from vaelab.models import base
-from vaelab.models.base import activation_named, check_sizes
+from vaelab.models.base import FlatDecoder, activation_named, check_sizes
 
 
 class Encoder(nn.Module):
@@ -31,10 +29,8 @@ class Encoder(nn.Module):
         return self.layers(x.flatten(1))
 
 
-class Decoder(base.Decoder):
+class Decoder(FlatDecoder):
     """The encoder turned around: `hidden` is read from its end."""
-
-    shared = False
 
     def __init__(
         self,
@@ -43,16 +39,8 @@ class Decoder(base.Decoder):
         hidden: Sequence[int] = (400,),
         activation: str = "ReLU",
     ):
-        super().__init__()
-        self.shape = tuple(shape)
-        self.layers = _layers([latent_dim, *reversed(hidden), math.prod(shape)], activation)
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.layers(z).unflatten(-1, self.shape)
-
-    @property
-    def output(self) -> Any:
-        return self.layers[-1]
+        layers = _layers([latent_dim, *reversed(hidden), math.prod(shape)], activation)
+        super().__init__(shape, layers)
 
 
 def _layers(sizes: list[int], name: str) -> nn.Sequential:

@@ -7,12 +7,10 @@ References:
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
-from vaelab.models import base
-from vaelab.models.base import activation_named, check_sizes
+from vaelab.models.base import FlatDecoder, activation_named, check_sizes
 
 
 class Encoder(nn.Module):
@@ -38,10 +36,8 @@ class Encoder(nn.Module):
         return self.layers(x.flatten(1))
 
 
-class Decoder(base.Decoder):
+class Decoder(FlatDecoder):
     """The same from z to the pixels."""
-
-    shared = False
 
     def __init__(
         self,
@@ -52,16 +48,8 @@ class Decoder(base.Decoder):
         activation: str = "SiLU",
         dropout: float = 0.0,
     ):
-        super().__init__()
-        self.shape = tuple(shape)
-        self.layers = _layers(latent_dim, width, blocks, math.prod(shape), activation, dropout)
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.layers(z).unflatten(-1, self.shape)
-
-    @property
-    def output(self) -> Any:
-        return self.layers[-1]
+        layers = _layers(latent_dim, width, blocks, math.prod(shape), activation, dropout)
+        super().__init__(shape, layers)
 
 
 class Residual(nn.Module):
