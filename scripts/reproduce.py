@@ -19,7 +19,7 @@ def main() -> None:
     if asked.smoke and (asked.results or asked.page):
         raise ValueError("--smoke writes into the folder of --runs: leave out --results and --page")
 
-    from vaelab import page
+    from vaelab import results_page
     from vaelab.reproduce import Place, check, chosen, entries, reproduce, smoke
 
     listed = entries(asked.list, ROOT / "conf")
@@ -31,10 +31,10 @@ def main() -> None:
     told = asked.page or (PAGE if place.results == RECORD else place.results / "results.md")
     for entry in wanted:
         check(entry, place)
-    page.write(told, page.table(listed, place))
+    results_page.write(told, results_page.table(listed, place))
     for entry in wanted if asked.only != "page" else []:
         reproduce(entry, place, asked.only)
-        page.write(told, page.table(listed, place))
+        results_page.write(told, results_page.table(listed, place))
     print(told)
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from omegaconf import OmegaConf
 from test_resume import _wait_for as wait_for
 from test_resume import assert_same
 
-from vaelab import page, record, reproduce, results, weights
+from vaelab import record, reproduce, results, results_page, weights
 from vaelab.evaluation.whole import fingerprint
 from vaelab.reproduce import Entry, Place
 from vaelab.run import Run
@@ -78,14 +79,13 @@ def begin(place, entry=ENTRY, *words):
 def test_a_list_gives_its_runs_in_order_and_keeps_the_weights_of_first_seeds(tmp_path):
     path = tmp_path / "list.yaml"
     path.write_text(
-        "iwae: {seeds: [3, 1], weights: true, evaluate: [--sampler, gmm]}\n"
-        "beta_vae: {seeds: [0], train: [trainer=ddp]}\n"
+        "iwae: {seeds: [3, 1], weights: true, evaluate: [--sampler, gmm]}\nbeta_vae: {seeds: [0]}\n"
     )
     more = ("--sampler", "gmm")
     assert reproduce.entries(path, CONF) == [
         Entry("iwae", 3, weights=True, evaluate=more),
         Entry("iwae", 1, weights=False, evaluate=more),
-        Entry("beta_vae", 0, train=("trainer=ddp",)),
+        Entry("beta_vae", 0),
     ]
 
 
@@ -102,7 +102,7 @@ def test_a_list_gives_its_runs_in_order_and_keeps_the_weights_of_first_seeds(tmp
         ("iwae: {seeds: [0], weight: true}", "but must be like"),
         ("iwae: {seeds: [0], weights: 1}", "but must be like"),
         ("iwae: {seeds: [0], evaluate: --compile}", "but must be like"),
-        ("iwae: {seeds: [0], train: [latent_dim=3]}", "train: .trainer=... only"),
+        ("iwae: {seeds: [0], train: [latent_dim=3]}", "but must be like"),
         ("iwae: {seeds: [0], evaluate: [--samples=3]}", "none of them --parts .* --samples"),
         ("- iwae", "is no config"),
         ("iwae: {", "is damaged"),
@@ -206,10 +206,11 @@ def test_what_trains_nothing_may_change_and_so_may_a_key_that_came_with_null(pla
         reproduce.check(ENTRY, place)
 
 
-def test_how_many_processes_share_a_training_is_no_change(place):
-    two = Entry("iwae", 0, train=("trainer=ddp", "trainer.devices=2"))
-    keep(place, two, config=reproduce._composed(two, place))
-    reproduce.check(Entry("iwae", 0), place)
+def test_processes_that_share_a_training_are_a_change(place):
+    """Batch normalization sees the share of one."""
+    keep(place, config=reproduce._composed(ENTRY, replace(place, words=("trainer=ddp",))))
+    with pytest.raises(ValueError, match=r"trainer\.devices was 2, is 1"):
+        reproduce.check(ENTRY, place)
 
 
 def test_a_corrected_figure_of_a_paper_goes_into_the_record(place, called):
@@ -241,7 +242,7 @@ def test_a_row_is_the_mean_over_seeds_with_its_standard_error(place):
     listed = [Entry("iwae", seed) for seed in (0, 1, 2)]
     for entry, nll, units in zip(listed, (85.0, 85.3, 85.9), (25, 24, 25), strict=True):
         keep(place, entry, nll=nll, elbo=-nll - 2, active_units=units, wall_s=60 * (entry.seed + 1))
-    (row,) = rows(page.table(listed, place))
+    (row,) = rows(results_page.table(listed, place))
     assert row == [
         "| `experiment=iwae`",
         "84.78 (IWAE paper, table 1, 60,000 images)",
@@ -256,21 +257,21 @@ def test_a_row_is_the_mean_over_seeds_with_its_standard_error(place):
 
 def test_of_one_seed_it_is_that_over_the_images(place):
     keep(place, wall_s=None, published=None, active_units=None)
-    (row,) = rows(page.table([ENTRY], place))
+    (row,) = rows(results_page.table([ENTRY], place))
     assert row[1:5] == ["", "85.00 +- 0.25 (images)", "-87.00", ""]
     assert row[-1] == " |"
 
 
 def test_an_evaluation_of_fewer_bits_says_so(place):
     keep(place, arithmetic="bf16-mixed")
-    assert "| 85.00 +- 0.25 (images), bf16-mixed |" in page.table([ENTRY], place)
+    assert "| 85.00 +- 0.25 (images), bf16-mixed |" in results_page.table([ENTRY], place)
     keep(place, arithmetic="32-true")
-    assert "| 85.00 +- 0.25 (images) |" in page.table([ENTRY], place)
+    assert "| 85.00 +- 0.25 (images) |" in results_page.table([ENTRY], place)
 
 
 def test_a_training_on_a_gpu_names_it(place):
     keep(place, machine={"gpus": ["Great GPU"]}, wall_s=90)
-    assert "1.5 min, Great GPU |" in page.table([ENTRY], place)
+    assert "1.5 min, Great GPU |" in results_page.table([ENTRY], place)
 
 
 def test_what_cannot_be_compared_stands_in_tables_of_its_own(place):
@@ -278,7 +279,7 @@ def test_what_cannot_be_compared_stands_in_tables_of_its_own(place):
     keep(place, listed[0])
     keep(place, listed[1], data="fashion_mnist", pixels="levels", bits_sha256=None)
     keep(place, listed[2], bits_sha256="cd" * 32)
-    text = page.table(listed, place)
+    text = results_page.table(listed, place)
     heads = [line for line in text.splitlines() if line.startswith("### ")]
     assert heads == [
         "### mnist, binary pixels (dynamic), bce (probability), bits abababab",
@@ -294,13 +295,13 @@ def test_what_cannot_be_compared_stands_in_tables_of_its_own(place):
 @pytest.mark.parametrize("less", [{"samples": 4999}, {"images": 9_999}, {"nll": None}])
 def test_a_record_that_is_not_whole_stays_out(place, less):
     keep(place, **less)
-    assert page.table([ENTRY], place) == "No record yet of these seeds: full_covariance 0."
+    assert results_page.table([ENTRY], place) == "No record yet of these seeds: full_covariance 0."
 
 
 def test_runs_that_are_not_in_the_list_stay_out(place):
     keep(place, Entry("iwae", 0))
     keep(place, Entry("iwae", 7), nll=1.0)
-    assert rows(page.table([Entry("iwae", 0)], place))[0][2] == "85.00 +- 0.25 (images)"
+    assert rows(results_page.table([Entry("iwae", 0)], place))[0][2] == "85.00 +- 0.25 (images)"
 
 
 def test_below_a_table_are_the_commands_of_the_first_seeds(tmp_path, place, monkeypatch):
@@ -308,7 +309,7 @@ def test_below_a_table_are_the_commands_of_the_first_seeds(tmp_path, place, monk
     keep(relative, Entry("iwae", 2, weights=True, evaluate=("--sampler", "gmm")))
     keep(relative, Entry("iwae", 0))
     listed = [Entry("iwae", 2, weights=True, evaluate=("--sampler", "gmm")), Entry("iwae", 0)]
-    assert page.table(listed, relative).partition("```bash\n")[2].splitlines() == [
+    assert results_page.table(listed, relative).partition("```bash\n")[2].splitlines() == [
         "python train.py experiment=iwae seed=2 hydra.run.dir=runs/iwae-2",
         "python scripts/evaluate.py runs/iwae-2 --parts likelihood --samples 5000 --results results"
         " --sampler gmm",
@@ -319,22 +320,26 @@ def test_below_a_table_are_the_commands_of_the_first_seeds(tmp_path, place, monk
 
 def test_the_table_goes_between_the_marks_of_a_page(tmp_path):
     path = tmp_path / "page.md"
-    path.write_text(f"# A\n\n{page.BEGIN}old\n{page.END}\nafter\n")
+    path.write_text(f"# A\n\n{results_page.BEGIN}old\n{results_page.END}\nafter\n")
     for _ in range(2):
-        page.write(path, "new")
-        assert path.read_text() == f"# A\n\n{page.BEGIN}\nnew\n\n{page.END}\nafter\n"
-    page.write(tmp_path / "more" / "page.md", "new")
+        results_page.write(path, "new")
+        assert (
+            path.read_text() == f"# A\n\n{results_page.BEGIN}\nnew\n\n{results_page.END}\nafter\n"
+        )
+    results_page.write(tmp_path / "more" / "page.md", "new")
     assert "\nnew\n" in (tmp_path / "more" / "page.md").read_text()
 
 
-@pytest.mark.parametrize("text", ["", page.BEGIN, page.END, page.END + page.BEGIN])
+@pytest.mark.parametrize(
+    "text", ["", results_page.BEGIN, results_page.END, results_page.END + results_page.BEGIN]
+)
 def test_a_page_without_the_marks_is_left_alone(tmp_path, text):
     path = tmp_path / "page.md"
     path.write_text(text)
     with pytest.raises(
         ValueError, match=r"page\.md has no place for the table: put a line <!-- rec"
     ):
-        page.write(path, "new")
+        results_page.write(path, "new")
     assert path.read_text() == text
 
 
@@ -344,8 +349,8 @@ def test_a_page_without_the_marks_is_left_alone(tmp_path, text):
 def test_the_page_has_the_table_of_the_records(monkeypatch):
     monkeypatch.chdir(ROOT)
     place = Place(ROOT, Path("runs/record"), Path("results"))
-    text = page.table(reproduce.entries(LIST, CONF), place)
-    assert f"{page.BEGIN}\n{text}\n\n{page.END}" in PAGE.read_text()
+    text = results_page.table(reproduce.entries(LIST, CONF), place)
+    assert f"{results_page.BEGIN}\n{text}\n\n{results_page.END}" in PAGE.read_text()
 
 
 @pytest.mark.parametrize("entry", reproduce.entries(LIST, CONF), ids=lambda entry: entry.name)
@@ -415,6 +420,7 @@ LONGER = (
 )
 CALL = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from vaelab import command, reproduce
 place = reproduce.Place(Path(sys.argv[1]), Path("runs"), Path("results"), 2, 100, sys.argv[2:])

@@ -24,15 +24,9 @@ from vaelab.multirun import quoted
 from vaelab.run import recorded
 
 OWN = ("--parts", "--split", "--samples", "--images", "--checkpoint", "--results")
-FORM = (
-    "{seeds: [0, 1], weights: true, train: [trainer=... only], "
-    f"evaluate: [words, none of them {' '.join(OWN)}]}}"
-)
+FORM = f"{{seeds: [0, 1], weights: true, evaluate: [words, none of them {' '.join(OWN)}]}}"
 SAMPLES = results.ENOUGH
-APART = (  # what changes nothing that is trained, or only where
-    *("published.", "logger.", "callbacks.progress.", "callbacks.pictures."),
-    *("trainer.devices", "trainer.strategy", "trainer.accelerator"),
-)
+APART = ("published.", "logger.", "callbacks.progress.", "callbacks.pictures.")  # train nothing
 SMOKE = (
     *("trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=2"),
     *("samples=2", "logger=csv", "callbacks.pictures.only=[]"),
@@ -45,14 +39,12 @@ class Entry:
 
     Attributes:
         weights: Whether its weights are kept with the results.
-        train: Words that say where it is trained, as in trainer=ddp.
         evaluate: Words for scripts/evaluate.py that do not change what is measured.
     """
 
     experiment: str
     seed: int
     weights: bool = False
-    train: tuple[str, ...] = ()
     evaluate: tuple[str, ...] = ()
 
     @property
@@ -91,7 +83,7 @@ class Place:
 
     def chosen(self, entry: Entry) -> list[str]:
         """The words of a training, without its folder."""
-        return [f"experiment={entry.experiment}", f"seed={entry.seed}", *entry.train, *self.words]
+        return [f"experiment={entry.experiment}", f"seed={entry.seed}", *self.words]
 
 
 def smoke(project: Path, runs: Path) -> Place:
@@ -116,8 +108,7 @@ def entries(path: Path, conf: Path) -> list[Entry]:
             name,
             seed,
             number == 0 and said.get("weights", False),
-            tuple(_words(said, "train")),
-            tuple(_words(said, "evaluate")),
+            tuple(_words(said)),
         )
         for name, said in asked.items()
         for number, seed in enumerate(said["seeds"])
@@ -125,7 +116,7 @@ def entries(path: Path, conf: Path) -> list[Entry]:
 
 
 def _is_of_form(said: Any) -> bool:
-    if not isinstance(said, dict) or not said.keys() <= {"seeds", "weights", "train", "evaluate"}:
+    if not isinstance(said, dict) or not said.keys() <= {"seeds", "weights", "evaluate"}:
         return False
     seeds = said.get("seeds")
     return (
@@ -133,15 +124,13 @@ def _is_of_form(said: Any) -> bool:
         and all(type(seed) is int and seed >= 0 for seed in seeds)
         and 0 < len(seeds) == len(set(seeds))
         and isinstance(said.get("weights", False), bool)
-        and isinstance(said.get("train", []), list)
         and isinstance(said.get("evaluate", []), list)
-        and all(word.startswith("trainer") for word in _words(said, "train"))
-        and not {word.partition("=")[0] for word in _words(said, "evaluate")} & set(OWN)
+        and not {word.partition("=")[0] for word in _words(said)} & set(OWN)
     )
 
 
-def _words(said: dict[str, Any], key: str) -> list[str]:
-    return [str(word) for word in said.get(key, [])]
+def _words(said: dict[str, Any]) -> list[str]:
+    return [str(word) for word in said.get("evaluate", [])]
 
 
 def chosen(listed: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
