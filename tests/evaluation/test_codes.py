@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -8,9 +6,8 @@ from vaelab.data.base import Split
 from vaelab.evaluation.base import Absent, Asked
 from vaelab.evaluation.codes import evaluate
 from vaelab.run import Run
-from vaelab.samplers.prior import Prior
 
-ASKED = Asked("test", 1, None, 0, Prior(), None, Path())
+ASKED = Asked(samples=1)
 
 
 @pytest.fixture

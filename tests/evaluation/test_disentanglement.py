@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -7,7 +5,6 @@ from vaelab.distributions.normal import DiagonalNormal
 from vaelab.evaluation.base import Absent, Asked
 from vaelab.evaluation.disentanglement import evaluate
 from vaelab.run import Run
-from vaelab.samplers.prior import Prior
 
 NAMES = {
     *("mig", "sap", "factor_vae"),
@@ -17,7 +14,7 @@ SPRITES = ("data=sprites", "data.shape=[1,32,32]", "data.scales=3", "data.angles
 
 
 def asked(split):
-    return Asked(split, 1, None, 0, Prior(), None, Path())
+    return Asked(split, samples=1)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from vaelab.samplers.prior import Prior
 
 @pytest.fixture
 def asked(tmp_path):
-    return Asked("test", 1, 40, 0, Prior(), None, tmp_path / "evaluation")
+    return Asked(samples=1, images=40, folder=tmp_path / "evaluation")
 
 
 def built(config, *words):
@@ -62,7 +62,7 @@ def test_copies_are_at_distance_0(config, asked, monkeypatch):
 
 
 def test_training_images_have_no_distance_of_their_own(config, tmp_path):
-    asked = Asked("train", 1, 10, 0, Prior(), None, tmp_path)
+    asked = Asked("train", samples=1, images=10, folder=tmp_path)
     assert "nearest_train_of_test" not in evaluate(built(config), asked)
 
 

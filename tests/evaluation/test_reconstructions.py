@@ -9,12 +9,11 @@ from torch.nn.functional import mse_loss
 from vaelab.evaluation.base import Absent, Asked
 from vaelab.evaluation.reconstructions import evaluate, psnr, ssim
 from vaelab.run import Run
-from vaelab.samplers.prior import Prior
 
 
 @pytest.fixture
 def asked(tmp_path):
-    return Asked("test", 1, 50, 0, Prior(), None, tmp_path)
+    return Asked(samples=1, images=50, folder=tmp_path)
 
 
 def built(config, *words):

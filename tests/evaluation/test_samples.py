@@ -18,7 +18,8 @@ TINY = ("model.hidden=[8]", "latent_dim=3")
 
 
 def asked(folder, images=100, split="test", sampler=None, features=None):
-    return Asked(split, 1, images, 0, sampler or Prior(), features, folder)
+    how = {"features": features, "folder": folder}
+    return Asked(split, samples=1, images=images, sampler=sampler or Prior(), **how)
 
 
 @pytest.fixture
