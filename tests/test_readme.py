@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 
 import numpy as np
@@ -51,6 +52,7 @@ def test_every_script_for_a_run_is_in_it():
 
 @pytest.mark.slow
 def test_the_commands_for_a_finished_run_work(shell, tmp_path):
+    shutil.copytree(ROOT / "results", tmp_path / "results")
     shell(*smoked(["train.py", "model.hidden=[8]", "latent_dim=3", "hydra.run.dir=runs/one"]))
     for script in SCRIPTS:
         if script not in ELSEWHERE:
