@@ -78,7 +78,7 @@ def stopped_at(monkeypatch):
         (3, "trainer.accumulate_grad_batches=2"),
         (7, "trainer.precision=bf16-mixed"),
         (8, "objective=aae data.binarize=dynamic"),
-        pytest.param(9, "model=vq", marks=pytest.mark.slow),
+        pytest.param(9, "model=vq callbacks=[default,ema]", marks=pytest.mark.slow),
         (5, "loss=gaussian loss.scale=optimal data.binarize=none"),
         (8, "prior=vamp prior.components=5"),
         (8, "trainer.check_val_every_n_epoch=2"),
