@@ -15,7 +15,7 @@ class EMA(WeightAveraging):
     """Validates and keeps average <- d average + (1 - d) weights, after every optimizer step.
 
     d = min(decay, (1 + step) / (10 + step)), so that a short run forgets its first weights too.
-    So are buffers: batch normalization needs the statistics of the averaged weights.
+    Buffers are averaged too: batch normalization needs statistics of the averaged weights.
 
     Arguments:
         decay: Towards 1 - 1 / (the number of steps that are averaged).
