@@ -14,7 +14,7 @@ from typing import Any
 from vaelab import command
 
 CONF = Path(__file__).parent.parent / "conf"
-PRECISIONS = ("32-true", "bf16-mixed")
+PRECISIONS = ("32-true", "bf16-mixed", "auto")
 SAMPLERS = sorted(path.stem for path in (CONF / "sampler").glob("*.yaml"))
 
 
@@ -64,7 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sampler", choices=SAMPLERS, default="prior", help="of new images")
     parser.add_argument("--features", help="the net that images are compared by")
     parser.add_argument(
-        "--precision", choices=PRECISIONS, default=PRECISIONS[0], help="of the nets"
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="of the nets; auto is bf16-mixed where the machine computes in it",
     )
     parser.add_argument("--compile", action="store_true", help="the decoder; for many samples")
     parser.add_argument("--results", type=Path, default=Path("results"), help="for the records")

@@ -78,13 +78,10 @@ def begin(place, entry=ENTRY, *words):
 
 def test_a_list_gives_its_runs_in_order_and_keeps_the_weights_of_first_seeds(tmp_path):
     path = tmp_path / "list.yaml"
-    path.write_text(
-        "iwae: {seeds: [3, 1], weights: true, evaluate: [--sampler, gmm]}\nbeta_vae: {seeds: [0]}\n"
-    )
-    more = ("--sampler", "gmm")
+    path.write_text("iwae: {seeds: [3, 1], weights: true}\nbeta_vae: {seeds: [0]}\n")
     assert reproduce.entries(path, CONF) == [
-        Entry("iwae", 3, weights=True, evaluate=more),
-        Entry("iwae", 1, weights=False, evaluate=more),
+        Entry("iwae", 3, weights=True),
+        Entry("iwae", 1, weights=False),
         Entry("beta_vae", 0),
     ]
 
@@ -101,9 +98,7 @@ def test_a_list_gives_its_runs_in_order_and_keeps_the_weights_of_first_seeds(tmp
         ("iwae: {seeds: 0}", "but must be like"),
         ("iwae: {seeds: [0], weight: true}", "but must be like"),
         ("iwae: {seeds: [0], weights: 1}", "but must be like"),
-        ("iwae: {seeds: [0], evaluate: --compile}", "but must be like"),
         ("iwae: {seeds: [0], train: [latent_dim=3]}", "but must be like"),
-        ("iwae: {seeds: [0], evaluate: [--samples=3]}", "none of them --parts .* --samples"),
         ("- iwae", "is no config"),
         ("iwae: {", "is damaged"),
     ],
@@ -126,12 +121,12 @@ def test_some_of_a_list_are_chosen_and_what_is_not_in_it_is_named():
 
 
 def test_a_run_is_trained_and_evaluated_by_commands(place, called):
-    reproduce.reproduce(Entry("full_covariance", 0, evaluate=("--sampler", "gmm")), place)
+    reproduce.reproduce(ENTRY, place)
     folder = f"{place.runs}/full_covariance-0"
     asked = ["--parts", "likelihood", "--samples", "5000", "--results", str(place.results)]
     assert called == [
         ["train.py", "experiment=full_covariance", "seed=0", f"hydra.run.dir={folder}"],
-        ["scripts/evaluate.py", folder, *asked, "--sampler", "gmm"],
+        ["scripts/evaluate.py", folder, *asked, "--precision", "auto", "--compile"],
     ]
 
 
@@ -267,6 +262,9 @@ def test_an_evaluation_of_fewer_bits_says_so(place):
     assert "| 85.00 +- 0.25 (images), bf16-mixed |" in results_page.table([ENTRY], place)
     keep(place, arithmetic="32-true")
     assert "| 85.00 +- 0.25 (images) |" in results_page.table([ENTRY], place)
+    listed = [ENTRY, Entry("full_covariance", 3)]
+    keep(place, listed[1], arithmetic="bf16-mixed")
+    assert "| 85.00 +- 0.00 (seeds), bf16-mixed (seed 3) |" in results_page.table(listed, place)
 
 
 def test_a_training_on_a_gpu_names_it(place):
@@ -306,13 +304,13 @@ def test_runs_that_are_not_in_the_list_stay_out(place):
 
 def test_below_a_table_are_the_commands_of_the_first_seeds(tmp_path, place, monkeypatch):
     relative = Place(ROOT, place.runs.relative_to(tmp_path), place.results.relative_to(tmp_path))
-    keep(relative, Entry("iwae", 2, weights=True, evaluate=("--sampler", "gmm")))
+    keep(relative, Entry("iwae", 2, weights=True))
     keep(relative, Entry("iwae", 0))
-    listed = [Entry("iwae", 2, weights=True, evaluate=("--sampler", "gmm")), Entry("iwae", 0)]
+    listed = [Entry("iwae", 2, weights=True), Entry("iwae", 0)]
     assert results_page.table(listed, relative).partition("```bash\n")[2].splitlines() == [
         "python train.py experiment=iwae seed=2 hydra.run.dir=runs/iwae-2",
         "python scripts/evaluate.py runs/iwae-2 --parts likelihood --samples 5000 --results results"
-        " --sampler gmm",
+        " --precision auto --compile",
         "python scripts/export.py runs/iwae-2 --weights --out results/iwae",
         "```",
     ]

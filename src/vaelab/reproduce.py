@@ -23,8 +23,7 @@ from vaelab.evaluation.whole import fingerprint
 from vaelab.multirun import quoted
 from vaelab.run import recorded
 
-OWN = ("--parts", "--split", "--samples", "--images", "--checkpoint", "--results")
-FORM = f"{{seeds: [0, 1], weights: true, evaluate: [words, none of them {' '.join(OWN)}]}}"
+FORM = "{seeds: [0, 1], weights: true}"
 SAMPLES = results.ENOUGH
 APART = ("published.", "logger.", "callbacks.progress.", "callbacks.pictures.")  # train nothing
 SMOKE = (
@@ -39,13 +38,11 @@ class Entry:
 
     Attributes:
         weights: Whether its weights are kept with the results.
-        evaluate: Words for scripts/evaluate.py that do not change what is measured.
     """
 
     experiment: str
     seed: int
     weights: bool = False
-    evaluate: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -104,19 +101,14 @@ def entries(path: Path, conf: Path) -> list[Entry]:
         if not _is_of_form(said):
             raise ValueError(f"{path}: {name} is {said}, but must be like {FORM}")
     return [
-        Entry(
-            name,
-            seed,
-            number == 0 and said.get("weights", False),
-            tuple(_words(said)),
-        )
+        Entry(name, seed, number == 0 and said.get("weights", False))
         for name, said in asked.items()
         for number, seed in enumerate(said["seeds"])
     ]
 
 
 def _is_of_form(said: Any) -> bool:
-    if not isinstance(said, dict) or not said.keys() <= {"seeds", "weights", "evaluate"}:
+    if not isinstance(said, dict) or not said.keys() <= {"seeds", "weights"}:
         return False
     seeds = said.get("seeds")
     return (
@@ -124,13 +116,7 @@ def _is_of_form(said: Any) -> bool:
         and all(type(seed) is int and seed >= 0 for seed in seeds)
         and 0 < len(seeds) == len(set(seeds))
         and isinstance(said.get("weights", False), bool)
-        and isinstance(said.get("evaluate", []), list)
-        and not {word.partition("=")[0] for word in _words(said)} & set(OWN)
     )
-
-
-def _words(said: dict[str, Any]) -> list[str]:
-    return [str(word) for word in said.get("evaluate", [])]
 
 
 def chosen(listed: Sequence[Entry], names: Sequence[str]) -> list[Entry]:
@@ -248,7 +234,7 @@ def fresh_command(entry: Entry, place: Place) -> list[str]:
 def evaluate_command(entry: Entry, place: Place) -> list[str]:
     words = ["--parts", "likelihood", "--samples", str(place.samples)]
     words += [] if place.images is None else ["--images", str(place.images)]
-    words += ["--results", str(place.results), *entry.evaluate]
+    words += ["--results", str(place.results), "--precision", "auto", "--compile"]
     return ["scripts/evaluate.py", str(place.run(entry)), *words]
 
 

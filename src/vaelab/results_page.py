@@ -95,7 +95,7 @@ def _row(found: list[dict[str, Any]]) -> list[str]:
     return [
         f"`experiment={found[0]['experiment']}`",
         results.figure(found[0]["published"]),
-        ", ".join((_mean(found, "nll"), *_rounded(found))),
+        _mean(found, "nll") + _rounded(found),
         _mean(found, "elbo"),
         _each(found, "active_units"),
         _each(found, "seed"),
@@ -113,10 +113,11 @@ def _mean(found: list[dict[str, Any]], key: str) -> str:
     return f"{values[0]:.2f}" + (f" +- {error:.2f} (images)" if error else "")
 
 
-def _rounded(found: list[dict[str, Any]]) -> list[str]:
+def _rounded(found: list[dict[str, Any]]) -> str:
     """The arithmetic of the evaluation, where it was not that of 32 bits."""
-    named = {str(said.get("arithmetic", "32-true")) for said in found}
-    return sorted(named - {"32-true"})
+    low = [said for said in found if said.get("arithmetic") == "bf16-mixed"]
+    some = f" (seed {_each(low, 'seed')})" if len(low) < len(found) else ""
+    return f", bf16-mixed{some}" if low else ""
 
 
 def _each(found: list[dict[str, Any]], key: str) -> str:

@@ -13,7 +13,7 @@ from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
-from vaelab import dashboard, record, slurm
+from vaelab import bf16, dashboard, record, slurm
 from vaelab.callbacks.checkpoint import Checkpoint
 from vaelab.callbacks.continuation import Continuation
 from vaelab.callbacks.early_stopping import EarlyStopping
@@ -30,7 +30,6 @@ from vaelab.run import Run, build
 from vaelab.titles import TITLES
 from vaelab.types import check_types
 
-log = logging.getLogger(__name__)
 INITIAL_IMAGES = 10_000  # that the output bias is fitted to
 PRECISIONS = ("32-true", "32", "bf16-mixed", "16-mixed")
 
@@ -206,7 +205,9 @@ def _check_trainer(trainer: DictConfig) -> None:
         raise ValueError("trainer.accumulate_grad_batches must be at least 1")
     if str(trainer.precision) not in PRECISIONS:
         raise ValueError(f"trainer.precision={trainer.precision}: choose from {PRECISIONS}")
-    _check_bf16(trainer)
+    if trainer.precision == "bf16-mixed":
+        on_cpu = trainer.accelerator == "cpu" or not torch.cuda.is_available()
+        bf16.warn("trainer.precision=bf16-mixed", on_cpu)
     wanted, kind = trainer.devices, trainer.accelerator
     gpus = torch.cuda.device_count() if kind != "cpu" else 0
     there, name = (gpus, "GPUs") if gpus or kind in ("gpu", "cuda") else (os.cpu_count(), "cores")
@@ -222,13 +223,6 @@ def _check_trainer(trainer: DictConfig) -> None:
             raise ValueError(f"trainer.devices={wanted}, but this machine has {there} {name}")
         if wanted > 1 and "strategy" not in trainer:
             raise ValueError(f"trainer.devices={wanted} processes need trainer=ddp")
-
-
-def _check_bf16(trainer: DictConfig) -> None:
-    on_cpu = trainer.accelerator == "cpu" or not torch.cuda.is_available()
-    fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # by the instructions of this CPU
-    if trainer.precision == "bf16-mixed" and on_cpu and not fast:
-        log.warning("trainer.precision=bf16-mixed: this CPU has no bf16, 32-true is much faster")
 
 
 def _search_gpus_once() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from vaelab import results
+from vaelab import bf16, results
 from vaelab.evaluation import likelihood
 from vaelab.evaluation.base import Asked
 from vaelab.evaluation.whole import DEFAULT, evaluate_folder, evaluate_run
@@ -93,6 +93,25 @@ def test_bf16_is_for_the_nets_and_hardly_moves_the_numbers(folder):
     assert single["nll"] != half["nll"]
     assert half["nll"] == pytest.approx(single["nll"], abs=0.1)
     assert single["asked"] != half["asked"]
+
+
+@pytest.mark.parametrize(("fast", "chosen"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_auto_is_bf16_where_the_machine_computes_in_it(folder, monkeypatch, fast, chosen):
+    monkeypatch.setattr(bf16, "is_fast", lambda on_cpu: fast)
+    numbers = evaluate_folder(folder, ["likelihood"], samples=2, precision="auto")
+    assert numbers["asked"]["precision"] == chosen
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_bf16_says_where_it_is_slow(train, monkeypatch, caplog, fast):
+    monkeypatch.setattr(bf16, "is_fast", lambda on_cpu: fast)
+    words = ("trainer.accelerator=cpu", "trainer.precision=bf16-mixed")
+    folder = train(*SMALL, *words, "data.batch_size=100")["folder"]
+    evaluate_folder(folder, ["likelihood"], samples=2, precision="bf16-mixed")
+    said = [entry.getMessage() for entry in caplog.records if entry.name == bf16.__name__]
+    end = "this CPU has no bf16, 32-true is much faster"
+    named = ("trainer.precision=bf16-mixed", "--precision bf16-mixed")
+    assert said == ([] if fast else [f"{name}: {end}" for name in named])
 
 
 @pytest.mark.slow

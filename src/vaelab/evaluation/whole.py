@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaelab import foreign, record, results, weights
+from vaelab import bf16, foreign, record, results, weights
 from vaelab.evaluation.base import Absent, Asked
 from vaelab.evaluation.likelihood import measure
 from vaelab.loggers.wandb import Wandb
@@ -56,18 +56,20 @@ def evaluate_folder(
         path: The folder, or a model.safetensors, or the folder that it lies in.
         samples: Of the importance-weighted bound; None is what the run ended with.
         results_folder: For the record of the test images; None keeps none.
+        precision: That of `Asked`; or auto, which is bf16-mixed if the machine computes in it.
 
     The other arguments are those of `Asked`.
     """
     run, folder = Run.open(path, checkpoint), weights.folder(path)
-    run.module.to("cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    run.module.to(device)
     samples = int(run.cfg.samples if samples is None else samples)
     name = f"{split}-{checkpoint}-{samples}"
     name += f"-first{images}" if images is not None else ""
     sampler = sampler or Prior()
     name += f"-{sampler.name}" if sampler.name != "prior" else ""
     where = folder / "evaluation" / name
-    how = {"precision": precision, "compile": compile, "folder": where}
+    how = {"precision": _chosen(precision, device), "compile": compile, "folder": where}
     asked = Asked(split, samples, images, run.cfg.seed, sampler, features, **how)
     known = _read(where).get("parts")
     numbers = evaluate_run(run, asked, parts) | record.provenance(path)
@@ -109,6 +111,15 @@ def evaluate_run(run: Run, asked: Asked, parts: Iterable[str]) -> dict[str, Any]
         if asked.folder and share()[0] == 0:
             record.write(numbers, asked.folder / "numbers.json")
     return numbers
+
+
+def _chosen(precision: str, device: str) -> str:
+    on_cpu = device == "cpu"
+    if precision == "auto":
+        return "bf16-mixed" if bf16.is_fast(on_cpu) else "32-true"
+    if precision == "bf16-mixed":
+        bf16.warn("--precision bf16-mixed", on_cpu)
+    return precision
 
 
 @contextmanager

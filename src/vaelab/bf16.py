@@ -1,0 +1,18 @@
+"""bfloat16: half the time where a processor has instructions for it, ten times where not."""
+
+import logging
+
+import torch
+
+log = logging.getLogger(__name__)
+
+
+def is_fast(on_cpu: bool) -> bool:
+    """Whether this machine computes in it."""
+    return not on_cpu or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def warn(option: str, on_cpu: bool) -> None:
+    """Say at the start what would otherwise be found out by waiting."""
+    if not is_fast(on_cpu):
+        log.warning("%s: this CPU has no bf16, 32-true is much faster", option)
