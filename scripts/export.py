@@ -28,7 +28,7 @@ def main() -> None:
     here = weights.folder(asked.run)
     out = asked.out or here / "export"
     if asked.weights:
-        weights.save(run, out / weights.NAME)
+        run.save(out / weights.NAME)
         print(out / weights.NAME)
         return
 

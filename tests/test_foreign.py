@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from safetensors.torch import save_file as write
 
-from vaelab import foreign, jobs, results, weights
+from vaelab import foreign, results, table, weights
 from vaelab.report.write import write as report
 from vaelab.run import Run
 
@@ -148,7 +148,7 @@ def test_every_script_refuses_what_a_config_may_not_say(command, folder, script,
 def test_weights_in_one_file_are_no_other_door(folder, command, monkeypatch):
     monkeypatch.setenv("SECRET", SECRET)
     path = folder.parent / "alone" / weights.NAME
-    weights.save(Run.open(folder, ready=False), path)
+    Run.open(folder, ready=False).save(path)
     cfg = OmegaConf.load(folder / ".hydra" / "config.yaml")
     for key, value in (("kl.beta", "${oc.env:SECRET}"), ("kl", BOMBS["a method"])):
         bad = OmegaConf.merge(cfg)
@@ -168,7 +168,7 @@ def test_what_hydra_wrote_beside_the_config_is_not_evaluated(folder, monkeypatch
     OmegaConf.save(OmegaConf.create(hydra), folder / ".hydra" / "hydra.yaml")
     OmegaConf.save(OmegaConf.create(words["task"]), folder / ".hydra" / "overrides.yaml")
     run = Run.open(folder, ready=False)
-    assert SECRET not in f"{run.choices} {run.overrides} {jobs.overrides(folder)} {run.cfg}"
+    assert SECRET not in f"{run.choices} {run.overrides} {table.overrides(folder)} {run.cfg}"
     assert SECRET not in report(folder).read_text()
 
 

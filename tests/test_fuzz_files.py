@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_celeba import official
 
-from vaelab import foreign, jobs, weights
+from vaelab import foreign, table, weights
 from vaelab.data.arrays import Arrays
 from vaelab.data.celeba import PICTURES, CelebA
 from vaelab.data.mnist import MNIST
@@ -285,7 +285,7 @@ def test_the_files_of_a_run_folder(tmp_path, name, examples):
     def use():
         report(run)
         report(tmp_path)
-        jobs.show(jobs.read(tmp_path))
+        table.show(table.read(tmp_path))
         for read in (
             lambda: read_metrics(run / "metrics.csv"),
             lambda: read_kl(run / "figures" / "kl_per_dimension.csv"),

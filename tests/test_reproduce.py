@@ -170,7 +170,7 @@ def test_weights_are_kept_unless_they_are_those_of_the_record(place, called, tra
     line = ["scripts/export.py", str(place.run(entry)), "--weights", "--out", str(out)]
     reproduce.reproduce(entry, place)
     assert called == [line]
-    weights.save(run, out / weights.NAME)
+    run.save(out / weights.NAME)
     reproduce.reproduce(entry, place)
     assert called == [line]
     keep(place, weights_sha256="another")

@@ -23,7 +23,7 @@ def best(train, tmp_path):
         small = TINY[1:] if any("channels" in word for word in words) else TINY
         folder = train(*small, *words)["folder"]
         path = tmp_path / "best" / weights.NAME
-        weights.save(Run.open(folder, ready=False), path)
+        Run.open(folder, ready=False).save(path)
         return folder, path
 
     return make
@@ -45,13 +45,13 @@ def test_it_opens_as_the_run_does(best, tmp_path):
 def test_the_same_run_gives_the_same_bytes(best, tmp_path):
     folder, path = best("model=conv", "model.channels=[4,8]")
     for _ in range(5):
-        weights.save(Run.open(folder, ready=False), tmp_path / "again.safetensors")
+        Run.open(folder, ready=False).save(tmp_path / "again.safetensors")
         assert path.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
 
 
 def test_weights_of_weights_are_the_same_file(best, tmp_path):
     _, path = best()
-    weights.save(Run.open(path, ready=False), tmp_path / "again.safetensors")
+    Run.open(path, ready=False).save(tmp_path / "again.safetensors")
     assert path.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
 
 

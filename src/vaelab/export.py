@@ -67,7 +67,7 @@ def export(run: Run, folder: Path, numbers: dict[str, Any]) -> list[Path]:
     if outputs:
         _write(Encoder(vae), "x", encoder)
     _write(Decoder(vae), "z", decoder)
-    weights.save(run, folder / weights.NAME)
+    run.save(folder / weights.NAME)
     (folder / "README.md").write_text(card(run, outputs, numbers))
     written = [decoder, folder / weights.NAME, folder / "README.md"]
     return [encoder, *written] if outputs else written

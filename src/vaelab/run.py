@@ -151,6 +151,11 @@ class Run:
                 + " ".join(str(error).split())[:200]
             ) from error
 
+    def save(self, path: Path) -> None:
+        """Write the weights as model.safetensors; the same run gives the same bytes."""
+        header = weights.Header(self.cfg, self.choices, self.overrides, self.step)
+        weights.save(header, self.vae.state_dict(), path)
+
     def begin(self, folder: Path) -> None:
         """Take the best weights of a finished run; prior and objective may be others."""
         if not folder.exists():

@@ -1,4 +1,4 @@
-"""A trained model in one file that can start no program: `save(run, path)`, model.safetensors.
+"""A trained model in one file that can start no program: `run.save(path)`, model.safetensors.
 
 The tensors are those of the VAE, without what only its training needs. In the metadata are its
 config, as it was composed, the words that chose it and the steps it has seen, so that `Run.open`
@@ -7,7 +7,7 @@ and every script take the file, or the folder that it lies in, for a run.
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError, safe_open
@@ -16,9 +16,6 @@ from safetensors.torch import save as serialized
 from torch import Tensor
 
 from vaelab import foreign
-
-if TYPE_CHECKING:
-    from vaelab.run import Run
 
 NAME = "model.safetensors"
 KEY = "vaelab"  # the one key of the metadata: of several the order would be random
@@ -33,11 +30,11 @@ class Header(NamedTuple):
     step: int
 
 
-def save(run: "Run", path: Path) -> None:
-    """Write the weights of a run; the same run gives the same bytes."""
-    said = {"config": OmegaConf.to_yaml(run.cfg), "step": run.step}
-    said |= {"choices": run.choices, "overrides": run.overrides}
-    tensors = {name: each.contiguous() for name, each in run.vae.state_dict().items()}
+def save(header: Header, tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors, named as in `VAE.state_dict`, with what the file says of them."""
+    said = {"config": OmegaConf.to_yaml(header.cfg), "step": header.step}
+    said |= {"choices": header.choices, "overrides": header.overrides}
+    tensors = {name: each.contiguous() for name, each in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(serialized(tensors, {KEY: json.dumps(said)}))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from vaelab.figures.rate_distortion import Point, rate_distortion
 from vaelab.figures.style import save
-from vaelab.jobs import differing, group, overrides
+from vaelab.table import differing, group, overrides
 
 COLUMNS: tuple[str, ...] = (
     "run",

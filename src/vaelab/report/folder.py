@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vaelab import foreign
-from vaelab.jobs import FAILURE
+from vaelab.multirun import FAILURE
 
 PICTURES = ("figures", "evaluation", "samples")  # the folders of a run that hold some
 FIRST = ("reconstructions", "samples", "traversals", "walks", "map")  # of figures

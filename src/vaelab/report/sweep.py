@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from vaelab.jobs import FAILED
 from vaelab.report import page, run
 from vaelab.report.charts import parallel, rate
 from vaelab.report.drawing import LAYOUTS, Model, compose, merge
@@ -13,6 +12,7 @@ from vaelab.report.folder import choice, command, jobs_of, overrides_of_multirun
 from vaelab.report.jobs import COLUMNS, SEED, Job, Seeds, over_seeds, read, varied
 from vaelab.report.numbers import NATS
 from vaelab.report.pictures import embed
+from vaelab.table import FAILED
 
 TITLES = {
     "val": ("validation", f"what jobs are ranked by, {NATS}"),
