@@ -32,6 +32,7 @@ RECORD = {
     **{"loss": "bce", "measure": "probability", "train_images": 60_000, "threads": 1},
     "published": {"value": 84.78, "source": "IWAE paper, table 1, 60,000 images"},
     "experiment": "iwae",
+    "machine": {"cpu": "Fine CPU"},
 }
 
 
@@ -246,7 +247,7 @@ def test_a_row_is_the_mean_over_seeds_with_its_standard_error(place):
         "25, 24",
         "0, 1, 2",
         "1,200 of 60,000 images",
-        "3.0 min, 1 thread |",
+        "3.0 min, 1 thread, Fine CPU |",
     ]
 
 

@@ -132,6 +132,7 @@ def _time(found: list[dict[str, Any]]) -> str:
     if not timed:
         return ""
     longest = max(timed, key=lambda said: said["wall_s"])
-    gpus, threads = foreign.table(longest, "machine").get("gpus"), longest.get("threads")
-    on = gpus[0] if gpus else f"{threads} thread{'s' * (threads != 1)}"
+    machine, threads = foreign.table(longest, "machine"), longest.get("threads")
+    cores = f"{threads} thread{'s' * (threads != 1)}, {machine.get('cpu')}"
+    on = machine["gpus"][0] if machine.get("gpus") else cores
     return f"{longest['wall_s'] / 60:.1f} min, {on}"
