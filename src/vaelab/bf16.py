@@ -1,4 +1,4 @@
-"""bfloat16: half the time where a processor has instructions for it, ten times where not."""
+"""bfloat16: fast where a processor has instructions for it, ten times slower or more where not."""
 
 import logging
 
