@@ -102,6 +102,13 @@ def test_a_checkpoint_holds_nothing_but_plain_weights_and_states(train):
     assert not any("prior" in name for name in checkpoint["state_dict"])
 
 
+def test_an_epoch_says_nothing_of_its_checkpoints(train, caplog):
+    with caplog.at_level("INFO"):
+        train("trainer.max_epochs=2")
+    assert "stopped: `max_epochs=2` reached" in caplog.text
+    assert "weights_only" not in caplog.text
+
+
 def test_training_moves_the_elbo_up(train):
     more = (
         "trainer.max_epochs=8",

@@ -63,7 +63,7 @@ class Checkpoint(callbacks.Checkpoint):
             return  # the end of the epoch saves; gradients that wait for others are never saved
         stop, due = self._wanted(trainer)
         if stop or due:
-            trainer.save_checkpoint(self.folder / "last.ckpt")
+            trainer.save_checkpoint(self.folder / "last.ckpt", weights_only=False)
             self.due = time.monotonic() + self.seconds
         if stop:
             raise Stopped(stop, trainer.global_step, self.folder.parent)
@@ -89,11 +89,11 @@ class Checkpoint(callbacks.Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         best, last = self.folder / "best.ckpt", self.folder / "last.ckpt"
         if self._is_best(trainer, cast(VAEModule, pl_module).objective.monitor):
-            trainer.save_checkpoint(best)
+            trainer.save_checkpoint(best, weights_only=False)
             if trainer.is_global_zero:
                 _same(best, last)
         else:
-            trainer.save_checkpoint(last)
+            trainer.save_checkpoint(last, weights_only=False)
         self.validated = False
         stop, _ = self._wanted(trainer, now=True)
         if stop:
