@@ -9,6 +9,7 @@ os.environ.setdefault("VAELAB_REAL_DATA", os.environ.pop("VAELAB_DATA", ""))  # 
 import hashlib
 import json
 import runpy
+import signal
 import socket
 import struct
 import subprocess
@@ -109,6 +110,26 @@ def shell(tmp_path) -> Callable[..., str]:
         return done.stdout
 
     return run_process
+
+
+@pytest.fixture
+def stopped_at(monkeypatch):
+    """Sends the training of this process a signal after a step."""
+    from vaelab.callbacks.checkpoint import Checkpoint
+
+    end = Checkpoint.on_train_batch_end
+
+    def at(step, number=signal.SIGTERM):
+        def send(self, trainer, *args):
+            if trainer.global_step == step:
+                os.kill(os.getpid(), number)
+            end(self, trainer, *args)
+
+        monkeypatch.setattr(Checkpoint, "on_train_batch_end", send)
+
+    yield at
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """on_nan=stop|skip|restore: what a step that is not finite leaves behind, and what it says."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -13,10 +14,12 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from safetensors import safe_open
 
 from vaelab import guard
+from vaelab.command import Stopped
 from vaelab.distributions.bernoulli import Bernoulli as Bits
 from vaelab.guard import LIMIT
 from vaelab.likelihoods.bernoulli import Bernoulli
 from vaelab.nonfinite import repeat
+from vaelab.resume import resume
 from vaelab.run import Run
 
 SMALL = ("model.hidden=[16]", "latent_dim=4", "data.binarize=none", "data.batch_size=32")
@@ -155,6 +158,53 @@ def test_a_skipped_step_changes_nothing(train, path, words):
     same_training(last(before["folder"]), last(after["folder"]))
     assert (before["skipped"], after["skipped"]) == (0, 1)
     assert last(after["folder"])["global_step"] > last(before["folder"])["global_step"]
+
+
+BUFFERED = (
+    *("model=resnet", "model.channels=[4,8]", "latent_dim=4", "data.binarize=none"),
+    *("data.batch_size=16", "callbacks=[default,ema]", "~callbacks.pictures"),
+)
+
+
+@pytest.mark.parametrize("on_nan", ["skip", "stop"])
+def test_averaged_statistics_of_batch_normalization_stay_finite(train, tmp_path, on_nan):
+    words = [*BUFFERED, steps(5), f"on_nan={on_nan}", *spoiled(2)]
+    with (
+        contextlib.nullcontext() if on_nan == "skip" else pytest.raises(ValueError, match="step 3")
+    ):
+        train(*words)
+    for key in ("state_dict", "current_model_state"):
+        for name, weight in last(tmp_path / "run")[key].items():
+            assert weight.isfinite().all(), (key, name)
+
+
+def test_statistics_are_finite_in_what_a_signal_leaves_in_such_a_step(train, tmp_path, stopped_at):
+    stopped_at(3)
+    with pytest.raises(Stopped):
+        train(*BUFFERED, steps(5), "on_nan=skip", *spoiled(2))
+    state = last(tmp_path / "run")
+    assert all(weight.isfinite().all() for weight in state["state_dict"].values())
+    assert state["guard"] == {"events": 1, "in_a_row": 1}
+
+
+@pytest.mark.parametrize("on_nan", ["skip", "stop"])
+def test_what_was_passed_over_is_counted_after_the_run_goes_on(
+    train, tmp_path, stopped_at, monkeypatch, on_nan
+):
+    monkeypatch.setattr("vaelab.foreign.check_config", lambda cfg: None)  # for the spoiler
+    words = [*SMALL, steps(6), "logger=csv", "~callbacks.pictures", "trainer.log_every_n_steps=1"]
+    words += [f"on_nan={on_nan}", *spoiled(1)]
+    if on_nan == "skip":
+        whole = train(*words, folder="whole")["folder"]
+        stopped_at(4)
+    with pytest.raises(Stopped if on_nan == "skip" else ValueError):
+        train(*words)
+    stopped_at(None)
+    resume([f"resume={tmp_path / 'run'}"])
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["skipped"] == 1
+    if on_nan == "skip":
+        curves = [(each / "metrics.csv").read_bytes() for each in (whole, tmp_path / "run")]
+        assert curves[0] == curves[1]
 
 
 def test_the_training_goes_on_after_a_skipped_step_and_counts_it(train, caplog):

@@ -1,7 +1,6 @@
 """A run that was stopped goes on to the bits that it would have had."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -12,7 +11,6 @@ import pytest
 import torch
 from conftest import ROOT
 
-from vaelab.callbacks.checkpoint import Checkpoint
 from vaelab.checkpoints import read
 from vaelab.command import Stopped
 from vaelab.resume import resume
@@ -50,24 +48,6 @@ def assert_same(folder, other):
     assert (folder / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
 
 
-@pytest.fixture
-def stopped_at(monkeypatch):
-    """Sends the training of this process a signal after a step."""
-    end = Checkpoint.on_train_batch_end
-
-    def at(step, number=signal.SIGTERM):
-        def send(self, trainer, *args):
-            if trainer.global_step == step:
-                os.kill(os.getpid(), number)
-            end(self, trainer, *args)
-
-        monkeypatch.setattr(Checkpoint, "on_train_batch_end", send)
-
-    yield at
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize(
     ("step", "words"),
     [
@@ -82,6 +62,9 @@ def stopped_at(monkeypatch):
         (5, "loss=gaussian loss.scale=optimal data.binarize=none"),
         (8, "prior=vamp prior.components=5"),
         (8, "trainer.check_val_every_n_epoch=2"),
+        (3, "+trainer.val_check_interval=3"),  # a validation within the epoch
+        (11, "+trainer.val_check_interval=4"),  # between one and the end
+        (5, "+trainer.val_check_interval=5 trainer.check_val_every_n_epoch=null"),
         (8, "data=toy2d loss=mse data.validation=0"),
     ],
 )

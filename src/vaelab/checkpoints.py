@@ -9,27 +9,21 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from vaelab.files import written
+
 
 class Whole(TorchCheckpointIO):
-    """Writes beside the old file and renames, so that a whole one is there at any moment."""
+    """Has a whole checkpoint there at any moment, also on a disk that is full."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         content = io.BytesIO()
         torch.save(checkpoint, content)
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        try:
-            with part.open("wb") as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except OSError:  # a full disk, above all
-            part.unlink(missing_ok=True)
-            raise
+        with written(Path(path)) as part, part.open("wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None

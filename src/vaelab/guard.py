@@ -130,6 +130,8 @@ class Guard:
             self.attempts[-1].found = self.found.clone()
         elif self.found.item():
             self._void(weights)
+            self._put_buffers_back()  # before a callback averages or saves them
+            self._count()
 
     def _void(self, weights: list[Tensor]) -> None:
         """Gradients that an optimizer passes over, its states included, or a scaler."""
@@ -153,10 +155,24 @@ class Guard:
         self.attempts.clear()
         self.asked = False
 
+    def _count(self) -> None:
+        self.events += 1
+        self.in_a_row += 1
+
+    def state_dict(self) -> dict[str, int]:
+        return {"events": self.events, "in_a_row": self.in_a_row}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.events, self.in_a_row = state["events"], state["in_a_row"]
+
     def counted(self) -> dict[str, int]:
         """What is logged of it."""
         names = {"skip": "skipped", "restore": "restored"}
         return {names[self.on_nan]: self.events} if self.on_nan in names else {}
+
+    def counted_at_end(self) -> dict[str, int]:
+        """The same, and what a run has passed over that stopped there and went on."""
+        return self.counted() or ({"skipped": self.events} if self.events else {})
 
     def _go_on(self, module: VAEModule) -> None:
         if self.on_nan != "restore":
@@ -168,9 +184,8 @@ class Guard:
 
     def _act(self, module: VAEModule) -> None:
         self.found.zero_()
-        self._put_buffers_back()
-        self.events += 1
-        self.in_a_row += 1
+        if self.late:
+            self._count()
         stops = self.on_nan == "stop" or self.in_a_row > LIMIT
         if stops or self.events <= FILES:
             event = self._examined(module)

@@ -14,6 +14,7 @@ import numpy as np
 
 from vaelab import foreign
 from vaelab.figures.curves import Curve
+from vaelab.files import written
 
 KL_FILE = "figures/kl_per_dimension.csv"  # in a run folder
 BEFORE = ("epoch", "step")  # the columns
@@ -81,13 +82,11 @@ def cut_metrics(path: Path, step: int) -> list[str]:
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write beside the old file and rename, so that there is always a whole one."""
-    part = path.with_suffix(".part")
-    with part.open("w", newline="") as file:
+    """Write a csv whose columns are those of the header."""
+    with written(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, header)
         writer.writeheader()
         writer.writerows(rows)
-    part.replace(path)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

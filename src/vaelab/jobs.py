@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from vaelab import multirun, slurm, table
 from vaelab.command import JobFailed, is_users, one_line
+from vaelab.files import written
 
 
 class Jobs(Callback):
@@ -57,7 +58,8 @@ class Jobs(Callback):
             if failed:
                 _tell_failure(result, config.hydra.job.num, folder)
             else:
-                (folder / multirun.VALUE).write_text(f"{result}\n")
+                with written(folder / multirun.VALUE) as part:
+                    part.write_text(f"{result}\n")
             job_return.status = JobStatus.COMPLETED
             job_return.return_value = None if failed or math.isnan(result) else result
             return

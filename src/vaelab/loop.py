@@ -50,6 +50,7 @@ class ShortLoop(_TrainingEpochLoop):
 
     def advance(self, data_fetcher: Any) -> None:
         if self.short and not self.restarting:
+            self.val_loop.restarting = False  # its next validation is a new one
             self._step(data_fetcher)
         else:
             super().advance(data_fetcher)

@@ -64,6 +64,13 @@ class VAEModule(LightningModule):
         if channels_last:
             self.to(memory_format=torch.channels_last)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["guard"] = self.guard.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if "guard" in checkpoint:  # an older one has none
+            self.guard.load_state_dict(checkpoint["guard"])
+
     def on_train_start(self) -> None:
         self.guard.start(self)
 

@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from vaelab import foreign, slurm
+from vaelab.files import written
 
 RECORD = "multirun.yaml"  # as Hydra's own sweeper calls it, too
 VALUE = "value.txt"  # of a finished job: what the sweeper was told
@@ -44,7 +45,8 @@ def begin(config: DictConfig, close: Close) -> None:
             f"go on with what it holds by python {sys.argv[0]} resume={folder}"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, folder / RECORD)
+    with written(folder / RECORD) as part:
+        OmegaConf.save(config, part)
     open_folders[folder] = close
     print(f"if it is interrupted, {how_to_go_on(folder)}", flush=True)
     if "optuna" in config.hydra.sweeper._target_:
@@ -106,7 +108,10 @@ def value_of(job: Path) -> float | None:
     file = job / VALUE
     if not file.is_file():
         return None
-    value = float(file.read_text())
+    try:
+        value = float(file.read_text())
+    except ValueError:  # damaged: the job, which is finished, has its number again
+        return None
     print(f"job {job.name} was finished before, its value is {value:g}")
     return value
 

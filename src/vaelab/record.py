@@ -10,22 +10,27 @@ import math
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch.nn import Module
 
 from vaelab.data.base import Split
+from vaelab.files import written
 from vaelab.run import Run, recorded
 from vaelab.titles import TITLES
 
 PARTS = ("encoder", "posterior", "prior", "decoder", "likelihood")
 BEGUN = "provenance.json"
+HERE = Path(__file__).parent
+CODE = ("src", "conf", "scripts")  # whose new files are code and never data
 ROWS = 10_000  # that are hashed at a time
 PACKAGES = ("vaelab", "torch", "pytorch-lightning", "hydra-core", "torchmetrics", "numpy")
 
@@ -53,7 +58,7 @@ def provenance(folder: Path) -> dict[str, Any]:
     return {
         "choices": choices(folder),
         "command": shlex.join(sys.argv),
-        "git": _git(),
+        "git": _commit(),
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version()}
         | {package: version(package) for package in PACKAGES},
@@ -70,15 +75,13 @@ def begin(run: Run, folder: Path) -> None:
     path = folder / BEGUN
     if path.exists():
         return
-    diff = _git_says("diff", "HEAD", "--binary")
-    diff = diff + "\n" if diff else ""
-    if diff:
-        (folder / "uncommitted.diff").write_text(diff)
+    if diff := _uncommitted():
+        (folder / "uncommitted.diff").write_bytes(diff)
     write(
         provenance(folder)
         | {
             "cwd": str(Path.cwd()),
-            "diff_sha256": hashlib.sha256(diff.encode()).hexdigest() if diff else None,
+            "diff_sha256": hashlib.sha256(diff).hexdigest() if diff else None,
             "threads": {
                 "torch": torch.get_num_threads(),
                 "between_operations": torch.get_num_interop_threads(),
@@ -142,28 +145,50 @@ def _hash(split: Split) -> str:
     return found.hexdigest()
 
 
-def _git() -> dict[str, Any] | None:
+def _commit() -> dict[str, Any] | None:
     commit = _git_says("rev-parse", "HEAD")
     changed = bool(_git_says("status", "--porcelain"))
     return {"commit": commit, "changed": changed} if commit else None
 
 
-def _git_says(*words: str) -> str | None:
-    here = Path(__file__).parent
+def _uncommitted(here: Path = HERE) -> bytes:
+    """What `git apply` makes of the commit what was run: changes, and new files among the code.
+
+    They are added to a copy of the index, so that git's own stays as it is.
+    """
+    top = _git_says("rev-parse", "--show-toplevel", here=here)
+    index = _git_says("rev-parse", "--absolute-git-dir", here=here)
+    if top is None or index is None:
+        return b""
+    with TemporaryDirectory() as folder:
+        copy = Path(folder, "index")
+        if Path(index, "index").is_file():
+            shutil.copyfile(Path(index, "index"), copy)
+        place, environment = Path(top), os.environ | {"GIT_INDEX_FILE": str(copy)}
+        new = [each for each in CODE if (place / each).is_dir()]
+        _git("add", "--intent-to-add", "--", *new, here=place, env=environment)
+        return _git("diff", "HEAD", "--binary", here=place, env=environment) or b""
+
+
+def _git_says(*words: str, here: Path = HERE) -> str | None:
+    said = _git(*words, here=here)
+    return None if said is None else os.fsdecode(said).strip()
+
+
+def _git(*words: str, here: Path, env: Mapping[str, str] | None = None) -> bytes | None:
     try:
         return subprocess.run(
-            ["git", *words], cwd=here, capture_output=True, text=True, check=True
-        ).stdout.strip()
+            ["git", *words], cwd=here, env=env, capture_output=True, check=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
 
 
 def write(numbers: dict[str, Any], path: Path) -> None:
-    """Write beside the old file and rename, so that there is always a whole one."""
-    part = path.with_suffix(".part")
+    """Write a file of numbers, in which those that are not finite are null."""
     finite = {name: value if is_finite(value) else None for name, value in numbers.items()}
-    part.write_text(json.dumps(finite, indent=2) + "\n")
-    part.replace(path)
+    with written(path) as part:
+        part.write_text(json.dumps(finite, indent=2) + "\n")
 
 
 def is_finite(value: Any) -> bool:

@@ -25,6 +25,7 @@ from vaelab.run import recorded
 
 FORM = "{seeds: [0, 1], weights: true}"
 SAMPLES = results.ENOUGH
+HYDRAS = ("config", "hydra", "overrides")  # files of a run folder, in the order of their writing
 APART = ("published.", "logger.", "callbacks.progress.", "callbacks.pictures.")  # train nothing
 SMOKE = (
     *("trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=2"),
@@ -212,12 +213,15 @@ def _is_kept(entry: Entry, place: Place) -> bool:
     if not entry.weights:
         return True
     known = results.read(place.record(entry)).get("weights_sha256")
-    return path.is_file() and fingerprint(weights.load(path)) == known
+    try:
+        return path.is_file() and fingerprint(weights.load(path)) == known
+    except ValueError:  # torn
+        return False
 
 
 def train_command(entry: Entry, place: Place) -> list[str]:
     """Begins a training, or goes on with it."""
-    begun = (place.run(entry) / ".hydra" / "config.yaml").is_file()
+    begun = all((place.run(entry) / ".hydra" / f"{name}.yaml").is_file() for name in HYDRAS)
     return ["train.py", f"resume={place.run(entry)}"] if begun else fresh_command(entry, place)
 
 

@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from vaelab import foreign, results
+from vaelab.files import written
 from vaelab.reproduce import (
     Entry,
     Place,
@@ -32,8 +33,8 @@ def write(page: Path, text: str) -> None:
             f"{page} has no place for the table: put a line {BEGIN.strip()} there and, below it, "
             f"one that is {END.strip()}"
         )
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(f"{before}{BEGIN}\n{text}\n\n{END}{after}")
+    with written(page) as part:
+        part.write_text(f"{before}{BEGIN}\n{text}\n\n{END}{after}")
 
 
 def table(listed: Sequence[Entry], place: Place) -> str:

@@ -159,7 +159,7 @@ def _fit_and_evaluate(run: Run, trainer: Trainer, checkpoint: Path | None) -> fl
         "steps": trainer.global_step,
         "wall_s": sittings.seconds,
         "resumed": sittings.resumed,
-        **run.module.guard.counted(),
+        **run.module.guard.counted_at_end(),
     }
     numbers |= record.sizes(run) | record.provenance(folder)
     record.write(numbers, folder / "metrics.json")

@@ -16,6 +16,7 @@ from safetensors.torch import save as serialized
 from torch import Tensor
 
 from vaelab import foreign
+from vaelab.files import written
 
 NAME = "model.safetensors"
 KEY = "vaelab"  # the one key of the metadata: of several the order would be random
@@ -35,8 +36,8 @@ def save(header: Header, tensors: dict[str, Tensor], path: Path) -> None:
     said = {"config": OmegaConf.to_yaml(header.cfg), "step": header.step}
     said |= {"choices": header.choices, "overrides": header.overrides}
     tensors = {name: each.contiguous() for name, each in tensors.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(serialized(tensors, {KEY: json.dumps(said)}))
+    with written(path) as part:
+        part.write_bytes(serialized(tensors, {KEY: json.dumps(said)}))
 
 
 def load(path: Path) -> dict[str, Tensor]:

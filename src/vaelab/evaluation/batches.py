@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vaelab.data.base import DataModule
+from vaelab.files import written
 from vaelab.noise import Stream, noise
 from vaelab.processes import merged, progress
 from vaelab.vae import VAE
@@ -96,10 +97,8 @@ def _kept(journal: Path | None, number: int, compute: Callable[[], Found]) -> Fo
         return known
     found = {name: value.cpu() for name, value in compute().items()}
     if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        torch.save(found, part)
-        part.replace(path)
+        with written(path) as part:
+            torch.save(found, part)
     return found
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from vaelab.files import written
 from vaelab.report.numbers import duration, rounded, tell, with_error
 
 FILES = Path(__file__).parent / "page"
@@ -20,11 +21,11 @@ NAME = "report.html"
 
 
 def write(folder: Path, template: str, **values: Any) -> Path:
-    """Write beside the old page and rename, so that there is always a whole one."""
+    """Write the page of a folder; where it is."""
     path = folder / NAME
-    part = path.with_suffix(".part")
-    part.write_text(_environment().get_template(template).render(**values), encoding="utf-8")
-    part.replace(path)
+    text = _environment().get_template(template).render(**values)
+    with written(path) as part:
+        part.write_text(text, encoding="utf-8")
     return path
 
 
