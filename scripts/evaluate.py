@@ -29,6 +29,8 @@ def main() -> None:
     parts = asked.parts.split(",") if asked.parts else DEFAULT
     if unknown := set(parts) - set(PARTS):
         raise ValueError(f"--parts {','.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
+    if asked.images is not None and asked.images < 1:
+        raise ValueError(f"--images {asked.images}: it must be at least 1")
     folders = [job for folder in asked.runs for job in _jobs(folder)]
     with torchrun():
         evaluated = {
@@ -75,10 +77,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _jobs(folder: Path) -> list[Path]:
-    """The jobs of a multirun that have a checkpoint, or the run itself."""
+    """The finished jobs of a multirun, or the run itself."""
     if not (folder / "multirun.yaml").is_file():
         return [folder]
-    return sorted(path.parent for path in folder.glob("*/checkpoints"))
+    jobs = sorted(path.parent for path in folder.glob("*/checkpoints"))
+    done = [job for job in jobs if _is_finished(job)]
+    if left := [job.name for job in jobs if job not in done]:
+        print(f"{folder}: passed over what is not finished: {', '.join(left)}")
+    return done
+
+
+def _is_finished(job: Path) -> bool:
+    from vaelab.multirun import FAILURE
+
+    return (job / "metrics.json").is_file() and not (job / FAILURE).is_file()
 
 
 def _together(folders: list[Path]) -> Path | None:

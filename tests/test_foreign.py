@@ -293,6 +293,10 @@ def test_links_inside_the_folder_and_the_folder_as_a_link_are_taken(folder, tmp_
     assert Run.open(tmp_path / "alias").step == 2
 
 
+SAVES = {"_target_": "pytorch_lightning.callbacks.ModelCheckpoint"}
+CURVES = {"_target_": "pytorch_lightning.loggers.CSVLogger"}
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -301,6 +305,14 @@ def test_links_inside_the_folder_and_the_folder_as_a_link_are_taken(folder, tmp_
         ("folder", "/elsewhere", "folder: /elsewhere is not in "),
         ("logger.csv.folder", "${folder}/../..", "logger.csv.folder: "),
         ("callbacks.checkpoint.folder", "/elsewhere", "callbacks.checkpoint.folder: "),
+        ("callbacks.x", {**SAVES, "dirpath": "elsewhere"}, "callbacks.x.dirpath: elsewhere is not"),
+        (
+            "callbacks.x",
+            {**SAVES, "dirpath": "${folder}", "filename": "../a"},
+            "callbacks.x.filename",
+        ),
+        ("logger.x", {**CURVES, "save_dir": "${folder}/../other"}, "logger.x.save_dir: "),
+        ("logger.x", {**CURVES, "save_dir": "${folder}", "name": "/elsewhere"}, "logger.x.name: "),
     ],
 )
 def test_to_go_on_with_a_run_takes_the_same_door(command, folder, key, value, message):

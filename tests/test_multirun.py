@@ -75,6 +75,15 @@ def test_a_finished_multirun_has_nothing_to_do(command, tmp_path, monkeypatch):
     assert before == [files(tmp_path / "here" / job / "checkpoints") for job in "012"]
 
 
+def test_a_value_that_was_half_written_is_found_again(command, tmp_path):
+    assert command("train.py", *WORDS)[0] == 0
+    value = tmp_path / "here" / "1" / "value.txt"
+    whole = value.read_text()
+    value.write_text("")
+    assert command("train.py", "resume=here")[0] == 0
+    assert value.read_text() == whole
+
+
 def test_what_failed_is_tried_again(command, tmp_path, ends):
     ends(1, ValueError("no luck"))
     status, output = command("train.py", *WORDS)

@@ -29,6 +29,8 @@ TRUSTED = (
     "pytorch_lightning.loggers.",
     "pytorch_lightning.trainer.",
 )
+LIGHTNINGS = ("pytorch_lightning.callbacks.", "pytorch_lightning.loggers.")  # which may write files
+PLACES = ("folder", "dirpath", "save_dir", "root_dir", "log_dir", "dir", "default_root_dir")
 TRAINER = "pytorch_lightning.Trainer"  # as it is called outside
 SPECIAL = ("_target_", "_partial_")  # of Hydra's keys, those that experiments need
 KEY = r"[A-Za-z_]\w*(?:\.\w+)*"
@@ -94,11 +96,17 @@ def _is_plain(path: str, value: str) -> bool:
 
 def check_folders(cfg: DictConfig, folder: Path) -> None:
     """Refuse a config whose parts would write anywhere but into the folder of its run."""
-    for path, _ in _values("", OmegaConf.to_container(cfg, resolve=False)):
-        if path.rpartition(".")[2] == "folder":
-            place = str(OmegaConf.select(cfg, path))
-            if not Path(place).resolve().is_relative_to(folder.resolve()):
-                raise ValueError(f"{path}: {place} is not in {folder}, where the run goes on")
+    found = dict(_values("", OmegaConf.to_container(cfg, resolve=False)))
+    for path, value in found.items():
+        above, _, key = path.rpartition(".")
+        if not isinstance(value, str) or key == "_target_":
+            continue
+        place = str(OmegaConf.select(cfg, path))
+        lightnings = str(found.get(f"{above}._target_")).startswith(LIGHTNINGS)
+        named = lightnings and (Path(place).is_absolute() or ".." in Path(place).parts)
+        inside = Path(place).resolve().is_relative_to(folder.resolve())
+        if (key in PLACES or named) and not inside:
+            raise ValueError(f"{path}: {place} is not in {folder}, where the run goes on")
 
 
 def check_links(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """What one process of several knows of the others: `trainer=ddp`."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -58,7 +59,11 @@ def torchrun() -> Iterator[None]:
     if not torch.distributed.is_torchelastic_launched():
         yield
         return
-    torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    gpus = torch.cuda.device_count()
+    if gpus:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % gpus)
+    of_their_own = gpus >= int(os.environ["LOCAL_WORLD_SIZE"])  # as nccl wants it
+    torch.distributed.init_process_group("nccl" if of_their_own else "gloo")
     try:
         yield
     finally:

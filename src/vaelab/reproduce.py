@@ -25,7 +25,7 @@ from vaelab.run import recorded
 
 FORM = "{seeds: [0, 1], weights: true}"
 SAMPLES = results.ENOUGH
-HYDRAS = ("config", "hydra", "overrides")  # files of a run folder, in the order of their writing
+HYDRAS = ("config", "hydra")  # files without which a run cannot go on
 APART = ("published.", "logger.", "callbacks.progress.", "callbacks.pictures.")  # train nothing
 SMOKE = (
     *("trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=2"),

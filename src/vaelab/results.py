@@ -29,8 +29,9 @@ def entry(run: Run, folder: Path, numbers: dict[str, Any]) -> dict[str, Any]:
     config: Any = OmegaConf.to_container(run.cfg, resolve=False)
     sweep = folder.resolve().parent
     of_sweep = (sweep / "multirun.yaml").is_file()
+    last = "-last" if numbers["checkpoint"] == "last" else ""  # beside the record of the best
     return {
-        "name": f"{sweep.name}-{folder.name}" if of_sweep else folder.resolve().name,
+        "name": (f"{sweep.name}-{folder.name}" if of_sweep else folder.resolve().name) + last,
         "experiment": choices.get("experiment"),
         "data": choices["data"],
         "loss": choices["loss"],

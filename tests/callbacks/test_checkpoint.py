@@ -103,3 +103,13 @@ def test_what_is_no_state_of_a_training_is_refused(tmp_path):
 def test_minutes_are_above_zero(minutes):
     with pytest.raises(ValueError, match=r"callbacks.checkpoint.minutes="):
         Checkpoint("x", minutes)
+
+
+def test_a_bit_that_goes_wrong_after_the_best_epoch_leaves_the_other_copy(train):
+    folder = train("model.hidden=[4]", "trainer.limit_train_batches=2")["folder"] / "checkpoints"
+    best, last = folder / "best.ckpt", folder / "last.ckpt"
+    assert best.read_bytes() == last.read_bytes()
+    with last.open("r+b") as file:
+        file.seek(last.stat().st_size // 2)
+        file.write(bytes([last.read_bytes()[last.stat().st_size // 2] ^ 1]))
+    assert last_whole(folder) == best

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ from conftest import ROOT
 
 from vaelab import bf16, results
 from vaelab.evaluation import likelihood
-from vaelab.evaluation.base import Asked
+from vaelab.evaluation.base import Absent, Asked
 from vaelab.evaluation.whole import DEFAULT, evaluate_folder, evaluate_run
 from vaelab.run import Run
 from vaelab.samplers.prior import Prior
@@ -142,6 +143,19 @@ def test_a_part_without_a_meaning_says_why(train):
     assert not {"elbo", "nll", "kl"} & numbers.keys()
 
 
+def test_a_part_without_a_meaning_is_asked_again(folder, monkeypatch):
+    def absent(run, asked):
+        raise Absent("no net is at hand")
+
+    part, where = "vaelab.evaluation.latents.evaluate", {"parts": ["latents"], "samples": 2}
+    with monkeypatch.context() as patch:
+        patch.setattr(part, absent)
+        assert evaluate_folder(folder, **where)["absent"] == {"latents": "no net is at hand"}
+    numbers = evaluate_folder(folder, **where)
+    assert numbers["absent"] == {}
+    assert numbers["parts"].keys() == {"latents"}
+
+
 def test_the_gap_is_that_of_as_many_images_on_both_sides(folder):
     run = Run.open(folder)
     numbers = evaluate_run(run, Asked(samples=2), FEW)
@@ -240,6 +254,32 @@ def test_a_multirun_stands_for_its_jobs(command, folder, tmp_path):
     assert status == 0
     assert (folder / "evaluation" / "test-best-2-first100" / "numbers.json").is_file()
     assert [each["name"] for each in records(tmp_path)] == [f"{tmp_path.name}-run"]
+
+
+def test_jobs_of_a_multirun_that_are_not_finished_are_passed_over(command, folder, tmp_path):
+    (tmp_path / "multirun.yaml").write_text("")
+    for name in ("failed", "stopped"):
+        shutil.copytree(folder, tmp_path / name)
+    (tmp_path / "failed" / "failed.txt").write_text("too steep")
+    (tmp_path / "stopped" / "metrics.json").unlink()
+    words = ["--samples", "2", "--parts", "likelihood", "--images", "100"]
+    status, output = command("scripts/evaluate.py", str(tmp_path), *words)
+    assert status == 0
+    assert "passed over what is not finished: failed, stopped" in output
+    assert [each["name"] for each in records(tmp_path)] == [f"{tmp_path.name}-run"]
+
+
+def test_the_last_weights_have_a_record_beside_that_of_the_best(command, folder, tmp_path):
+    for checkpoint in ("best", "last"):
+        words = ["--samples", "2", "--parts", "likelihood", "--checkpoint", checkpoint]
+        assert command("scripts/evaluate.py", str(folder), *words)[0] == 0
+    assert sorted(each["name"] for each in records(tmp_path)) == ["run", "run-last"]
+
+
+@pytest.mark.parametrize("images", [0, -50])
+def test_there_is_at_least_one_image(command, folder, images):
+    status, _ = command("scripts/evaluate.py", str(folder), "--images", str(images))
+    assert status == f"error: --images {images}: it must be at least 1"
 
 
 @pytest.mark.slow

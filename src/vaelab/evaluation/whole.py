@@ -102,12 +102,13 @@ def evaluate_run(run: Run, asked: Asked, parts: Iterable[str]) -> dict[str, Any]
         if part in numbers["parts"]:
             continue
         started = time.perf_counter()
+        numbers["absent"].pop(part, None)
         try:
             with _precision(run.vae, asked.precision):
                 numbers |= import_module(f"vaelab.evaluation.{part}").evaluate(run, asked)
-        except Absent as reason:
+            numbers["parts"][part] = time.perf_counter() - started
+        except Absent as reason:  # which is asked again the next time
             numbers["absent"][part] = str(reason)
-        numbers["parts"][part] = time.perf_counter() - started
         if asked.folder and share()[0] == 0:
             record.write(numbers, asked.folder / "numbers.json")
     return numbers
