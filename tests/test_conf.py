@@ -190,6 +190,8 @@ def refusal(choices):
         "no density": posterior == "deterministic" and objective not in WITHOUT_KL,
         "no noise": posterior != "deterministic" and objective == "rae",
         "by dimension": objective == "beta_tc" and (posterior, prior) != ("diagonal", "normal"),
+        "batch normalization": chosen["model"] == "resnet" and prior == "vamp",
+        "were permuted": objective == "factor" and posterior in ("vmf", "gumbel"),
         "moments": objective == "dip" and posterior in (*flows, "planar", "vmf", "vq", "gumbel"),
         "rounding errors": posterior in flows and (prior == "vamp" or objective in ("stl", "dreg")),
         "would train the prior": objective in WITHOUT_KL

@@ -203,6 +203,11 @@ def test_implied_scale_counts_beta_in(train):
     json.dumps(numbers, default=str)
 
 
+@pytest.mark.parametrize("words", ["objective=ms_ssim", "kl=capacity"])
+def test_where_the_loss_is_no_weighted_kl_there_is_no_implied_scale(train, words):
+    assert "implied_scale" not in train(*SMALL, "loss=mse", words)
+
+
 def test_the_images_of_an_epoch_follow_from_seed_and_epoch_alone(train, monkeypatch):
     seen, step = [], VAEModule.training_step
 

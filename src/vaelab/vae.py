@@ -63,6 +63,7 @@ class VAE(nn.Module):
             )
         self.prior.prepare(self.posterior)
         self.encoder, self.decoder = self.networks(encoder, decoder)
+        self.prior.check_encoder(self.encoder)
 
     def networks(self, encoder: Callable[..., Any], decoder: Callable[..., Any]) -> tuple[Any, Any]:
         """Encoder and decoder with the sizes that posterior and likelihood ask for."""

@@ -1,5 +1,6 @@
 """Several stochastic layers: joint densities, exact likelihoods, and one pass for all."""
 
+import copy
 import math
 
 import pytest
@@ -127,6 +128,30 @@ def test_what_the_last_pass_kept_is_what_another_would_find(vae):
         loss.backward()
         found.append([loss.detach(), *(weight.grad.clone() for weight in vae.parameters())])
     torch.testing.assert_close(*found)
+
+
+def test_what_was_kept_is_forgotten_where_it_no_longer_holds(vae):
+    vae = vae("ladder", *TINY["ladder"])
+    x = torch.randn(3, 2).double()
+
+    def same(z):
+        for function in (lambda z: vae.decode(z).log_prob(x), lambda z: vae.latents().log_prob(z)):
+            torch.testing.assert_close(function(z), function(z.clone()))
+
+    z = vae.encode(x).sample()
+    z[:, 0] += 5
+    same(z)
+    z = vae.encode(x).sample()
+    with torch.no_grad():
+        for weight in vae.parameters():
+            weight.mul_(1.5)
+    same(z)
+    z = vae.encode(x).sample()
+    (vae.decode(z).log_prob(x) + vae.latents().log_prob(z)).mean().backward()
+    used = {name: each for name, each in vae.decoder.named_parameters() if "posterior" not in name}
+    assert [name for name, each in used.items() if each.grad is None] == []
+    vae.decode(vae.encode(x).rsample())
+    copy.deepcopy(vae)
 
 
 @pytest.mark.parametrize("option", ["ladder", "ladder_conv", "bottom_up"])

@@ -157,10 +157,12 @@ def test_the_aggregate_posterior_is_that_of_the_training_images(train):
     assert {images for _, _, images in seen} == {4000}
 
 
-@pytest.mark.parametrize("word", ["posterior=full", "prior=mixture"])
-def test_what_does_not_come_apart_is_refused(config, word):
+@pytest.mark.parametrize(
+    "words", ["posterior=full", "prior=mixture", "model=conditional model.learned_prior=true"]
+)
+def test_what_does_not_come_apart_is_refused(config, words):
     with pytest.raises(ValueError, match="set posterior=diagonal and prior=normal"):
-        Run.build(config("objective=beta_tc", word))
+        Run.build(config("objective=beta_tc", *words.split()))
 
 
 def test_its_default_estimator_is_the_stratified_one():

@@ -144,3 +144,15 @@ def test_a_critic_makes_the_codes_like_the_prior(train):
             spreads.append(run.vae.encode(x).mean.std(0).log().abs().max().item())
     plain, adversarial = spreads
     assert adversarial < 0.5 < plain
+
+
+@pytest.mark.parametrize("posterior", ["gumbel", "vmf"])
+def test_factor_wants_codes_whose_dimensions_can_be_permuted(config, posterior):
+    prior = {"gumbel": "categorical", "vmf": "sphere"}[posterior]
+    with pytest.raises(ValueError, match="were permuted"):
+        build(config, "factor", f"posterior={posterior}", f"prior={prior}", "latent_dim=10")
+
+
+def test_a_learned_prior_is_not_left_without_a_loss(config):
+    with pytest.raises(ValueError, match="would train the prior"):
+        build(config, "info_mmd", "objective.alpha=1", "prior=mixture")

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.nn.functional import avg_pool2d
@@ -54,3 +56,29 @@ def test_its_loss_is_written_out_and_colours_and_conv_do(config):
 def test_pictures_too_small_for_its_windows_are_refused(config):
     with pytest.raises(ValueError, match=r"windows of 7x7 .* set objective\.scales or"):
         Run.build(config("objective=ms_ssim", "objective.scales=4"))
+
+
+@pytest.mark.parametrize("edge", [28, 56, 63, 64])
+@pytest.mark.parametrize("scales", [1, 2, 3, 4])
+@pytest.mark.parametrize("window", [3, 7])
+def test_what_is_not_refused_has_a_similarity(edge, scales, window):
+    objective = MSSSIM(Constant(), scales=scales, window=window)
+    vae = SimpleNamespace(
+        shape=(1, edge, edge),
+        likelihood=torch.nn.Module(),
+        posterior=SimpleNamespace(density=True, random=True),
+    )
+    x, y = torch.rand(2, 3, 1, edge, edge)
+    try:
+        objective.prepare(vae)
+    except ValueError:
+        with pytest.raises(ValueError, match=r"image|kernel"):
+            objective.similarity(x, y)
+    else:
+        assert objective.similarity(x, y).isfinite().all()
+
+
+@pytest.mark.parametrize("window", [1, 2])
+def test_a_window_is_odd_and_at_least_3(config, window):
+    with pytest.raises(ValueError, match="odd, and at least 3"):
+        Run.build(config("objective=ms_ssim", f"objective.window={window}"))

@@ -54,6 +54,15 @@ def test_the_gradient_penalty_teaches_the_decoder_and_works_in_validation(config
         assert terms_of(found)["smoothness"].mean() > 0
 
 
+@pytest.mark.parametrize("model", ["resnet", "residual_mlp"])
+@pytest.mark.parametrize("regularizer", ["gradient_penalty", "spectral_norm"])
+def test_residual_decoders_are_kept_smooth_too(config, model, regularizer):
+    words = [f"objective.regularizer={regularizer}", f"model={model}", "loss=mse"]
+    terms = terms_of(run(config, *words, "data.binarize=none"))
+    terms["loss"].mean().backward()
+    assert terms["loss"].isfinite().all()
+
+
 @pytest.mark.parametrize("model", ["mlp", "conv"])
 def test_spectral_norm_bounds_every_layer_of_the_decoder(config, model):
     found = run(config, "objective.regularizer=spectral_norm", f"model={model}")

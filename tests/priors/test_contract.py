@@ -11,6 +11,7 @@ from vaelab.distributions.normal import DiagonalNormal
 from vaelab.distributions.sphere import sphere
 from vaelab.posteriors.diagonal import Diagonal
 from vaelab.posteriors.vq import VQ
+from vaelab.run import Run
 
 OPTIONS = options("prior")
 CODES = {"codes", "pixelcnn"}  # a probability of codes, which their posterior places
@@ -142,8 +143,6 @@ def test_more_pseudo_inputs_than_images_repeat_them(part):
 
 
 def test_pseudo_inputs_are_learned_through_the_encoder(config):
-    from vaelab.run import Run
-
     run = Run.build(config("prior=vamp", "prior.components=5", "model.hidden=[8]"))
     terms = run.module.objective(run.vae, torch.rand(4, 1, 28, 28).round(), 0)
     terms["loss"].mean().backward()
@@ -173,3 +172,10 @@ def test_a_flow_has_as_many_steps_as_it_is_asked_for(part):
         for prior in [part("prior=flow", f"prior.transforms={steps}")(4, SHAPE)]
     ]
     assert sizes[1] == 3 * sizes[0] > 0
+
+
+def test_vamp_goes_with_no_batch_normalization(config):
+    words = ["prior=vamp", "prior.components=5", "model=resnet", "model.channels=[4,8]"]
+    with pytest.raises(ValueError, match=r"set model\.normalization=group"):
+        Run.build(config(*words))
+    assert Run.build(config(*words, "model.normalization=group")).vae.prior

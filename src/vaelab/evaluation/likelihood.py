@@ -13,6 +13,8 @@ from vaelab.distributions.layers import Layers
 from vaelab.estimators.importance import importance_bound
 from vaelab.evaluation.base import Asked
 from vaelab.evaluation.batches import Batch, Found, collect, likeliest, two_means
+from vaelab.kl.base import KLWeighting
+from vaelab.kl.capacity import Capacity
 from vaelab.likelihoods.gaussian import Gaussian
 from vaelab.metrics.latents import ActiveUnits
 from vaelab.metrics.linear import exact_elbo, is_linear
@@ -31,8 +33,11 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
         run.vae, run.data, asked.split, asked.samples, asked.seed, asked.images, journal
     )
     numbers |= {"pixels": run.data.pixels, "shape": run.data.shape, "step": run.step}
-    kl = getattr(run.module.objective, "kl", None)
-    weight = kl.weight(max(run.step - 1, 0)) if kl is not None else 0.0  # of the last step taken
+    objective = run.module.objective
+    kl = getattr(objective, "kl", None) if objective.of_likelihood else None
+    weight = 0.0
+    if isinstance(kl, KLWeighting) and not isinstance(kl, Capacity):  # whose factor is of |KL - C|
+        weight = kl.weight(max(run.step - 1, 0))  # of the last step taken
     if isinstance(run.vae.likelihood, Gaussian) and "decoder_scale" in numbers and weight > 0:
         numbers["implied_scale"] = numbers["decoder_scale"] * math.sqrt(weight)
     return numbers

@@ -12,6 +12,9 @@ from vaelab.kl.base import KLWeighting, check_beta, check_nats, check_period
 class Capacity(KLWeighting):
     """beta * |KL - C(step)| with C(step) = nats * min(1, step / period).
 
+    Where the KL is a sample (flows, mixtures, bottom_up) kl.mean should be true: that of each image
+    would be pressed to C draw by draw, which narrows q(z|x) instead of moving its mean.
+
     Arguments:
         nats: The last capacity.
         period: Optimizer steps from capacity 0 to the last.

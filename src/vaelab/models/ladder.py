@@ -33,6 +33,7 @@ class Pass(NamedTuple):
     p: list[DiagonalNormal]
     q: list[DiagonalNormal]
     state: Tensor
+    made: tuple[Any, ...]
 
 
 class Ladder(VAE):
@@ -95,7 +96,16 @@ class Ladder(VAE):
         return found
 
     def _known(self, z: Tensor | None) -> Pass | None:
-        return self._last if self._last is not None and self._last.z is z else None
+        last = self._last
+        return last if last and last.z is z and last.made == self._making(last.z) else None
+
+    def _making(self, z: Tensor) -> tuple[Any, ...]:
+        """What z and all that is made of it depend on: values, weights, mode, and gradients."""
+        versions = (_version(z), _version(self.decoder.start))
+        return *versions, self.training, torch.is_grad_enabled()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_last": None}  # whose graph cannot be copied
 
     def _parts(self, z: Tensor) -> list[Tensor]:
         return list(z.reshape(-1, self.latent_dim).split(self.decoder.latents, -1))
@@ -127,8 +137,13 @@ class Ladder(VAE):
             state = self._run(layer.below, state + self._run(layer.merge, parts[-1]))
         if z is None:
             z = torch.cat(parts, -1).reshape(*lead, -1)
-        self._last = Pass(z, p, q, state)
+        self._last = Pass(z, p, q, state, self._making(z))
         return self._last
+
+
+def _version(x: Tensor) -> int:
+    """How often x was written to, which inference tensors do not count."""
+    return 0 if x.is_inference() else x._version
 
 
 def check_normals(vae: VAE) -> None:

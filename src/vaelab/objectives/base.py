@@ -4,11 +4,12 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, kl_divergence
+from torch.nn.utils.parametrizations import spectral_norm
 
 from vaelab.distributions.layers import Layers
 from vaelab.distributions.normal import DiagonalNormal
@@ -30,6 +31,7 @@ class Objective(nn.Module):
         lr: The learning rate of its own parameters.
         layers: Whether it can train a model of several stochastic layers.
         needs_start: Whether it goes on from a finished run, which start= names.
+        of_likelihood: Whether -log p(x|z) is what it minimises beside the KL.
     """
 
     monitor = "val/elbo"
@@ -37,6 +39,7 @@ class Objective(nn.Module):
     dataset_size: int | None = None
     lr: float | None = None
     needs_start = False
+    of_likelihood = True
 
     def prepare(self, vae: "VAE") -> None:
         """Called once: refuse a model that it cannot train, and build what depends on the model.
@@ -154,6 +157,16 @@ def check_prior(vae: "VAE", objective: Objective) -> None:
     name = type(objective).__name__
     reason = "has no KL that would train the prior: set prior=normal (codes for posterior=vq)"
     check_trained(vae.prior, f"{name} {reason}")
+
+
+def normed(layer: Any) -> None:
+    """Keep the largest singular value of a layer's weight at 1, which a weight of 0 has none of.
+
+    So one that begins at 0, as the last of a residual block does, begins at random instead.
+    """
+    if not layer.weight.any():
+        layer.reset_parameters()
+    spectral_norm(layer)
 
 
 def check_not_negative(**settings: float) -> None:

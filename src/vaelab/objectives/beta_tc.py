@@ -46,10 +46,10 @@ class BetaTC(Objective):
         self.estimator: Estimator = estimator
 
     def prepare(self, vae: "VAE") -> None:
-        if not isinstance(vae.posterior, Diagonal) or not isinstance(vae.prior, UnitNormal):
+        if not isinstance(vae.posterior, Diagonal) or type(vae.prior) is not UnitNormal:
             raise ValueError(
-                "objective=beta_tc takes q(z) and p(z) apart by dimension: set posterior=diagonal "
-                "and prior=normal"
+                "objective=beta_tc takes q(z) and one p(z) of all images apart by dimension: set "
+                "posterior=diagonal and prior=normal, and no model.learned_prior"
             )
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:

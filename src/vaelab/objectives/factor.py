@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import constraints
 
 from vaelab.kl.base import KLWeighting
 from vaelab.objectives.adversarial import check_lr, told_apart
@@ -46,6 +47,11 @@ class Factor(ELBO):
 
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
+        if vae.posterior.support is not constraints.real_vector:
+            raise ValueError(
+                "objective=factor compares codes with codes whose dimensions were permuted, which "
+                f"those of {type(vae.posterior).__name__} cannot be: set posterior=diagonal"
+            )
         self.critic = self.make_critic((vae.latent_dim,), 1)
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from vaelab.objectives.base import Objective, draw_with_kl, sample
+from vaelab.objectives.base import Objective, check_prior, draw_with_kl, sample
 from vaelab.objectives.mmd import Kernel, Kernels
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 class InfoMMD(Objective):
     """reconstruction + (1 - alpha) KL(q(z|x) || p(z)) + (alpha + strength - 1) MMD(q(z), p(z)).
+
+    A learned prior is trained by the KL alone: the MMD takes draws of it as they are.
 
     Arguments:
         alpha: At most 1, where no KL is left and with it no cost of information about x.
@@ -41,6 +43,11 @@ class InfoMMD(Objective):
             raise ValueError(f"objective.strength={strength}: it must be at least 1 - alpha")
         self.alpha, self.strength = alpha, strength
         self.mmd = Kernels(kernel, scales)
+
+    def prepare(self, vae: "VAE") -> None:
+        super().prepare(vae)
+        if self.alpha == 1:
+            check_prior(vae, self)
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         p = vae.latents()

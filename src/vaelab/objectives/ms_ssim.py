@@ -32,10 +32,11 @@ class MSSSIM(Objective):
     Arguments:
         weight: In nats for a similarity of 0.
         scales: 1 to 5; each halves the picture, which must stay larger than the window.
-        window: The edge in pixels of the window that is compared, odd.
+        window: The edge in pixels of the window that is compared, odd and at least 3.
     """
 
     layers = True
+    of_likelihood = False
     monitor = "val/objective"
 
     def __init__(self, kl: KLWeighting, weight: float = 500.0, scales: int = 2, window: int = 7):
@@ -44,14 +45,15 @@ class MSSSIM(Objective):
         check_at_least_one(scales=scales, window=window)
         if scales > len(BETAS):
             raise ValueError(f"objective.scales={scales}: the metric has {len(BETAS)}")
-        if window % 2 == 0:
-            raise ValueError(f"objective.window={window}: it must be odd")
+        if window % 2 == 0 or window < 3:
+            raise ValueError(f"objective.window={window}: it must be odd, and at least 3")
         self.kl, self.weight, self.scales, self.window = kl, weight, scales, window
         self.betas = tuple(beta / sum(BETAS[:scales]) for beta in BETAS[:scales])
 
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
-        if len(vae.shape) != 3 or min(vae.shape[1:]) // 2 ** (self.scales - 1) < self.window:
+        halves, asked = 2 ** (self.scales - 1), max(1, self.scales - 1) ** 2  # by the metric
+        if len(vae.shape) != 3 or min(vae.shape[1:]) // max(halves, asked) < self.window:
             raise ValueError(
                 f"objective=ms_ssim compares windows of {self.window}x{self.window} pixels on "
                 f"{self.scales} scales, for which data.shape={list(vae.shape)} is too small: set "

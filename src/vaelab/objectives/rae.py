@@ -5,14 +5,14 @@ arXiv:1903.12436
 """
 
 import warnings
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
+from torch.autograd import forward_ad
 
 from vaelab.objectives.autoencoder import Autoencoder
-from vaelab.objectives.base import check_not_negative
+from vaelab.objectives.base import check_not_negative, normed
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -49,7 +49,7 @@ class RAE(Autoencoder):
             raise ValueError("objective=rae has no noise in its codes: set posterior=deterministic")
         if self.regularizer == "spectral_norm":
             for layer in [each for each in vae.decoder.modules() if _is_linear(each)]:
-                spectral_norm(layer)
+                normed(layer)
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         z = vae.encode(x).rsample()
@@ -87,5 +87,7 @@ def _slope(vae: "VAE", z: Tensor) -> Tensor:
     v = torch.randn_like(z)
     with warnings.catch_warnings(), torch.inference_mode(False):  # in which older torch says 0
         warnings.simplefilter("ignore", FutureWarning)  # of torch about itself
-        slope = torch.func.jvp(lambda z: vae.decode(z).mean, (z + 0,), (v + 0,))[1]
+        with forward_ad.dual_level():  # torch.func.jvp allows no running statistics
+            mean = vae.decode(forward_ad.make_dual(z + 0, v + 0)).mean
+            slope: Any = forward_ad.unpack_dual(mean).tangent
     return slope.square().flatten(1).sum(1) / 2

@@ -20,6 +20,7 @@ from vaelab.objectives.base import (
     check_trained,
     draw_with_kl,
     fixed,
+    normed,
     sample,
 )
 
@@ -79,7 +80,7 @@ class VAEGAN(Objective):
         self.critic = self.make_critic(vae.shape, self.verdict.in_features)
         for layer in list(self.critic.modules()):
             if isinstance(getattr(layer, "weight", None), Tensor):
-                spectral_norm(layer)
+                normed(layer)
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         p = vae.latents()

@@ -32,6 +32,9 @@ class Prior(nn.Module):
     def prepare(self, posterior: Posterior) -> None:
         """Called once: refuse a posterior that it cannot go with, and build what depends on it."""
 
+    def check_encoder(self, encoder: nn.Module) -> None:
+        """Called once: refuse an encoder that it cannot use."""
+
     @abstractmethod
     def forward(self, encode: Callable[..., Distribution]) -> Distribution:
         """p(z) with event shape (latent_dim,); `encode` maps x to q(z|x), for a VampPrior.

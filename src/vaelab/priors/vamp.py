@@ -54,6 +54,13 @@ class Vamp(Prior):
                 f"{type(posterior).__name__} relaxes: set prior=categorical"
             )
 
+    def check_encoder(self, encoder: nn.Module) -> None:
+        if any(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in encoder.modules()):
+            raise ValueError(
+                "prior=vamp encodes its pseudo-inputs, whose statistics batch normalization would "
+                "mix with those of the images: set model.normalization=group"
+            )
+
     def forward(self, encode: Callable[..., Distribution]) -> MixtureSameFamily:
         return mixture(self.uniform, encode(_Clamp.apply(self.inputs, *self.range)))
 
