@@ -117,6 +117,18 @@ def test_vae_gan_gives_each_part_what_algorithm_1_gives_it(config):
     torch.testing.assert_close(gradient(loss, vae.decoder), decoder, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_last_batch_of_few_images_has_the_unit_of_those_before(config, count):
+    run, objective = build(config, "vae_gan")
+    before = terms_of(run)["features"].mean()
+    few = objective(run.vae, X[:count], 0)["features"].mean()
+    assert few < 3 * before
+    kept = objective.deviation.clone()
+    objective.eval()
+    objective(run.vae, X[:count], 0)
+    assert torch.equal(objective.deviation, kept)
+
+
 def test_the_critic_of_vae_gan_is_smooth(config):
     """Its layers have norm 1, however large their weights."""
     _, objective = build(config, "vae_gan")

@@ -7,6 +7,7 @@ algorithm 1, arXiv:1512.09300
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, softplus
 from torch.nn.utils.parametrizations import spectral_norm
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from vaelab.vae import VAE
 
 SMALL = 1e-3  # deviation of a feature, below which it counts as this
+NEW = 0.1  # the part of a batch in the running deviation
 
 
 class VAEGAN(Objective):
@@ -35,7 +37,8 @@ class VAEGAN(Objective):
 
     features = sum_i (f_i(x) - f_i(y))^2 / (2 scale^2 s_i^2), for y the mean of p(x|z), f a hidden
     layer of the critic, which tells x from y and from pictures of draws of p(z), and s_i the
-    deviation of f_i(x) over the batch, where the paper has batch normalization. fooling is
+    running deviation of f_i(x) over batches, where the paper has batch normalization: that of the
+    last batch alone is next to nothing where two images are left for it. fooling is
     -log P(it takes those for x), in place of the paper's log P(it does not), whose gradient
     vanishes where the critic is right. Spectral normalization keeps the critic smooth (Miyato et
     al., 2018, arXiv:1802.05957). The pixels' ELBO is reported too, though nothing here trains
@@ -51,6 +54,7 @@ class VAEGAN(Objective):
     """
 
     critic: nn.Module
+    deviation: Tensor
 
     def __init__(
         self,
@@ -69,6 +73,7 @@ class VAEGAN(Objective):
         check_lr(lr)
         self.kl, self.scale, self.gamma, self.lr, self.make_critic = kl, scale, gamma, lr, critic
         self.verdict = spectral_norm(nn.Linear(features, 1))
+        self.register_buffer("deviation", torch.zeros(features))  # none yet
 
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
@@ -88,12 +93,13 @@ class VAEGAN(Objective):
         with fixed(vae.decoder, self):
             y = vae.decode(z)
             seen = self.critic(x)
-            encoder = self.kl(kl, step) + self._distance(seen, self.critic(y.mean))
+            unit = self._unit(seen.detach())
+            encoder = self.kl(kl, step) + _distance(seen, self.critic(y.mean), unit)
         drawn = vae.decode(sample(p, len(z))).mean
         again = vae.decode(z.detach()).mean
         with fixed(self):
             seen_again = self.critic(again)
-            features = self._distance(seen, seen_again)
+            features = _distance(seen, seen_again, unit)
             fooling = softplus(-self._judge(seen_again)) + softplus(
                 -self._judge(self.critic(drawn))
             )
@@ -115,7 +121,15 @@ class VAEGAN(Objective):
         """Logits (B,) that pictures with these features (B, features) are of the data."""
         return self.verdict(leaky_relu(seen, 0.2)).squeeze(-1)
 
-    def _distance(self, ours: Tensor, theirs: Tensor) -> Tensor:
-        """Of the features of images (B, features) and of their reconstructions, (B,)."""
-        unit = self.scale * ours.detach().std(0, correction=0).clamp(min=SMALL)
-        return ((ours - theirs) / unit).square().sum(-1) / 2
+    def _unit(self, seen: Tensor) -> Tensor:
+        """scale * s_i (features,), which in training takes note of these (B, features)."""
+        now, known = seen.std(0, correction=0).to(self.deviation), self.deviation.any()
+        if self.training and len(seen) > 1:
+            self.deviation.lerp_(now, torch.where(known, NEW, 1.0).to(now))
+            known = self.deviation.any()
+        return self.scale * torch.where(known, self.deviation, now).clamp(min=SMALL)
+
+
+def _distance(ours: Tensor, theirs: Tensor, unit: Tensor) -> Tensor:
+    """Of the features of images (B, features) and of their reconstructions, (B,)."""
+    return ((ours - theirs) / unit).square().sum(-1) / 2
