@@ -68,11 +68,14 @@ def test_outside_of_a_repository_there_is_nothing_to_put_back(tmp_path):
 
 
 def test_code_that_is_not_committed_is_kept_with_its_hash(train, monkeypatch):
+    says = {"rev-parse": "c" * 40, "status": " M a.py"}
+    monkeypatch.setattr(record, "_git_says", lambda *words: says[words[0]])
     monkeypatch.setattr(record, "_uncommitted", lambda: b"+x = 1\n")
     folder = train(*SMALL)["folder"]
     begun = json.loads((folder / "provenance.json").read_text())
     assert (folder / "uncommitted.diff").read_text() == "+x = 1\n"
     assert begun["diff_sha256"] == hashlib.sha256(b"+x = 1\n").hexdigest()
+    assert begun["git"] == {"commit": "c" * 40, "changed": True}
 
 
 def test_one_other_pixel_or_label_is_other_data():
