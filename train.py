@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from vaelab import command, multirun
@@ -12,6 +13,8 @@ from vaelab import command, multirun
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg: DictConfig) -> float:
     folder = Path(cfg.folder)
+    if str(folder) != HydraConfig.get().runtime.output_dir:
+        raise ValueError(f"folder={folder}: set hydra.run.dir, or hydra.sweep.dir beside -m")
     if (value := multirun.value_of(folder)) is not None:
         return value
     from vaelab.train import train  # heavy, and not needed for --help

@@ -25,6 +25,7 @@ def main() -> None:
     from vaelab.evaluation.whole import DEFAULT, PARTS, evaluate_folder
     from vaelab.processes import share, torchrun
     from vaelab.results import show
+    from vaelab.run import recorded
 
     parts = asked.parts.split(",") if asked.parts else DEFAULT
     if unknown := set(parts) - set(PARTS):
@@ -32,6 +33,8 @@ def main() -> None:
     if asked.images is not None and asked.images < 1:
         raise ValueError(f"--images {asked.images}: it must be at least 1")
     folders = [job for folder in asked.runs for job in _jobs(folder)]
+    for folder in folders:
+        recorded(folder)  # refuses what is no run, before any is evaluated
     with torchrun():
         evaluated = {
             folder: evaluate_folder(

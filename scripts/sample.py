@@ -1,6 +1,6 @@
 """New images of a finished run: `python scripts/sample.py runs/<run> sampler=gmm n=64`.
 
-They go to <run>/samples/<sampler>.png and <sampler>.npz: the codes z, the images x, their labels
+They go to <run>/samples/<sampler>.png and <sampler>.npz: the codes z, the images x, their labels y
 and the settings. conf/sample.yaml has the keys, conf/sampler the ways to draw codes. A folder with
 a model.safetensors is a run too, and its data set is read only where it is needed.
 """

@@ -44,7 +44,13 @@ CASES = {
         "model=transformer",
         "choose from bottom_up, conditional, ",
     ),
-    "unknown option of a list": ("callbacks=[default,emma]", "emma"),
+    "unknown option of a list": ("callbacks=[default,emma]", "callbacks=emma: there is no such"),
+    "no option": ("kl=null", "a group is one of its options, not null"),
+    "group of another command": ("sampler=gmm", "sampler: there is no such key"),
+    "key of a part without any": ("loss.scale=1", "loss has no keys"),
+    "folder": ("folder=elsewhere", "folder=elsewhere: set hydra.run.dir"),
+    "averages that are not kept": ("callbacks=ema", "write callbacks=[default,ema]"),
+    "figure without a source": ("published=84", "published=84: give a number and its source"),
     "unknown key": ("kl.bta=4", "kl.bta: there is no such key; kl has beta"),
     "unknown group": (
         "modle=conv",
@@ -59,8 +65,8 @@ CASES = {
     "no latents": ("latent_dim=0", "latent_dim=0: it must be at least 1"),
     "size that cannot be halved": (
         "model=conv model.channels=[8,8,8,8,8,8]",
-        "a convolution cannot halve 28x28 pixels 6 times: set data.shape, or model.channels to at "
-        "most 4 numbers",
+        "a convolution cannot halve pictures (C, H, W) of [1, 28, 28] 6 times: set data.shape, or "
+        "model.channels to at most 4 numbers",
     ),
     "bce on real pixels": (
         "data=arrays data.path={place}/standardised.npz",
@@ -81,7 +87,7 @@ CASES = {
     "more gpus": ("trainer.accelerator=gpu trainer.devices=4096", "trainer.devices=4096"),
     "prior on another support": ("prior._target_=cube.Cube", "choose a prior= on the posterior's"),
     "impossible scale": ("loss=mse loss.scale=-1", "loss.scale=-1"),
-    "impossible learning rate": ("optimizer.lr=-1", "learning rate"),
+    "impossible learning rate": ("optimizer.lr=-1", "optimizer: Invalid learning rate"),
     "whole number as a float": ("latent_dim=20.0", "latent_dim=20.0: write latent_dim=20"),
     "no whole number": ("samples=0", "samples=0: it must be a whole number, at least 1"),
     "processes without ddp": ("trainer.devices=2", "trainer.devices=2 processes need trainer=ddp"),

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 import zipfile
 
@@ -354,6 +355,7 @@ RECORD = {
         ({"samples": None, "split": 5}, "split is no word"),
         ({"published": 5}, "published is no value"),
         ({"published": {"value": 1}}, "published is no value"),
+        ({"published": {"value": "84", "source": "x"}}, "published is no value"),
         ({"elbo": [1]}, "elbo is no number"),
     ],
 )
@@ -361,8 +363,11 @@ def test_a_record_that_is_none_is_named(tmp_path, change, message):
     (tmp_path / "x.json").write_text(json.dumps(RECORD))
     assert "1.00 +- 0.50" in results.table(tmp_path)
     (tmp_path / "x.json").write_text(json.dumps(RECORD | change))
+    (tmp_path / "y.json").write_text(json.dumps(RECORD))
     with pytest.raises(ValueError, match=rf"x\.json is damaged: {message}"):
-        results.table(tmp_path)
+        results.read(tmp_path / "x.json")
+    assert re.search(rf"Left out: \S*x\.json is damaged: {message}", results.table(tmp_path))
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"x\.json is no record of an evaluation"):
-        results.table(tmp_path)
+    table = results.table(tmp_path)
+    assert re.search(r"Left out: \S*x\.json is no record of an evaluation", table)
+    assert "1.00 +- 0.50" in table

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 import vaelab.train
 from vaelab import multirun
+from vaelab.command import _expanded
 
 QUICK = ["logger=none", "trainer=smoke", "samples=1", "callbacks.pictures.only=[]"]
 SMALL = ["model.hidden=[4]", *QUICK]
@@ -268,3 +269,7 @@ def test_a_stopped_multirun_goes_on_where_it_was(tmp_path, shell, sweep, stop):
     assert "job 1 was finished before" not in again
     assert (tmp_path / "here/table.csv").read_text().count("\n") == 4
     assert all((tmp_path / "here" / job / "value.txt").exists() for job in "012")
+
+
+def test_the_word_for_many_may_stand_anywhere():
+    assert _expanded(["model=mlp", "-m", "kl.beta=1,2"]) == ["-m", "model=mlp", "kl.beta=1,2"]

@@ -190,7 +190,7 @@ def test_every_sampler_draws_from_a_finished_run(train, command, option):
     paths = [folder / "samples" / f"{option}.{kind}" for kind in ("png", "npz")]
     assert output.splitlines()[-1] == f"{paths[0]} {paths[1]}"
     with np.load(paths[1]) as npz:
-        assert {*npz.files} == {"z", "x", "label", "settings"}
+        assert {*npz.files} == {"z", "x", "y", "settings"}
         assert npz["z"].shape == (6, 3)
         assert npz["x"].shape == (6, 1, 28, 28)
         assert npz["x"].dtype == np.float32

@@ -51,7 +51,7 @@ def section(conf: Path, name: str) -> str:
     """What can be typed after the command whose recipe is conf/<name>.yaml."""
     recipe = (conf / f"{name}.yaml").read_text()
     lines = [USAGE[name]]
-    for group in re.findall(r"^  - (\w+):", recipe, re.MULTILINE):
+    for group in _groups(conf, name):
         chosen = re.findall(rf"^  - {group}: (\w+)", recipe, re.MULTILINE)
         lines.append(f"{group}=")
         for file in sorted((conf / group).glob("*.yaml")):
@@ -61,6 +61,11 @@ def section(conf: Path, name: str) -> str:
     own = recipe.split("\n\n")[1].splitlines()
     lines += ["Other keys", *(f"    {line}" for line in own), ""]
     return "\n".join(lines)
+
+
+def _groups(conf: Path, name: str) -> list[str]:
+    """Those that the recipe conf/<name>.yaml chooses from."""
+    return re.findall(r"^  - (\w+):", (conf / f"{name}.yaml").read_text(), re.MULTILINE)
 
 
 def _comment(file: Path) -> str:
@@ -133,6 +138,8 @@ def _expanded(words: list[str]) -> list[str]:
         words = multirun.expanded(words)
     except ValueError as error:
         sys.exit(f"error: {one_line(error)}")
+    flags = [word for word in words if word in ("-m", "--multirun")]
+    words = [*flags, *(word for word in words if word not in flags)]  # argparse wants them together
     if slurm.helps() and not multirun.goes_on(words):
         return [*words, "hydra.output_subdir=null"]  # the first process writes it
     return words
@@ -179,9 +186,10 @@ def one_line(error: BaseException) -> str:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         if extra := PLUGINS.get(f"{group}={option}"):
             return f"{group}={option} is not installed: pip install -e '.[{extra}]' does it"
-        if error.options:
-            choices = ", ".join(error.options)
-            return f"{group}={option}: there is no such option; choose from {choices}"
+        choices = f"choose from {', '.join(error.options)}" if error.options else "--help has them"
+        return f"{group}={option}: there is no such option; {choices}"
+    if "Config group override must be a string" in str(error):
+        return "a group is one of its options, not null: --help has them"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: this cannot be read; quote values with commas or brackets"
     return " ".join(str(error).split()) or type(error).__name__
@@ -192,8 +200,8 @@ def _unknown(key: str, conf: Path, recipe: str) -> str:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    options = [word for word in sys.argv[1:] if "=" in word]
-    chosen = [word for word in options if (conf / word.split("=")[0]).is_dir()]
+    groups = _groups(conf, recipe)
+    chosen = [word for word in sys.argv[1:] if word.partition("=")[0] in groups]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
         cfg = compose(recipe, [word for word in chosen if "," not in word])
@@ -202,4 +210,4 @@ def _unknown(key: str, conf: Path, recipe: str) -> str:
         above = above.rpartition(".")[0]
     found = OmegaConf.select(cfg, above) if above else cfg
     names = ", ".join(name for name in sorted(map(str, found)) if name[0] != "_")
-    return f"{key}: there is no such key; {above or 'the config'} has {names}"
+    return f"{key}: there is no such key; {above or 'the config'} has {names or 'no keys'}"

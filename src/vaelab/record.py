@@ -35,6 +35,23 @@ ROWS = 10_000  # that are hashed at a time
 PACKAGES = ("vaelab", "torch", "pytorch-lightning", "hydra-core", "torchmetrics", "numpy")
 
 
+def check_published(published: Any) -> None:
+    """Refuse a paper's figure that does not say where it is from."""
+    if published is not None and not is_published(published):
+        raise ValueError(
+            f"published={published}: give a number and its source, as in "
+            "published='{value: 84.78, source: IWAE table 1}'"
+        )
+
+
+def is_published(found: Any) -> bool:
+    return (
+        isinstance(found, Mapping)
+        and {"value", "source"} <= found.keys()
+        and type(found["value"]) in (int, float)
+    )
+
+
 def sizes(run: Run) -> dict[str, Any]:
     """The parameters of each part, and how many numbers come from encoder and decoder.
 

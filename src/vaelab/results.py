@@ -64,8 +64,11 @@ def entry(run: Run, folder: Path, numbers: dict[str, Any]) -> dict[str, Any]:
 def keep(found: dict[str, Any], folder: Path) -> None:
     """Write a record to `folder`; one of less never takes the place of a whole one."""
     path = folder / f"{found['name']}.json"
-    if path.is_file() and is_whole(read(path)) and not is_whole(found):
+    known = read(path) if path.is_file() else found
+    if is_whole(known) and not is_whole(found):
         return
+    if known.get("weights_sha256") != found["weights_sha256"]:
+        print(f"{path} was of other weights, and is replaced: name runs apart to keep both")
     folder.mkdir(parents=True, exist_ok=True)
     record.write(found, path)
 
@@ -90,8 +93,13 @@ def show(folder: Path) -> None:
 
 
 def table(folder: Path) -> str:
-    """The whole records of a folder as markdown, the best first."""
-    records = [read(path) for path in sorted(folder.glob("*.json"))]
+    """The whole records of a folder as markdown, the best first; what cannot be read is named."""
+    records, unread = [], []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            records.append(read(path))
+        except ValueError as error:
+            unread.append(f"Left out: {error}")
     whole = sorted(filter(is_whole, records), key=lambda found: found["nll"])
     lines = ["# NLL in nats per image", ""]
     for name in dict.fromkeys(map(group, whole)):
@@ -103,16 +111,16 @@ def table(folder: Path) -> str:
     left = len(records) - len(whole)
     if left:
         lines += [f"Not shown: {left} of fewer images or samples than all and {ENOUGH}.", ""]
+    lines += [line for each in unread for line in (each, "")]
     return "\n".join(lines)
 
 
 def read(path: Path) -> dict[str, Any]:
     """A record, which may come from anybody."""
     found = foreign.numbers(path)
-    published = found.get("published") or {"value": 0, "source": ""}
     if missing := [name for name in SAID if name not in found]:
         raise ValueError(f"{path} is no record of an evaluation: it does not say its {missing[0]}")
-    if not isinstance(published, dict) or not {"value", "source"} <= published.keys():
+    if found["published"] is not None and not record.is_published(found["published"]):
         raise ValueError(f"{path} is damaged: published is no value with its source")
     return found
 

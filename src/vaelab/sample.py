@@ -165,10 +165,10 @@ def _stored(vae: VAE, x: Tensor) -> Tensor:
 
 
 def save(samples: Samples, folder: Path, name: str, settings: dict[str, Any]) -> list[Path]:
-    """Write name.npz, and name.png where x are pictures; the paths of what was written."""
+    """Write name.npz, which data=arrays reads, and name.png of pictures; the paths written."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.npz"]
-    arrays = {key: value.numpy() for key, value in samples._asdict().items()}
+    arrays = {"z": samples.z, "x": samples.x, "y": samples.label}
     np.savez(paths[0], **arrays, settings=np.array(json.dumps(settings)))
     if samples.x.ndim == 4 and samples.x.shape[1] in (1, 3):
         x = samples.x[:PICTURED]

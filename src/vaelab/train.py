@@ -53,13 +53,16 @@ def train(cfg: DictConfig, goes_on: bool = False, started: str = ".") -> float:
     _check_seed(cfg.seed)
     _check_kl(cfg)
     _check_trainer(cfg.trainer)
+    _check_callbacks(cfg.callbacks)
+    record.check_published(cfg.published)
     seed_everything(cfg.seed, verbose=False)
     run = Run.build(cfg, started)
     run.data.prepare_data()
     run.data.setup()
     run.vae.likelihood.check(*run.data.range, run.data.pixels)
-    images, labels = run.data.splits["train"]
-    run.vae.check_labels(labels)
+    for split in run.data.splits.values():
+        run.vae.check_labels(split.labels)
+    images = run.data.splits["train"].images
     run.vae.initialize(run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)]))
     checkpoint = last_whole(Path(cfg.folder, "checkpoints")) if goes_on else None
     if checkpoint is None:
@@ -67,7 +70,10 @@ def train(cfg: DictConfig, goes_on: bool = False, started: str = ".") -> float:
     run.module.objective.dataset_size = len(images)
     trainer = _trainer(run)
     # What these would refuse during the fit, they refuse here, before anything is started.
-    run.module.make_optimizer(run.module.parameter_groups())
+    try:
+        run.module.make_optimizer(run.module.parameter_groups())
+    except ValueError as error:
+        raise ValueError(f"optimizer: {error}") from error
     TrainingBatches(run.data.splits["train"], run.data.batch_size, cfg.seed, 0, trainer.world_size)
     failed = True
     try:
@@ -197,6 +203,15 @@ def _check_kl(cfg: DictConfig) -> None:
     """Refuse a choice of kl= that the objective would pass over."""
     if "kl" not in cfg.objective and not (cfg.kl.get("beta") == 1 and len(cfg.kl) == 2):
         raise ValueError("the objective has no KL to be weighted: leave out kl= and its keys")
+
+
+def _check_callbacks(callbacks: DictConfig) -> None:
+    """Refuse what only has an effect on the weights that are kept, where none are."""
+    alone = [name for name in ("ema", "early_stopping") if name in callbacks]
+    if alone and "checkpoint" not in callbacks:
+        raise ValueError(
+            f"callbacks={alone[0]} alone keeps no weights: write callbacks=[default,{alone[0]}]"
+        )
 
 
 def _check_trainer(trainer: DictConfig) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, constraints
 
 from vaelab.likelihoods.base import Likelihood
 from vaelab.posteriors.base import Posterior
@@ -57,9 +57,13 @@ class VAE(nn.Module):
         self.prior = prior(latent_dim, self.shape)
         self.likelihood = likelihood(self.shape)
         if self.prior.support not in (None, self.posterior.support):
+            theirs, ours = (
+                "real vectors" if part.support is constraints.real_vector else part.support
+                for part in (self.posterior, self.prior)
+            )
             raise ValueError(
-                f"the posterior lives on {self.posterior.support} and the prior on "
-                f"{self.prior.support}: choose a prior= on the posterior's support"
+                f"the posterior lives on {theirs} and the prior on {ours}: choose a prior= on the "
+                "posterior's support"
             )
         self.prior.prepare(self.posterior)
         self.encoder, self.decoder = self.networks(encoder, decoder)

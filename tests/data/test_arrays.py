@@ -67,6 +67,16 @@ def test_a_file_that_is_already_split_is_taken_so(npz):
         ),
         ({"x": np.array([[1.0, np.nan]])}, "holds nan"),
         ({"x": np.zeros((20, 2)), "y": np.zeros(19)}, "y has 19 rows, x has 20"),
+        (
+            {f"x_{n}": np.zeros((5, 2)) for n in ("train", "val", "test")}
+            | {"y_train": WIDE[:, 0]},
+            "holds y_train: give labels to train, val and test, or to none",
+        ),
+        (
+            {f"{k}_{n}": np.zeros((5, 2)) for n in ("train", "val") for k in "xy"}
+            | {"x_test": np.zeros((5, 2)), "y_test": np.zeros(5)},
+            "splits of y have different shapes",
+        ),
         ({"x": np.array([[None, {}]], dtype=object)}, "no npz file of plain arrays"),
     ],
 )
@@ -108,3 +118,18 @@ def test_greys_that_are_binarized_have_the_range_of_bits(npz):
     data = loaded(npz(x=np.random.default_rng(0).random((50, 4))), binarize="dynamic")
     assert (data.pixels, data.range) == ("binary", (0.0, 1.0))
     assert not data.bits_sha256.keys() - {"val", "test"}
+
+
+def test_pictures_with_their_channels_last_are_never_read_in_another_order(npz, caplog):
+    x = np.zeros((20, 8, 8, 3))
+    assert loaded(npz(x=x)).shape == (8, 8, 3)
+    message = "is [8, 8, 3] channels last? save pictures (N, H, W, C) as x.transpose(0, 3, 1, 2)"
+    assert message in caplog.text
+    with pytest.raises(ValueError, match=r"\[8, 8, 3\]: save pictures .* leave data\.shape=null"):
+        loaded(npz(x=x), shape=(3, 8, 8))
+    assert loaded(npz(x=x.reshape(20, -1)), shape=(3, 8, 8)).shape == (3, 8, 8)
+
+
+def test_other_arrays_of_a_file_are_passed_over(npz):
+    words = np.array("settings")
+    assert loaded(npz(x=np.zeros((20, 2)), z=np.zeros((20, 1)), settings=words)).shape == (2,)

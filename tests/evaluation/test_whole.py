@@ -233,6 +233,15 @@ def test_a_whole_record_is_shown_and_not_replaced_by_less(evaluated, tmp_path, m
     assert f"| {nll:.2f} +- " in results.table(tmp_path / "results")
 
 
+def test_a_record_of_other_weights_is_not_replaced_in_silence(evaluated, tmp_path, capsys):
+    evaluated(samples=2)
+    (found,) = records(tmp_path)
+    results.keep(found, tmp_path / "results")
+    assert "replaced" not in capsys.readouterr().out
+    results.keep(found | {"weights_sha256": "other"}, tmp_path / "results")
+    assert "was of other weights, and is replaced: name runs apart" in capsys.readouterr().out
+
+
 def test_other_likelihoods_and_bits_stand_in_other_tables(evaluated, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "ENOUGH", 2)
     evaluated(samples=2)
@@ -245,6 +254,12 @@ def test_other_likelihoods_and_bits_stand_in_other_tables(evaluated, tmp_path, m
 def test_the_command_names_parts_that_it_does_not_know(command, folder):
     status, _ = command("scripts/evaluate.py", str(folder), "--parts", "likelihood,taste")
     assert "--parts taste: choose from likelihood, " in status
+
+
+def test_a_folder_that_is_no_run_is_found_before_another_is_evaluated(command, folder, tmp_path):
+    status, _ = command("scripts/evaluate.py", str(folder), "elsewhere", "--samples", "2")
+    assert "elsewhere is no run folder" in status
+    assert not (folder / "evaluation").exists()
 
 
 def test_a_multirun_stands_for_its_jobs(command, folder, tmp_path):

@@ -39,6 +39,16 @@ def test_epochs_are_counted_above_the_steps():
     assert np.array(axes.get_xlim()) / 20 == pytest.approx(above.get_xlim())
 
 
+@pytest.mark.parametrize("epochs", [0.4, 1.3, 3, 40])
+def test_epochs_are_whole(epochs):
+    figure = curves({"KL": {"val": Curve(STEPS, STEPS)}}, per_epoch=100 / epochs)
+    (above,) = figure.axes[0].child_axes
+    figure.canvas.draw()
+    shown = [text.get_text() for text in above.get_xticklabels() if text.get_text()]
+    assert shown
+    assert all("." not in text for text in shown)
+
+
 def test_a_single_value_is_a_dot():
     axes = curves({"KL": {"val": Curve(STEPS[:1], STEPS[:1])}}).axes[0]
     assert axes.lines[0].get_marker() == "o"

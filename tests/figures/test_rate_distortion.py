@@ -32,3 +32,11 @@ def test_one_point_has_room_around_it():
     assert np.ptp(axes.get_xlim()) > 1
     assert axes.get_xlim()[0] < 20 < axes.get_xlim()[1]
     assert np.mean(axes.get_ylim()) == pytest.approx(80)
+
+
+@pytest.mark.parametrize("length", [1, 400])
+def test_long_names_and_titles_leave_the_panel_its_size(length):
+    long = [Point(f"a.long.key={'0 ' * length}", *point[1:]) for point in POINTS]
+    figure = rate_distortion({"bits " * 12: long, "grey": POINTS})
+    figure.canvas.draw()
+    assert all(axes.get_window_extent().width > 0.3 * figure.bbox.width for axes in figure.axes)

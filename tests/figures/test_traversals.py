@@ -17,7 +17,7 @@ def test_every_row_is_named_and_every_second_value():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["row 0", "row 1"]
     shown = [label.get_text() for label in axes.get_xticklabels()]
     assert [text for text in shown if text] == ["-3", "-2", "-1", "0", "1", "2", "3"]
-    assert axes.get_xlabel() == "deviations"
+    assert axes.get_xlabel() == "deviations; framed: nearest to the image's own"
 
 
 def test_the_tile_nearest_to_the_images_own_value_is_framed():
@@ -30,3 +30,4 @@ def test_the_tile_nearest_to_the_images_own_value_is_framed():
 
 def test_none_is_framed_where_the_value_lies_beyond_them():
     assert len(drawn([-3.2, -3.3, 5.0]).patches) == 1
+    assert drawn([-3.3, 5.0]).get_xlabel() == "deviations"

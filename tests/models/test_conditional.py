@@ -84,6 +84,22 @@ def test_the_labels_of_the_data_are_checked_before_the_first_step(train, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y_test": np.array([0, 10])}, "the data's labels are 11 classes"),
+        ({"y_val": np.array([0, -1])}, "classes count from 0, but the data's labels begin at -1"),
+        ({"y_train": np.array([0.0, 1.0])}, r"classes are integers, .* torch\.float64"),
+    ],
+)
+def test_the_labels_of_every_split_are_checked(train, tmp_path, change, message):
+    parts = {f"x_{name}": np.zeros((2, 1, 8, 8)) for name in ("train", "val", "test")}
+    parts |= {f"y_{name}": np.array([0, 1]) for name in ("train", "val", "test")} | change
+    np.savez(tmp_path / "x.npz", **parts)
+    with pytest.raises(ValueError, match=message):
+        train(*SMALL, "data=arrays", f"data.path={tmp_path}/x.npz", folder="wrong")
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         ("model.labels=0", r"model\.labels=0"),

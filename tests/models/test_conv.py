@@ -33,7 +33,7 @@ def test_odd_sizes_come_back_too(shape, kernel_size):
         (
             (1, 28, 20),
             {"channels": [8] * 6},
-            r"cannot halve 28x20 pixels 6 times: set data\.shape, or model\.channels to at most 4",
+            r"\[1, 28, 20\] 6 times: set data\.shape, or model\.channels to at most 4",
         ),
         ((784,), {}, r"data\.shape=\[784\]: use model=mlp"),
         ((1, 28, 28), {"channels": []}, r"model\.channels=\[\]"),

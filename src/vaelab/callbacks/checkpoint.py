@@ -92,7 +92,7 @@ class Checkpoint(callbacks.Checkpoint):
         torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
         number, due, a_step = most.tolist()
         self.asked = step, time_now
-        self.asks_at = step + max(1, min(AGREE, int(SOON / max(a_step, SOON / AGREE))))
+        self.asks_at = step + max(1, int(SOON / max(a_step, SOON / AGREE)))
         return int(number), bool(due)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

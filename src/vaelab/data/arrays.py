@@ -1,5 +1,8 @@
 """The user's own numbers: `data=arrays data.path=x.npz`."""
 
+import logging
+import math
+import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +11,11 @@ import numpy as np
 import torch
 
 from vaelab.data.base import Binarize, DataModule, Pixels, Split, check_fractions, drawn
+
+log = logging.getLogger(__name__)
+
+NAMES = "[xy](_train|_val|_test)?"  # of the arrays of a file that are read
+CHANNELS_FIRST = "save pictures (N, H, W, C) as x.transpose(0, 3, 1, 2)"
 
 
 class Arrays(DataModule):
@@ -40,11 +48,10 @@ class Arrays(DataModule):
         self.fractions = (validation, test)
         self.arrays = _read(path)
         found = self.arrays["x" if "x" in self.arrays else "x_train"].shape[1:]
-        if shape is not None and np.prod(shape) != np.prod(found):
-            raise ValueError(
-                f"data.shape={list(shape)}, but {path} holds x of shape {list(found)}: "
-                "leave data.shape=null"
-            )
+        if shape is not None:
+            _check_shape(shape, found, path)
+        elif len(found) == 3 and found[0] not in (1, 3) and found[2] in (1, 3):
+            log.warning("%s: is %s channels last? %s", path, list(found), CHANNELS_FIRST)
         super().__init__(found if shape is None else shape, binarize, batch_size, seed, dequantize)
 
     @property
@@ -68,6 +75,15 @@ class Arrays(DataModule):
         return Split(images.reshape(len(x), *self.shape), torch.from_numpy(y))
 
 
+def _check_shape(shape: Sequence[int], found: Sequence[int], path: str) -> None:
+    known = f"data.shape={list(shape)}, but {path} holds x of shape {list(found)}"
+    if math.prod(shape) != math.prod(found):
+        raise ValueError(f"{known}: leave data.shape=null")
+    moved = [edge for edge in shape if edge > 1] != [edge for edge in found if edge > 1]
+    if moved and sorted(shape) == sorted(found):  # it would not be: numbers stay in their order
+        raise ValueError(f"{known}: {CHANNELS_FIRST} and leave data.shape=null")
+
+
 def _read(path: str) -> dict[str, np.ndarray]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"data.path={path}: there is no such file")
@@ -76,7 +92,8 @@ def _read(path: str) -> dict[str, np.ndarray]:
             if damaged := file.testzip():  # numpy compares checksums of whole members only
                 raise ValueError(f"{damaged} is not as its checksum says")
         with Path(path).open("rb") as file, np.load(file) as npz:
-            arrays = {name: npz[name] for name in npz.files}
+            arrays = {name: npz[name] for name in npz.files if re.fullmatch(NAMES, name)}
+            names = npz.files
     except Exception as error:
         raise ValueError(
             f"data.path={path} is no npz file of plain arrays: write one with "
@@ -84,7 +101,7 @@ def _read(path: str) -> dict[str, np.ndarray]:
         ) from error
     if "x" not in arrays and not {"x_train", "x_val", "x_test"} <= arrays.keys():
         raise ValueError(
-            f"{path} holds {', '.join(arrays) or 'nothing'}: it must hold x, or x_train, x_val "
+            f"{path} holds {', '.join(names) or 'nothing'}: it must hold x, or x_train, x_val "
             "and x_test"
         )
     _check(path, arrays)
@@ -92,9 +109,13 @@ def _read(path: str) -> dict[str, np.ndarray]:
 
 
 def _check(path: str, arrays: dict[str, np.ndarray]) -> None:
-    shapes = {array.shape[1:] for key, array in arrays.items() if key.startswith("x")}
-    if len(shapes) > 1:
-        raise ValueError(f"{path}: the splits of x have different shapes, {shapes}")
+    for kind in "xy":
+        shapes = {array.shape[1:] for key, array in arrays.items() if key.startswith(kind)}
+        if len(shapes) > 1:
+            raise ValueError(f"{path}: the splits of {kind} have different shapes, {shapes}")
+    splits = "" if "x" in arrays else ", ".join(key for key in arrays if key.startswith("y"))
+    if splits and splits.count("y") < 3:
+        raise ValueError(f"{path} holds {splits}: give labels to train, val and test, or to none")
     for key, array in arrays.items():
         if array.dtype.kind not in "buif":
             raise ValueError(f"{path}: {key} must be numbers, not {array.dtype}")

@@ -108,7 +108,7 @@ class DataModule(LightningDataModule):
         if self.dequantize and (self.binarize != "none" or not levels):
             raise ValueError(
                 "data.dequantize=true spreads 256 levels over real numbers, but the pixels are "
-                f"{self.pixels}: set data.dequantize=false"
+                f"{self.pixels if levels else 'real'}: set data.dequantize=false"
                 + (" or data.binarize=none" if levels else "")
             )
         if self.binarize != "none":

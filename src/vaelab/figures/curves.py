@@ -74,6 +74,6 @@ def _count_epochs(axes: Axes, per_epoch: float) -> None:
 
     both: Any = (lambda step: step / per_epoch, lambda epoch: epoch * per_epoch)
     above = axes.secondary_xaxis("top", functions=both)
-    above.xaxis.set_major_locator(MaxNLocator(integer=True))
+    above.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     above.set_xlabel("epoch")
     above.spines[:].set_visible(False)

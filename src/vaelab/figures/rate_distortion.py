@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -41,11 +42,23 @@ def rate_distortion(groups: Mapping[str, list[Point]]) -> Figure:
         _draw_elbos(axes)
         axes.scatter(rates, distortions, 24, BLUE, zorder=3)
         for point in points if len(points) <= NAMED else ():
-            place = (point.rate, point.distortion)
-            axes.annotate(point.name, place, (4, 4), textcoords="offset points", fontsize=7)
-        axes.set(title=group, xlabel="rate: KL (nats per image)")
+            _name(axes, point)
+        axes.set(title=fill(group, 44), xlabel="rate: KL (nats per image)")
     panels[0].set_ylabel("distortion: -log p(x|z) (nats per image)")
     return drawn
+
+
+def _name(axes: Axes, point: Point) -> None:
+    """Write the name beside a point, towards the middle of the panel, and let that be."""
+    right = point.rate > sum(axes.get_xlim()) / 2
+    axes.annotate(
+        fill(point.name, 34),
+        (point.rate, point.distortion),
+        (-5 if right else 5, 5),
+        textcoords="offset points",
+        fontsize=7,
+        ha="right" if right else "left",
+    ).set_in_layout(False)
 
 
 def _around(values: np.ndarray) -> tuple[float, float]:

@@ -66,9 +66,10 @@ class Likelihood(nn.Module):
                 f"[{low:g}, {high:g}]: scale them to that, or set loss=mse"
             )
         if self.pixels == "levels" and pixels not in ("binary", "levels"):
+            change = "set data.dequantize=false, or" if pixels == "dequantized" else "set"
             raise ValueError(
                 f"loss: {name} gives probabilities to 256 levels, but the data's pixels are "
-                f"{pixels}: set data.dequantize=false, or a density such as loss=gaussian"
+                f"{pixels}: {change} a density such as loss=gaussian"
             )
 
     def measure(self, pixels: Pixels) -> Measure:

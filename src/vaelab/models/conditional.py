@@ -60,6 +60,10 @@ class Conditional(VAE):
         )
 
     def check_labels(self, y: Tensor) -> None:
+        if y.ndim == 1 and y.is_floating_point():
+            raise ValueError(f"classes are integers, but the data's labels are {y.dtype}")
+        if y.ndim == 1 and (y < 0).any():
+            raise ValueError(f"classes count from 0, but the data's labels begin at {int(y.min())}")
         classes = int(y.max()) + 1 if y.ndim == 1 and len(y) else 0
         columns = y.shape[1] if y.ndim == 2 else self.labels
         if classes > self.labels or columns != self.labels:

@@ -106,7 +106,7 @@ def halved(
     if min(sizes[-2]) < 2:
         most = sum(min(size) >= 2 for size in sizes)
         raise ValueError(
-            f"a convolution cannot halve {shape[1]}x{shape[2]} pixels {len(channels)} times: "
-            f"set data.shape, or model.channels to at most {most} numbers"
+            f"a convolution cannot halve pictures (C, H, W) of {list(shape)} "
+            f"{len(channels)} times: set data.shape, or model.channels to at most {most} numbers"
         )
     return sizes
