@@ -168,7 +168,7 @@ def save(samples: Samples, folder: Path, name: str, settings: dict[str, Any]) ->
     """Write name.npz, which data=arrays reads, and name.png of pictures; the paths written."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.npz"]
-    arrays = {"z": samples.z, "x": samples.x, "y": samples.label}
+    arrays: Any = {"z": samples.z.numpy(), "x": samples.x.numpy(), "y": samples.label.numpy()}
     np.savez(paths[0], **arrays, settings=np.array(json.dumps(settings)))
     if samples.x.ndim == 4 and samples.x.shape[1] in (1, 3):
         x = samples.x[:PICTURED]

@@ -131,8 +131,9 @@ def test_what_it_measures_on_each_kind_of_pixels(likelihood, option):
     elif likelihood.pixels == "levels":
         assert kinds["binary"] == kinds["levels"] == "probability"
         likelihood.check(0.0, 1.0, "levels")
-        for pixels in ("real", "dequantized"):
-            with pytest.raises(ValueError, match=r"256 levels.* set data\.dequantize=false"):
-                likelihood.check(0.0, 1.0, pixels)
+        with pytest.raises(ValueError, match=r"256 levels.* are real: set a density such as"):
+            likelihood.check(0.0, 1.0, "real")
+        with pytest.raises(ValueError, match=r"256 levels.* set data\.dequantize=false, or a"):
+            likelihood.check(0.0, 1.0, "dequantized")
     else:
         assert set(kinds.values()) == {"density"}
