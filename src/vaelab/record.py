@@ -45,6 +45,7 @@ def check_published(published: Any) -> None:
 
 
 def is_published(found: Any) -> bool:
+    """Whether it is a number with its source."""
     return (
         isinstance(found, Mapping)
         and {"value", "source"} <= found.keys()

@@ -206,11 +206,12 @@ def _check_kl(cfg: DictConfig) -> None:
 
 
 def _check_callbacks(callbacks: DictConfig) -> None:
-    """Refuse what only has an effect on the weights that are kept, where none are."""
+    """Refuse to average or to choose weights that nothing keeps."""
     alone = [name for name in ("ema", "early_stopping") if name in callbacks]
     if alone and "checkpoint" not in callbacks:
         raise ValueError(
-            f"callbacks={alone[0]} alone keeps no weights: write callbacks=[default,{alone[0]}]"
+            f"callbacks={alone[0]} needs callbacks.checkpoint, which keeps the weights: write "
+            f"callbacks=[default,{alone[0]}]"
         )
 
 

@@ -40,3 +40,4 @@ def test_long_names_and_titles_leave_the_panel_its_size(length):
     figure = rate_distortion({"bits " * 12: long, "grey": POINTS})
     figure.canvas.draw()
     assert all(axes.get_window_extent().width > 0.3 * figure.bbox.width for axes in figure.axes)
+    assert all(axes.get_window_extent().height > 0.6 * figure.bbox.height for axes in figure.axes)

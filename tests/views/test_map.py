@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -63,6 +65,12 @@ def test_of_attributes_the_one_that_parts_the_images_is_shown(run):
     assert labels.tolist() == [1, 0, 1, 0]
     assert classes == ("no", "yes")
     assert title == "Male"
+
+
+def test_a_label_that_is_a_factor_has_its_name_and_its_values_are_numbers():
+    data = SimpleNamespace(factors=("shape", "x"))
+    values, classes, title = _labels(data, torch.tensor([[0, 7], [1, 9]]))
+    assert (title, list(values), classes) == ("shape", [0.0, 1.0], ())
 
 
 def test_labels_that_are_not_there_are_nan(run):

@@ -76,11 +76,12 @@ class Arrays(DataModule):
 
 
 def _check_shape(shape: Sequence[int], found: Sequence[int], path: str) -> None:
+    """Refuse a shape of other numbers, and to take channels that lie last for the first axis."""
     known = f"data.shape={list(shape)}, but {path} holds x of shape {list(found)}"
     if math.prod(shape) != math.prod(found):
         raise ValueError(f"{known}: leave data.shape=null")
     moved = [edge for edge in shape if edge > 1] != [edge for edge in found if edge > 1]
-    if moved and sorted(shape) == sorted(found):  # it would not be: numbers stay in their order
+    if moved and sorted(shape) == sorted(found):  # to reshape moves nothing
         raise ValueError(f"{known}: {CHANNELS_FIRST} and leave data.shape=null")
 
 

@@ -72,7 +72,7 @@ def _labels(data: DataModule, labels: Tensor) -> tuple[np.ndarray, Sequence[str]
         return y[:, 0].numpy(), getattr(data, "classes", ()), ""
     chosen = int((y.mean(0) - 0.5).abs().argmin())
     names = data.factors or getattr(data, "attributes", ())
-    yes_or_no = ("no", "yes") if ((y == 0) | (y == 1)).all() else ()
+    yes_or_no = ("no", "yes") if not data.factors and ((y == 0) | (y == 1)).all() else ()
     title = names[chosen].replace("_", " ") if names else f"label {chosen + 1}"
     return y[:, chosen].numpy(), yes_or_no, title
 
