@@ -197,6 +197,18 @@ def test_a_signal_ends_the_command_with_a_line_and_its_status(tmp_path, monkeypa
     assert "Traceback" not in errors
 
 
+def test_a_run_that_is_being_trained_is_left_alone(tmp_path):
+    """It may go on by itself after a kill of the command that started it."""
+    words = ("data.batch_size=64", "trainer.max_epochs=1000")
+    with _process(tmp_path, "run", *words) as process:
+        _wait_for(tmp_path / "run" / "checkpoints" / "last.ckpt")
+        with pytest.raises(ValueError, match=r"run is being trained by another process"):
+            resume([f"resume={tmp_path / 'run'}"])
+        assert process.poll() is None
+        process.kill()
+    resume([f"resume={tmp_path / 'run'}", "trainer.max_epochs=1"])
+
+
 def _process(folder, name, *words):
     """A run of its own process, or one that goes on."""
     fresh = [*SMALL[:5], *words, "trainer.accelerator=cpu", f"hydra.run.dir={name}"]

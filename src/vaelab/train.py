@@ -4,6 +4,8 @@ import logging
 import math
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from vaelab.data.base import TrainingBatches
 from vaelab.ddp import process_group
 from vaelab.evaluation.base import Asked
 from vaelab.evaluation.likelihood import check_samples, evaluate
+from vaelab.files import held
 from vaelab.loggers.base import Resumable
 from vaelab.loggers.wandb import Wandb
 from vaelab.loop import shorten
@@ -55,6 +58,23 @@ def train(cfg: DictConfig, goes_on: bool = False, started: str = ".") -> float:
     _check_trainer(cfg.trainer)
     _check_callbacks(cfg.callbacks)
     record.check_published(cfg.published)
+    with _alone(Path(cfg.folder)):
+        return _train(cfg, goes_on, started)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Refuse to write where another training writes; it may have outlived what started it."""
+    if slurm.helps():  # the first process has the folder
+        yield
+        return
+    with held(folder / ".hydra" / "training.lock") as ours:
+        if not ours:
+            raise ValueError(f"{folder} is being trained by another process: wait, or stop that")
+        yield
+
+
+def _train(cfg: DictConfig, goes_on: bool, started: str) -> float:
     seed_everything(cfg.seed, verbose=False)
     run = Run.build(cfg, started)
     run.data.prepare_data()
