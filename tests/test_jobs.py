@@ -1,6 +1,10 @@
 import csv
+import subprocess
+import sys
 
 import pytest
+
+from vaelab.multirun import LOCK
 
 QUICK = ["logger=none", "trainer=smoke", "samples=1", "callbacks.pictures.only=[]"]
 
@@ -59,6 +63,31 @@ def test_a_folder_that_holds_a_run_is_left_alone(command, tmp_path):
     status, _ = command("train.py", *words, "latent_dim=3")
     assert "hydra.run.dir=here holds a run already" in status
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from vaelab.files import held
+with held(Path(sys.argv[1])) as ours:
+    print(ours, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_that_another_process_has_just_begun_is_left_alone(command, tmp_path):
+    """Two commands of one second have one name."""
+    words = ["model.hidden=[4]", *QUICK, "hydra.run.dir=run"]
+    lock, pipe = tmp_path / "run" / LOCK, subprocess.PIPE
+    other = [sys.executable, "-c", HOLD, str(lock)]
+    with subprocess.Popen(other, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout.readline() == "True\n"
+        status, output = command("train.py", *words)
+        assert status != 0
+        assert "is being trained by another process" in str(status) + output
+        assert lock.is_file()
+        process.communicate()
+    assert command("train.py", *words)[0] == 0
 
 
 def test_a_failed_job_neither_stops_nor_hides_the_others(command, tmp_path):

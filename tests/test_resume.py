@@ -164,6 +164,7 @@ def test_minutes_write_within_an_epoch(train, monkeypatch):
         (["optimizer.lr=1"], r"optimizer.lr=1: .*only trainer.* may change"),
         (["resume=other"], "one run goes on"),
         (["-m"], "-m: one run goes on"),
+        (["trainer.max_epochs=4", "trainer.precision=64"], "trainer.precision=64: choose from"),
         (["trainer.epochs=3"], "trainer.epochs: there is no such key; trainer has .*max_epochs"),
         (["trainer.max_epochs=[1"], r"no viable alternative at input .\[1"),
     ],

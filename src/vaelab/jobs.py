@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from vaelab import multirun, slurm, table
 from vaelab.command import JobFailed, is_users, one_line
-from vaelab.files import written
+from vaelab.files import held, written
 
 
 class Jobs(Callback):
@@ -65,10 +65,11 @@ class Jobs(Callback):
             return
         if not failed:
             return
-        if all(path.name == ".hydra" for path in folder.iterdir()):
-            shutil.rmtree(folder)
-            with contextlib.suppress(OSError):
-                folder.parent.rmdir()  # only if it is empty
+        with held(folder / multirun.LOCK) as ours:
+            if ours and all(path.name == ".hydra" for path in folder.iterdir()):
+                shutil.rmtree(folder)
+                with contextlib.suppress(OSError):
+                    folder.parent.rmdir()  # only if it is empty
         raise JobFailed from result
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:

@@ -21,6 +21,7 @@ from vaelab.files import written
 RECORD = "multirun.yaml"  # as Hydra's own sweeper calls it, too
 VALUE = "value.txt"  # of a finished job: what the sweeper was told
 FAILURE = "failed.txt"  # of a failed one: the reason
+LOCK = Path(".hydra", "training.lock")  # of one that is being trained
 MORE = ("n_trials",)  # settings of a sweeper that may change from one start to the next
 HARMLESS = re.compile(  # of Hydra's own words, what only says how many and where jobs run at a time
     r"\+?hydra(?:\.mode|/launcher|/sweeper|\.sweeper\.n_\w+|\.launcher\.(?:n_jobs|timeout_min|partition"

@@ -14,7 +14,7 @@ from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab import foreign
-from vaelab.multirun import FAILURE, RESUME, VALUE
+from vaelab.multirun import RESUME
 from vaelab.run import Recorded, recorded
 from vaelab.train import train
 
@@ -40,8 +40,6 @@ def resume(words: list[str]) -> float:
         )
     _restore_hydra(folder, found, words)
     foreign.check_folders(cfg, folder)
-    for name in ("metrics.json", FAILURE, VALUE):
-        (folder / name).unlink(missing_ok=True)
     return train(cfg, goes_on=True, started=found.started)
 
 

@@ -29,6 +29,7 @@ from vaelab.files import held
 from vaelab.loggers.base import Resumable
 from vaelab.loggers.wandb import Wandb
 from vaelab.loop import shorten
+from vaelab.multirun import FAILURE, LOCK, VALUE
 from vaelab.run import Run, build
 from vaelab.titles import TITLES
 from vaelab.types import check_types
@@ -68,7 +69,7 @@ def _alone(folder: Path) -> Iterator[None]:
     if slurm.helps():  # the first process has the folder
         yield
         return
-    with held(folder / ".hydra" / "training.lock") as ours:
+    with held(folder / LOCK) as ours:
         if not ours:
             raise ValueError(f"{folder} is being trained by another process: wait, or stop that")
         yield
@@ -99,7 +100,7 @@ def _train(cfg: DictConfig, goes_on: bool, started: str) -> float:
     try:
         with process_group():
             if goes_on:
-                _go_on(trainer, checkpoint)
+                _go_on(trainer, checkpoint, Path(cfg.folder))
             best = _fit_and_evaluate(run, trainer, checkpoint)
         failed = False
     finally:
@@ -122,11 +123,13 @@ def _start(run: Run) -> None:
         )
 
 
-def _go_on(trainer: Trainer, checkpoint: Path | None) -> None:
-    """Say where a run goes on, and let its loggers forget what came later."""
+def _go_on(trainer: Trainer, checkpoint: Path | None, folder: Path) -> None:
+    """Say where a run goes on; forget how it ended, and let its loggers forget what came later."""
     step = read(checkpoint)["global_step"] if checkpoint else 0
     if trainer.is_global_zero:
         print(f"goes on after step {step}" if checkpoint else "no checkpoint: from the start")
+        for name in ("metrics.json", FAILURE, VALUE):
+            (folder / name).unlink(missing_ok=True)
     for logger in trainer.loggers:
         if isinstance(logger, Resumable):
             logger.go_on(step)
