@@ -98,7 +98,7 @@ def _row(found: list[dict[str, Any]]) -> list[str]:
         results.figure(found[0]["published"]),
         _mean(found, "nll") + _rounded(found),
         _mean(found, "elbo"),
-        _each(found, "active_units"),
+        _range(found, "active_units"),
         _each(found, "seed"),
         f"{_each(found, 'epochs')} of {_each(found, 'train_images')} images",
         _time(found),
@@ -127,6 +127,12 @@ def _each(found: list[dict[str, Any]], key: str) -> str:
     return ", ".join(dict.fromkeys(f"{each:,}" for each in values if each is not None))
 
 
+def _range(found: list[dict[str, Any]], key: str) -> str:
+    """The least and the greatest of what the runs say."""
+    values = [said[key] for said in found if said.get(key) is not None]
+    return " to ".join(str(each) for each in sorted({min(values), max(values)})) if values else ""
+
+
 def _time(found: list[dict[str, Any]]) -> str:
     """Of the longest training, with what it ran on."""
     timed = [said for said in found if said["wall_s"] is not None]
@@ -134,6 +140,6 @@ def _time(found: list[dict[str, Any]]) -> str:
         return ""
     longest = max(timed, key=lambda said: said["wall_s"])
     machine, threads = foreign.table(longest, "machine"), longest.get("threads")
-    cores = f"{threads} thread{'s' * (threads != 1)}, {machine.get('cpu')}"
-    on = machine["gpus"][0] if machine.get("gpus") else cores
-    return f"{longest['wall_s'] / 60:.1f} min, {on}"
+    cores = [f"{threads} thread{'s' * (threads != 1)}"] if threads else []
+    on = machine.get("gpus", [])[:1] or [*cores, machine.get("cpu")]
+    return ", ".join([f"{longest['wall_s'] / 60:.1f} min", *filter(None, on)])
