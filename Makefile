@@ -2,6 +2,7 @@
 # make test-oldest: the quick tests with the oldest versions that pyproject.toml accepts.
 # make docs: the site in site/, to be opened by a double click on site/index.html.
 PYTHON ?= python3
+QUICK = -n logical --dist loadfile -m "not slow and not gpu"
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo install test test-oldest test-slow check docs clean
@@ -12,10 +13,10 @@ demo: .venv/core.installed
 install: .venv/dev.installed
 
 test: .venv/dev.installed
-	.venv/bin/python -m pytest -m "not slow and not gpu"
+	.venv/bin/python -m pytest $(QUICK)
 
 test-oldest: .venv-oldest/dev.installed
-	.venv-oldest/bin/python -m pytest -m "not slow and not gpu"
+	.venv-oldest/bin/python -m pytest $(QUICK)
 
 test-slow: .venv/dev.installed
 	.venv/bin/python -m pytest -m "slow and not gpu"
