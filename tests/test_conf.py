@@ -135,6 +135,8 @@ def test_every_option_trains(train, folders, choice):
         more.append("model.hidden=[8]")
     if choice == "objective=prior":
         more.append(started(train, "model.hidden=[8]"))
+    if choice in ("model=ladder_conv", "model=resnet"):
+        more.append("model.channels=[4,8]")
     numbers = train(choice, *more, "trainer.max_epochs=1", "trainer.limit_train_batches=1")
     assert finite(numbers)
     assert numbers["steps"] == 1

@@ -154,9 +154,9 @@ def test_what_was_kept_is_forgotten_where_it_no_longer_holds(vae):
     copy.deepcopy(vae)
 
 
-@pytest.mark.parametrize("option", ["ladder", "ladder_conv", "bottom_up"])
-def test_iwae_trains_it_and_evaluation_names_the_kl_of_each_layer(train, option):
-    numbers = train(f"model={option}", "objective=iwae", "objective.samples=3")
+@pytest.mark.parametrize("words", ["ladder", "ladder_conv model.channels=[4,8]", "bottom_up"])
+def test_iwae_trains_it_and_evaluation_names_the_kl_of_each_layer(train, words):
+    numbers = train(*f"model={words}".split(), "objective=iwae", "objective.samples=3")
     assert math.isfinite(numbers["nll"])
     layers = numbers["kl_layer_1"] + numbers["kl_layer_2"]
     assert layers == pytest.approx(numbers["kl"], abs=1e-3)
