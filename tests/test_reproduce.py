@@ -274,8 +274,9 @@ def test_a_training_on_a_gpu_names_it(place):
 
 
 def test_of_an_unknown_machine_there_is_the_time_alone(place):
-    keep(place, machine=None, threads=None, wall_s=90)
-    assert "| 1.5 min |" in results_page.table([ENTRY], place)
+    for machine in (None, {"gpus": None}):
+        keep(place, machine=machine, threads=None, wall_s=90)
+        assert "| 1.5 min |" in results_page.table([ENTRY], place)
 
 
 def test_what_cannot_be_compared_stands_in_tables_of_its_own(place):

@@ -141,5 +141,5 @@ def _time(found: list[dict[str, Any]]) -> str:
     longest = max(timed, key=lambda said: said["wall_s"])
     machine, threads = foreign.table(longest, "machine"), longest.get("threads")
     cores = [f"{threads} thread{'s' * (threads != 1)}"] if threads else []
-    on = machine.get("gpus", [])[:1] or [*cores, machine.get("cpu")]
+    on = (machine.get("gpus") or [])[:1] or [*cores, machine.get("cpu")]
     return ", ".join([f"{longest['wall_s'] / 60:.1f} min", *filter(None, on)])

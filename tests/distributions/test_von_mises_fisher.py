@@ -61,25 +61,25 @@ def test_it_integrates_to_one_on_the_circle_and_on_the_sphere():
 @pytest.mark.parametrize("dim", [2, 3, 11])
 def test_its_draws_lie_on_the_sphere_as_far_from_the_mean_as_they_should(dim):
     q = vmf(dim)
-    z = q.sample((5_000,))
+    z = q.sample((20_000,))
     assert sphere.check(z).all()
     cosine = (z * q.direction).sum(-1)
-    error = cosine.std(0) / math.sqrt(5_000)
+    error = cosine.std(0) / math.sqrt(20_000)
     assert ((cosine.mean(0) - q.mean_cosine).abs() < 4.5 * error + 1e-12).all()
     far = (1 - cosine).square()  # a second moment: scale and shape
     k = CONCENTRATIONS
     second = 1 - (dim - 1) / k * q.mean_cosine  # E[cos^2], by the recurrence of Bessel functions
     expected = 1 - 2 * q.mean_cosine + second
-    loose = far.std(0) / math.sqrt(5_000)
+    loose = far.std(0) / math.sqrt(20_000)
     assert ((far.mean(0) - expected).abs() < 4.5 * loose + 1e-9).all()
 
 
 def test_its_divergence_from_the_uniform_is_the_mean_of_the_sampled_one_and_vanishes_at_0():
     q = vmf(5)
     kl = q.kl_from_uniform()
-    z = q.sample((5_000,))
+    z = q.sample((20_000,))
     sampled = q.log_prob(z) - UniformSphere(torch.zeros(5).double()).log_prob(z)
-    error = sampled.std(0) / math.sqrt(5_000)
+    error = sampled.std(0) / math.sqrt(20_000)
     assert ((kl - sampled.mean(0)).abs() < 4.5 * error + 1e-9).all()
     assert kl[0].item() == pytest.approx(0, abs=1e-6)
     assert (kl.diff() > 0).all()
@@ -89,7 +89,7 @@ def test_its_divergence_from_the_uniform_is_the_mean_of_the_sampled_one_and_vani
 @pytest.mark.parametrize("concentration", [0.7, 5.0, 60.0])
 def test_the_gradient_of_an_expectation_is_exact(dim, concentration):
     """d E[exp(cos a)] / dk by paths, against the same by integration."""
-    k = torch.full((10_000,), concentration, dtype=torch.float64, requires_grad=True)
+    k = torch.full((50_000,), concentration, dtype=torch.float64, requires_grad=True)
     direction = torch.eye(dim).double()[0].expand(len(k), dim)
     z = VonMisesFisher(direction, k).rsample()
     (slopes,) = torch.autograd.grad(z[:, 0].exp().sum(), k)
@@ -137,13 +137,13 @@ def test_the_path_through_an_accepted_proposal_alone_is_biased():
 def test_its_gradient_by_the_direction_is_that_of_its_mean():
     raw = torch.tensor([0.3, -1.0, 0.5]).double().requires_grad_()
     q = VonMisesFisher(
-        normalize(raw, dim=-1).expand(20_000, 3), torch.tensor(4.0).double().expand(20_000)
+        normalize(raw, dim=-1).expand(200_000, 3), torch.tensor(4.0).double().expand(200_000)
     )
     weights = torch.tensor([1.0, 2.0, -1.0]).double()
     values = q.rsample() @ weights
     (found,) = torch.autograd.grad(values.mean(), raw, retain_graph=True)
     (exact,) = torch.autograd.grad((q.mean @ weights).mean(), raw)
-    assert torch.allclose(found, exact, atol=0.06)
+    assert torch.allclose(found, exact, atol=0.02)
 
 
 def test_a_draw_leaves_the_gradient_of_the_constant_alone():
@@ -160,17 +160,17 @@ def test_a_draw_leaves_the_gradient_of_the_constant_alone():
 
 @pytest.mark.parametrize("dim", [2, 3, 11])
 def test_in_float32_draws_stay_on_the_sphere_and_their_gradients_small(dim):
-    raw = torch.zeros(5_000, dim)
+    raw = torch.zeros(30_000, dim)
     raw[:, 0] = 1
     raw.requires_grad_()
-    q = VonMisesFisher(normalize(raw, dim=-1), torch.full((5_000,), 3.0))
+    q = VonMisesFisher(normalize(raw, dim=-1), torch.full((30_000,), 3.0))
     z = q.rsample()
     assert (z.norm(dim=-1) - 1).abs().max() < 1e-5
     z[:, 1].sum().backward()
     assert raw.grad.abs().max() < 2
-    exact = VonMisesFisher(q.direction.double(), torch.full((5_000,), 1e5).double())
+    exact = VonMisesFisher(q.direction.double(), torch.full((30_000,), 1e5).double())
     z = exact.sample()
-    found = VonMisesFisher(q.direction, torch.full((5_000,), 1e5)).log_prob(z.float())
+    found = VonMisesFisher(q.direction, torch.full((30_000,), 1e5)).log_prob(z.float())
     torch.testing.assert_close(found.double(), exact.log_prob(z), rtol=0, atol=2e-3)
 
 

@@ -26,7 +26,7 @@ from vaelab.run import Run
     ],
 )
 def test_importance_weighted_bounds_of_the_toy_are_the_known_values(q, samples, bound):
-    count = 200_000 // samples
+    count = 1_000_000 // samples
     found = torch.cat([importance_bound(Toy(*q), x, samples) for x in images(count).split(500)])
     error = found.std().item() / math.sqrt(count)
     assert found.mean().item() == pytest.approx(bound, abs=4 * error + 5e-5)
