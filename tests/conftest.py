@@ -6,6 +6,8 @@ os.environ.update(OMP_NUM_THREADS="1", WANDB_MODE="offline")
 os.environ.pop("HYDRA_FULL_ERROR", None)  # with which no error is one line
 os.environ.setdefault("VAELAB_REAL_DATA", os.environ.pop("VAELAB_DATA", ""))  # for those that skip
 
+import copy
+import functools
 import hashlib
 import json
 import runpy
@@ -46,14 +48,21 @@ def seed():
     torch.manual_seed(0)
 
 
+@functools.cache
+def composed(recipe: str, overrides: tuple[str, ...]) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(recipe, [*overrides])
+
+
 @pytest.fixture
 def config(tmp_path) -> Callable[..., DictConfig]:
     """The config that a command line composes, with its run folder in tmp_path."""
 
     def compose_config(*overrides: str, recipe: str = "train") -> DictConfig:
-        folder = [f"folder={tmp_path}"] if recipe == "train" else []
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose(recipe, [*folder, *overrides])
+        cfg = copy.deepcopy(composed(recipe, overrides))
+        if recipe == "train":
+            cfg.folder = str(tmp_path)
+        return cfg
 
     return compose_config
 

@@ -22,11 +22,15 @@ RESULTS = ROOT / "results"
 KEPT = {f"{path.parent.name}-0": path.parent for path in RESULTS.glob("*/model.safetensors")}
 KEPT |= {
     path.parent.name: path.parent
-    for path in ROOT.glob("runs/record/mnist_20min-*/metrics.json")
-    if (RESULTS / f"{path.parent.name}.json").is_file()
+    for path in ROOT.glob("runs/record/*/metrics.json")
+    if (RESULTS / f"{path.parent.name}.json").is_file() and not path.parent.name.startswith("iwae")
 }
 REAL = os.environ["VAELAB_REAL_DATA"]
-BITS = "e57c29358f8feb9d94da931970e5d4412a2ac9422f0a8515278b558a6d213cf7"
+FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
+BITS = {
+    "mnist": "e57c29358f8feb9d94da931970e5d4412a2ac9422f0a8515278b558a6d213cf7",
+    "fashion_mnist": "98c656837e4fef38294a86c585c72175d89c351ea5538ed52c63055d70ff5fe3",
+}
 
 IWAE = sorted(path.parent.name for path in ROOT.glob("runs/record/iwae_*/metrics.json"))
 
@@ -37,12 +41,16 @@ pytestmark = [
 kept = pytest.mark.parametrize("name", sorted(KEPT))
 
 
-def bits_of_the_test_images():
-    raw = (ROOT / REAL / "MNIST" / "raw" / "t10k-images-idx3-ubyte").read_bytes()[16:]
+def bits_of_the_test_images(data):
+    raw = (ROOT / REAL / FOLDERS[data] / "raw" / "t10k-images-idx3-ubyte").read_bytes()[16:]
     grey = np.frombuffer(raw, np.uint8).reshape(10_000, 784)
     bits = np.random.RandomState(0).random_sample(grey.shape) < grey / 255
-    assert hashlib.sha256(np.packbits(bits, axis=1).tobytes()).hexdigest() == BITS
+    assert hashlib.sha256(np.packbits(bits, axis=1).tobytes()).hexdigest() == BITS[data]
     return bits
+
+
+def record(name):
+    return json.loads((RESULTS / f"{name}.json").read_text())
 
 
 def model(name):
@@ -50,9 +58,9 @@ def model(name):
     return vae.requires_grad_(False)
 
 
-def images(count):
+def images(count, data="mnist"):
     """Test images spread over the file, as bits (count, 1, 28, 28)."""
-    some = bits_of_the_test_images()[:: 10_000 // count].reshape(-1, 1, 28, 28)
+    some = bits_of_the_test_images(data)[:: 10_000 // count].reshape(-1, 1, 28, 28)
     return torch.tensor(some, dtype=torch.float64)
 
 
@@ -77,10 +85,17 @@ def log_weight(vae, x, u):
     return z, log_x + log_p + log_det(pull, z) - (log_q - log_det(push, u))
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in RESULTS.glob("*-*.json")))
+def test_the_bits_of_every_record_are_those_of_the_raw_file(name):
+    recorded = record(name)
+    assert len(bits_of_the_test_images(recorded["data"])) == recorded["images"]
+    assert recorded["bits_sha256"] == BITS[recorded["data"]]
+
+
 @kept
 def test_log_weights_are_those_of_dense_jacobians(name):
     vae = model(name)
-    for x in images(4):
+    for x in images(4, record(name)["data"]):
         q: Any = vae.encode(x[None])
         z, by_hand = log_weight(vae, x, q.base.sample()[0])
         log_q = q.log_prob(z[None, None])
@@ -91,11 +106,10 @@ def test_log_weights_are_those_of_dense_jacobians(name):
 @kept
 def test_the_recorded_nll_is_that_of_a_few_lines_on_other_noise(name):
     """500 images of 500 samples, which lack up to 0.3 nats of the 5,000."""
-    recorded = json.loads((RESULTS / f"{name}.json").read_text())
+    recorded = record(name)
     vae = model(name).float()
-    assert recorded["bits_sha256"] == BITS
     nll, ours = [], []
-    for x in images(500).float():
+    for x in images(500, recorded["data"]).float():
         z, log_q = draw(vae.encode(x[None]), 500)
         logits = vae.decoder(z[:, 0]).double()
         log_x = (x * logits - torch.logaddexp(logits, torch.zeros(()))).sum((1, 2, 3))
@@ -110,7 +124,7 @@ def test_the_recorded_nll_is_that_of_a_few_lines_on_other_noise(name):
 @kept
 def test_annealing_from_the_prior_finds_the_same_bound(name):
     """Chains that have never seen q(z|x) end up to 3 nats below: a thousand steps are few."""
-    vae, x = model(name).float(), images(4).float()
+    vae, x = model(name).float(), images(4, record(name)["data"]).float()
     z, log_q = draw(vae.encode(x), 2000)
     log_x, kl = weigh(vae, x, z, log_q, vae.latents())
     importance = torch.logsumexp(log_x - kl, 0) - np.log(2000)
