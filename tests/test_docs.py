@@ -5,6 +5,7 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 import tomllib
 from collections.abc import Iterator
 
@@ -157,6 +158,7 @@ def shortened(line: str, run: str) -> str:
 @pytest.mark.slow
 def test_the_commands_for_a_finished_run_work(shell, tmp_path):
     run = "runs/one"
+    shutil.copytree(ROOT / "results", tmp_path / "results")  # the weights that a page samples
     shell(*smoked(["train.py", "model.hidden=[8]", "latent_dim=3", f"hydra.run.dir={run}"]))
     for line in sorted({shortened(line, run) for line in SCRIPTS}):
         assert shell(*shlex.split(line)[1:], CUDA_VISIBLE_DEVICES="")
