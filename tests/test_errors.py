@@ -58,6 +58,10 @@ CASES = {
     ),
     "unknown argument": ("+kl.bta=4", "kl.bta: Constant takes beta"),
     "wrong type": ("latent_dim=many", "latent_dim=many: it should be a valid integer"),
+    "wrong type for the class above": (
+        "model=conditional latent_dim=many",
+        "latent_dim=many: it should be a valid integer",
+    ),
     "wrong type inside": ("model.hidden=[a]", "model.hidden"),
     "wrong word": ("data.binarize=often", "data.binarize=often: it should be 'none', 'dynamic'"),
     "missing": ("data=arrays", "data.path is missing: set it, as in data.path="),

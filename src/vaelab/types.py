@@ -1,6 +1,7 @@
 """Wrong names and types of values in a config, found before anything is built."""
 
 import inspect
+from collections.abc import Iterator
 from typing import Any, get_type_hints
 
 from hydra.errors import HydraException
@@ -38,19 +39,40 @@ def _found(target: str, path: str) -> Any:
 
 
 def _check_names(target: Any, keys: list[str], path: str) -> None:
-    parameters = inspect.signature(target).parameters
-    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+    if _takes_any(target):
         return
+    parameters = inspect.signature(target).parameters
     for key in keys:
         if key not in parameters:
             raise ValueError(f"{path}{key}: {target.__name__} takes {', '.join(parameters)}")
 
 
+def _takes_any(target: Any) -> bool:
+    parameters = inspect.signature(target).parameters.values()
+    return any(each.kind is each.VAR_KEYWORD for each in parameters)
+
+
 def _hints(target: Any) -> dict[str, Any]:
-    try:
-        return get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    except (NameError, TypeError):
-        return {}
+    """The types of the arguments, with those that **kwargs hand on to the class above."""
+    hints: dict[str, Any] = {}
+    for taker in _takers(target):
+        try:
+            hints = get_type_hints(taker) | hints
+        except (NameError, TypeError):
+            continue
+    return hints
+
+
+def _takers(target: Any) -> Iterator[Any]:
+    """What takes the arguments: a function, or an __init__ and what it hands **kwargs on to."""
+    if not inspect.isclass(target):
+        yield target
+        return
+    for above in target.__mro__:
+        if init := vars(above).get("__init__"):
+            yield init
+            if not _takes_any(init):
+                return
 
 
 def _check(name: str, value: Any, hint: Any) -> None:
