@@ -36,6 +36,7 @@ GRIDS = "callbacks.pictures.only=[reconstructions,samples]"
 QUICK = ("logger=none", "trainer=smoke", "trainer.accelerator=cpu", "samples=2", GRIDS)
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job ignores
 
 
 def options(group: str) -> list[str]:
