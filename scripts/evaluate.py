@@ -24,7 +24,7 @@ def main() -> None:
     from vaelab.evaluation.sweep import write_rate_distortion
     from vaelab.evaluation.whole import DEFAULT, PARTS, evaluate_folder
     from vaelab.processes import share, torchrun
-    from vaelab.results import show
+    from vaelab.results import write_table
     from vaelab.run import recorded
 
     parts = asked.parts.split(",") if asked.parts else DEFAULT
@@ -53,7 +53,7 @@ def main() -> None:
             for folder in folders
         }
         if share()[0] == 0:
-            show(asked.results)
+            write_table(asked.results)
             if len(folders) > 1:
                 print(*write_rate_distortion(evaluated, _together(folders) or asked.results))
 

@@ -84,12 +84,12 @@ def covers(found: dict[str, Any], samples: int, images: int | None = None) -> bo
     return found["split"] == "test" and found["images"] >= wanted and found["samples"] >= samples
 
 
-def show(folder: Path) -> None:
-    """Write the table to table.md beside the records, and print it."""
+def write_table(folder: Path) -> None:
+    """Write the table to table.md beside the records, if there are any, and print its path."""
     if folder.is_dir():
-        text = table(folder)
-        (folder / "table.md").write_text(text)
-        print(text)
+        path = folder / "table.md"
+        path.write_text(table(folder))
+        print(path)
 
 
 def table(folder: Path) -> str:

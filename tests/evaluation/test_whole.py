@@ -265,8 +265,9 @@ def test_a_folder_that_is_no_run_is_found_before_another_is_evaluated(command, f
 def test_a_multirun_stands_for_its_jobs(command, folder, tmp_path):
     (tmp_path / "multirun.yaml").write_text("")
     words = ["--samples", "2", "--parts", "likelihood", "--images", "100"]
-    status, _ = command("scripts/evaluate.py", str(tmp_path), *words)
+    status, output = command("scripts/evaluate.py", str(tmp_path), *words)
     assert status == 0
+    assert output.splitlines()[-1] == "results/table.md"
     assert (folder / "evaluation" / "test-best-2-first100" / "numbers.json").is_file()
     assert [each["name"] for each in records(tmp_path)] == [f"{tmp_path.name}-run"]
 
