@@ -85,11 +85,12 @@ def covers(found: dict[str, Any], samples: int, images: int | None = None) -> bo
 
 
 def write_table(folder: Path) -> None:
-    """Write the table to table.md beside the records, if there are any, and print its path."""
+    """Write the table to table.md beside the records; print what it leaves out, and its path."""
     if folder.is_dir():
-        path = folder / "table.md"
-        path.write_text(table(folder))
-        print(path)
+        path, text = folder / "table.md", table(folder)
+        path.write_text(text)
+        left_out = [line for line in text.splitlines() if line and line[0] not in "#|"]
+        print(*left_out, path, sep="\n")
 
 
 def table(folder: Path) -> str:

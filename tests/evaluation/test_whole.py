@@ -267,7 +267,9 @@ def test_a_multirun_stands_for_its_jobs(command, folder, tmp_path):
     words = ["--samples", "2", "--parts", "likelihood", "--images", "100"]
     status, output = command("scripts/evaluate.py", str(tmp_path), *words)
     assert status == 0
-    assert output.splitlines()[-1] == "results/table.md"
+    *_, left_out, path = output.splitlines()
+    assert left_out == "Not shown: 1 of fewer images or samples than all and 5000."
+    assert path == "results/table.md"
     assert (folder / "evaluation" / "test-best-2-first100" / "numbers.json").is_file()
     assert [each["name"] for each in records(tmp_path)] == [f"{tmp_path.name}-run"]
 
