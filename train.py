@@ -7,7 +7,9 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from vaelab import command, multirun
+from vaelab.cli import entry_point
+from vaelab.runtime import overrides
+from vaelab.sweeps import multirun
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -24,8 +26,8 @@ def main(cfg: DictConfig) -> float:
 
 def start() -> None:
     """A run of its own, which Hydra composes, or one that goes on: resume=<run folder>."""
-    if multirun.goes_on(sys.argv[1:]):
-        from vaelab.resume import resume
+    if overrides.goes_on(sys.argv[1:]):
+        from vaelab.cli.resume import resume
 
         resume(sys.argv[1:])
     else:
@@ -33,4 +35,4 @@ def start() -> None:
 
 
 if __name__ == "__main__":
-    command.run(start, Path(__file__).parent / "conf")
+    entry_point.run(start, Path(__file__).parent / "conf")

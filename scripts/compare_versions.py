@@ -31,8 +31,8 @@ RUNS = {
     "conv": "model=conv model.channels=[8,16] loss=mse",
     "ladder": "model=ladder model.hidden=[32,16] model.latents=[4,2] latent_dim=6 kl=free_bits",
     "ladder_conv": "model=ladder_conv model.channels=[4,8] data.binarize=fixed objective=iwae",
-    "vq": "model=vq model.channels=[8,8] latent_dim=392 posterior.codes=16",
-    "pixelcnn": "model=vq model.channels=[8,8] latent_dim=392 posterior.codes=16 prior=pixelcnn "
+    "vq": "model=vq model.channels=8 model.dim=8 latent_dim=392 posterior.codes=16",
+    "pixelcnn": "model=vq model.channels=8 model.dim=8 latent_dim=392 posterior.codes=16 prior=pixelcnn "
     "objective=prior start=vq",
     "vae_gan": "model=mlp objective=vae_gan",
     "iwae_iaf_flow": "objective=iwae posterior=iaf prior=flow data.binarize=dynamic",
@@ -78,7 +78,9 @@ def _compare_all(names: list[str], parts: str, old: Path, folder: Path) -> int:
             compared += 1
             if not _same(before.get(key), after.get(key)):
                 unlike.append(f"{key}: {_short(before.get(key))} -> {_short(after.get(key))}")
-        print(f"{name}: {compared} values, {len(unlike)} differ", *unlike[:5], sep="\n  ", flush=True)
+        print(
+            f"{name}: {compared} values, {len(unlike)} differ", *unlike[:5], sep="\n  ", flush=True
+        )
         failed += bool(unlike)
     print(f"{len(names)} runs, {failed} differ")
     return failed > 0

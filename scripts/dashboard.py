@@ -7,7 +7,8 @@ shows what would be in it. It needs the extra `dashboard` and a key, as of `wand
 import argparse
 import os
 
-from vaelab import command
+from vaelab.cli import entry_point
+from vaelab.runtime import errors
 
 
 def main() -> None:
@@ -18,13 +19,13 @@ def main() -> None:
     parser.add_argument("--print", action="store_true", help="say what is in it and save nothing")
     asked = parser.parse_args()
 
-    from vaelab import workspace
+    from vaelab.loggers import wandb_workspace
     from vaelab.loggers.wandb import mode
 
     if asked.print:
-        print(workspace.text())
+        print(wandb_workspace.text())
         return
-    command.check_extra("dashboard", "wandb_workspaces")
+    errors.check_extra("dashboard", "wandb_workspaces")
     if (os.environ.get("WANDB_MODE") or mode()) == "offline":
         raise ValueError("W&B is offline or has no key: `wandb login` first, or use --print")
 
@@ -32,10 +33,10 @@ def main() -> None:
 
     try:
         entity = asked.entity or wandb.Api().default_entity or ""
-        print(workspace.build(entity, asked.project, asked.group).save().url)
+        print(wandb_workspace.build(entity, asked.project, asked.group).save().url)
     except wandb.Error as error:
         raise ValueError(f"W&B did not take the view: {error}") from error
 
 
 if __name__ == "__main__":
-    command.run(main)
+    entry_point.run(main)

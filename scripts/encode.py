@@ -7,7 +7,8 @@ and kl. Read it with pandas.read_parquet; it needs the extra `export`.
 import argparse
 from pathlib import Path
 
-from vaelab import command
+from vaelab.cli import entry_point
+from vaelab.runtime import errors
 
 SPLITS = ("train", "val", "test")
 
@@ -19,13 +20,13 @@ def main() -> None:
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument("--out", type=Path, help="the file to write")
     asked = parser.parse_args()
-    command.check_extra("export", "pyarrow")
+    errors.check_extra("export", "pyarrow")
 
     import torch
 
-    from vaelab import weights
-    from vaelab.encode import save
-    from vaelab.run import Run
+    from vaelab.inference.encoding import save
+    from vaelab.runs import weights
+    from vaelab.runs.run import Run
 
     run = Run.open(asked.run, asked.checkpoint)
     run.module.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -39,4 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    entry_point.run(main)

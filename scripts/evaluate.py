@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vaelab import command
+from vaelab.cli import entry_point
 
 CONF = Path(__file__).parent.parent / "conf"
 PRECISIONS = ("32-true", "bf16-mixed", "auto")
@@ -21,11 +21,12 @@ SAMPLERS = sorted(path.stem for path in (CONF / "sampler").glob("*.yaml"))
 def main() -> None:
     asked = _parser().parse_args()
 
-    from vaelab.evaluation.sweep import write_rate_distortion
-    from vaelab.evaluation.whole import DEFAULT, PARTS, evaluate_folder
-    from vaelab.processes import share, torchrun
-    from vaelab.results import write_table
-    from vaelab.run import recorded
+    from vaelab.cli.evaluate import evaluate_folder
+    from vaelab.evaluation.parts import DEFAULT, PARTS
+    from vaelab.reproduction.records import write_table
+    from vaelab.runs.recorded import recorded
+    from vaelab.runtime.distributed import share, torchrun
+    from vaelab.sweeps.rate_distortion import write_rate_distortion
 
     parts = asked.parts.split(",") if asked.parts else DEFAULT
     if unknown := set(parts) - set(PARTS):
@@ -91,7 +92,7 @@ def _jobs(folder: Path) -> list[Path]:
 
 
 def _is_finished(job: Path) -> bool:
-    from vaelab.multirun import FAILURE
+    from vaelab.runs.paths import FAILURE
 
     return (job / "metrics.json").is_file() and not (job / FAILURE).is_file()
 
@@ -106,7 +107,7 @@ def _together(folders: list[Path]) -> Path | None:
 def _sampler(name: str) -> Any:
     from hydra import compose, initialize_config_dir
 
-    from vaelab.run import build
+    from vaelab.runs.build import build
 
     with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
         cfg = compose("sample", [f"sampler={name}"])
@@ -114,4 +115,4 @@ def _sampler(name: str) -> Any:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    entry_point.run(main)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vaelab import command
+from vaelab.cli import entry_point
 
 CONF = Path(__file__).parent.parent / "conf"
 DATA = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
@@ -70,4 +70,4 @@ def check_free(host: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    entry_point.run(main)

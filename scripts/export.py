@@ -8,7 +8,8 @@ model.safetensors alone.
 import argparse
 from pathlib import Path
 
-from vaelab import command
+from vaelab.cli import entry_point
+from vaelab.runtime import errors
 
 
 def main() -> None:
@@ -19,10 +20,10 @@ def main() -> None:
     parser.add_argument("--weights", action="store_true", help="only model.safetensors")
     asked = parser.parse_args()
     if not asked.weights:
-        command.check_extra("export", "onnx", "onnxscript", "onnxruntime")
+        errors.check_extra("export", "onnx", "onnxscript", "onnxruntime")
 
-    from vaelab import foreign, weights
-    from vaelab.run import Run
+    from vaelab.runs import untrusted, weights
+    from vaelab.runs.run import Run
 
     run = Run.open(asked.run, asked.checkpoint, ready=False)
     here = weights.folder(asked.run)
@@ -32,9 +33,9 @@ def main() -> None:
         print(out / weights.NAME)
         return
 
-    from vaelab.export import export
+    from vaelab.inference.export import export
 
-    numbers = foreign.numbers(here / "metrics.json") if asked.checkpoint == "best" else {}
+    numbers = untrusted.numbers(here / "metrics.json") if asked.checkpoint == "best" else {}
     paths = export(run, out, numbers)
     if not any(path.name == "encoder.onnx" for path in paths):
         print("no encoder.onnx: q(z|x) of this run has neither a mean nor a mode")
@@ -42,4 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    entry_point.run(main)

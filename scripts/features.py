@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 from tqdm import tqdm
 
-from vaelab import command, features
+from vaelab import features
+from vaelab.cli import entry_point
 from vaelab.data.base import DataModule
 from vaelab.data.fashion_mnist import FashionMNIST
 from vaelab.data.mnist import MNIST
@@ -116,4 +117,4 @@ def accuracy(net: Classifier, data: DataModule) -> float:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    entry_point.run(main)

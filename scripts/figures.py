@@ -7,7 +7,7 @@ p(z)), kl_per_dimension and curves. What has no meaning for a run is left out, a
 import argparse
 from pathlib import Path
 
-from vaelab import command
+from vaelab.cli import entry_point
 
 
 def main() -> None:
@@ -21,9 +21,9 @@ def main() -> None:
 
     import torch
 
-    from vaelab.draw import check, draw_all
+    from vaelab.figures.run_figures import check, draw_all
     from vaelab.report.write import write_or_say_why
-    from vaelab.run import Run
+    from vaelab.runs.run import Run
 
     check(asked.only or (), asked.format)
     run = Run.open(asked.run, asked.checkpoint)
@@ -34,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    entry_point.run(main)

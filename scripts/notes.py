@@ -7,7 +7,7 @@ docs/notes/10-*.md.
 import argparse
 from pathlib import Path
 
-from vaelab import command
+from vaelab.cli import entry_point
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    entry_point.run(main)

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from vaelab import command
+from vaelab.cli import entry_point
 
 PAGE = Path(__file__).parent.parent / "docs" / "parts.md"
 ROW = re.compile(r"^\| `([^`]+)` \|.*$")
@@ -75,4 +75,4 @@ def figure(numbers: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    entry_point.run(main)

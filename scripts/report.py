@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from vaelab import command
+from vaelab.cli import entry_point
 
 
 def main() -> None:
@@ -21,4 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    entry_point.run(main)

@@ -8,7 +8,7 @@ the same command. `--results runs/again --runs runs/again` does all anew, beside
 import argparse
 from pathlib import Path
 
-from vaelab import command
+from vaelab.cli import entry_point
 
 ROOT = Path(__file__).parent.parent
 RECORD, PAGE = Path("results"), Path("docs/results.md")
@@ -19,8 +19,8 @@ def main() -> None:
     if asked.smoke and (asked.results or asked.page):
         raise ValueError("--smoke writes into the folder of --runs: leave out --results and --page")
 
-    from vaelab import results_page
-    from vaelab.reproduce import Place, check, chosen, entries, reproduce, smoke
+    from vaelab.reproduction import results_page
+    from vaelab.reproduction.reproduce import Place, check, chosen, entries, reproduce, smoke
 
     listed = entries(asked.list, ROOT / "conf")
     wanted = chosen(listed, asked.experiments)
@@ -57,4 +57,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    entry_point.run(main)

@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vaelab import command
+from vaelab.cli import entry_point
 
 TRAIN = Path(__file__).parent.parent / "train.py"
 
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the new folder; by default runs/<now>")
     asked = parser.parse_args()
 
-    from vaelab.rerun import differences, rerun, told
+    from vaelab.reproduction.rerun import differences, rerun, told
 
     again = rerun(asked.run, asked.out, TRAIN)
     print(told(asked.run, again))
@@ -31,4 +31,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    entry_point.run(main)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vaelab import command
+from vaelab.cli import entry_point
 
 CONF = Path(__file__).parent.parent / "conf"
 
@@ -21,10 +21,11 @@ def main() -> None:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from vaelab import weights
-    from vaelab.run import Run, build
-    from vaelab.sample import save
-    from vaelab.types import check_types
+    from vaelab.inference.sampling import save
+    from vaelab.runs import weights
+    from vaelab.runs.build import build
+    from vaelab.runs.config_check import check_types
+    from vaelab.runs.run import Run
 
     with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
         cfg = compose("sample", words)
@@ -49,4 +50,4 @@ def _asked() -> tuple[Path, list[str]]:
 
 
 if __name__ == "__main__":
-    command.run(main, CONF, "sample")
+    entry_point.run(main, CONF, "sample")

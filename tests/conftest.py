@@ -71,7 +71,7 @@ def config(tmp_path) -> Callable[..., DictConfig]:
 @pytest.fixture
 def part(config) -> Callable[..., Any]:
     """The part that `group=option key=value ...` names, as its user gets it."""
-    from vaelab.run import build
+    from vaelab.runs.build import build
 
     def build_part(choice: str, *settings: str, recipe: str = "train") -> Any:
         return build(config(choice, *settings, recipe=recipe)[choice.partition("=")[0]])

@@ -2,7 +2,7 @@
 
 import torch
 
-from vaelab.run import build
+from vaelab.runs.build import build
 
 D, Q, N = 12, 3, 400
 

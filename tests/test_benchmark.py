@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from vaelab.run import build
+from vaelab.runs.build import build
 
 WAYS = ROOT / "scripts" / "ways"
 

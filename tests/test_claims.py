@@ -28,7 +28,7 @@ def test_the_net_of_pytorch_examples_reaches_its_published_elbo(train):
 
 def test_the_linear_vae_reaches_probabilistic_pca_and_not_more(train):
     from vaelab.evaluation.likelihood import numbers_of
-    from vaelab.run import Run
+    from vaelab.runs.run import Run
 
     run = Run.open(trained(train, "linear_vae")["folder"])
     numbers = numbers_of(run.vae, run.data, "train", samples=1)

@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 from PIL import Image
 from test_celeba import official
 
-from vaelab.command import menu
-from vaelab.run import build
+from vaelab.cli.menu import menu
+from vaelab.runs.build import build
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))

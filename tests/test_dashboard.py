@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from vaelab import workspace
+from vaelab.loggers import wandb_workspace
 
 # The package uses what its own pydantic deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Pydantic V1 style:DeprecationWarning")
@@ -21,7 +21,7 @@ def alone(monkeypatch, tmp_path):
 def test_print_shows_every_panel(command, alone):
     status, output = command("scripts/dashboard.py", "--print")
     assert status == 0
-    for section, panels in workspace.LAYOUT.items():
+    for section, panels in wandb_workspace.LAYOUT.items():
         assert f"\n{section}\n" in output
         for kind, title, keys in panels:
             (line,) = [line for line in output.splitlines() if _is(line, kind, title, keys)]
@@ -34,11 +34,11 @@ def _is(line, kind, title, keys):
 
 @pytest.mark.parametrize("group", [None, "Group", "choices.model"])
 def test_the_view_can_be_built_offline_and_has_the_keys_that_runs_log(alone, group):
-    view = workspace.build("me", "vaelab", group)
+    view = wandb_workspace.build("me", "vaelab", group)
     spec = json.loads(view._to_model().spec.model_dump_json(by_alias=True, exclude_none=True))
     sections = {each["name"]: each for each in spec["section"]["panelBankConfig"]["sections"]}
-    assert [*sections] == [*workspace.LAYOUT]
-    for name, panels in workspace.LAYOUT.items():
+    assert [*sections] == [*wandb_workspace.LAYOUT]
+    for name, panels in wandb_workspace.LAYOUT.items():
         found = sections[name]["panels"]
         assert len(found) == len(panels)
         for panel, (kind, _, keys) in zip(found, panels, strict=True):
@@ -67,6 +67,6 @@ def test_without_a_network_it_fails_in_one_line_that_holds_no_key(command, alone
 
 
 def test_a_missing_extra_is_said_in_one_line(command, alone, monkeypatch):
-    monkeypatch.setattr("vaelab.command.find_spec", lambda name: None)
+    monkeypatch.setattr("vaelab.cli.entry_point.find_spec", lambda name: None)
     status, _ = command("scripts/dashboard.py")
     assert status.endswith("is not installed: pip install -e '.[dashboard]' does it")

@@ -16,8 +16,8 @@ from conftest import ROOT
 from PIL import Image
 from torch.nn.parallel import DistributedDataParallel
 
-from vaelab.ddp import VARIABLES, process_group
 from vaelab.distributions.normal import DiagonalNormal
+from vaelab.training.ddp import VARIABLES, process_group
 
 
 def test_the_environment_of_a_job_ends_with_it(monkeypatch):
@@ -91,7 +91,7 @@ def gradients(rank, world, choice, port, folder):
     from hydra import compose, initialize_config_dir
 
     from vaelab.data.base import TrainingBatches
-    from vaelab.run import Run
+    from vaelab.runs.run import Run
 
     DiagonalNormal.rsample = lambda q, size=(): q.loc.expand(*size, *q.loc.shape)
     torch.set_num_threads(1)
@@ -154,7 +154,7 @@ def evaluated(rank, world, port, folder):
 
     from vaelab.evaluation import neighbours, samples
     from vaelab.evaluation.base import Asked
-    from vaelab.run import Run
+    from vaelab.runs.run import Run
     from vaelab.samplers.gmm import GMM
 
     torch.set_num_threads(1)

@@ -7,8 +7,8 @@ from PIL import Image
 from test_celeba import official
 from tiny import BOTTOM_UP, CONDITIONAL, GUMBEL, LADDER, MLP, PLANE, SPHERE, TINY, VQ
 
-from vaelab.draw import FIGURES, draw_all
-from vaelab.run import Run
+from vaelab.figures.run_figures import FIGURES, draw_all
+from vaelab.runs.run import Run
 
 PICTURED = {"reconstructions", "samples", "traversals", "walks"}
 BETWEEN = {"traversals", "walks"}

@@ -6,9 +6,9 @@ import pytest
 import torch
 from test_celeba import official
 
-from vaelab.encode import encode, parts, save
 from vaelab.evaluation.likelihood import numbers_of
-from vaelab.run import Run
+from vaelab.inference.encoding import encode, parts, save
+from vaelab.runs.run import Run
 
 MLP = ["model.hidden=[8]", "latent_dim=3"]
 # The kinds of q(z|x), and what is said of each.
@@ -98,7 +98,7 @@ def test_a_parquet_file_holds_what_torch_computes(train, command):
 
 def test_the_same_run_gives_the_same_file_in_row_groups(run, tmp_path, monkeypatch):
     run = run(*MLP)
-    monkeypatch.setattr("vaelab.encode.ROWS", 256)
+    monkeypatch.setattr("vaelab.inference.encoding.ROWS", 256)
     paths = [tmp_path / "new" / name for name in ("first.parquet", "again.parquet")]
     for path in paths:
         save(run, ["val", "test"], path, {"step": 3})
@@ -129,6 +129,6 @@ def test_an_optimal_scale_is_that_of_the_training_images(run, tmp_path):
 
 
 def test_a_missing_extra_is_said_in_one_line(command, monkeypatch):
-    monkeypatch.setattr("vaelab.command.find_spec", lambda name: None)
+    monkeypatch.setattr("vaelab.cli.entry_point.find_spec", lambda name: None)
     status, _ = command("scripts/encode.py", "nowhere")
     assert status == "error: pyarrow is not installed: pip install -e '.[export]' does it"

@@ -8,8 +8,8 @@ import pytest
 import torch
 from conftest import ROOT, options
 
-from vaelab.export import Encoder, export
-from vaelab.run import Run
+from vaelab.inference.export import Encoder, export
+from vaelab.runs.run import Run
 
 MLP = ["model.hidden=[8]", "latent_dim=3"]
 CONV = ["model.channels=[4,8]", "latent_dim=3"]

@@ -14,9 +14,10 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from safetensors.torch import save_file as write
 
-from vaelab import foreign, results, table, weights
 from vaelab.report.write import write as report
-from vaelab.run import Run
+from vaelab.reproduction import records
+from vaelab.runs import jobs, untrusted, weights
+from vaelab.runs.run import Run
 
 SECRET = "the-secret-of-this-machine"
 OPENERS = ("evaluate", "sample", "figures", "explore", "export", "encode")
@@ -49,14 +50,14 @@ def test_all_that_conf_offers_may_come_from_elsewhere():
         cfg = OmegaConf.load(path)
         cfg.pop("hydra", None)
         alone = path.parent == CONF or "_global_" in path.read_text()
-        foreign.check_config(cfg if alone else OmegaConf.create({path.parent.name: cfg}))
+        untrusted.check_config(cfg if alone else OmegaConf.create({path.parent.name: cfg}))
 
 
 BOMBS = {
     "a function": {"_target_": "torch.utils.collect_env.run", "command": "touch started"},
-    "a function of ours": {"_target_": "vaelab.run.instantiate"},
-    "a method": {"_target_": "vaelab.run.Run.open", "path": "."},
-    "a class that is only imported": {"_target_": "vaelab.run.Path", "args": "started"},
+    "a function of ours": {"_target_": "vaelab.runs.run.instantiate"},
+    "a method": {"_target_": "vaelab.runs.run.Run.open", "path": "."},
+    "a class that is only imported": {"_target_": "vaelab.runs.run.Path", "args": "started"},
     "Hydra's": {"_target_": "hydra.utils.call"},
     "a loader of Lightning": {"_target_": "pytorch_lightning.LightningModule.load_from_checkpoint"},
     "a class of Lightning": {"_target_": "pytorch_lightning.LightningDataModule"},
@@ -80,7 +81,7 @@ BOMBS = {
 def test_a_config_may_build_parts_of_experiments_only(bomb):
     node = OmegaConf.create({"data": {}, "module": {"deep": {"x": BOMBS[bomb]}}, "command": "os"})
     with pytest.raises(ValueError, match=r"^module\.deep\.x"):
-        foreign.check_config(node)
+        untrusted.check_config(node)
 
 
 EVALUATED = [
@@ -109,21 +110,21 @@ EVALUATED = [
 def test_a_config_reads_no_environment_and_calls_no_resolver(text):
     for node in ({"name": text}, {"data": {"root": [text]}}, {"list": [{"x": text}]}):
         with pytest.raises(ValueError, match="evaluate nothing else"):
-            foreign.check_config(OmegaConf.create({"seed": 1} | node))
+            untrusted.check_config(OmegaConf.create({"seed": 1} | node))
 
 
 def test_the_one_line_of_data_root_is_taken_where_it_belongs():
     for text in ("${oc.env:VAELAB_DATA,data}", "here", "${seed}/x"):
-        foreign.check_config(OmegaConf.create({"data": {"root": text}}))
+        untrusted.check_config(OmegaConf.create({"data": {"root": text}}))
     for text in (
         "${oc.env:VAELAB_DATA}",
         "${oc.env:VAELAB_DATA,/etc}",
         "x${oc.env:VAELAB_DATA,data}",
     ):
         with pytest.raises(ValueError, match=r"^data\.root: "):
-            foreign.check_config(OmegaConf.create({"data": {"root": text}}))
+            untrusted.check_config(OmegaConf.create({"data": {"root": text}}))
     with pytest.raises(ValueError, match=r"^data\.cache: "):
-        foreign.check_config(OmegaConf.create({"data": {"cache": foreign.ROOT}}))
+        untrusted.check_config(OmegaConf.create({"data": {"cache": untrusted.ROOT}}))
 
 
 @pytest.mark.slow
@@ -169,7 +170,7 @@ def test_what_hydra_wrote_beside_the_config_is_not_evaluated(folder, monkeypatch
     OmegaConf.save(OmegaConf.create(hydra), folder / ".hydra" / "hydra.yaml")
     OmegaConf.save(OmegaConf.create(words["task"]), folder / ".hydra" / "overrides.yaml")
     run = Run.open(folder, ready=False)
-    assert SECRET not in f"{run.choices} {run.overrides} {table.overrides(folder)} {run.cfg}"
+    assert SECRET not in f"{run.choices} {run.overrides} {jobs.overrides(folder)} {run.cfg}"
     assert SECRET not in report(folder).read_text()
 
 
@@ -336,13 +337,13 @@ def test_a_number_that_is_none_is_named(tmp_path, key, value):
     path.write_text(json.dumps({"monitor": "val/elbo", key: value}))
     if value in NOT_NUMBERS:
         with pytest.raises(ValueError, match=rf"metrics\.json is damaged: {key} is no number$"):
-            foreign.numbers(path)
+            untrusted.numbers(path)
     else:
-        assert foreign.numbers(path)[key] is None
+        assert untrusted.numbers(path)[key] is None
 
 
 RECORD = {
-    **dict.fromkeys(results.SAID),
+    **dict.fromkeys(records.SAID),
     **{"split": "test", "images": 5, "all_images": 5, "samples": 5000, "nll": 1.0, "nll_se": 0.5},
     **{"elbo": -1.5, "seed": 0, "bits_sha256": "ab", "data": "a", "loss": "b", "train_images": 5},
 }
@@ -361,13 +362,13 @@ RECORD = {
 )
 def test_a_record_that_is_none_is_named(tmp_path, change, message):
     (tmp_path / "x.json").write_text(json.dumps(RECORD))
-    assert "1.00 +- 0.50" in results.table(tmp_path)
+    assert "1.00 +- 0.50" in records.table(tmp_path)
     (tmp_path / "x.json").write_text(json.dumps(RECORD | change))
     (tmp_path / "y.json").write_text(json.dumps(RECORD))
     with pytest.raises(ValueError, match=rf"x\.json is damaged: {message}"):
-        results.read(tmp_path / "x.json")
-    assert re.search(rf"Left out: \S*x\.json is damaged: {message}", results.table(tmp_path))
+        records.read(tmp_path / "x.json")
+    assert re.search(rf"Left out: \S*x\.json is damaged: {message}", records.table(tmp_path))
     (tmp_path / "x.json").write_text("{}")
-    table = results.table(tmp_path)
+    table = records.table(tmp_path)
     assert re.search(r"Left out: \S*x\.json is no record of an evaluation", table)
     assert "1.00 +- 0.50" in table

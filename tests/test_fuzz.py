@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from test_conf import COMBINED, SMALL, folders, latent_dim  # noqa: F401
 
-from vaelab.command import is_users, one_line
+from vaelab.runtime.errors import is_users, one_line
 
 GROUPS = [group for group in COMBINED if group != "callbacks"]
 LEFT = {"folder", "root", "path", "cache", "start", "compile"}  # places, and minutes of compiling

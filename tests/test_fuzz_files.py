@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_celeba import official
 
-from vaelab import foreign, table, weights
 from vaelab.data.arrays import Arrays
 from vaelab.data.celeba import PICTURES, CelebA
+from vaelab.data.image_file import picture
 from vaelab.data.mnist import MNIST
-from vaelab.data.picture import picture
-from vaelab.history import read_kl, read_metrics
 from vaelab.report.write import write as report
-from vaelab.run import _read
+from vaelab.runs import jobs, untrusted, weights
+from vaelab.runs.history import read_kl, read_metrics
+from vaelab.runs.run import _read
+from vaelab.sweeps import job_table
 
 HANG = 20  # seconds after which a reader is taken to hang
 HUGE = [b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x00" * 4, b"\x80\x00\x00\x00"]
@@ -285,11 +286,11 @@ def test_the_files_of_a_run_folder(tmp_path, name, examples):
     def use():
         report(run)
         report(tmp_path)
-        table.show(table.read(tmp_path))
+        job_table.show(jobs.read(tmp_path))
         for read in (
             lambda: read_metrics(run / "metrics.csv"),
             lambda: read_kl(run / "figures" / "kl_per_dimension.csv"),
-            lambda: foreign.check_config(foreign.config(run / ".hydra" / "config.yaml")),
+            lambda: untrusted.check_config(untrusted.config(run / ".hydra" / "config.yaml")),
         ):
             line = ""
             try:

@@ -13,14 +13,14 @@ from pytorch_lightning import Callback
 from pytorch_lightning.plugins.precision import MixedPrecision
 from safetensors import safe_open
 
-from vaelab import guard
-from vaelab.command import Stopped
+from vaelab.cli.resume import resume
 from vaelab.distributions.bernoulli import Bernoulli as Bits
-from vaelab.guard import LIMIT
 from vaelab.likelihoods.bernoulli import Bernoulli
-from vaelab.nonfinite import repeat
-from vaelab.resume import resume
-from vaelab.run import Run
+from vaelab.runs.run import Run
+from vaelab.runtime.errors import Stopped
+from vaelab.training import nan_guard
+from vaelab.training.nan_diagnosis import repeat
+from vaelab.training.nan_guard import LIMIT
 
 SMALL = ("model.hidden=[16]", "latent_dim=4", "data.binarize=none", "data.batch_size=32")
 SPOIL = "+callbacks.spoil._target_=test_guard.Spoil"
@@ -92,7 +92,7 @@ def path(monkeypatch):
         if name == "lightning":
             monkeypatch.setattr("vaelab.train.shorten", lambda trainer: None)
         if name == "late":
-            monkeypatch.setattr(guard, "LATE", ("cpu",))
+            monkeypatch.setattr(nan_guard, "LATE", ("cpu",))
         return [name] if "=" in name else []
 
     return choose
@@ -191,7 +191,7 @@ def test_statistics_are_finite_in_what_a_signal_leaves_in_such_a_step(train, tmp
 def test_what_was_passed_over_is_counted_after_the_run_goes_on(
     train, tmp_path, stopped_at, monkeypatch, on_nan
 ):
-    monkeypatch.setattr("vaelab.foreign.check_config", lambda cfg: None)  # for the spoiler
+    monkeypatch.setattr("vaelab.runs.untrusted.check_config", lambda cfg: None)  # for the spoiler
     words = [*SMALL, steps(6), "logger=csv", "~callbacks.pictures", "trainer.log_every_n_steps=1"]
     words += [f"on_nan={on_nan}", *spoiled(1)]
     if on_nan == "skip":
@@ -221,13 +221,13 @@ def test_the_training_goes_on_after_a_skipped_step_and_counts_it(train, caplog):
 def test_skipping_and_restoring_have_an_end(train, tmp_path, on_nan):
     with pytest.raises(ValueError, match=f"step {LIMIT + 2}, .*, the {LIMIT + 1}th time in a row"):
         train(*SMALL, f"on_nan={on_nan}", steps(40), *spoiled(*range(1, 40)))
-    assert len(list((tmp_path / "run" / "nan").iterdir())) == guard.FILES + 1
+    assert len(list((tmp_path / "run" / "nan").iterdir())) == nan_guard.FILES + 1
 
 
 @pytest.mark.parametrize("name", ["", "lightning", "late"])
 def test_restore_goes_back_to_the_older_of_two_copies(train, path, monkeypatch, name):
-    monkeypatch.setattr(guard, "KEEP", 2)
-    monkeypatch.setattr(guard, "LOOK", 2)
+    monkeypatch.setattr(nan_guard, "KEEP", 2)
+    monkeypatch.setattr(nan_guard, "LOOK", 2)
     words = [*SMALL, *path(name), "on_nan=restore"]
     before = train(*words, steps(2), folder="before")
     after = train(*words, steps(6), *spoiled(5))  # copies of steps 0, 2 and 4

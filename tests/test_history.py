@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from vaelab.figures.curves import Curve
-from vaelab.history import add_kl, read_kl, read_metrics, steps_per_epoch
+from vaelab.runs.history import Curve, add_kl, read_kl, read_metrics, steps_per_epoch
 
 METRICS = """\
 epoch,step,test/elbo,train/elbo,val/elbo

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from vaelab.multirun import LOCK
+from vaelab.runs.paths import LOCK
 
 QUICK = ["logger=none", "trainer=smoke", "samples=1", "callbacks.pictures.only=[]"]
 
@@ -68,7 +68,7 @@ def test_a_folder_that_holds_a_run_is_left_alone(command, tmp_path):
 HOLD = """
 import sys
 from pathlib import Path
-from vaelab.files import held
+from vaelab.runtime.files import held
 with held(Path(sys.argv[1])) as ours:
     print(ours, flush=True)
     sys.stdin.read()

@@ -5,7 +5,7 @@ import stat
 import pytest
 from conftest import QUICK
 
-from vaelab.keys import refusal
+from vaelab.cli.secrets import refusal
 
 KEY = "0123456789abcdef" * 2 + "01234567"
 NEW = "wandb_v1_" + "aB3" * 25

@@ -4,7 +4,7 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
-from vaelab.loop import ShortLoop
+from vaelab.training.loop import ShortLoop
 
 SMALL = ("model.hidden=[16]", "latent_dim=4", "trainer.limit_train_batches=6")
 

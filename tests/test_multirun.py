@@ -13,8 +13,8 @@ from conftest import ROOT
 from omegaconf import OmegaConf
 
 import vaelab.train
-from vaelab import multirun
-from vaelab.command import _expanded
+from vaelab.cli.entry_point import _expanded
+from vaelab.runtime import overrides
 
 QUICK = ["logger=none", "trainer=smoke", "samples=1", "callbacks.pictures.only=[]"]
 SMALL = ["model.hidden=[4]", *QUICK]
@@ -120,7 +120,7 @@ def test_a_multirun_is_not_written_among_other_files(command, tmp_path):
 
 @pytest.mark.parametrize("name", ["a, b=[c]", "it's", "back\\slash\\"])
 def test_a_folder_of_any_name_is_gone_on_with(command, tmp_path, name):
-    words = ["-m", f"hydra.sweep.dir={multirun.quoted(name)}", *SMALL]
+    words = ["-m", f"hydra.sweep.dir={overrides.quoted(name)}", *SMALL]
     assert command("train.py", *words)[0] == 0
     status, output = command("train.py", f"resume={name}")
     assert status == 0

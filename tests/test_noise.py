@@ -1,6 +1,6 @@
 import torch
 
-from vaelab.noise import Stream, generator, noise, seed_from
+from vaelab.runtime.seeding import Stream, generator, noise, seed_from
 
 
 def test_seeds_mix_their_stream_and_numbers():

@@ -7,8 +7,8 @@ import subprocess
 import pytest
 import torch
 
-from vaelab import record
 from vaelab.data.base import Split
+from vaelab.runs import metrics_file
 
 SMALL = ("model.hidden=[16]", "latent_dim=4")
 
@@ -18,7 +18,7 @@ def test_the_beginning_of_a_run_is_on_file_before_its_first_step(train, tmp_path
         train(*SMALL, "optimizer.lr=1e30", "trainer.limit_train_batches=9")
     begun = json.loads((tmp_path / "run" / "provenance.json").read_text())
     assert begun["threads"]["torch"] == torch.get_num_threads()
-    assert begun["versions"].keys() == {"python", *record.PACKAGES}
+    assert begun["versions"].keys() == {"python", *metrics_file.PACKAGES}
     assert {"cpu", "instructions", "gpus"} <= begun["machine"].keys()
     assert begun["data_sha256"].keys() == {"train", "val", "test"}
     assert begun["git"] is None or len(begun["git"]["commit"]) == 40
@@ -53,7 +53,7 @@ def repository(tmp_path):
 
 def test_code_that_is_not_committed_can_be_put_back(repository, tmp_path):
     before = git(repository, "status", "--porcelain")
-    (tmp_path / "uncommitted.diff").write_bytes(record._uncommitted(repository))
+    (tmp_path / "uncommitted.diff").write_bytes(metrics_file._uncommitted(repository))
     assert git(repository, "status", "--porcelain") == before
     git(tmp_path, "clone", "-q", "repository", "again")
     git(tmp_path / "again", "apply", tmp_path / "uncommitted.diff")
@@ -64,13 +64,13 @@ def test_code_that_is_not_committed_can_be_put_back(repository, tmp_path):
 
 
 def test_outside_of_a_repository_there_is_nothing_to_put_back(tmp_path):
-    assert record._uncommitted(tmp_path) == b""
+    assert metrics_file._uncommitted(tmp_path) == b""
 
 
 def test_code_that_is_not_committed_is_kept_with_its_hash(train, monkeypatch):
     says = {"rev-parse": "c" * 40, "status": " M a.py"}
-    monkeypatch.setattr(record, "_git_says", lambda *words: says[words[0]])
-    monkeypatch.setattr(record, "_uncommitted", lambda: b"+x = 1\n")
+    monkeypatch.setattr(metrics_file, "_git_says", lambda *words: says[words[0]])
+    monkeypatch.setattr(metrics_file, "_uncommitted", lambda: b"+x = 1\n")
     folder = train(*SMALL)["folder"]
     begun = json.loads((folder / "provenance.json").read_text())
     assert (folder / "uncommitted.diff").read_text() == "+x = 1\n"
@@ -80,13 +80,13 @@ def test_code_that_is_not_committed_is_kept_with_its_hash(train, monkeypatch):
 
 def test_one_other_pixel_or_label_is_other_data():
     images, labels = torch.zeros(30, 1, 2, 2, dtype=torch.uint8), torch.arange(30)
-    one = record._hash(Split(images, labels))
-    assert record._hash(Split(images.clone(), labels.clone())) == one
+    one = metrics_file._hash(Split(images, labels))
+    assert metrics_file._hash(Split(images.clone(), labels.clone())) == one
     images[29, 0, 1, 1] = 1
-    other = record._hash(Split(images, labels))
+    other = metrics_file._hash(Split(images, labels))
     assert other != one
-    assert record._hash(Split(images, labels.flip(0))) != other
-    assert record._hash(Split(images.view(30, 1, 4, 1), labels)) != other
+    assert metrics_file._hash(Split(images, labels.flip(0))) != other
+    assert metrics_file._hash(Split(images.view(30, 1, 4, 1), labels)) != other
 
 
 def test_what_is_typed_can_be_typed_again(monkeypatch, train):

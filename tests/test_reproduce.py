@@ -16,16 +16,17 @@ from omegaconf import OmegaConf
 from test_resume import _wait_for as wait_for
 from test_resume import assert_same
 
-from vaelab import record, reproduce, results, results_page, weights
-from vaelab.evaluation.whole import fingerprint
-from vaelab.reproduce import Entry, Place
-from vaelab.run import Run
+from vaelab.reproduction import records, reproduce, results_page
+from vaelab.reproduction.reproduce import Entry, Place
+from vaelab.runs import metrics_file, weights
+from vaelab.runs.run import Run
+from vaelab.runs.weights import fingerprint
 
 LIST = ROOT / "results" / "record.yaml"
 PAGE = ROOT / "docs" / "results.md"
 ENTRY = Entry("full_covariance", 0)  # on the embedded digits
 RECORD = {
-    **dict.fromkeys(results.SAID),
+    **dict.fromkeys(records.SAID),
     **{"split": "test", "images": 10_000, "all_images": 10_000, "samples": 5000, "nll": 85.0},
     **{"nll_se": 0.25, "elbo": -87.0, "active_units": 25, "seed": 0, "epochs": 1200, "wall_s": 90},
     **{"bits_sha256": "ab" * 32, "data": "mnist", "pixels": "binary", "binarize": "dynamic"},
@@ -61,7 +62,7 @@ def keep(place, entry=ENTRY, **values):
     cfg = reproduce._composed(entry, place)
     said = RECORD | {"experiment": entry.experiment, "seed": entry.seed, "config": cfg} | values
     place.results.mkdir(exist_ok=True)
-    record.write(said, place.record(entry))
+    metrics_file.write(said, place.record(entry))
 
 
 def begin(place, entry=ENTRY, *words):
@@ -215,7 +216,7 @@ def test_a_corrected_figure_of_a_paper_goes_into_the_record(place, called):
     reproduce.check(entry, place)
     reproduce.reproduce(entry, place)
     now = OmegaConf.to_container(OmegaConf.load(CONF / "experiment" / "iwae.yaml").published)
-    assert results.read(place.record(entry))["published"] == now
+    assert records.read(place.record(entry))["published"] == now
     assert called == []
 
 
@@ -364,8 +365,8 @@ def test_a_record_is_of_the_experiment_as_it_is_now(entry):
     if not place.record(entry).is_file():
         pytest.skip("there is no record yet")
     reproduce.check(entry, place)
-    found = results.read(place.record(entry))
-    assert results.is_whole(found)
+    found = records.read(place.record(entry))
+    assert records.is_whole(found)
     assert found["published"] == reproduce._composed(entry, place)["published"]
     assert reproduce._is_kept(entry, place)
 
@@ -456,7 +457,7 @@ def test_stopped_in_a_training_it_goes_on_to_the_same_bits(tmp_path):
     assert len(json.loads((run / "metrics.json").read_text())["resumed"]) == 2
     assert_same(run, whole / "runs" / ENTRY.name)
     ours, theirs = (
-        results.read(each / "results" / f"{ENTRY.name}.json") for each in (stopped, whole)
+        records.read(each / "results" / f"{ENTRY.name}.json") for each in (stopped, whole)
     )
     for name in ("nll", "nll_se", "elbo", "weights_sha256", "epochs", "bits_sha256"):
         assert ours[name] == theirs[name]

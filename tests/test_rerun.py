@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from vaelab.rerun import circumstances, differences, told
+from vaelab.reproduction.rerun import circumstances, differences, told
 
 SMALL = ("model.hidden=[16]", "latent_dim=4")
 QUICK = ("trainer=smoke", "trainer.accelerator=cpu", "samples=2", "callbacks.pictures.only=[]")

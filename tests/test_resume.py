@@ -11,9 +11,9 @@ import pytest
 import torch
 from conftest import ROOT
 
-from vaelab.checkpoints import read
-from vaelab.command import Stopped
-from vaelab.resume import resume
+from vaelab.cli.resume import resume
+from vaelab.runs.checkpoints import read
+from vaelab.runtime.errors import Stopped
 
 SMALL = (
     *("model.hidden=[16]", "latent_dim=4", "logger=csv", "~callbacks.pictures", "samples=2"),

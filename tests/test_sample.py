@@ -9,8 +9,8 @@ from conftest import options
 from PIL import Image
 from test_celeba import official
 
-from vaelab.run import Run
-from vaelab.sample import encoded, sample, save
+from vaelab.inference.sampling import encoded, sample, save
+from vaelab.runs.run import Run
 from vaelab.samplers.gmm import GMM
 from vaelab.samplers.prior import Prior
 
@@ -80,7 +80,7 @@ def test_the_same_seed_gives_the_same_bits_and_leaves_the_random_state(run, draw
 def test_how_it_is_chunked_does_not_matter(run, monkeypatch):
     run = run()
     whole = sample(run.vae, run.data, Prior(), 20)
-    monkeypatch.setattr("vaelab.sample.CHUNK", 3 * 784)
+    monkeypatch.setattr("vaelab.inference.sampling.CHUNK", 3 * 784)
     torch.testing.assert_close(sample(run.vae, run.data, Prior(), 20).x, whole.x)
 
 
@@ -114,7 +114,7 @@ def conditional(run):
 
 
 def test_a_label_is_that_of_every_image(conditional, monkeypatch):
-    monkeypatch.setattr("vaelab.sample.CHUNK", 3 * 784)
+    monkeypatch.setattr("vaelab.inference.sampling.CHUNK", 3 * 784)
     samples = sample(conditional.vae, conditional.data, Prior(), 7, label=3)
     assert samples.label.tolist() == [3] * 7
     threes = conditional.vae.given(torch.full((7,), 3)).decode(samples.z).mean.detach()

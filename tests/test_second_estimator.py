@@ -16,7 +16,7 @@ from conftest import ROOT
 from vaelab.estimators.annealed import annealed_bound
 from vaelab.estimators.importance import importance_bound
 from vaelab.objectives.base import draw, weigh
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 RESULTS = ROOT / "results"
 KEPT = {f"{path.parent.name}-0": path.parent for path in RESULTS.glob("*/model.safetensors")}

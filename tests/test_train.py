@@ -10,9 +10,9 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from vaelab.callbacks.continuation import Continuation
+from vaelab.callbacks.resume_state import Continuation
 from vaelab.module import VAEModule
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 SMALL = ("model.hidden=[16]", "latent_dim=4")
 

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.distributions import constraints
 
-from vaelab.run import Run, build
+from vaelab.runs.build import build
+from vaelab.runs.run import Run
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from safetensors.torch import save_file as write
 
-from vaelab import weights
 from vaelab.evaluation.likelihood import numbers_of
-from vaelab.run import Run
+from vaelab.runs import weights
+from vaelab.runs.run import Run
 
 TINY = ("model.hidden=[8]", "latent_dim=3")
 

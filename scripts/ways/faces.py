@@ -64,7 +64,7 @@ def decode():
 
 
 def _decode_all(paths):
-    from vaelab.data.picture import picture
+    from vaelab.data.image_file import picture
 
     for path in paths:
         picture(path, lambda name: Path(name).read_bytes(), (3, 64, 64), 140, "")

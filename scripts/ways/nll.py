@@ -49,7 +49,7 @@ def by_hand():
 def by_vaelab():
     from functools import partial
 
-    from vaelab.command import keep_memory
+    from vaelab.cli.entry_point import keep_memory
     from vaelab.estimators.importance import importance_bound
     from vaelab.likelihoods.bernoulli import Bernoulli
     from vaelab.models.mlp import Decoder, Encoder

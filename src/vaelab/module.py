@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from vaelab.guard import Guard, OnNaN
 from vaelab.metrics.terms import Terms
-from vaelab.noise import Stream, noise
 from vaelab.objectives.base import Objective
+from vaelab.runtime.seeding import Stream, noise
 from vaelab.schedules.base import Schedule
 from vaelab.schedules.constant import Constant
+from vaelab.training.nan_guard import Guard, OnNaN
 from vaelab.vae import VAE
 
 Batch = Sequence[Tensor]

@@ -15,24 +15,27 @@ from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
-from vaelab import bf16, dashboard, record, slurm
 from vaelab.callbacks.checkpoint import Checkpoint
-from vaelab.callbacks.continuation import Continuation
 from vaelab.callbacks.early_stopping import EarlyStopping
 from vaelab.callbacks.pictures import Pictures
-from vaelab.checkpoints import Whole, last_whole, read
+from vaelab.callbacks.resume_state import Continuation
 from vaelab.data.base import TrainingBatches
-from vaelab.ddp import process_group
 from vaelab.evaluation.base import Asked
 from vaelab.evaluation.likelihood import check_samples, evaluate
-from vaelab.files import held
+from vaelab.loggers import run_summary
 from vaelab.loggers.base import Resumable
 from vaelab.loggers.wandb import Wandb
-from vaelab.loop import shorten
-from vaelab.multirun import FAILURE, LOCK, VALUE
-from vaelab.run import Run, build
-from vaelab.titles import TITLES
-from vaelab.types import check_types
+from vaelab.runs import metrics_file, provenance
+from vaelab.runs.build import build
+from vaelab.runs.checkpoints import Whole, last_whole, read
+from vaelab.runs.config_check import check_types
+from vaelab.runs.paths import FAILURE, LOCK, VALUE
+from vaelab.runs.run import Run
+from vaelab.runtime import precision, slurm
+from vaelab.runtime.files import held
+from vaelab.runtime.metric_names import TITLES
+from vaelab.training.ddp import process_group
+from vaelab.training.loop import shorten
 
 INITIAL_IMAGES = 10_000  # that the output bias is fitted to
 PRECISIONS = ("32-true", "32", "bf16-mixed", "16-mixed")
@@ -58,7 +61,7 @@ def train(cfg: DictConfig, goes_on: bool = False, started: str = ".") -> float:
     _check_kl(cfg)
     _check_trainer(cfg.trainer)
     _check_callbacks(cfg.callbacks)
-    record.check_published(cfg.published)
+    provenance.check_published(cfg.published)
     with _alone(Path(cfg.folder)):
         return _train(cfg, goes_on, started)
 
@@ -161,10 +164,10 @@ def _trainer(run: Run) -> Trainer:
 def _fit_and_evaluate(run: Run, trainer: Trainer, checkpoint: Path | None) -> float:
     cfg, folder = run.cfg, Path(run.cfg.folder)
     if trainer.is_global_zero:  # whose folder is there
-        chosen: dict[str, Any] = {"choices": record.choices(folder)}
+        chosen: dict[str, Any] = {"choices": provenance.choices(folder)}
         for logger in trainer.loggers:
             logger.log_hyperparams(chosen | OmegaConf.to_container(cfg, resolve=True))  # type: ignore[operator]
-        record.begin(run, folder)
+        provenance.begin(run, folder)
     trainer.fit(run.module, datamodule=run.data, ckpt_path=checkpoint)
 
     (sittings,) = (each for each in trainer.callbacks if isinstance(each, Continuation))  # type: ignore[attr-defined]
@@ -190,11 +193,11 @@ def _fit_and_evaluate(run: Run, trainer: Trainer, checkpoint: Path | None) -> fl
         "resumed": sittings.resumed,
         **run.module.guard.counted_at_end(),
     }
-    numbers |= record.sizes(run) | record.provenance(folder)
-    record.write(numbers, folder / "metrics.json")
+    numbers |= provenance.sizes(run) | provenance.provenance(folder)
+    metrics_file.write(numbers, folder / "metrics.json")
     _tell(trainer, run, numbers)
     _report(folder)
-    if not all(map(record.is_finite, numbers.values())):
+    if not all(map(metrics_file.is_finite, numbers.values())):
         raise ValueError("the numbers of this run are not finite: lower optimizer.lr")
     return math.nan if score is None else score
 
@@ -207,8 +210,8 @@ def _tell(trainer: Trainer, run: Run, numbers: dict[str, Any]) -> None:
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Pictures):
             callback.finish(run)
-    dashboard.show(run, numbers, Path(run.cfg.folder), trainer.loggers, trainer.global_step)
-    record.show(numbers)
+    run_summary.show(run, numbers, Path(run.cfg.folder), trainer.loggers, trainer.global_step)
+    metrics_file.show(numbers)
 
 
 def _report(folder: Path) -> None:
@@ -246,7 +249,7 @@ def _check_trainer(trainer: DictConfig) -> None:
         raise ValueError(f"trainer.precision={trainer.precision}: choose from {PRECISIONS}")
     if trainer.precision == "bf16-mixed":
         on_cpu = trainer.accelerator == "cpu" or not torch.cuda.is_available()
-        bf16.warn("trainer.precision=bf16-mixed", on_cpu)
+        precision.warn("trainer.precision=bf16-mixed", on_cpu)
     wanted, kind = trainer.devices, trainer.accelerator
     gpus = torch.cuda.device_count() if kind != "cpu" else 0
     there, name = (gpus, "GPUs") if gpus or kind in ("gpu", "cuda") else (os.cpu_count(), "cores")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vaelab.callbacks.checkpoint import Checkpoint
-from vaelab.checkpoints import Whole, last_whole, read
+from vaelab.runs.checkpoints import Whole, last_whole, read
 
 
 def checkpoint(step):

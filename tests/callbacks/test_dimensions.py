@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from tiny import TINY
 
-from vaelab.history import KL_FILE, read_kl
-from vaelab.run import Run
-from vaelab.views.base import held_out
-from vaelab.views.dimensions import kl_by_dimension
+from vaelab.figures.compute.base import held_out
+from vaelab.figures.compute.dimensions import kl_by_dimension
+from vaelab.runs.history import KL_FILE, read_kl
+from vaelab.runs.run import Run
 
 
 def test_every_epoch_has_a_row_and_the_last_is_that_of_the_last_weights(train):

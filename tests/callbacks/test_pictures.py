@@ -2,7 +2,7 @@ import pytest
 from tiny import TINY
 
 from vaelab.callbacks.pictures import Pictures
-from vaelab.draw import FIGURES, GRIDS
+from vaelab.figures.run_figures import FIGURES, GRIDS
 
 
 def figures(folder):

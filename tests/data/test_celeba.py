@@ -253,7 +253,7 @@ def test_a_zip_with_a_link_is_refused(tmp_path):
 def test_a_member_that_unfolds_to_gigabytes_is_not_unfolded(tmp_path, monkeypatch):
     write_zip(tmp_path)
     write_txt(tmp_path)
-    monkeypatch.setattr("vaelab.data.picture.LARGEST", 1000)
+    monkeypatch.setattr("vaelab.data.image_file.LARGEST", 1000)
     with pytest.raises(ValueError, match=r"cannot be read as a picture .* more than 1000"):
         opened(tmp_path)
 

@@ -9,7 +9,7 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 from vaelab.estimators.amortisation import amortised_and_optimised, elbo, optimised
 from vaelab.metrics.linear import exact_elbo
-from vaelab.run import build
+from vaelab.runs.build import build
 
 
 def log_p(vae, x, variance):

@@ -12,7 +12,7 @@ from torch.distributions import MultivariateNormal
 from vaelab.estimators import annealed
 from vaelab.estimators.annealed import annealed_bound, betas, error_over_chains, sandwich
 from vaelab.estimators.importance import importance_bound
-from vaelab.run import build
+from vaelab.runs.build import build
 
 
 def mean_and_error(values):

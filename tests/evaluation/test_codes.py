@@ -4,8 +4,8 @@ import torch
 
 from vaelab.data.base import Split
 from vaelab.evaluation.base import Absent, Asked
-from vaelab.evaluation.codes import evaluate
-from vaelab.run import Run
+from vaelab.evaluation.probes import evaluate
+from vaelab.runs.run import Run
 
 ASKED = Asked(samples=1)
 
@@ -53,7 +53,7 @@ def test_its_numbers_are_those_of_readers_written_by_hand(opened):
 
 
 def test_the_seed_repeats_the_numbers_and_leaves_the_random_state(opened, monkeypatch):
-    monkeypatch.setattr("vaelab.evaluation.codes.FITTED", 500)
+    monkeypatch.setattr("vaelab.evaluation.probes.FITTED", 500)
     run, state = opened("posterior=planar"), torch.get_rng_state()
     first = evaluate(run, ASKED)
     assert torch.equal(state, torch.get_rng_state())
@@ -62,7 +62,7 @@ def test_the_seed_repeats_the_numbers_and_leaves_the_random_state(opened, monkey
 
 
 def test_of_many_images_some_are_fitted_from_all_over_the_split(opened, monkeypatch):
-    monkeypatch.setattr("vaelab.evaluation.codes.FITTED", 300)
+    monkeypatch.setattr("vaelab.evaluation.probes.FITTED", 300)
     run = opened("data.binarize=dynamic")
     images, labels = run.data.splits["train"]
     order = labels.argsort()

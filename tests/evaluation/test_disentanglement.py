@@ -4,7 +4,7 @@ import torch
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.evaluation.base import Absent, Asked
 from vaelab.evaluation.disentanglement import evaluate
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 NAMES = {
     *("mig", "sap", "factor_vae"),

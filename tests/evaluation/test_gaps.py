@@ -7,7 +7,7 @@ from vaelab.estimators.importance import importance_bound
 from vaelab.evaluation import gaps
 from vaelab.evaluation.base import Absent, Asked
 from vaelab.evaluation.gaps import evaluate
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 FOUND = {"gap_images", "iw_bound"}
 ANNEALED = {"ais", "ais_se", "ais_chains", "ais_temperatures"}

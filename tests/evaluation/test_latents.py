@@ -9,7 +9,7 @@ from vaelab.distributions.normal import DiagonalNormal
 from vaelab.evaluation import latents
 from vaelab.evaluation.base import Absent, Asked
 from vaelab.evaluation.latents import collapse, evaluate
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 LIMIT = math.log(500)
 

@@ -9,8 +9,8 @@ from objectives.toy import LOG_P, Toy, images, weights
 from vaelab.estimators.importance import importance_bound
 from vaelab.evaluation.likelihood import numbers_of
 from vaelab.metrics.linear import exact_elbo
-from vaelab.noise import Stream, noise
-from vaelab.run import Run
+from vaelab.runs.run import Run
+from vaelab.runtime.seeding import Stream, noise
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from PIL import Image
 
 from vaelab.evaluation.base import Asked
 from vaelab.evaluation.neighbours import evaluate
-from vaelab.run import Run
-from vaelab.sample import sample
+from vaelab.inference.sampling import sample
+from vaelab.runs.run import Run
 from vaelab.samplers.prior import Prior
 
 

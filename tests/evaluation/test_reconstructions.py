@@ -8,7 +8,7 @@ from torch.nn.functional import mse_loss
 
 from vaelab.evaluation.base import Absent, Asked
 from vaelab.evaluation.reconstructions import evaluate, psnr, ssim
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 
 @pytest.fixture

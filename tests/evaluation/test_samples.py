@@ -4,13 +4,13 @@ import torch
 
 from vaelab.evaluation import neighbours, samples
 from vaelab.evaluation.base import Absent, Asked
-from vaelab.evaluation.batches import likeliest
 from vaelab.features.named import named
+from vaelab.inference.batches import likeliest
+from vaelab.inference.sampling import sample
 from vaelab.metrics.frechet import frechet_distance
 from vaelab.metrics.kernel import kernel_distance
 from vaelab.metrics.support import support
-from vaelab.run import Run
-from vaelab.sample import sample
+from vaelab.runs.run import Run
 from vaelab.samplers.gmm import GMM
 from vaelab.samplers.prior import Prior
 
@@ -114,7 +114,7 @@ def test_the_labels_of_a_conditional_model_are_those_of_the_split(run, tmp_path,
         found.append(sample(*words))
         return found[0]
 
-    monkeypatch.setattr("vaelab.evaluation.pictures.sample", watched)
+    monkeypatch.setattr("vaelab.evaluation.new_images.sample", watched)
     samples.evaluate(run, asked(tmp_path, 30))
     assert torch.equal(found[0].label, run.data.splits["test"].labels[:30])
 

@@ -2,8 +2,8 @@ import csv
 
 import pytest
 
-from vaelab.evaluation.sweep import write_rate_distortion
-from vaelab.evaluation.whole import evaluate_folder
+from vaelab.cli.evaluate import evaluate_folder
+from vaelab.sweeps.rate_distortion import write_rate_distortion
 
 
 def test_rate_and_distortion_are_those_of_the_evaluations(train, tmp_path):

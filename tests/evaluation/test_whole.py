@@ -8,11 +8,13 @@ import pytest
 import torch
 from conftest import ROOT
 
-from vaelab import bf16, results
+from vaelab.cli.evaluate import evaluate_folder
 from vaelab.evaluation import likelihood
 from vaelab.evaluation.base import Absent, Asked
-from vaelab.evaluation.whole import DEFAULT, evaluate_folder, evaluate_run
-from vaelab.run import Run
+from vaelab.evaluation.parts import DEFAULT, evaluate_run
+from vaelab.reproduction import records
+from vaelab.runs.run import Run
+from vaelab.runtime import precision
 from vaelab.samplers.prior import Prior
 
 SMALL = ("model.hidden=[16]", "latent_dim=4")
@@ -98,18 +100,18 @@ def test_bf16_is_for_the_nets_and_hardly_moves_the_numbers(folder):
 
 @pytest.mark.parametrize(("fast", "chosen"), [(True, "bf16-mixed"), (False, "32-true")])
 def test_auto_is_bf16_where_the_machine_computes_in_it(folder, monkeypatch, fast, chosen):
-    monkeypatch.setattr(bf16, "is_fast", lambda on_cpu: fast)
+    monkeypatch.setattr(precision, "is_fast", lambda on_cpu: fast)
     numbers = evaluate_folder(folder, ["likelihood"], samples=2, precision="auto")
     assert numbers["asked"]["precision"] == chosen
 
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_bf16_says_where_it_is_slow(train, monkeypatch, caplog, fast):
-    monkeypatch.setattr(bf16, "is_fast", lambda on_cpu: fast)
+    monkeypatch.setattr(precision, "is_fast", lambda on_cpu: fast)
     words = ("trainer.accelerator=cpu", "trainer.precision=bf16-mixed")
     folder = train(*SMALL, *words, "data.batch_size=100")["folder"]
     evaluate_folder(folder, ["likelihood"], samples=2, precision="bf16-mixed")
-    said = [entry.getMessage() for entry in caplog.records if entry.name == bf16.__name__]
+    said = [entry.getMessage() for entry in caplog.records if entry.name == precision.__name__]
     end = "this CPU has no bf16, 32-true is much faster"
     named = ("trainer.precision=bf16-mixed", "--precision bf16-mixed")
     assert said == ([] if fast else [f"{name}: {end}" for name in named])
@@ -209,46 +211,46 @@ def test_fewer_images_or_samples_never_enter_the_table(evaluated, tmp_path):
     evaluated(samples=5000, images=1)
     (found,) = records(tmp_path)
     assert (found["images"], found["all_images"], found["samples"]) == (1, 500, 5000)
-    assert "Not shown: 1" in results.table(tmp_path / "results")
-    assert "+-" not in results.table(tmp_path / "results")
+    assert "Not shown: 1" in records.table(tmp_path / "results")
+    assert "+-" not in records.table(tmp_path / "results")
 
 
 def test_a_record_covers_what_is_of_as_many_samples_and_images_or_less():
     found = {"split": "test", "images": 100, "all_images": 500, "samples": 50}
-    assert results.covers(found, 50, 100)
-    assert results.covers(found | {"images": 500}, 50)
-    assert results.covers(found | {"images": 500}, 50, 1000)
-    assert not results.covers(found, 50)
-    assert not results.covers(found, 51, 100)
-    assert not results.covers(found, 50, 101)
-    assert not results.covers(found | {"split": "val"}, 50, 100)
+    assert records.covers(found, 50, 100)
+    assert records.covers(found | {"images": 500}, 50)
+    assert records.covers(found | {"images": 500}, 50, 1000)
+    assert not records.covers(found, 50)
+    assert not records.covers(found, 51, 100)
+    assert not records.covers(found, 50, 101)
+    assert not records.covers(found | {"split": "val"}, 50, 100)
 
 
 def test_a_whole_record_is_shown_and_not_replaced_by_less(evaluated, tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "ENOUGH", 3)
+    monkeypatch.setattr(records, "ENOUGH", 3)
     nll = evaluated(samples=3)["nll"]
     evaluated(samples=2)
     (found,) = records(tmp_path)
     assert found["nll"] == nll
-    assert f"| {nll:.2f} +- " in results.table(tmp_path / "results")
+    assert f"| {nll:.2f} +- " in records.table(tmp_path / "results")
 
 
 def test_a_record_of_other_weights_is_not_replaced_in_silence(evaluated, tmp_path, capsys):
     evaluated(samples=2)
     (found,) = records(tmp_path)
-    results.keep(found, tmp_path / "results")
+    records.keep(found, tmp_path / "results")
     assert "replaced" not in capsys.readouterr().out
-    results.keep(found | {"weights_sha256": "other"}, tmp_path / "results")
+    records.keep(found | {"weights_sha256": "other"}, tmp_path / "results")
     assert "was of other weights, and is replaced: name runs apart" in capsys.readouterr().out
 
 
 def test_other_likelihoods_and_bits_stand_in_other_tables(evaluated, tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "ENOUGH", 2)
+    monkeypatch.setattr(records, "ENOUGH", 2)
     evaluated(samples=2)
     (found,) = records(tmp_path)
     other = found | {"name": "other", "loss": "gaussian", "measure": "density"}
-    results.keep(other, tmp_path / "results")
-    assert results.table(tmp_path / "results").count("## mnist5k") == 2
+    records.keep(other, tmp_path / "results")
+    assert records.table(tmp_path / "results").count("## mnist5k") == 2
 
 
 def test_the_command_names_parts_that_it_does_not_know(command, folder):

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 @pytest.fixture(scope="session")
 def saved() -> Callable[..., Path]:
     """Writes the run of a command line to a folder, its weights after so many steps."""
-    from vaelab.run import Run
+    from vaelab.runs.run import Run
 
     def save(folder: Path, *words: str, steps: int = 0) -> Path:
         with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -11,9 +11,9 @@ from PIL import Image
 
 from vaelab.data.base import Split
 from vaelab.distributions.one_hot import OneHotBlocks
-from vaelab.evaluation.batches import likeliest
 from vaelab.evaluation.likelihood import numbers_of
 from vaelab.explorer.explorer import Explorer
+from vaelab.inference.batches import likeliest
 from vaelab.metrics.latents import KLPerDimension
 from vaelab.objectives.base import closed_kl
 

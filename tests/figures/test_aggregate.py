@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.integrate import trapezoid
 
-from vaelab.figures.aggregate import (
+from vaelab.figures.draw.aggregate import (
     Numbers,
     Plane,
     Shares,

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from vaelab.figures.curves import Curve, curves
+from vaelab.figures.draw.curves import curves
+from vaelab.runs.history import Curve
 
 STEPS = np.arange(1.0, 101)
 

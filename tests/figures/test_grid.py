@@ -1,6 +1,6 @@
 import torch
 
-from vaelab.figures.grid import above_below, grid
+from vaelab.inference.image_grid import above_below, grid
 
 
 def test_pictures_stand_in_rows():

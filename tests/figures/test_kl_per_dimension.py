@@ -1,6 +1,6 @@
 import numpy as np
 
-from vaelab.figures.kl_per_dimension import kl_per_dimension
+from vaelab.figures.draw.kl_per_dimension import kl_per_dimension
 
 
 def test_the_dimension_of_the_largest_last_kl_is_on_top():

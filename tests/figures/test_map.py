@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaelab.figures.map import Cloud, decoded_map, latent_map
+from vaelab.figures.draw.map import Cloud, decoded_map, latent_map
 
 POINTS = np.random.default_rng(0).normal(size=(200, 2))
 

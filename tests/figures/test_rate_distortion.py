@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vaelab.figures.rate_distortion import Point, rate_distortion
+from vaelab.figures.draw.rate_distortion import Point, rate_distortion
 
 POINTS = [Point("kl.beta=1", 20.0, 80.0), Point("kl.beta=4", 7.5, 105.0)]
 

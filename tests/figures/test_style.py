@@ -8,7 +8,7 @@ from conftest import ROOT
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from vaelab.figures.style import DPI, FORMATS, LOOK, PALETTE, figure, look, save, symbol
+from vaelab.figures.draw.style import DPI, FORMATS, LOOK, PALETTE, figure, look, save, symbol
 
 
 def line():
@@ -35,7 +35,7 @@ def test_what_draws_is_imported_by_the_function_that_draws():
 @pytest.mark.slow
 def test_figures_and_the_menu_are_there_without_matplotlib():
     files = (ROOT / "src" / "vaelab" / "figures").glob("[!_]*.py")
-    modules = ["sys", "vaelab.command", *(f"vaelab.figures.{each.stem}" for each in files)]
+    modules = ["sys", "vaelab.cli.entry_point", *(f"vaelab.figures.{each.stem}" for each in files)]
     program = f"import {', '.join(modules)}; sys.exit('matplotlib' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 

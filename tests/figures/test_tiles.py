@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from vaelab.figures.style import figure
-from vaelab.figures.tiles import aspect, tiles
+from vaelab.figures.draw.style import figure
+from vaelab.figures.draw.tiles import aspect, tiles
 
 GREYS = torch.linspace(0.1, 0.6, 6).reshape(2, 3, 1, 1, 1).expand(2, 3, 1, 4, 7)
 

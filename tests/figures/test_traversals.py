@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vaelab.figures.traversals import traversals
+from vaelab.figures.draw.traversals import traversals
 
 VALUES = torch.linspace(-3, 3, 13)
 

@@ -1,6 +1,6 @@
 import torch
 
-from vaelab.figures.walks import walks
+from vaelab.figures.draw.walks import walks
 
 
 def test_the_images_stand_at_the_ends_and_are_framed():

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vaelab import workspace
-from vaelab.encode import encode
-from vaelab.figures.grid import grid
+from vaelab.inference.encoding import encode
+from vaelab.inference.image_grid import grid
+from vaelab.loggers import wandb_workspace
 from vaelab.loggers.base import opened
 from vaelab.loggers.wandb import mode
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 QUICK = ["logger=wandb", "trainer=smoke", "samples=1", "model.hidden=[4]"]
 
@@ -67,11 +67,11 @@ def test_without_a_key_a_run_is_offline_and_has_all_that_makes_a_dashboard(
     assert config["choices"]["model"] == "mlp"
     assert config["kl"]["beta"] == 2
     assert {"max", "last"} == summary["val/elbo"].keys()
-    for panels in workspace.LAYOUT.values():  # the saved view shows nothing that is not there
+    for panels in wandb_workspace.LAYOUT.values():  # the saved view shows nothing that is not there
         for kind, _, keys in panels:
             for key in keys:
                 assert key in summary or kind == "pictures" or _held(config, key), key
-    assert f"{workspace.LAYOUT['Latents'][0].keys[0]}_bars_table" in summary
+    assert f"{wandb_workspace.LAYOUT['Latents'][0].keys[0]}_bars_table" in summary
     check_pictures(folder, summary)
     check_table(folder)
     assert sum(summary["test/kl_per_dimension"]["values"]) == 3

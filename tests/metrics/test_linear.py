@@ -8,7 +8,7 @@ from linear import D, Q, linear_vae, with_decoder
 from torch.distributions import MultivariateNormal
 
 from vaelab.metrics.linear import exact_elbo, is_linear
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 
 @pytest.fixture

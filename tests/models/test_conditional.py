@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vaelab.run import Run, build
+from vaelab.runs.build import build
+from vaelab.runs.run import Run
 
 SMALL = ("model=conditional", "model.hidden=[16]", "latent_dim=3")
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from conftest import options
 
-from vaelab.run import Run, build
+from vaelab.runs.build import build
+from vaelab.runs.run import Run
 
 OPTIONS = options("model")
 

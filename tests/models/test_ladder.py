@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from vaelab.objectives.base import draw, draw_with_kl
-from vaelab.run import Run, build
+from vaelab.runs.build import build
+from vaelab.runs.run import Run
 
 TINY = {
     "ladder": ("model.hidden=[6,5]", "model.latents=[1,1]", "latent_dim=2"),

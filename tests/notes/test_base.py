@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from vaelab.figures.style import PALETTE
+from vaelab.figures.draw.style import PALETTE
 from vaelab.notes.base import LARGE, write
 
 

@@ -1,9 +1,12 @@
 import numpy as np
 import torch
 
-from vaelab.notes.codes import read
+from vaelab.notes.latent_moments import read
 
-CALLBACK = ("+callbacks.codes._target_=vaelab.notes.codes.Codes", "+callbacks.codes.images=12")
+CALLBACK = (
+    "+callbacks.codes._target_=vaelab.notes.latent_moments.Codes",
+    "+callbacks.codes.images=12",
+)
 
 
 def test_the_codes_are_kept_before_the_first_step_and_after_each_epoch(train):
@@ -20,7 +23,7 @@ def test_the_codes_are_kept_before_the_first_step_and_after_each_epoch(train):
 
 
 def test_the_last_codes_are_those_of_the_model(train):
-    from vaelab.run import Run
+    from vaelab.runs.run import Run
 
     words = ["latent_dim=2", "model.hidden=[8]", "data.binarize=none", *CALLBACK]
     folder = train(*words)["folder"]

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from vaelab.notes.codes import Moment
 from vaelab.notes.kl_field import VARIANCE, downhill, posterior, rates, uphill
+from vaelab.notes.latent_moments import Moment
 
 POINTS = torch.randn(2, 50, dtype=torch.float64)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 CHOICES = ("posterior=deterministic", "objective=autoencoder", "model.hidden=[8]")
 

@@ -9,7 +9,7 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.objectives.beta_tc import BetaTC, log_weights
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 N, D = 5, 2
 

@@ -225,7 +225,7 @@ def test_a_weighting_that_is_not_of_each_draw_is_refused(name, kl):
 @pytest.mark.parametrize("option", ["stl", "dreg"])
 @pytest.mark.parametrize("posterior", ["iaf", "naf"])
 def test_a_slope_that_is_not_exact_is_refused(config, option, posterior):
-    from vaelab.run import Run
+    from vaelab.runs.run import Run
 
     with pytest.raises(ValueError, match=r"rounding errors.* objective=elbo or iwae"):
         Run.build(config(f"objective={option}", f"posterior={posterior}"))
@@ -234,7 +234,7 @@ def test_a_slope_that_is_not_exact_is_refused(config, option, posterior):
 @pytest.mark.parametrize("posterior", ["full", "planar", "vmf prior=sphere"])
 def test_the_path_derivative_has_the_same_mean_for_other_posteriors(config, posterior):
     """By a random direction of the encoder's bias, against the gradient of the sampled ELBO."""
-    from vaelab.run import Run
+    from vaelab.runs.run import Run
 
     words = [f"posterior={posterior.split()[0]}", *posterior.split()[1:]]
     run = Run.build(config(*words, "model.hidden=[]", "latent_dim=3", "data.shape=[1,28,28]"))

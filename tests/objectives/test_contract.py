@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import options
 
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 OPTIONS = options("objective")
 NEEDS = {"prior": ["prior=flow"]}

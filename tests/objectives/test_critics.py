@@ -8,7 +8,7 @@ import torch
 from vaelab.models.mlp import Encoder
 from vaelab.objectives.adversarial import told_apart
 from vaelab.objectives.factor import permuted
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 X = torch.rand(12, 1, 28, 28, generator=torch.Generator().manual_seed(0)).round()
 

@@ -10,7 +10,7 @@ import torch
 from vaelab.objectives.mmd import Kernels, mmd
 from vaelab.objectives.swae import SWAE
 from vaelab.objectives.wae_mmd import WAEMMD
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 
 def normal_kernel_mean(distance, variance, width, dim):

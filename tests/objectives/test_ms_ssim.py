@@ -6,7 +6,8 @@ from torch.nn.functional import avg_pool2d
 
 from vaelab.kl.constant import Constant
 from vaelab.objectives.ms_ssim import BETAS, MSSSIM
-from vaelab.run import Run, build
+from vaelab.runs.build import build
+from vaelab.runs.run import Run
 
 
 def written_out(x, y, scales, window):

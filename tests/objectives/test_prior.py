@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 VQ = ["objective=vq", "model.hidden=[8]", "latent_dim=4", "posterior.dim=2", "posterior.codes=8"]
 PIXELCNN = ["prior=pixelcnn", "prior.channels=4", "prior.layers=2"]

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from vaelab.objectives.rae import RAE
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 LAYERS = (torch.nn.Linear, torch.nn.ConvTranspose2d)
 

@@ -7,7 +7,7 @@ import torch
 from conftest import options
 
 from vaelab.distributions.codes import vectors_of
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 SMALL = ["objective=vq", "model.hidden=[8]", "latent_dim=4", "posterior.dim=2", "posterior.codes=3"]
 ALL = torch.cartesian_prod(*[torch.arange(3)] * 2)

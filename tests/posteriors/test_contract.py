@@ -179,7 +179,7 @@ def test_float32_has_the_digits_for_any_z_where_it_is_said_to(part, option):
 
 @pytest.mark.parametrize("option", ["iaf", "naf"])
 def test_a_vampprior_of_posteriors_that_cannot_be_turned_back_exactly_is_refused(config, option):
-    from vaelab.run import Run
+    from vaelab.runs.run import Run
 
     with pytest.raises(ValueError, match=r"rounding errors.* set another prior="):
         Run.build(config(f"posterior={option}", "prior=vamp"))
@@ -201,7 +201,7 @@ def test_the_order_turns_round_so_that_every_component_may_follow_every_other(po
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_it_is_float32_under_bf16_autocast(config, option):
-    from vaelab.run import Run
+    from vaelab.runs.run import Run
 
     prior = {"vmf": "sphere", "vq": "codes", "gumbel": "categorical"}.get(option, "normal")
     objective = {"deterministic": "autoencoder", "vq": "vq"}.get(option, "elbo")

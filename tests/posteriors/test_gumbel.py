@@ -11,7 +11,8 @@ from vaelab.distributions.normal import DiagonalNormal, StandardNormal
 from vaelab.distributions.one_hot import OneHots
 from vaelab.estimators.importance import importance_bound
 from vaelab.objectives.base import closed_kl, draw_with_kl
-from vaelab.run import Run, build
+from vaelab.runs.build import build
+from vaelab.runs.run import Run
 
 SMALL = ("posterior=gumbel", "posterior.categories=3")
 

@@ -126,7 +126,7 @@ def test_more_codes_than_pieces_start_near_them(posterior):
 
 
 def test_the_model_starts_its_codebook_at_what_its_encoder_gives(config):
-    from vaelab.run import Run
+    from vaelab.runs.run import Run
 
     vae = Run.build(config("objective=vq", "model.hidden=[8]", "posterior.codes=16")).vae
     x = torch.rand(200, 1, 28, 28).round()

@@ -32,7 +32,7 @@ def test_a_posterior_without_codes_is_refused():
 
 @pytest.mark.parametrize("prior", ["codes", "pixelcnn"])
 def test_the_other_posteriors_are_refused_by_the_model(config, prior):
-    from vaelab.run import Run
+    from vaelab.runs.run import Run
 
     with pytest.raises(ValueError, match=r"lives on .* the codes of a codebook"):
         Run.build(config(f"prior={prior}"))

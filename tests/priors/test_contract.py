@@ -11,7 +11,7 @@ from vaelab.distributions.normal import DiagonalNormal
 from vaelab.distributions.sphere import sphere
 from vaelab.posteriors.diagonal import Diagonal
 from vaelab.posteriors.vq import VQ
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 OPTIONS = options("prior")
 CODES = {"codes", "pixelcnn"}  # a probability of codes, which their posterior places

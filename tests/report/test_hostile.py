@@ -7,9 +7,10 @@ import shutil
 import pytest
 from omegaconf import OmegaConf
 
-from vaelab import table
-from vaelab.history import read_kl, read_metrics
 from vaelab.report.write import write
+from vaelab.runs import jobs
+from vaelab.runs.history import read_kl, read_metrics
+from vaelab.sweeps import job_table
 
 SECRET = "the-secret-of-this-machine"
 EVIL = (
@@ -25,8 +26,8 @@ def test_a_number_that_is_none_is_said(make_run, page, tmp_path, key, value):
     assert wrong == (value in ("many", [1], {"a": 1}) or value is True)
     make_run("1")
     write(tmp_path)
-    rows = table.read(tmp_path)
-    table.show(rows)
+    rows = jobs.read(tmp_path)
+    job_table.show(rows)
     assert ("failed" in rows[-1]) == wrong
 
 
@@ -44,7 +45,7 @@ def test_numbers_of_no_run_end_no_report(make_run, tmp_path, text):
     (folder / "metrics.json").write_text(text, encoding="latin-1")
     write(folder)
     write(tmp_path)
-    table.show(table.read(tmp_path))
+    job_table.show(jobs.read(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_a_pipe_is_no_file(make_run, tmp_path):
         (folder / name).unlink(missing_ok=True)
         os.mkfifo(folder / name)
     write(folder)
-    table.read(tmp_path)
+    jobs.read(tmp_path)
 
 
 def test_what_hydra_wrote_is_not_evaluated(make_run, tmp_path, monkeypatch):
@@ -116,7 +117,7 @@ def test_what_hydra_wrote_is_not_evaluated(make_run, tmp_path, monkeypatch):
     for path in (write(folder), write(tmp_path)):
         assert "${oc.env:SECRET}" in path.read_text()
         assert SECRET not in path.read_text()
-    assert SECRET not in str(table.read(tmp_path))
+    assert SECRET not in str(jobs.read(tmp_path))
 
 
 def evil_folder(folder):

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from report.conftest import draw
 
-from vaelab.report.pictures import embed
+from vaelab.report.images import embed
 
 
 def content(picture):

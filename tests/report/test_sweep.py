@@ -13,8 +13,8 @@ from report.conftest import draw
 from report.test_run import HOSTILE, asks_for_nothing
 
 from vaelab.report.charts import parallel, rate
+from vaelab.report.images import embed
 from vaelab.report.jobs import mean_and_error, over_seeds, read, varied
-from vaelab.report.pictures import embed
 from vaelab.report.write import write
 
 CHROMIUM = shutil.which("chromium")

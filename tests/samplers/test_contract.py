@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import options
 
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 QUICK = {"gmm": ["sampler.components=2"]}
 QUICK |= {name: ["sampler.hidden=[8]", "sampler.steps=20"] for name in ("flow", "two_stage")}

@@ -2,7 +2,7 @@ import pytest
 import torch
 from samplers.moments import errors
 
-from vaelab.run import Run
+from vaelab.runs.run import Run
 from vaelab.samplers.prior import Prior
 
 

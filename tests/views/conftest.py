@@ -1,7 +1,7 @@
 import pytest
 
 from vaelab.data.base import Split
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 IMAGES = 100  # of a split
 composed = {}  # configs by their words, which take longer to compose than to build

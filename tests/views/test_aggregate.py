@@ -5,10 +5,10 @@ import pytest
 import torch
 from tiny import BOTTOM_UP, GUMBEL, LADDER, PLANE, SPHERE, TINY, VQ
 
-from vaelab.figures.aggregate import Numbers, Shares
-from vaelab.views.aggregate import ends, marginal, panels, planar, used
-from vaelab.views.base import LeftOut, encoded
-from vaelab.views.dimensions import dimensions
+from vaelab.figures.compute.aggregate import ends, marginal, panels, planar, used
+from vaelab.figures.compute.base import LeftOut, encoded
+from vaelab.figures.compute.dimensions import dimensions
+from vaelab.figures.draw.aggregate import Numbers, Shares
 
 
 def codes_of(run):

@@ -3,7 +3,7 @@ import torch
 from tiny import CONDITIONAL, TINY
 
 from vaelab.data.base import Split
-from vaelab.views.base import (
+from vaelab.figures.compute.base import (
     LeftOut,
     check_pictures,
     decoded,

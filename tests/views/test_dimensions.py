@@ -4,9 +4,9 @@ from tiny import BOTTOM_UP, GUMBEL, LADDER, SPHERE, TINY, VQ
 from torch.distributions import kl_divergence
 
 from vaelab.evaluation.likelihood import numbers_of
-from vaelab.noise import Stream, noise
-from vaelab.views.base import Codes, encoded
-from vaelab.views.dimensions import _log_ratio, dimensions, kl_by_dimension, named
+from vaelab.figures.compute.base import Codes, encoded
+from vaelab.figures.compute.dimensions import _log_ratio, dimensions, kl_by_dimension, named
+from vaelab.runtime.seeding import Stream, noise
 
 
 @pytest.mark.parametrize("latent_dim", [1, 3])

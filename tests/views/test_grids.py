@@ -2,8 +2,8 @@ import pytest
 import torch
 from tiny import CONDITIONAL, TINY
 
-from vaelab.views.base import LeftOut, held_out
-from vaelab.views.grids import reconstructed, sampled
+from vaelab.figures.compute.base import LeftOut, held_out
+from vaelab.figures.compute.grids import reconstructed, sampled
 
 
 def test_reconstructions_stand_beside_held_out_images_of_the_data(run):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from tiny import LADDER, PLANE, SPHERE, TINY, VQ
 
-from vaelab.views.base import Codes, LeftOut, decoded, encoded
-from vaelab.views.map import _labels, cloud, decoded_plane
+from vaelab.figures.compute.base import Codes, LeftOut, decoded, encoded
+from vaelab.figures.compute.map import _labels, cloud, decoded_plane
 
 
 def codes_of(run):

@@ -2,9 +2,9 @@ import pytest
 import torch
 from tiny import BOTTOM_UP, CONDITIONAL, GUMBEL, LADDER, SPHERE, TINY, VQ
 
-from vaelab.views.base import LeftOut, decoded, drawn_from_prior, encoded
-from vaelab.views.dimensions import dimensions, named
-from vaelab.views.traversals import _followed, _rotated, traversed
+from vaelab.figures.compute.base import LeftOut, decoded, drawn_from_prior, encoded
+from vaelab.figures.compute.dimensions import dimensions, named
+from vaelab.figures.compute.traversals import _followed, _rotated, traversed
 
 
 def walk_through(run):

@@ -5,8 +5,8 @@ import torch
 from tiny import CONDITIONAL, GUMBEL, SPHERE, TINY, VQ
 from torch.nn.functional import normalize
 
-from vaelab.views.base import LeftOut, decoded, encoded
-from vaelab.views.walks import _alike, _apart, arc, walked
+from vaelab.figures.compute.base import LeftOut, decoded, encoded
+from vaelab.figures.compute.walks import _alike, _apart, arc, walked
 
 
 def walk(run, most=3):

@@ -11,10 +11,10 @@ from typing import Any, cast
 import torch
 from pytorch_lightning import LightningModule, Trainer, callbacks
 
-from vaelab.command import Stopped
-from vaelab.files import written
 from vaelab.module import VAEModule
-from vaelab.slurm import signals
+from vaelab.runtime.errors import Stopped
+from vaelab.runtime.files import written
+from vaelab.runtime.slurm import signals
 
 AGREE = 50  # steps, at most, from one time that processes tell each other of a signal to the next
 SOON = 5.0  # seconds from one to the next, where steps take longer

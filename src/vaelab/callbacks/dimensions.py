@@ -7,10 +7,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_only
 
 from vaelab.data.base import DataModule
-from vaelab.history import KL_FILE, add_kl
+from vaelab.figures.compute.base import held_out
+from vaelab.figures.compute.dimensions import kl_by_dimension
 from vaelab.module import VAEModule
-from vaelab.views.base import held_out
-from vaelab.views.dimensions import kl_by_dimension
+from vaelab.runs.history import KL_FILE, add_kl
 
 
 class Dimensions(Callback):

@@ -8,10 +8,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_only
 
 from vaelab.data.base import DataModule
-from vaelab.draw import GRIDS, Scene, check, draw, draw_all
+from vaelab.figures.run_figures import GRIDS, Scene, check, draw, draw_all
 from vaelab.loggers.base import Media, opened
 from vaelab.module import VAEModule
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 
 class Pictures(Callback):

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vaelab.data.base import Binarize, DataModule, Pixels, Split, check_fractions, drawn
+from vaelab.data.base import Binarize, DataModule, Split, check_fractions, drawn
+from vaelab.distributions.pixels import Pixels
 
 log = logging.getLogger(__name__)
 

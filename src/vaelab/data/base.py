@@ -20,10 +20,10 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from vaelab.noise import Stream, generator, noise
-from vaelab.processes import share
+from vaelab.distributions.pixels import Pixels
+from vaelab.runtime.distributed import share
+from vaelab.runtime.seeding import Stream, generator, noise
 
-Pixels = Literal["binary", "levels", "dequantized", "real"]
 Binarize = Literal["none", "dynamic", "fixed"]
 
 # numpy seeds of the bits that are drawn once; test is the one the field's tables use.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vaelab.data.base import Binarize, DataModule, Split
 from vaelab.data.cache import cached
-from vaelab.data.picture import check_link, check_picture, check_size, contents, picture
+from vaelab.data.image_file import check_link, check_picture, check_size, contents, picture
 
 PICTURES, PARTITION, ATTRIBUTES = "img_align_celeba", "list_eval_partition", "list_attr_celeba"
 AGAIN = "download it again"

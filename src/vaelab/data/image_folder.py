@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaelab.data.base import Binarize, DataModule, Split, check_fractions
 from vaelab.data.cache import Cached, cached
-from vaelab.data.picture import check_link, check_picture, contents, picture
+from vaelab.data.image_file import check_link, check_picture, contents, picture
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
 FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}

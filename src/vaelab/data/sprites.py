@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vaelab.data.base import Binarize, DataModule, Pixels, Split, check_fractions, drawn
+from vaelab.data.base import Binarize, DataModule, Split, check_fractions, drawn
+from vaelab.distributions.pixels import Pixels
 
 
 class Shape(NamedTuple):

@@ -4,7 +4,7 @@ import torch
 
 from vaelab.data.base import Binarize, DataModule, Split
 from vaelab.distributions.toys import toy
-from vaelab.noise import Stream, noise
+from vaelab.runtime.seeding import Stream, noise
 
 
 class Toy2D(DataModule):

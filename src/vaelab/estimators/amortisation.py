@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vaelab.estimators.importance import passes
-from vaelab.noise import Stream, noise
 from vaelab.objectives.base import closed_kl, draw, fixed
+from vaelab.runtime.seeding import Stream, noise
 from vaelab.vae import VAE
 
 SAMPLES = 1000  # of z, that both are judged by

@@ -20,7 +20,7 @@ from torch.distributions import constraints
 
 from vaelab.estimators.importance import passes
 from vaelab.objectives.base import fixed, log_mean_exp, sample
-from vaelab.processes import progress
+from vaelab.runtime.distributed import progress
 from vaelab.vae import VAE
 
 CHAINS = 16

@@ -3,13 +3,13 @@
 from typing import Any
 
 from vaelab.evaluation.base import Absent, Asked
-from vaelab.evaluation.codes import fitted_and_new
+from vaelab.evaluation.probes import fitted_and_new
 from vaelab.metrics.dci import dci
 from vaelab.metrics.factor_vae import factor_vae
 from vaelab.metrics.mig import mig
 from vaelab.metrics.sap import sap
-from vaelab.noise import Stream, generator, seed_from
-from vaelab.run import Run
+from vaelab.runs.run import Run
+from vaelab.runtime.seeding import Stream, generator, seed_from
 
 
 def evaluate(run: Run, asked: Asked) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from vaelab.estimators.amortisation import SAMPLES, STEPS, amortised_and_optimis
 from vaelab.estimators.annealed import CHAINS, TEMPERATURES, annealed_bound
 from vaelab.estimators.importance import importance_bound
 from vaelab.evaluation.base import Absent, Asked
-from vaelab.evaluation.batches import Batch, Found, collect
-from vaelab.evaluation.likelihood import deviation, standard_error
-from vaelab.run import Run
+from vaelab.inference.batches import Batch, Found, collect, standard_error
+from vaelab.inference.calibration import deviation
+from vaelab.runs.run import Run
 
 IMAGES = 100  # at most
 AT_ONCE = 20  # of them, which the journal then keeps

@@ -8,7 +8,7 @@ from typing import Any
 
 from vaelab.evaluation.base import Absent, Asked
 from vaelab.evaluation.likelihood import numbers_of
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 SAMPLES = 100  # of the bounds that are compared, at most
 

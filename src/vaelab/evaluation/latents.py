@@ -18,14 +18,13 @@ import torch
 from torch.distributions import Distribution
 
 from vaelab.evaluation.base import Absent, Asked
-from vaelab.evaluation.batches import Batch, Found, collect, two_means
-from vaelab.evaluation.likelihood import standard_error
+from vaelab.inference.batches import Batch, Found, collect, standard_error, two_means
 from vaelab.metrics.aggregate import Aggregate, taken_apart
 from vaelab.metrics.latents import ActiveUnits
 from vaelab.objectives.base import draw_with_kl
 from vaelab.posteriors.diagonal import Diagonal
 from vaelab.priors.normal import UnitNormal
-from vaelab.run import Run
+from vaelab.runs.run import Run
 from vaelab.vae import VAE
 
 IMAGES = 10_000  # at most, as every code is compared with every image

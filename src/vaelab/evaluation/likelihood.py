@@ -2,24 +2,24 @@
 
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from vaelab.data.base import DataModule
 from vaelab.distributions.layers import Layers
 from vaelab.estimators.importance import importance_bound
 from vaelab.evaluation.base import Asked
-from vaelab.evaluation.batches import Batch, Found, collect, likeliest, two_means
+from vaelab.inference.batches import Batch, Found, collect, likeliest, standard_error, two_means
+from vaelab.inference.calibration import deviation
+from vaelab.inference.elbo_terms import drawn
 from vaelab.kl.base import KLWeighting
 from vaelab.kl.capacity import Capacity
 from vaelab.likelihoods.gaussian import Gaussian
 from vaelab.metrics.latents import ActiveUnits
 from vaelab.metrics.linear import exact_elbo, is_linear
-from vaelab.objectives.base import draw_with_kl
-from vaelab.run import Run
+from vaelab.runs.run import Run
 from vaelab.vae import VAE
 
 
@@ -105,35 +105,6 @@ def numbers_of(
     return numbers | {name: _mean(values) for name, values in found.items()}
 
 
-class Drawn(NamedTuple):
-    """Images x (B, *shape) seen through one z of q(z|x) each.
-
-    Attributes:
-        q, z, p: q(z|x), z (B, latent_dim) and p(x|z).
-        kl: By dimension or layer or in all, (B, D); None without a density q(z|x).
-        terms: reconstruction, and with a density kl and elbo, (B,) in nats.
-    """
-
-    q: Distribution
-    z: Tensor
-    p: Distribution
-    kl: Tensor | None
-    terms: Found
-
-
-def drawn(model: VAE, x: Tensor) -> Drawn:
-    """One z of q(z|x), and the terms of the ELBO at it."""
-    q = model.encode(x)
-    if not model.posterior.density:
-        z = q.rsample()
-        p = model.decode(z)
-        return Drawn(q, z, p, None, {"reconstruction": -p.log_prob(x)})
-    z, kl = draw_with_kl(q, model.latents())
-    p = model.decode(z)
-    terms = {"reconstruction": -p.log_prob(x), "kl": kl.sum(-1)}
-    return Drawn(q, z, p, kl, terms | {"elbo": -(terms["reconstruction"] + terms["kl"])})
-
-
 def _terms(model: VAE, x: Tensor) -> Found:
     """Of each image what the numbers are made of, each (B, ...)."""
     q, _, _, kl, found = drawn(model, x)
@@ -155,21 +126,6 @@ def measure(vae: VAE, data: DataModule) -> str:
 def check_samples(samples: Any) -> None:
     if type(samples) is not int or samples < 1:
         raise ValueError(f"samples={samples}: it must be a whole number, at least 1")
-
-
-def deviation(vae: VAE, data: DataModule, seed: int) -> Tensor:
-    """The mean deviation of a pixel over the training images, with z drawn from q(z|x)."""
-
-    def compute(batch: Batch) -> Found:
-        mean = batch.model.decode(batch.model.encode(batch.x).rsample()).mean
-        return {"deviation": vae.likelihood.deviation(batch.x - mean).flatten(1).mean(1)}
-
-    return collect(vae, data, "train", compute, seed)["deviation"].double().mean()
-
-
-def standard_error(values: Tensor) -> float:
-    """Of the mean over images of values (N,)."""
-    return values.double().std(correction=0).item() / math.sqrt(len(values))
 
 
 def _mean(values: Tensor) -> float:

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from vaelab.data.base import WholeBatches
 from vaelab.evaluation.base import Asked
-from vaelab.evaluation.batches import Batch, Found, collect
-from vaelab.evaluation.pictures import draws, new_images
-from vaelab.figures.grid import above_below
+from vaelab.evaluation.new_images import draws, new_images
+from vaelab.inference.batches import Batch, Found, collect
+from vaelab.inference.image_grid import above_below
 from vaelab.metrics.neighbours import Nearest, rms
-from vaelab.processes import merged, progress, share
-from vaelab.run import Run
+from vaelab.runs.run import Run
+from vaelab.runtime.distributed import merged, progress, share
 
 PICTURED = 30
 AT_ONCE = 1000  # images that are compared exactly

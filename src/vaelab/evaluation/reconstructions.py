@@ -14,9 +14,9 @@ from torchmetrics.functional.image import (
 )
 
 from vaelab.evaluation.base import Asked
-from vaelab.evaluation.batches import Batch, Found, collect, likeliest
-from vaelab.evaluation.pictures import check_pictures
-from vaelab.run import Run
+from vaelab.evaluation.new_images import check_pictures
+from vaelab.inference.batches import Batch, Found, collect, likeliest
+from vaelab.runs.run import Run
 
 WINDOW = 11  # pixels of the edge that a normal of scale 1.5 is cut off at
 

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from vaelab.evaluation.base import Absent, Asked
-from vaelab.evaluation.batches import Batch, Found, collect, likeliest
-from vaelab.evaluation.pictures import check_pictures, draws, image, new_images
+from vaelab.evaluation.new_images import check_pictures, draws, image, new_images
 from vaelab.features.base import Features
 from vaelab.features.named import named
+from vaelab.inference.batches import Batch, Found, collect, likeliest
 from vaelab.metrics.frechet import frechet_distance
 from vaelab.metrics.kernel import kernel_distance
 from vaelab.metrics.support import NEIGHBOURS, support
-from vaelab.processes import merged, progress, share
-from vaelab.run import Run
+from vaelab.runs.run import Run
+from vaelab.runtime.distributed import merged, progress, share
 
 AT_ONCE = 100  # images that the net sees
 

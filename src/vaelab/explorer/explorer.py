@@ -11,21 +11,22 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from vaelab import foreign
-from vaelab.data.picture import picture
+from vaelab.data.image_file import picture
 from vaelab.distributions.codes import codes as codebook_codes
 from vaelab.distributions.codes import nearest
 from vaelab.distributions.sphere import sphere
 from vaelab.estimators.importance import importance_bound
-from vaelab.evaluation.batches import likeliest
-from vaelab.evaluation.likelihood import deviation, drawn
 from vaelab.explorer.dials import Dial, dials, has_directions
 from vaelab.explorer.ink import EDGE, as_mnist
 from vaelab.explorer.plane import Plane
-from vaelab.noise import Stream, noise
+from vaelab.inference.batches import likeliest
+from vaelab.inference.calibration import deviation
+from vaelab.inference.elbo_terms import drawn
 from vaelab.objectives.base import closed_kl, sample
-from vaelab.record import choices
-from vaelab.run import Run
+from vaelab.runs import untrusted
+from vaelab.runs.provenance import choices
+from vaelab.runs.run import Run
+from vaelab.runtime.seeding import Stream, noise
 from vaelab.vae import VAE
 
 KNOWN = 2000  # test images whose codes make the map and the reach of the dials
@@ -87,7 +88,7 @@ class Explorer:
         if data is not None:
             run.read_instead(data)
         run.module.to("cuda" if torch.cuda.is_available() else "cpu")
-        numbers = foreign.numbers(folder / "metrics.json")
+        numbers = untrusted.numbers(folder / "metrics.json")
         return cls(run, folder.resolve().name, numbers, choices(folder))
 
     @property

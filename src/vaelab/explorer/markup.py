@@ -13,7 +13,7 @@ from torchvision.utils import make_grid
 
 from vaelab.explorer.explorer import DRAWS, SAMPLES, Explorer
 from vaelab.explorer.plane import Plane
-from vaelab.titles import TITLES
+from vaelab.runtime.metric_names import TITLES
 
 # Nine that colour-blind eyes tell apart (the scheme "muted" of Paul Tol, 2021), and a dark grey.
 COLOURS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933")

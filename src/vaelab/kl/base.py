@@ -5,7 +5,7 @@ from abc import abstractmethod
 
 from torch import Tensor, nn
 
-from vaelab.processes import mean_of_processes
+from vaelab.runtime.distributed import mean_of_processes
 
 
 class KLWeighting(nn.Module):

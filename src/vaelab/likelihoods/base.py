@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
-from vaelab.data.base import Pixels
+from vaelab.distributions.pixels import Pixels
 
 Measure = Literal["probability", "density", "grey"]
 

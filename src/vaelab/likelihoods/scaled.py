@@ -14,7 +14,7 @@ from torch.distributions import Distribution, constraints
 from torch.nn.functional import softplus
 
 from vaelab.likelihoods.base import Likelihood, pixel_means
-from vaelab.processes import mean_of_processes
+from vaelab.runtime.distributed import mean_of_processes
 
 MOMENTUM = 0.1
 

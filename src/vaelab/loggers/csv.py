@@ -8,8 +8,8 @@ from lightning_fabric.loggers.csv_logs import _ExperimentWriter
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
-from vaelab.history import cut_metrics, write_rows
 from vaelab.loggers.base import Resumable
+from vaelab.runs.history import cut_metrics, write_rows
 
 
 class Csv(CSVLogger, Resumable):

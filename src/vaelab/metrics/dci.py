@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from vaelab.processes import progress
+from vaelab.runtime.distributed import progress
 
 TREES = 20
 LEAF = 5  # codes, at least

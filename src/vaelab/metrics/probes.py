@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaelab.processes import progress
+from vaelab.runtime.distributed import progress
 
 STARTS = 10  # of k-means
 

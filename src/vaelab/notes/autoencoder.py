@@ -6,10 +6,10 @@ from typing import Any
 
 from vaelab.evaluation import samples
 from vaelab.evaluation.base import Asked as Evaluated
-from vaelab.evaluation.batches import codes
+from vaelab.inference.batches import codes
 from vaelab.notes.base import Asked, Shown
 from vaelab.notes.digits import all_images, beside, reconstructed
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 OBJECTIVES = {"autoencoder": "objective=autoencoder", "VAE": "objective=elbo"}
 WORDS = ("model=conv", "data.binarize=none", "trainer.max_epochs=20")

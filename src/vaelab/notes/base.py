@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from PIL import Image
 
-from vaelab.command import users_environment
-from vaelab.figures.style import save
-from vaelab.run import Run
+from vaelab.figures.draw.style import save
+from vaelab.runs.run import Run
+from vaelab.runtime.errors import users_environment
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from vaelab.estimators.importance import importance_bound
-from vaelab.figures.style import WIDTH, figure, look
-from vaelab.figures.tiles import aspect, tiles
-from vaelab.noise import Stream, noise
+from vaelab.figures.draw.style import WIDTH, figure, look
+from vaelab.figures.draw.tiles import aspect, tiles
 from vaelab.notes.base import Asked, Shown
 from vaelab.notes.digits import all_images, numbers
-from vaelab.run import Run
+from vaelab.runs.run import Run
+from vaelab.runtime.seeding import Stream, noise
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vaelab.figures.style import BLACK, BLUE, ORANGE, VERMILLION, WIDTH, figure, look
-from vaelab.noise import Stream, noise
+from vaelab.figures.draw.style import BLACK, BLUE, ORANGE, VERMILLION, WIDTH, figure, look
 from vaelab.notes.base import Asked, Shown
 from vaelab.notes.digits import all_images, numbers, reconstructed, some_of_each, strips
-from vaelab.run import Run
+from vaelab.runs.run import Run
+from vaelab.runtime.seeding import Stream, noise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

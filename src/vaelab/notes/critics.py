@@ -8,7 +8,7 @@ from vaelab.evaluation import samples
 from vaelab.evaluation.base import Asked as Evaluated
 from vaelab.notes.base import Asked, Shown
 from vaelab.notes.digits import all_images, beside, numbers, reconstructed, sampled, sharpness
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 WORDS = (
     "model=conv",

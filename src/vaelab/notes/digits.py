@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from vaelab.evaluation.batches import likeliest
-from vaelab.figures.style import WIDTH, figure, look
-from vaelab.figures.tiles import aspect, tiles
-from vaelab.noise import Stream, noise
+from vaelab.figures.draw.style import WIDTH, figure, look
+from vaelab.figures.draw.tiles import aspect, tiles
+from vaelab.inference.batches import likeliest
 from vaelab.objectives.base import sample
-from vaelab.run import Run
+from vaelab.runs.run import Run
+from vaelab.runtime.seeding import Stream, noise
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from vaelab.figures.style import BLACK, BLUE, GREEN, ORANGE, WIDTH, figure, look
-from vaelab.noise import Stream, noise
+from vaelab.figures.draw.style import BLACK, BLUE, GREEN, ORANGE, WIDTH, figure, look
 from vaelab.notes.base import Asked, Shown
 from vaelab.notes.digits import all_images
 from vaelab.objectives.base import draw, log_mean_exp, weigh
-from vaelab.run import Run
+from vaelab.runs.run import Run
+from vaelab.runtime.seeding import Stream, noise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

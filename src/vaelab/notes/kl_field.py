@@ -12,17 +12,17 @@ from PIL import Image
 from torch import Tensor
 
 from vaelab.distributions.normal import DiagonalNormal, StandardNormal
-from vaelab.figures.style import BLACK, BLUE, PALETTE, SKY, VERMILLION, WIDTH, figure, look
+from vaelab.figures.draw.style import BLACK, BLUE, PALETTE, SKY, VERMILLION, WIDTH, figure, look
 from vaelab.metrics.aggregate import Aggregate
-from vaelab.noise import Stream, noise
 from vaelab.notes.base import Asked, Shown
-from vaelab.notes.codes import Moment, read
+from vaelab.notes.latent_moments import Moment, read
+from vaelab.runtime.seeding import Stream, noise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CALLBACK = "+callbacks.codes._target_=vaelab.notes.codes.Codes"
+CALLBACK = "+callbacks.codes._target_=vaelab.notes.latent_moments.Codes"
 EDGE, DOTS = 6.0, 1500  # of the plane of an animation
 CLOSE, COLOURS = 12, 48  # frames one epoch apart, later ones are two; colours of all
 X, VARIANCE = 1.5, 0.25  # the linear example: x | z ~ N(z, 1/4)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vaelab.evaluation.batches import codes
-from vaelab.figures.style import ORANGE, PALETTE, WIDTH, bare, figure, look
-from vaelab.figures.tiles import aspect, tiles
+from vaelab.figures.draw.style import ORANGE, PALETTE, WIDTH, bare, figure, look
+from vaelab.figures.draw.tiles import aspect, tiles
+from vaelab.inference.batches import codes
 from vaelab.notes.base import Asked, Shown
 from vaelab.notes.digits import all_images, numbers, some_of_each
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vaelab.figures.style import WIDTH, figure, look
-from vaelab.figures.tiles import aspect, tiles
-from vaelab.noise import Stream, noise
+from vaelab.figures.draw.style import WIDTH, figure, look
+from vaelab.figures.draw.tiles import aspect, tiles
 from vaelab.notes.base import Asked, Shown
 from vaelab.notes.digits import (
     all_images,
@@ -18,7 +17,8 @@ from vaelab.notes.digits import (
     sharpness,
     some_of_each,
 )
-from vaelab.run import Run
+from vaelab.runs.run import Run
+from vaelab.runtime.seeding import Stream, noise
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

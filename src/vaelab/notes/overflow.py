@@ -11,14 +11,14 @@ from torch import Tensor
 
 from vaelab.distributions.bernoulli import Bernoulli as Bits
 from vaelab.distributions.normal import DiagonalNormal, StandardNormal
-from vaelab.figures.style import BLUE, ORANGE, VERMILLION, WIDTH, figure, look
-from vaelab.figures.tiles import aspect, tiles
+from vaelab.figures.draw.style import BLUE, ORANGE, VERMILLION, WIDTH, figure, look
+from vaelab.figures.draw.tiles import aspect, tiles
 from vaelab.likelihoods.bernoulli import Bernoulli
 from vaelab.notes.base import Asked, Shown
 from vaelab.notes.digits import curve, numbers, reconstructed, some_of_each
 from vaelab.posteriors.base import diagonal_normal
 from vaelab.posteriors.diagonal import Diagonal
-from vaelab.run import Run
+from vaelab.runs.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from vaelab.evaluation import samples
 from vaelab.evaluation.base import Asked as Evaluated
-from vaelab.figures.style import BLUE, WIDTH, bare, figure, look
-from vaelab.figures.tiles import aspect, tiles
-from vaelab.noise import Stream, noise
+from vaelab.figures.draw.style import BLUE, WIDTH, bare, figure, look
+from vaelab.figures.draw.tiles import aspect, tiles
 from vaelab.notes.base import Asked, Shown
 from vaelab.notes.digits import all_images, numbers, sampled
-from vaelab.run import Run
+from vaelab.runs.run import Run
+from vaelab.runtime.seeding import Stream, noise
 from vaelab.samplers.prior import Prior
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vaelab.figures.style import BLACK, BLUE, GREEN, ORANGE, WIDTH, figure, look
-from vaelab.noise import Stream, noise
+from vaelab.figures.draw.style import BLACK, BLUE, GREEN, ORANGE, WIDTH, figure, look
 from vaelab.notes.base import Asked, Shown
 from vaelab.notes.digits import some_of_each
-from vaelab.run import Run
+from vaelab.runs.run import Run
+from vaelab.runtime.seeding import Stream, noise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

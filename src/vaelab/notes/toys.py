@@ -9,11 +9,11 @@ from torch import Tensor
 
 from vaelab.distributions.toys import TOYS, bent, toy
 from vaelab.estimators.importance import importance_bound
-from vaelab.figures.style import BLUE, WIDTH, bare, figure, look
-from vaelab.noise import Stream, noise
+from vaelab.figures.draw.style import BLUE, WIDTH, bare, figure, look
 from vaelab.notes.base import Asked, Shown
 from vaelab.notes.digits import numbers
-from vaelab.run import Run
+from vaelab.runs.run import Run
+from vaelab.runtime.seeding import Stream, noise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

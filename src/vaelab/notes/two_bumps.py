@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaelab.distributions.normal import HALF_LOG_TAU
-from vaelab.figures.style import BLUE, GREEN, ORANGE, VERMILLION, WIDTH, figure, look
+from vaelab.figures.draw.style import BLUE, GREEN, ORANGE, VERMILLION, WIDTH, figure, look
 from vaelab.notes.base import Asked, Shown
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from torch.nn.functional import one_hot
 
 from vaelab.distributions.codes import Codes, Embedded, codes, nearest
 from vaelab.posteriors.base import Posterior, check_count
-from vaelab.processes import of_first_process, sum_of_processes
+from vaelab.runtime.distributed import of_first_process, sum_of_processes
 
 
 class VQ(Posterior):

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, MixtureSameFamily
 
 from vaelab.distributions.mixture import mixture
-from vaelab.noise import Stream, generator
 from vaelab.posteriors.base import Posterior
 from vaelab.priors.base import Prior, check_at_least_one
+from vaelab.runtime.seeding import Stream, generator
 
 
 class Vamp(Prior):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vaelab.report.axis import Axis, Frame, Tick, around
 from vaelab.report.numbers import tell
-from vaelab.titles import NATS, TITLES
+from vaelab.runtime.metric_names import NATS, TITLES
 
 FIRST = ("elbo", "reconstruction", "kl")
 LAST = ("kl_weight", "lr")

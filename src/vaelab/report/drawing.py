@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from vaelab import foreign
 from vaelab.report.folder import RunFolder
 from vaelab.report.numbers import collapsed, short, sizes, tell
+from vaelab.runs import untrusted
 
 GROUPS = {  # the config group of a box
     "encoder": "model",
@@ -175,11 +175,11 @@ def compose(run: RunFolder) -> Model | None:
     """The model of a run; None where its config is missing."""
     if not run.cfg:
         return None
-    weighted = "kl" in foreign.table(run.cfg, "objective")
+    weighted = "kl" in untrusted.table(run.cfg, "objective")
     parts = {
         name: _part(run, name, group) for name, group in GROUPS.items() if name != "kl" or weighted
     }
-    shape = run.numbers.get("shape") or foreign.table(run.cfg, "data").get("shape")
+    shape = run.numbers.get("shape") or untrusted.table(run.cfg, "data").get("shape")
     outputs, decoded = (run.numbers.get(f"{name}_outputs") for name in OWN)
     return Model(
         parts,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from vaelab import foreign
-from vaelab.multirun import FAILURE
+from vaelab.runs import untrusted
+from vaelab.runs.paths import FAILURE
 
 PICTURES = ("figures", "evaluation", "samples")  # the folders of a run that hold some
 FIRST = ("reconstructions", "samples", "traversals", "walks", "map")  # of figures
@@ -39,11 +39,11 @@ class RunFolder:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        foreign.check_links(path)
+        untrusted.check_links(path)
         hydra = path / ".hydra"
-        runtime = foreign.table(_yaml(hydra / "hydra.yaml", {}).get("hydra"), "runtime")
+        runtime = untrusted.table(_yaml(hydra / "hydra.yaml", {}).get("hydra"), "runtime")
         numbers, damage = _numbers(path)
-        options = numbers.get("choices") or foreign.table(runtime, "choices")
+        options = numbers.get("choices") or untrusted.table(runtime, "choices")
         return cls(
             path,
             _yaml(hydra / "config.yaml", {}),
@@ -96,7 +96,7 @@ class RunFolder:
         found = {}
         for name, path in named:
             with contextlib.suppress(ValueError, OSError):
-                found[name] = foreign.numbers(path)
+                found[name] = untrusted.numbers(path)
         return {name: numbers for name, numbers in found.items() if numbers}
 
     def settings(self, group: str) -> dict[str, Any]:
@@ -136,21 +136,21 @@ def jobs_of(path: Path) -> list[Path]:
 
 def overrides_of_multirun(path: Path) -> list[str]:
     """What was typed behind `train.py -m`."""
-    words = foreign.table(_yaml(path / "multirun.yaml", {}).get("hydra"), "overrides").get("task")
+    words = untrusted.table(_yaml(path / "multirun.yaml", {}).get("hydra"), "overrides").get("task")
     return [str(word) for word in words] if isinstance(words, list) else []
 
 
 def _numbers(path: Path) -> tuple[dict[str, Any], str | None]:
     """metrics.json, and what is wrong with it."""
     try:
-        return foreign.numbers(path / "metrics.json"), None
+        return untrusted.numbers(path / "metrics.json"), None
     except (ValueError, OSError) as error:
         return {}, str(error)
 
 
 def _yaml(path: Path, default: Any) -> Any:
     try:
-        found = foreign.plain(path)
+        found = untrusted.plain(path)
     except (OSError, ValueError):
         return default
     return found if isinstance(found, type(default)) else default
@@ -158,7 +158,7 @@ def _yaml(path: Path, default: Any) -> Any:
 
 def _rows(path: Path) -> list[dict[str, float]]:
     try:
-        return foreign.rows(path)
+        return untrusted.rows(path)
     except (OSError, ValueError):
         return []
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vaelab import table
 from vaelab.report.folder import RunFolder
 from vaelab.report.numbers import collapsed
+from vaelab.runs import jobs
 
 COLUMNS = {  # and how many places of each are worth reading
     "val": 2,
@@ -77,9 +77,9 @@ class Seeds:
 
 
 def read(folder: Path) -> list[Job]:
-    """The jobs in the groups and the order of `vaelab.table`: the best first, failed ones last."""
+    """The jobs in the groups and the order of `vaelab.runs.jobs`: the best first, failed ones last."""
     found, ranks = [], dict[str, int]()
-    for row in table.read(folder):
+    for row in jobs.read(folder):
         run = RunFolder.read(folder / row["job"])
         values = {key: value for key in COLUMNS if (value := _value(key, row, run)) is not None}
         rank = None

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from vaelab.titles import NATS, TITLES
+from vaelab.runtime.metric_names import NATS, TITLES
 
 MEASURES = {
     "probability": "log p(x) is a log probability of the pixels as they are.",

@@ -13,8 +13,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from vaelab.files import written
 from vaelab.report.numbers import duration, rounded, tell, with_error
+from vaelab.runtime.files import written
 
 FILES = Path(__file__).parent / "page"
 NAME = "report.html"

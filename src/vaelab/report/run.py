@@ -7,6 +7,7 @@ from vaelab.report import page
 from vaelab.report.curves import panels
 from vaelab.report.drawing import LAYOUTS, compose
 from vaelab.report.folder import RunFolder, plain
+from vaelab.report.images import embed
 from vaelab.report.numbers import (
     RECORD,
     lines,
@@ -16,8 +17,7 @@ from vaelab.report.numbers import (
     warnings,
     with_error,
 )
-from vaelab.report.pictures import embed
-from vaelab.titles import TITLES
+from vaelab.runtime.metric_names import TITLES
 
 SHOWN = ("split", "images", "samples", "checkpoint")  # of an evaluation, before its numbers
 MAIN = ("experiment", "model", "posterior", "prior", "loss", "objective", "data")

@@ -9,10 +9,10 @@ from vaelab.report import page, run
 from vaelab.report.charts import parallel, rate
 from vaelab.report.drawing import LAYOUTS, Model, compose, merge
 from vaelab.report.folder import choice, command, jobs_of, overrides_of_multirun
+from vaelab.report.images import embed
 from vaelab.report.jobs import COLUMNS, SEED, Job, Seeds, over_seeds, read, varied
 from vaelab.report.numbers import NATS
-from vaelab.report.pictures import embed
-from vaelab.table import FAILED
+from vaelab.runs.jobs import FAILED
 
 TITLES = {
     "val": ("validation", f"what jobs are ranked by, {NATS}"),

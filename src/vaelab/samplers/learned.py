@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaelab.noise import Stream, noise
-from vaelab.processes import progress
+from vaelab.runtime.distributed import progress
+from vaelab.runtime.seeding import Stream, noise
 from vaelab.samplers.base import Fitted, check_at_least_one
 
 HELD_OUT = 10  # one code in so many, for early stopping

@@ -1,0 +1,74 @@
+"""What a run needs, beside its weights and counters, to go on as if it had never stopped."""
+
+import random
+import time
+from typing import Any, cast
+
+import numpy as np
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from vaelab.module import VAEModule
+from vaelab.runtime.distributed import merged, share
+from vaelab.runtime.seeding import Stream, seed_from
+
+
+class Continuation(Callback):
+    """Seeds the training, or puts back the random state of every kind and process.
+
+    Attributes:
+        seconds: Of training, in this sitting and those before it.
+        resumed: The optimizer steps at which the run went on.
+    """
+
+    def __init__(self) -> None:
+        self.before = 0.0
+        self.started: float | None = None
+        self.resumed: list[int] = []
+        self.states: dict[int, Any] = {}
+
+    @property
+    def seconds(self) -> float:
+        return self.before + (time.perf_counter() - self.started if self.started else 0.0)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        rank, seed = trainer.global_rank, cast(VAEModule, pl_module).seed
+        trainer.fit_loop._load_combined_loader_states()  # a schedule has had the loader made before
+        if self.states:
+            self.resumed.append(trainer.global_step)
+        if rank in self.states:
+            _restore(self.states[rank])
+        else:
+            torch.manual_seed(seed_from(Stream.TRAINING, seed, rank))
+
+    def state_dict(self) -> dict[str, Any]:
+        states = merged({share()[0]: _random_states()})
+        return {"seconds": self.seconds, "resumed": self.resumed, "states": states}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.before = state_dict["seconds"]
+        self.resumed = list(state_dict["resumed"])
+        self.states = state_dict["states"]
+
+
+def _random_states() -> dict[str, Any]:
+    """The state of the generators of Python, numpy and torch, in plain values and tensors."""
+    name, keys, *rest = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": [name, torch.from_numpy(np.asarray(keys, np.int64)), *rest],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def _restore(states: dict[str, Any]) -> None:
+    random.setstate(states["python"])
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])

@@ -1,0 +1,39 @@
+"""The terms of the ELBO at one z of q(z|x) for each image."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.distributions import Distribution
+
+from vaelab.inference.batches import Found
+from vaelab.objectives.base import draw_with_kl
+from vaelab.vae import VAE
+
+
+class Drawn(NamedTuple):
+    """Images x (B, *shape) seen through one z of q(z|x) each.
+
+    Attributes:
+        q, z, p: q(z|x), z (B, latent_dim) and p(x|z).
+        kl: By dimension or layer or in all, (B, D); None without a density q(z|x).
+        terms: reconstruction, and with a density kl and elbo, (B,) in nats.
+    """
+
+    q: Distribution
+    z: Tensor
+    p: Distribution
+    kl: Tensor | None
+    terms: Found
+
+
+def drawn(model: VAE, x: Tensor) -> Drawn:
+    """One z of q(z|x), and the terms of the ELBO at it."""
+    q = model.encode(x)
+    if not model.posterior.density:
+        z = q.rsample()
+        p = model.decode(z)
+        return Drawn(q, z, p, None, {"reconstruction": -p.log_prob(x)})
+    z, kl = draw_with_kl(q, model.latents())
+    p = model.decode(z)
+    terms = {"reconstruction": -p.log_prob(x), "kl": kl.sum(-1)}
+    return Drawn(q, z, p, kl, terms | {"elbo": -(terms["reconstruction"] + terms["kl"])})

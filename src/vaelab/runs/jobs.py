@@ -1,0 +1,70 @@
+"""The table of a multirun: a row for each job, what was chosen and what came out."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from vaelab.runs import untrusted
+from vaelab.runs.paths import FAILURE
+
+COLUMNS = {
+    "val": "val",
+    "elbo": "ELBO",
+    "nll": "NLL",
+    "kl": "KL",
+    "active_units": "active",
+    "rmse": "RMSE",
+    "wall_s": "s",
+}
+FAILED = "~ failed"  # sorts after the groups of jobs that have numbers
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """A row for each job of a multirun: what was chosen and what came out, the best first.
+
+    Only rows of one group can be compared: the same likelihood on the same data and pixels, and
+    objectives that are judged by the same value.
+    """
+    rows = [_row(path) for path in folder.iterdir() if (path / ".hydra").is_dir()]
+    for row, words in zip(rows, differing([row["choices"] for row in rows]), strict=True):
+        row["choices"] = words
+    return sorted(rows, key=lambda row: (row["group"], -row.get("val", -math.inf), row["job"]))
+
+
+def overrides(folder: Path) -> list[str]:
+    """What was typed for the run of a folder, nothing where that cannot be read."""
+    try:
+        found = untrusted.plain(folder / ".hydra" / "overrides.yaml")
+    except (ValueError, OSError):
+        return []
+    return [str(word) for word in found] if isinstance(found, list) else []
+
+
+def differing(choices: list[list[str]]) -> list[str]:
+    """What each of several runs was asked for that not all were."""
+    common = set.intersection(*map(set, choices)) if len(choices) > 1 else set()
+    return [" ".join(word for word in words if word not in common) for words in choices]
+
+
+def group(numbers: dict[str, Any]) -> str:
+    """The runs that a run can be compared with: of this likelihood, data, shape and pixel kind."""
+    chosen, shape = numbers["choices"], "x".join(str(edge) for edge in numbers["shape"])
+    on = f"{chosen['loss']} on {numbers['pixels']} pixels of {chosen['data']} {shape}"
+    return f"{on} ({numbers['measure']})"
+
+
+def _row(folder: Path) -> dict[str, Any]:
+    row: dict[str, Any] = {"job": folder.name, "choices": overrides(folder)}
+    if (failed := folder / FAILURE).exists():  # beside numbers that are not finite, too
+        return row | {"group": FAILED, "failed": failed.read_text(errors="replace").strip()}
+    try:
+        numbers = untrusted.numbers(folder / "metrics.json")
+        if not numbers:
+            return row | {"group": FAILED, "failed": "it was interrupted"}
+        row["group"] = f"{group(numbers)}, ranked by {numbers['monitor']}"
+    except KeyError as error:
+        return row | {"group": FAILED, "failed": f"metrics.json does not say its {error}"}
+    except ValueError as error:
+        return row | {"group": FAILED, "failed": str(error)}
+    numbers["val"] = numbers.get(numbers["monitor"].replace("/", "_"))
+    return row | {name: numbers[name] for name in COLUMNS if numbers.get(name) is not None}

@@ -1,0 +1,32 @@
+"""The table of a multirun's jobs, in the terminal and as csv."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from vaelab.runs.jobs import COLUMNS, FAILED
+
+
+def write_csv(rows: list[dict[str, Any]], path: Path) -> None:
+    names = ["job", "choices", "group", *COLUMNS, "failed"]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """A table for each group, ranked inside it by the ELBO of the validation images."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    for group in dict.fromkeys(row["group"] for row in rows):
+        members = [row for row in rows if row["group"] == group]
+        shown = {key: title for key, title in COLUMNS.items() if any(key in row for row in members)}
+        numbers = [Column(title, justify="right", no_wrap=True) for title in shown.values()]
+        last = [Column("reason")] if group == FAILED else []
+        table = Table("job", Column("choices", overflow="fold"), *numbers, *last, title=group)
+        for row in members:
+            values = [f"{row[key]:.4g}" if key in row else "" for key in shown]
+            table.add_row(row["job"], row["choices"], *values, *(row["failed"] for _ in last))
+        Console().print(table)

@@ -1,0 +1,60 @@
+"""What several evaluated runs say together: rate_distortion.csv and rate_distortion.png."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vaelab.figures.draw.rate_distortion import Point, rate_distortion
+from vaelab.figures.draw.style import save
+from vaelab.runs.jobs import differing, group, overrides
+
+COLUMNS: tuple[str, ...] = (
+    "run",
+    "choices",
+    "group",
+    "rate",
+    "distortion",
+    "elbo",
+    "nll",
+    "active_units",
+)
+
+
+def write_rate_distortion(evaluated: Mapping[Path, dict[str, Any]], folder: Path) -> list[Path]:
+    """Rate and distortion of the runs that have a KL, in nats per image; the paths written.
+
+    Arguments:
+        evaluated: The numbers of an evaluation by the folder of the run.
+    """
+    rows = [_row(run, numbers) for run, numbers in evaluated.items() if "kl" in numbers]
+    if not rows:
+        return []
+    typed = differing([overrides(run) for run, numbers in evaluated.items() if "kl" in numbers])
+    for row, words in zip(rows, typed, strict=True):
+        row["choices"] = words
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "rate_distortion.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    points = {
+        name: [
+            Point(row["choices"] or row["run"], row["rate"], row["distortion"])
+            for row in rows
+            if row["group"] == name
+        ]
+        for name in dict.fromkeys(row["group"] for row in rows)
+    }
+    return [path, save(rate_distortion(points), path.with_suffix(".png"))]
+
+
+def _row(run: Path, numbers: dict[str, Any]) -> dict[str, Any]:
+    found = {name: numbers[name] for name in COLUMNS if name in numbers}
+    return found | {
+        "run": run.name,
+        "group": group(numbers),
+        "rate": numbers["kl"],
+        "distortion": numbers["reconstruction"],
+    }
