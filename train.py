@@ -17,22 +17,22 @@ def main(cfg: DictConfig) -> float:
     folder = Path(cfg.folder)
     if str(folder) != HydraConfig.get().runtime.output_dir:
         raise ValueError(f"folder={folder}: set hydra.run.dir, or hydra.sweep.dir beside -m")
-    if (value := multirun.value_of(folder)) is not None:
+    if (value := multirun.read_finished_value(folder)) is not None:
         return value
     from vaelab.train import train  # heavy, and not needed for --help
 
-    return train(cfg, goes_on=multirun.is_begun(folder))
+    return train(cfg, goes_on=multirun.was_interrupted(folder))
 
 
 def start() -> None:
     """A run of its own, which Hydra composes, or one that goes on: resume=<run folder>."""
-    if overrides.goes_on(sys.argv[1:]):
-        from vaelab.cli.resume import resume
+    if overrides.is_resume_command(sys.argv[1:]):
+        from vaelab.cli.resume import resume_run
 
-        resume(sys.argv[1:])
+        resume_run(sys.argv[1:])
     else:
         main()
 
 
 if __name__ == "__main__":
-    entry_point.run(start, Path(__file__).parent / "conf")
+    entry_point.run_command(start, Path(__file__).parent / "conf")

@@ -1,9 +1,9 @@
 """Check that the code computes what commit 62fc578 computed: `python scripts/compare_versions.py`.
 
-Trains and evaluates the same short runs with the old and with the present code, on this machine and
-one after the other, and compares all weights, optimizer states and numbers bit for bit. The old code
-is checked out to a temporary worktree. Prints a line for each run; the exit status is 1 if anything
-differs.
+Trains and evaluates the same short runs with the old and with the present code, on this machine
+and one after the other, and compares all weights, optimizer states and numbers bit for bit. The old
+code is checked out to a temporary worktree. Prints a line for each run; the exit status is 1 if
+anything differs.
 """
 
 import argparse
@@ -32,8 +32,8 @@ RUNS = {
     "ladder": "model=ladder model.hidden=[32,16] model.latents=[4,2] latent_dim=6 kl=free_bits",
     "ladder_conv": "model=ladder_conv model.channels=[4,8] data.binarize=fixed objective=iwae",
     "vq": "model=vq model.channels=8 model.dim=8 latent_dim=392 posterior.codes=16",
-    "pixelcnn": "model=vq model.channels=8 model.dim=8 latent_dim=392 posterior.codes=16 prior=pixelcnn "
-    "objective=prior start=vq",
+    "pixelcnn": "model=vq model.channels=8 model.dim=8 latent_dim=392 posterior.codes=16 "
+    "prior=pixelcnn objective=prior start=vq",
     "vae_gan": "model=mlp objective=vae_gan",
     "iwae_iaf_flow": "objective=iwae posterior=iaf prior=flow data.binarize=dynamic",
     "dreg_vamp": "objective=dreg prior=vamp prior.components=10 loss=continuous_bernoulli",
@@ -136,7 +136,7 @@ def _flat(value: Any, above: str) -> Iterator[tuple[str, Any]]:
 def _same(first: Any, second: Any) -> bool:
     if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
         return first.dtype == second.dtype and torch.equal(first.nan_to_num(), second.nan_to_num())
-    return type(first) is type(second) and (first == second or first != first)
+    return type(first) is type(second) and bool(first == second or first != first)
 
 
 def _short(value: Any) -> str:

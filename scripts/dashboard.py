@@ -20,23 +20,23 @@ def main() -> None:
     asked = parser.parse_args()
 
     from vaelab.loggers import wandb_workspace
-    from vaelab.loggers.wandb import mode
+    from vaelab.loggers.wandb import wandb_mode
 
     if asked.print:
-        print(wandb_workspace.text())
+        print(wandb_workspace.describe_layout())
         return
-    errors.check_extra("dashboard", "wandb_workspaces")
-    if (os.environ.get("WANDB_MODE") or mode()) == "offline":
+    errors.check_extra_installed("dashboard", "wandb_workspaces")
+    if (os.environ.get("WANDB_MODE") or wandb_mode()) == "offline":
         raise ValueError("W&B is offline or has no key: `wandb login` first, or use --print")
 
     import wandb
 
     try:
         entity = asked.entity or wandb.Api().default_entity or ""
-        print(wandb_workspace.build(entity, asked.project, asked.group).save().url)
+        print(wandb_workspace.build_workspace(entity, asked.project, asked.group).save().url)
     except wandb.Error as error:
         raise ValueError(f"W&B did not take the view: {error}") from error
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run_command(main)

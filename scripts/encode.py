@@ -20,11 +20,11 @@ def main() -> None:
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument("--out", type=Path, help="the file to write")
     asked = parser.parse_args()
-    errors.check_extra("export", "pyarrow")
+    errors.check_extra_installed("export", "pyarrow")
 
     import torch
 
-    from vaelab.inference.encoding import save
+    from vaelab.inference.encoding import save_latents
     from vaelab.runs import weights
     from vaelab.runs.run import Run
 
@@ -34,10 +34,10 @@ def main() -> None:
     splits = there if asked.split == "all" else [asked.split]
     settings = {"run": asked.run.resolve().name, "checkpoint": asked.checkpoint, "step": run.step}
     settings |= {"measure": run.vae.likelihood.measure(run.data.pixels), "seed": run.cfg.seed}
-    path = asked.out or weights.folder(asked.run) / f"codes-{asked.split}.parquet"
-    save(run, splits, path, settings)
+    path = asked.out or weights.results_folder(asked.run) / f"codes-{asked.split}.parquet"
+    save_latents(run, splits, path, settings)
     print(path)
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run_command(main)

@@ -22,21 +22,21 @@ def main() -> None:
     asked = _parser().parse_args()
 
     from vaelab.cli.evaluate import evaluate_folder
-    from vaelab.evaluation.parts import DEFAULT, PARTS
-    from vaelab.reproduction.records import write_table
-    from vaelab.runs.recorded import recorded
-    from vaelab.runtime.distributed import share, torchrun
+    from vaelab.evaluation.parts import DEFAULT_PARTS, PARTS
+    from vaelab.reproduction.records import write_record_table
+    from vaelab.runs.recorded import read_recorded_run
+    from vaelab.runtime.distributed import rank_and_world_size, torchrun_process_group
     from vaelab.sweeps.rate_distortion import write_rate_distortion
 
-    parts = asked.parts.split(",") if asked.parts else DEFAULT
+    parts = asked.parts.split(",") if asked.parts else DEFAULT_PARTS
     if unknown := set(parts) - set(PARTS):
         raise ValueError(f"--parts {','.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
     if asked.images is not None and asked.images < 1:
         raise ValueError(f"--images {asked.images}: it must be at least 1")
     folders = [job for folder in asked.runs for job in _jobs(folder)]
     for folder in folders:
-        recorded(folder)  # refuses what is no run, before any is evaluated
-    with torchrun():
+        read_recorded_run(folder)  # refuses what is no run, before any is evaluated
+    with torchrun_process_group():
         evaluated = {
             folder: evaluate_folder(
                 folder,
@@ -53,8 +53,8 @@ def main() -> None:
             )
             for folder in folders
         }
-        if share()[0] == 0:
-            write_table(asked.results)
+        if rank_and_world_size()[0] == 0:
+            write_record_table(asked.results)
             if len(folders) > 1:
                 print(*write_rate_distortion(evaluated, _together(folders) or asked.results))
 
@@ -107,12 +107,12 @@ def _together(folders: list[Path]) -> Path | None:
 def _sampler(name: str) -> Any:
     from hydra import compose, initialize_config_dir
 
-    from vaelab.runs.build import build
+    from vaelab.runs.build import build_from_config
 
     with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
         cfg = compose("sample", [f"sampler={name}"])
-    return build(cfg.sampler)
+    return build_from_config(cfg.sampler)
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run_command(main)

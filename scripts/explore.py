@@ -70,4 +70,4 @@ def check_free(host: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run_command(main)

@@ -20,27 +20,27 @@ def main() -> None:
     parser.add_argument("--weights", action="store_true", help="only model.safetensors")
     asked = parser.parse_args()
     if not asked.weights:
-        errors.check_extra("export", "onnx", "onnxscript", "onnxruntime")
+        errors.check_extra_installed("export", "onnx", "onnxscript", "onnxruntime")
 
     from vaelab.runs import untrusted, weights
     from vaelab.runs.run import Run
 
     run = Run.open(asked.run, asked.checkpoint, ready=False)
-    here = weights.folder(asked.run)
+    here = weights.results_folder(asked.run)
     out = asked.out or here / "export"
     if asked.weights:
-        run.save(out / weights.NAME)
-        print(out / weights.NAME)
+        run.save(out / weights.FILE_NAME)
+        print(out / weights.FILE_NAME)
         return
 
-    from vaelab.inference.export import export
+    from vaelab.inference.export import export_model
 
-    numbers = untrusted.numbers(here / "metrics.json") if asked.checkpoint == "best" else {}
-    paths = export(run, out, numbers)
+    numbers = untrusted.read_numbers(here / "metrics.json") if asked.checkpoint == "best" else {}
+    paths = export_model(run, out, numbers)
     if not any(path.name == "encoder.onnx" for path in paths):
         print("no encoder.onnx: q(z|x) of this run has neither a mean nor a mode")
     print(*paths)
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run_command(main)

@@ -117,4 +117,4 @@ def accuracy(net: Classifier, data: DataModule) -> float:
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run_command(main)

@@ -21,17 +21,17 @@ def main() -> None:
 
     import torch
 
-    from vaelab.figures.run_figures import check, draw_all
-    from vaelab.report.write import write_or_say_why
+    from vaelab.figures.run_figures import check_figure_names, draw_all_figures
+    from vaelab.report.write import write_report_or_warn
     from vaelab.runs.run import Run
 
-    check(asked.only or (), asked.format)
+    check_figure_names(asked.only or (), asked.format)
     run = Run.open(asked.run, asked.checkpoint)
     run.module.to("cuda" if torch.cuda.is_available() else "cpu")
-    paths = draw_all(run, asked.run, asked.only, asked.format, asked.map)
+    paths = draw_all_figures(run, asked.run, asked.only, asked.format, asked.map)
     print(*paths.values(), sep="\n")
-    write_or_say_why(asked.run)
+    write_report_or_warn(asked.run)
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run_command(main)

@@ -22,12 +22,12 @@ def main() -> None:
     if not pages:
         raise ValueError(f"{asked.note}: the notes are 1 to 13")
 
-    from vaelab.notes.base import Asked, show
+    from vaelab.notes.base import NoteConfig, show_note
 
     name = pages[0].name.split(".")[0]
-    what = Asked(ROOT / "train.py", Path("runs", "notes", name).resolve(), asked.smoke)
-    show(name, what, asked.out)
+    what = NoteConfig(ROOT / "train.py", Path("runs", "notes", name).resolve(), asked.smoke)
+    show_note(name, what, asked.out)
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run_command(main)

@@ -75,4 +75,4 @@ def figure(numbers: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run_command(main)

@@ -12,13 +12,13 @@ def main() -> None:
     asked = parser.parse_args()
 
     from vaelab.report.folder import is_run, jobs_of
-    from vaelab.report.write import write
+    from vaelab.report.write import write_report
 
     for folder in asked.folder:
         for job in () if is_run(folder) else jobs_of(folder):
-            write(job)
-        print(write(folder))
+            write_report(job)
+        print(write_report(folder))
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run_command(main)

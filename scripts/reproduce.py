@@ -20,21 +20,28 @@ def main() -> None:
         raise ValueError("--smoke writes into the folder of --runs: leave out --results and --page")
 
     from vaelab.reproduction import results_page
-    from vaelab.reproduction.reproduce import Place, check, chosen, entries, reproduce, smoke
+    from vaelab.reproduction.reproduce import (
+        RecordFolders,
+        check_entry,
+        read_entries,
+        reproduce_entry,
+        select_entries,
+        smoke_folders,
+    )
 
-    listed = entries(asked.list, ROOT / "conf")
-    wanted = chosen(listed, asked.experiments)
+    listed = read_entries(asked.list, ROOT / "conf")
+    wanted = select_entries(listed, asked.experiments)
     if asked.smoke:
-        place = smoke(ROOT, asked.runs or Path("runs/smoke"))
+        place = smoke_folders(ROOT, asked.runs or Path("runs/smoke"))
     else:
-        place = Place(ROOT, asked.runs or Path("runs/record"), asked.results or RECORD)
+        place = RecordFolders(ROOT, asked.runs or Path("runs/record"), asked.results or RECORD)
     told = asked.page or (PAGE if place.results == RECORD else place.results / "results.md")
     for entry in wanted:
-        check(entry, place)
-    results_page.write(told, results_page.table(listed, place))
+        check_entry(entry, place)
+    results_page.write_results_page(told, results_page.render_results_table(listed, place))
     for entry in wanted if asked.only != "page" else []:
-        reproduce(entry, place, asked.only)
-        results_page.write(told, results_page.table(listed, place))
+        reproduce_entry(entry, place, asked.only)
+        results_page.write_results_page(told, results_page.render_results_table(listed, place))
     print(told)
 
 
@@ -57,4 +64,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run_command(main)

@@ -21,14 +21,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the new folder; by default runs/<now>")
     asked = parser.parse_args()
 
-    from vaelab.reproduction.rerun import differences, rerun, told
+    from vaelab.reproduction.rerun import find_differences, format_comparison, repeat_run
 
-    again = rerun(asked.run, asked.out, TRAIN)
-    print(told(asked.run, again))
+    again = repeat_run(asked.run, asked.out, TRAIN)
+    print(format_comparison(asked.run, again))
     print(again)
-    if differences(asked.run, again):
+    if find_differences(asked.run, again):
         sys.exit(2)
 
 
 if __name__ == "__main__":
-    entry_point.run(main)
+    entry_point.run_command(main)

@@ -21,25 +21,25 @@ def main() -> None:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from vaelab.inference.sampling import save
+    from vaelab.inference.sampling import save_samples
     from vaelab.runs import weights
-    from vaelab.runs.build import build
+    from vaelab.runs.build import build_from_config
     from vaelab.runs.config_check import check_types
     from vaelab.runs.run import Run
 
     with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
         cfg = compose("sample", words)
     check_types(cfg)
-    draws = build(cfg)
+    draws = build_from_config(cfg)
     run = Run.open(folder, draws.checkpoint, ready=False)
-    if draws.reads(run.vae):
-        run.make_ready()
+    if draws.needs_data(run.vae):
+        run.load_data()
     run.module.to("cuda" if torch.cuda.is_available() else "cpu")
     samples = draws.of(run.vae, run.data)
     asked: Any = OmegaConf.to_container(cfg, resolve=True)
     settings = {"run": str(folder), "step": run.step} | asked
-    out = weights.folder(folder) / "samples" if draws.out is None else Path(draws.out)
-    print(*save(samples, out, draws.sampler.name, settings))
+    out = weights.results_folder(folder) / "samples" if draws.out is None else Path(draws.out)
+    print(*save_samples(samples, out, draws.sampler.name, settings))
 
 
 def _asked() -> tuple[Path, list[str]]:
@@ -50,4 +50,4 @@ def _asked() -> tuple[Path, list[str]]:
 
 
 if __name__ == "__main__":
-    entry_point.run(main, CONF, "sample")
+    entry_point.run_command(main, CONF, "sample")

@@ -71,10 +71,10 @@ def config(tmp_path) -> Callable[..., DictConfig]:
 @pytest.fixture
 def part(config) -> Callable[..., Any]:
     """The part that `group=option key=value ...` names, as its user gets it."""
-    from vaelab.runs.build import build
+    from vaelab.runs.build import build_from_config
 
     def build_part(choice: str, *settings: str, recipe: str = "train") -> Any:
-        return build(config(choice, *settings, recipe=recipe)[choice.partition("=")[0]])
+        return build_from_config(config(choice, *settings, recipe=recipe)[choice.partition("=")[0]])
 
     return build_part
 

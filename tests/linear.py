@@ -2,7 +2,7 @@
 
 import torch
 
-from vaelab.runs.build import build
+from vaelab.runs.build import build_from_config
 
 D, Q, N = 12, 3, 400
 
@@ -22,7 +22,7 @@ def linear_vae(config):
 def with_decoder(config, weight, center, variance):
     """W, b and s^2 of the decoder, with the best diagonal posterior for them."""
     cfg = config("model.hidden=[]", "loss=gaussian", f"latent_dim={Q}")
-    vae = build(cfg.module.vae, shape=[D]).double()
+    vae = build_from_config(cfg.module.vae, shape=[D]).double()
     m = weight.T @ weight + variance * torch.eye(Q).double()
     encoder = torch.linalg.solve(m, weight.T)
     log_scale = (variance / m.diagonal()).log() / 2

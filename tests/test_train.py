@@ -10,7 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from vaelab.callbacks.resume_state import Continuation
+from vaelab.callbacks.resume_state import ResumeState
 from vaelab.module import VAEModule
 from vaelab.runs.run import Run
 
@@ -75,12 +75,12 @@ def test_metrics_json_says_what_was_measured_and_how(train):
 
 
 def test_a_finished_run_opens_with_the_weights_it_was_evaluated_with(train):
-    from vaelab.evaluation.likelihood import numbers_of
+    from vaelab.evaluation.likelihood import likelihood_numbers
 
     numbers = train(*SMALL)
     run = Run.open(numbers["folder"])
     assert run.step == 2
-    again = numbers_of(run.vae, run.data, "test", samples=2)
+    again = likelihood_numbers(run.vae, run.data, "test", samples=2)
     assert again["elbo"] == pytest.approx(numbers["elbo"], abs=1e-9)
     assert again["nll"] == pytest.approx(numbers["nll"], abs=1e-9)
 
@@ -266,7 +266,7 @@ def test_each_process_and_each_validation_batch_has_noise_of_its_own(config, mon
     seeds = []
     for rank in (0, 1):
         loop = SimpleNamespace(_load_combined_loader_states=lambda: None)
-        Continuation().on_train_start(SimpleNamespace(global_rank=rank, fit_loop=loop), module)
+        ResumeState().on_train_start(SimpleNamespace(global_rank=rank, fit_loop=loop), module)
         seeds.append(torch.initial_seed())
     assert seeds[0] != seeds[1]
     monkeypatch.setattr(VAEModule, "global_rank", 0)

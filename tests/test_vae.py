@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.distributions import constraints
 
-from vaelab.runs.build import build
+from vaelab.runs.build import build_from_config
 from vaelab.runs.run import Run
 
 
@@ -54,7 +54,7 @@ def test_of_an_autocast_only_the_networks_take_notice(vae):
     for network in (vae.encoder, vae.decoder):
         network.register_forward_hook(lambda _, __, out: seen.append(out.dtype))
     weight = torch.eye(5)
-    with torch.autocast("cpu", torch.bfloat16), vae.networks_only("cpu"):
+    with torch.autocast("cpu", torch.bfloat16), vae.autocast_networks_only("cpu"):
         z = vae.encode(x).rsample() @ weight  # a product, which autocast would round
         assert vae.decode(z).log_prob(x.round()).dtype == z.dtype == torch.float32
     assert seen == [torch.bfloat16] * 2
@@ -71,7 +71,7 @@ def test_a_prior_on_another_support_is_refused(config):
         support = constraints.unit_interval
 
     with pytest.raises(ValueError, match=r"the posterior lives on .* prior on .* choose a prior="):
-        build(config().module.vae, shape=[1, 28, 28], prior=lambda *_: Spherical())
+        build_from_config(config().module.vae, shape=[1, 28, 28], prior=lambda *_: Spherical())
 
 
 @pytest.mark.parametrize("size", [0, -3])

@@ -64,18 +64,18 @@ def decode():
 
 
 def _decode_all(paths):
-    from vaelab.data.image_file import picture
+    from vaelab.data.image_file import read_image
 
     for path in paths:
-        picture(path, lambda name: Path(name).read_bytes(), (3, 64, 64), 140, "")
+        read_image(path, lambda name: Path(name).read_bytes(), (3, 64, 64), 140, "")
 
 
 def made_up():
     """A cache of pictures of 64x64 that cost nothing to decode."""
     from vaelab.data.base import Split, TrainingBatches
-    from vaelab.data.cache import cached
+    from vaelab.data.cache import open_cached
 
-    images = cached(asked.root, "made", (3, 64, 64), range(asked.pictures), _flat, 0).images
+    images = open_cached(asked.root, "made", (3, 64, 64), range(asked.pictures), _flat, 0).images
     return TrainingBatches(Split(images, images.new_zeros(len(images), 0)), 128, seed=0)
 
 

@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from vaelab.metrics.terms import Terms
+from vaelab.metrics.terms import MeanTerms
 from vaelab.objectives.base import Objective
-from vaelab.runtime.seeding import Stream, noise
+from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.schedules.base import Schedule
-from vaelab.schedules.constant import Constant
-from vaelab.training.nan_guard import Guard, OnNaN
+from vaelab.schedules.constant import ConstantSchedule
+from vaelab.training.nan_guard import NaNGuard, OnNaN
 from vaelab.vae import VAE
 
 Batch = Sequence[Tensor]
@@ -56,8 +56,8 @@ class VAEModule(LightningModule):
         self.make_optimizer = optimizer
         self.schedule = schedule
         self.seed = seed
-        self.guard = Guard(on_nan)
-        self.validation = Terms()
+        self.guard = NaNGuard(on_nan)
+        self.validation = MeanTerms()
         self.latest: dict[str, float] = {}  # of the training, for the progress bar
         if compile:
             self.objective.compile()
@@ -83,8 +83,8 @@ class VAEModule(LightningModule):
         x, y = batch
         step = self.global_step if step is None else step
         self.vae.posterior.anneal(step)
-        with self.vae.networks_only(x.device.type):
-            return self.objective(self.vae.given(y), x, step)
+        with self.vae.autocast_networks_only(x.device.type):
+            return self.objective(self.vae.condition_on(y), x, step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.guard.remember(self, batch, batch_idx)
@@ -120,7 +120,7 @@ class VAEModule(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         number = batch_idx * self.trainer.world_size + self.global_rank
         counted = number < self.trainer.val_dataloaders.total  # type: ignore[union-attr]
-        with noise(Stream.EVALUATION, self.seed, number):
+        with seeded_noise(Stream.EVALUATION, self.seed, number):
             terms = self.terms(batch)
         self.validation.update(terms, counted)
 
@@ -153,7 +153,7 @@ class VAEModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.parameter_groups())
-        if isinstance(self.schedule, Constant):
+        if isinstance(self.schedule, ConstantSchedule):
             return optimizer
         total = self.trainer.estimated_stepping_batches
         scheduler = LambdaLR(optimizer, lambda step: self.schedule.factor(step, total))

@@ -18,30 +18,30 @@ from pytorch_lightning.loggers import Logger
 from vaelab.callbacks.checkpoint import Checkpoint
 from vaelab.callbacks.early_stopping import EarlyStopping
 from vaelab.callbacks.pictures import Pictures
-from vaelab.callbacks.resume_state import Continuation
+from vaelab.callbacks.resume_state import ResumeState
 from vaelab.data.base import TrainingBatches
-from vaelab.evaluation.base import Asked
+from vaelab.evaluation.base import EvaluationConfig
 from vaelab.evaluation.likelihood import check_samples, evaluate
 from vaelab.loggers import run_summary
-from vaelab.loggers.base import Resumable
+from vaelab.loggers.base import ResumableLogger
 from vaelab.loggers.wandb import Wandb
 from vaelab.runs import metrics_file, provenance
-from vaelab.runs.build import build
-from vaelab.runs.checkpoints import Whole, last_whole, read
+from vaelab.runs.build import build_from_config
+from vaelab.runs.checkpoints import AtomicCheckpointIO, find_latest_checkpoint, read_checkpoint
 from vaelab.runs.config_check import check_types
 from vaelab.runs.paths import FAILURE, LOCK, VALUE
 from vaelab.runs.run import Run
 from vaelab.runtime import precision, slurm
-from vaelab.runtime.files import held
-from vaelab.runtime.metric_names import TITLES
-from vaelab.training.ddp import process_group
-from vaelab.training.loop import shorten
+from vaelab.runtime.files import locked
+from vaelab.runtime.metric_names import METRICS
+from vaelab.training.ddp import ddp_process_group
+from vaelab.training.loop import use_short_loop
 
 INITIAL_IMAGES = 10_000  # that the output bias is fitted to
 PRECISIONS = ("32-true", "32", "bf16-mixed", "16-mixed")
 
 
-@slurm.requeued()
+@slurm.requeue_on_signal()
 def train(cfg: DictConfig, goes_on: bool = False, started: str = ".") -> float:
     """Fit, keep the best weights, evaluate them on the test images, write metrics.json.
 
@@ -69,10 +69,10 @@ def train(cfg: DictConfig, goes_on: bool = False, started: str = ".") -> float:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Refuse to write where another training writes; it may have outlived what started it."""
-    if slurm.helps():  # the first process has the folder
+    if slurm.is_worker_rank():  # the first process has the folder
         yield
         return
-    with held(folder / LOCK) as ours:
+    with locked(folder / LOCK) as ours:
         if not ours:
             raise ValueError(f"{folder} is being trained by another process: wait, or stop that")
         yield
@@ -88,7 +88,7 @@ def _train(cfg: DictConfig, goes_on: bool, started: str) -> float:
         run.vae.check_labels(split.labels)
     images = run.data.splits["train"].images
     run.vae.initialize(run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)]))
-    checkpoint = last_whole(Path(cfg.folder, "checkpoints")) if goes_on else None
+    checkpoint = find_latest_checkpoint(Path(cfg.folder, "checkpoints")) if goes_on else None
     if checkpoint is None:
         _start(run)
     run.module.objective.dataset_size = len(images)
@@ -101,7 +101,7 @@ def _train(cfg: DictConfig, goes_on: bool, started: str) -> float:
     TrainingBatches(run.data.splits["train"], run.data.batch_size, cfg.seed, 0, trainer.world_size)
     failed = True
     try:
-        with process_group():
+        with ddp_process_group():
             if goes_on:
                 _go_on(trainer, checkpoint, Path(cfg.folder))
             best = _fit_and_evaluate(run, trainer, checkpoint)
@@ -128,28 +128,28 @@ def _start(run: Run) -> None:
 
 def _go_on(trainer: Trainer, checkpoint: Path | None, folder: Path) -> None:
     """Say where a run goes on; forget how it ended, and let its loggers forget what came later."""
-    step = read(checkpoint)["global_step"] if checkpoint else 0
+    step = read_checkpoint(checkpoint)["global_step"] if checkpoint else 0
     if trainer.is_global_zero:
         print(f"goes on after step {step}" if checkpoint else "no checkpoint: from the start")
         for name in ("metrics.json", FAILURE, VALUE):
             (folder / name).unlink(missing_ok=True)
     for logger in trainer.loggers:
-        if isinstance(logger, Resumable):
-            logger.go_on(step)
+        if isinstance(logger, ResumableLogger):
+            logger.resume_from(step)
 
 
 def _trainer(run: Run) -> Trainer:
-    cfg, validated = run.cfg, run.data.validated
-    callbacks: list[Callback] = [build(node) for node in cfg.callbacks.values()]
-    callbacks.append(Continuation())
-    loggers: list[Logger] = [build(node) for node in cfg.logger.values()]
+    cfg, validated = run.cfg, run.data.has_validation
+    callbacks: list[Callback] = [build_from_config(node) for node in cfg.callbacks.values()]
+    callbacks.append(ResumeState())
+    loggers: list[Logger] = [build_from_config(node) for node in cfg.logger.values()]
     if any(isinstance(each, EarlyStopping) for each in callbacks) and not validated:
         raise ValueError("callbacks=early_stopping needs validation images: set data.validation")
-    trainer: Trainer = build(
+    trainer: Trainer = build_from_config(
         cfg.trainer,
         limit_val_batches=cfg.trainer.limit_val_batches if validated else 0,
         callbacks=callbacks,
-        plugins=[Whole()],
+        plugins=[AtomicCheckpointIO()],
         logger=loggers or False,
         default_root_dir=cfg.folder,
         enable_checkpointing=any(isinstance(each, Checkpoint) for each in callbacks),
@@ -157,20 +157,20 @@ def _trainer(run: Run) -> Trainer:
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    shorten(trainer)
+    use_short_loop(trainer)
     return trainer
 
 
 def _fit_and_evaluate(run: Run, trainer: Trainer, checkpoint: Path | None) -> float:
     cfg, folder = run.cfg, Path(run.cfg.folder)
     if trainer.is_global_zero:  # whose folder is there
-        chosen: dict[str, Any] = {"choices": provenance.choices(folder)}
+        chosen: dict[str, Any] = {"choices": provenance.read_choices(folder)}
         for logger in trainer.loggers:
             logger.log_hyperparams(chosen | OmegaConf.to_container(cfg, resolve=True))  # type: ignore[operator]
-        provenance.begin(run, folder)
+        provenance.write_provenance(run, folder)
     trainer.fit(run.module, datamodule=run.data, ckpt_path=checkpoint)
 
-    (sittings,) = (each for each in trainer.callbacks if isinstance(each, Continuation))  # type: ignore[attr-defined]
+    (sittings,) = (each for each in trainer.callbacks if isinstance(each, ResumeState))  # type: ignore[attr-defined]
     run.step = trainer.global_step
     if trainer.checkpoint_callback:
         best = folder / "checkpoints" / "best.ckpt"
@@ -178,7 +178,7 @@ def _fit_and_evaluate(run: Run, trainer: Trainer, checkpoint: Path | None) -> fl
             trainer.save_checkpoint(best, weights_only=False)
         run.load(best)
     run.module.to(trainer.strategy.root_device)
-    numbers = evaluate(run, Asked(samples=cfg.samples, seed=cfg.seed))
+    numbers = evaluate(run, EvaluationConfig(samples=cfg.samples, seed=cfg.seed))
     score = getattr(trainer.checkpoint_callback, "best_score", None)
     if not trainer.is_global_zero:
         return math.nan
@@ -193,8 +193,8 @@ def _fit_and_evaluate(run: Run, trainer: Trainer, checkpoint: Path | None) -> fl
         "resumed": sittings.resumed,
         **run.module.guard.counted_at_end(),
     }
-    numbers |= provenance.sizes(run) | provenance.provenance(folder)
-    metrics_file.write(numbers, folder / "metrics.json")
+    numbers |= provenance.count_sizes(run) | provenance.collect_provenance(folder)
+    metrics_file.write_numbers(numbers, folder / "metrics.json")
     _tell(trainer, run, numbers)
     _report(folder)
     if not all(map(metrics_file.is_finite, numbers.values())):
@@ -204,20 +204,22 @@ def _fit_and_evaluate(run: Run, trainer: Trainer, checkpoint: Path | None) -> fl
 
 def _tell(trainer: Trainer, run: Run, numbers: dict[str, Any]) -> None:
     for logger in trainer.loggers:
-        scalars = {f"test/{name}": numbers[name] for name in TITLES if name in numbers}
+        scalars = {f"test/{name}": numbers[name] for name in METRICS if name in numbers}
         logger.log_metrics(scalars, trainer.global_step)
         logger.save()
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Pictures):
             callback.finish(run)
-    run_summary.show(run, numbers, Path(run.cfg.folder), trainer.loggers, trainer.global_step)
-    metrics_file.show(numbers)
+    run_summary.log_run_summary(
+        run, numbers, Path(run.cfg.folder), trainer.loggers, trainer.global_step
+    )
+    metrics_file.print_numbers(numbers)
 
 
 def _report(folder: Path) -> None:
-    from vaelab.report.write import write_or_say_why  # needed at the end, if at all
+    from vaelab.report.write import write_report_or_warn  # needed at the end, if at all
 
-    write_or_say_why(folder)
+    write_report_or_warn(folder)
 
 
 def _check_seed(seed: Any) -> None:
@@ -249,13 +251,13 @@ def _check_trainer(trainer: DictConfig) -> None:
         raise ValueError(f"trainer.precision={trainer.precision}: choose from {PRECISIONS}")
     if trainer.precision == "bf16-mixed":
         on_cpu = trainer.accelerator == "cpu" or not torch.cuda.is_available()
-        precision.warn("trainer.precision=bf16-mixed", on_cpu)
+        precision.warn_if_bf16_is_slow("trainer.precision=bf16-mixed", on_cpu)
     wanted, kind = trainer.devices, trainer.accelerator
     gpus = torch.cuda.device_count() if kind != "cpu" else 0
     there, name = (gpus, "GPUs") if gpus or kind in ("gpu", "cuda") else (os.cpu_count(), "cores")
     if type(wanted) is not int and name == "cores":
         raise ValueError(f"trainer.devices={wanted}: give the number of processes")
-    if trainer.get("num_nodes", 1) > 1 and slurm.tasks() == 1:
+    if trainer.get("num_nodes", 1) > 1 and slurm.count_tasks() == 1:
         raise ValueError(
             f"trainer.num_nodes={trainer.num_nodes} machines need srun or torchrun before the "
             "command: docs/scale.md has it whole"

@@ -23,7 +23,7 @@ class VAE(nn.Module):
 
     Attributes:
         layered: Whether z is of several stochastic layers, with networks between them.
-        conditional: Whether it has to be `given` the labels of its images.
+        conditional: Whether it has to be `condition_on` the labels of its images.
 
     Arguments:
         shape: Of one x, (C, H, W) for pictures.
@@ -66,10 +66,12 @@ class VAE(nn.Module):
                 "posterior's support"
             )
         self.prior.prepare(self.posterior)
-        self.encoder, self.decoder = self.networks(encoder, decoder)
+        self.encoder, self.decoder = self.build_networks(encoder, decoder)
         self.prior.check_encoder(self.encoder)
 
-    def networks(self, encoder: Callable[..., Any], decoder: Callable[..., Any]) -> tuple[Any, Any]:
+    def build_networks(
+        self, encoder: Callable[..., Any], decoder: Callable[..., Any]
+    ) -> tuple[Any, Any]:
         """Encoder and decoder with the sizes that posterior and likelihood ask for."""
         outputs = (self.likelihood.outputs, *self.shape[1:])
         return encoder(self.shape, self.posterior.inputs), decoder(self.latent_dim, outputs)
@@ -78,7 +80,7 @@ class VAE(nn.Module):
         """Images (B, *shape) to q(z|x)."""
         return self.posterior(self.read(x))
 
-    def encode_and_fix(self, x: Tensor) -> tuple[Distribution, Distribution]:
+    def encode_with_frozen_copy(self, x: Tensor) -> tuple[Distribution, Distribution]:
         """q(z|x), and the same again with its parameters cut: a gradient of its log density is one
         by z alone."""
         out = self.read(x)
@@ -95,12 +97,12 @@ class VAE(nn.Module):
 
     def latents(self) -> Distribution:
         """The prior p(z)."""
-        return self.posterior.embed(self.prior(self.encode))
+        return self.posterior.prior_on_z(self.prior(self.encode))
 
     def check_labels(self, y: Tensor) -> None:
         """Refuse labels that it cannot be given."""
 
-    def given(self, y: Tensor) -> Self:
+    def condition_on(self, y: Tensor) -> Self:
         """The model with the labels of its images known; this one has no use for them."""
         return self
 
@@ -111,10 +113,10 @@ class VAE(nn.Module):
         x = x[:: -(-len(x) // QUIETED)]
         with torch.no_grad():
             self.posterior.initialize(self.read(x))
-        self._quieten(x)
+        self._reduce_initial_noise(x)
 
     @torch.no_grad()
-    def _quieten(self, x: Tensor) -> None:
+    def _reduce_initial_noise(self, x: Tensor) -> None:
         """Divide the output weights by 10 until random codes cost at most EXCESS nats.
 
         As drawn, their noise costs a normal of small scale hundreds of nats. A decoder learns first
@@ -128,7 +130,7 @@ class VAE(nn.Module):
             self.decoder.shrink(0.1)
 
     @contextmanager
-    def networks_only(self, device: str) -> Iterator[None]:
+    def autocast_networks_only(self, device: str) -> Iterator[None]:
         """Inside, encoder and decoder alone follow the autocast that is on outside.
 
         Flows, mixtures and all that is computed from distributions is then float32.

@@ -2,19 +2,19 @@ import numpy as np
 import pytest
 from tiny import TINY
 
-from vaelab.figures.compute.base import held_out
+from vaelab.figures.compute.base import held_out_split
 from vaelab.figures.compute.dimensions import kl_by_dimension
-from vaelab.runs.history import KL_FILE, read_kl
+from vaelab.runs.history import KL_FILE, read_kl_history
 from vaelab.runs.run import Run
 
 
 def test_every_epoch_has_a_row_and_the_last_is_that_of_the_last_weights(train):
     folder = train(*TINY, "trainer.max_epochs=3", "callbacks=[default,ema]")["folder"]
-    found = read_kl(folder / KL_FILE)
+    found = read_kl_history(folder / KL_FILE)
     assert found.epochs.tolist() == [0, 1, 2]
     assert found.names == ["z1", "z2", "z3"]
     run = Run.open(folder, "last")  # averaged, as validated
-    kl = kl_by_dimension(run.vae, run.data, held_out(run.data))
+    kl = kl_by_dimension(run.vae, run.data, held_out_split(run.data))
     assert found.kl[-1] == pytest.approx(list(kl.values()), rel=1e-4)
     assert not np.allclose(found.kl[0], found.kl[-1])
 
@@ -29,4 +29,4 @@ def test_without_validation_images_those_of_the_test_are_taken(train, tmp_path):
     np.savez(tmp_path / "x.npz", x=x)
     words = ("data=arrays", f"data.path={tmp_path}/x.npz", "data.validation=0", "loss=gaussian")
     folder = train(*TINY, *words)["folder"]
-    assert read_kl(folder / KL_FILE).epochs.tolist() == [0]
+    assert read_kl_history(folder / KL_FILE).epochs.tolist() == [0]

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from vaelab.data import cache
-from vaelab.data.cache import cached
+from vaelab.data.cache import open_cached
 
 SHAPE = (3, 4, 5)
 COUNT = 10
@@ -39,7 +39,7 @@ def never(item):
 
 
 def build(folder, decode=flat, shape=SHAPE, count=COUNT, key="key", skip=False):
-    return cached(folder, "numbers", shape, range(count), decode, key, skip)
+    return open_cached(folder, "numbers", shape, range(count), decode, key, skip)
 
 
 def values(images):
@@ -123,7 +123,7 @@ def test_pictures_of_another_size_stop_the_build(tmp_path):
 
 
 def test_all_can_be_left_out(tmp_path):
-    images, kept = cached(tmp_path, "odd", SHAPE, [1, 3], refuse_odd, "", skip=True)
+    images, kept = open_cached(tmp_path, "odd", SHAPE, [1, 3], refuse_odd, "", skip=True)
     assert images.shape == (0, *SHAPE)
     assert not kept.any()
 

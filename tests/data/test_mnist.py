@@ -28,7 +28,7 @@ def test_validation_0_trains_on_all(idx):
     data = MNIST(idx.root, validation=0)
     data.setup()
     assert len(data.splits["train"].images) == 60
-    assert not data.validated
+    assert not data.has_validation
 
 
 def test_a_larger_shape_is_padded_with_black(idx):

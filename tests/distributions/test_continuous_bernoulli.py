@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from vaelab.distributions.continuous_bernoulli import ContinuousBernoulli
+from vaelab.distributions.continuous_bernoulli import IndependentContinuousBernoulli
 
 LOGITS = torch.tensor([-16.0, -4.0, -0.6, -0.4, -1e-3, 1e-9, 0.2, 0.5, 0.51, 3.0, 16.0]).double()
 
@@ -11,9 +11,9 @@ LOGITS = torch.tensor([-16.0, -4.0, -0.6, -0.4, -1e-3, 1e-9, 0.2, 0.5, 0.51, 3.0
 def constant(chance):
     """ln C(chance), from the density at 0, which is C (1 - chance)."""
     logits = torch.logit(torch.tensor([chance]).double())
-    return ContinuousBernoulli(logits).log_prob(torch.zeros(1).double()).item() - math.log1p(
-        -chance
-    )
+    return IndependentContinuousBernoulli(logits).log_prob(
+        torch.zeros(1).double()
+    ).item() - math.log1p(-chance)
 
 
 def test_its_constants_are_the_known_ones():
@@ -21,13 +21,13 @@ def test_its_constants_are_the_known_ones():
     assert constant(0.25) == pytest.approx(0.787195, abs=1e-6)
     assert constant(0.1) == pytest.approx(1.010339, abs=1e-6)
     logits = torch.logit(torch.tensor([0.1]).double())
-    assert ContinuousBernoulli(logits).mean.item() == pytest.approx(0.3301196, abs=1e-7)
+    assert IndependentContinuousBernoulli(logits).mean.item() == pytest.approx(0.3301196, abs=1e-7)
 
 
 def test_it_is_torchs_where_that_one_does_not_saturate():
     x = torch.rand(50, len(LOGITS)).double()
     theirs = torch.distributions.ContinuousBernoulli(logits=LOGITS, lims=(0.49999, 0.50001))
-    ours = ContinuousBernoulli(LOGITS)
+    ours = IndependentContinuousBernoulli(LOGITS)
     torch.testing.assert_close(ours.log_prob(x), theirs.log_prob(x).sum(-1), rtol=1e-7, atol=1e-7)
     torch.testing.assert_close(ours.mean, theirs.mean, rtol=1e-5, atol=1e-6)
 
@@ -35,7 +35,9 @@ def test_it_is_torchs_where_that_one_does_not_saturate():
 def test_in_float32_torchs_saturates_and_ours_does_not():
     logits, x = torch.tensor([40.0]), torch.tensor([1.0])
     exact = math.log(40.0)  # of l exp(l) / (exp(l) - 1)
-    assert ContinuousBernoulli(logits).log_prob(x).item() == pytest.approx(exact, rel=1e-6)
+    assert IndependentContinuousBernoulli(logits).log_prob(x).item() == pytest.approx(
+        exact, rel=1e-6
+    )
     theirs = torch.distributions.ContinuousBernoulli(logits=logits).log_prob(x).item()
     assert abs(theirs - exact) > 0.5
 
@@ -43,14 +45,16 @@ def test_in_float32_torchs_saturates_and_ours_does_not():
 def test_the_series_meets_the_closed_form():
     edge = torch.tensor([0.5 - 1e-9, 0.5 + 1e-9]).double()
     for value in (0.0, 0.3, 1.0):
-        low, high = ContinuousBernoulli(edge[:, None]).log_prob(torch.tensor([value]).double())
+        low, high = IndependentContinuousBernoulli(edge[:, None]).log_prob(
+            torch.tensor([value]).double()
+        )
         assert low.item() == pytest.approx(high.item(), abs=2e-9)
-    low, high = ContinuousBernoulli(edge[:, None]).mean.flatten()
+    low, high = IndependentContinuousBernoulli(edge[:, None]).mean.flatten()
     assert low.item() == pytest.approx(high.item(), abs=2e-9)
 
 
 def test_its_samples_follow_its_distribution_function():
-    p = ContinuousBernoulli(LOGITS)
+    p = IndependentContinuousBernoulli(LOGITS)
     x = p.sample((40_000,))
     for level in (0.1, 0.5, 0.9):
         expected = torch.expm1(level * LOGITS) / torch.expm1(LOGITS)
@@ -59,9 +63,11 @@ def test_its_samples_follow_its_distribution_function():
 
 
 def test_its_elbo_exceeds_bernoullis_by_at_least_ln_2_a_pixel():
-    from vaelab.distributions.bernoulli import Bernoulli
+    from vaelab.distributions.bernoulli import IndependentBernoulli
 
     logits, x = 5 * torch.randn(20, 784).double(), torch.rand(20, 784).double()
-    gain = ContinuousBernoulli(logits).log_prob(x) - Bernoulli(logits).log_prob(x)
+    gain = IndependentContinuousBernoulli(logits).log_prob(x) - IndependentBernoulli(
+        logits
+    ).log_prob(x)
     assert (gain >= 784 * math.log(2)).all()
     assert 784 * math.log(2) == pytest.approx(543.427, abs=1e-3)

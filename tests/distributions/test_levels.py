@@ -4,7 +4,7 @@ import torch
 
 from vaelab.distributions.discretized_logistic import log_mass
 from vaelab.distributions.levels import Levels
-from vaelab.distributions.logistic_mixture import LogisticMixture
+from vaelab.distributions.logistic_mixture import IndependentLogisticMixture
 
 
 def test_levels_are_torchs_categorical():
@@ -23,7 +23,7 @@ def test_levels_of_several_codes_meet_one_picture():
 
 def mixture(components=3, channels=3, places=(2, 2)):
     pairs = channels * (channels - 1) // 2
-    return LogisticMixture(
+    return IndependentLogisticMixture(
         torch.randn(components, *places).double(),
         torch.rand(components, channels, *places).double(),
         0.02 + 0.1 * torch.rand(components, channels, *places).double(),

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, MixtureSameFamily
 
-from vaelab.distributions.mixture import mixture
+from vaelab.distributions.mixture import make_mixture
 from vaelab.distributions.normal import DiagonalNormal
 
 
@@ -15,7 +15,7 @@ def test_a_mixture_of_normals_is_torchs_also_where_much_cancels(log_scale):
     components = DiagonalNormal(means.double(), spread.double())
     torchs = MixtureSameFamily(Categorical(logits=logits.double()), components)
     expected = torchs.log_prob(z.double())
-    found = mixture(logits, DiagonalNormal(means, spread)).log_prob(z)
+    found = make_mixture(logits, DiagonalNormal(means, spread)).log_prob(z)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=1e-5)
     (ours,) = torch.autograd.grad(found.sum(), z)

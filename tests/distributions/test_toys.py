@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from vaelab.distributions.toys import TOYS, bent, toy
+from vaelab.distributions.toys import TOYS, bend_into_ring, toy_distribution
 
 EDGE, CELLS = 3.2, 160
 
@@ -17,15 +17,17 @@ def cells():
 @pytest.mark.parametrize("name", TOYS)
 def test_the_density_sums_to_one(name):
     points, area = cells()
-    assert toy(name).log_prob(points).double().exp().sum() * area == pytest.approx(1, abs=2e-3)
+    assert toy_distribution(name).log_prob(points).double().exp().sum() * area == pytest.approx(
+        1, abs=2e-3
+    )
 
 
 @pytest.mark.parametrize("name", TOYS)
 def test_draws_follow_the_density(name):
     points, area = cells()
-    log_p = toy(name).log_prob(points).double()
-    x = toy(name).sample(torch.Size([5000]))
-    log_p_of_x = toy(name).log_prob(x).double()
+    log_p = toy_distribution(name).log_prob(points).double()
+    x = toy_distribution(name).sample(torch.Size([5000]))
+    log_p_of_x = toy_distribution(name).log_prob(x).double()
     assert x.shape == (5000, 2)
     for statistic in (lambda x, _: x[:, 0] * x[:, 1], lambda x, _: x.norm(dim=1), lambda _, y: y):
         found = statistic(x, log_p_of_x)
@@ -43,17 +45,17 @@ def test_draws_follow_the_density(name):
 )
 def test_the_entropy_is_what_it_must_be(name, nats):
     points, area = cells()
-    log_p = toy(name).log_prob(points).double()
+    log_p = toy_distribution(name).log_prob(points).double()
     assert -(log_p.exp() * log_p.nan_to_num(neginf=0)).sum() * area == pytest.approx(nats, abs=5e-3)
 
 
 def test_the_ring_is_a_normal_cloud_bent():
     z = torch.tensor([[3.0, 4.0], [0.0, -2.0]])
-    torch.testing.assert_close(bent(z), torch.tensor([[0.9, 1.2], [0.0, -1.2]]))
+    torch.testing.assert_close(bend_into_ring(z), torch.tensor([[0.9, 1.2], [0.0, -1.2]]))
 
 
 def test_draws_have_the_shape_that_is_asked_for():
     for name in TOYS:
-        assert toy(name).sample(torch.Size([3, 4])).shape == (3, 4, 2)
-        assert toy(name).sample().shape == (2,)
-        assert toy(name).log_prob(torch.zeros(3, 4, 2)).shape == (3, 4)
+        assert toy_distribution(name).sample(torch.Size([3, 4])).shape == (3, 4, 2)
+        assert toy_distribution(name).sample().shape == (2,)
+        assert toy_distribution(name).log_prob(torch.zeros(3, 4, 2)).shape == (3, 4)

@@ -7,9 +7,9 @@ import torch
 from linear import D, Q, linear_vae, with_decoder
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from vaelab.estimators.amortisation import amortised_and_optimised, elbo, optimised
+from vaelab.estimators.amortisation import amortised_and_optimised_elbo, elbo, optimise_posterior
 from vaelab.metrics.linear import exact_elbo
-from vaelab.runs.build import build
+from vaelab.runs.build import build_from_config
 
 
 def log_p(vae, x, variance):
@@ -20,7 +20,7 @@ def log_p(vae, x, variance):
 
 def exact_best(vae, x, monkeypatch):
     """L[q*] (B,) without sampling."""
-    out = optimised(vae, x, vae.read(x), steps=300)
+    out = optimise_posterior(vae, x, vae.read(x), steps=300)
     with monkeypatch.context() as patch, torch.no_grad():
         patch.setattr(vae, "read", lambda x: out)
         return exact_elbo(vae, x)
@@ -37,7 +37,7 @@ def mixed(config):
 
 def test_an_optimal_encoder_has_no_amortisation_gap(config):
     (vae, _), x, _, variance = linear_vae(config)
-    amortised, best = amortised_and_optimised(vae, x[:20], steps=200)
+    amortised, best = amortised_and_optimised_elbo(vae, x[:20], steps=200)
     torch.testing.assert_close(best, amortised, rtol=0, atol=0.02)
     torch.testing.assert_close(best, log_p(vae, x[:20], variance), rtol=0, atol=0.3)
 
@@ -60,7 +60,7 @@ def test_a_spoiled_encoder_has_the_amortisation_gap_of_its_kl(mixed, monkeypatch
     known = optimal - spoiled
     assert known.mean() > 0.3
     torch.testing.assert_close(exact_best(vae, x, monkeypatch), optimal, rtol=0, atol=0.02)
-    amortised, best = amortised_and_optimised(vae, x, samples=2000, steps=300)
+    amortised, best = amortised_and_optimised_elbo(vae, x, samples=2000, steps=300)
     error = (best - amortised - known).std().item() / math.sqrt(20)
     assert (best - amortised).mean().item() == pytest.approx(
         known.mean().item(), abs=4 * error + 0.01
@@ -76,7 +76,9 @@ def true_kl(vae, x, m, variance):
 
 
 def model(config, *words):
-    return build(config("model.hidden=[8]", *words).module.vae, shape=[6]).double().eval()
+    return (
+        build_from_config(config("model.hidden=[8]", *words).module.vae, shape=[6]).double().eval()
+    )
 
 
 @pytest.mark.parametrize("posterior", ["diagonal", "full", "iaf", "planar", "vmf"])
@@ -87,7 +89,7 @@ def test_an_encoder_that_sees_nothing_leaves_a_gap_in_every_family(config, poste
             weight.mul_(3)
         vae.encoder.layers[-1].weight.zero_()
     x = torch.rand(10, 6).double().round()
-    amortised, best = amortised_and_optimised(vae, x, 200, steps=60)
+    amortised, best = amortised_and_optimised_elbo(vae, x, 200, steps=60)
     gap = best - amortised
     assert gap.mean() > 3 * gap.std() / math.sqrt(10)
     assert posterior == "vmf" or (gap > 0).all()  # whose draws reject some of the noise
@@ -97,17 +99,17 @@ def test_a_conditional_model_keeps_its_labels(config):
     vae = model(config, "model=conditional", "latent_dim=3", "model.learned_prior=true").float()
     x, y = torch.rand(10, 6).round(), torch.arange(10)
     with pytest.raises(ValueError, match=r"use vae\.given"):
-        amortised_and_optimised(vae, x)
-    amortised, best = amortised_and_optimised(vae.given(y), x, steps=20)
+        amortised_and_optimised_elbo(vae, x)
+    amortised, best = amortised_and_optimised_elbo(vae.condition_on(y), x, steps=20)
     assert amortised.shape == best.shape == (10,)
 
 
 def test_both_are_judged_by_the_same_noise_and_the_weights_stay(config):
     vae, x = model(config, "latent_dim=3"), torch.rand(4, 6).double().round()
-    amortised, best = amortised_and_optimised(vae, x, steps=0)
+    amortised, best = amortised_and_optimised_elbo(vae, x, steps=0)
     assert torch.equal(amortised, best)
     before = {name: weight.clone() for name, weight in vae.state_dict().items()}
-    amortised, best = amortised_and_optimised(vae, x, steps=3)
+    amortised, best = amortised_and_optimised_elbo(vae, x, steps=3)
     assert not torch.equal(amortised, best)
     assert all(torch.equal(weight, before[name]) for name, weight in vae.state_dict().items())
     assert all(weight.grad is None and weight.requires_grad for weight in vae.parameters())
@@ -139,4 +141,4 @@ def test_the_number_of_samples_at_once_changes_nothing(config, monkeypatch):
 def test_what_has_no_output_to_optimise_is_refused(config, words, reason):
     vae = model(config, "latent_dim=3", *words)
     with pytest.raises(ValueError, match=reason):
-        amortised_and_optimised(vae, torch.rand(2, 6).double().round())
+        amortised_and_optimised_elbo(vae, torch.rand(2, 6).double().round())

@@ -12,7 +12,7 @@ from torch.distributions import MultivariateNormal
 from vaelab.estimators import annealed
 from vaelab.estimators.annealed import annealed_bound, betas, error_over_chains, sandwich
 from vaelab.estimators.importance import importance_bound
-from vaelab.runs.build import build
+from vaelab.runs.build import build_from_config
 
 
 def mean_and_error(values):
@@ -130,11 +130,11 @@ MODELS = {
 def model(config, words):
     """A model of 6 bits, its decoder with something to say."""
     words = ["model.hidden=[8]", "latent_dim=2", *words]
-    vae = build(config(*words).module.vae, shape=[6]).eval()
+    vae = build_from_config(config(*words).module.vae, shape=[6]).eval()
     with torch.no_grad():
         for weight in vae.decoder.parameters():
             weight.mul_(2)
-    return vae.given(torch.arange(10)[torch.arange(40) % 10])
+    return vae.condition_on(torch.arange(10)[torch.arange(40) % 10])
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from vaelab.distributions.normal import DiagonalNormal
-from vaelab.evaluation.base import Absent, Asked
+from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.evaluation.disentanglement import evaluate
 from vaelab.runs.run import Run
 
@@ -14,7 +14,7 @@ SPRITES = ("data=sprites", "data.shape=[1,32,32]", "data.scales=3", "data.angles
 
 
 def asked(split):
-    return Asked(split, samples=1)
+    return EvaluationConfig(split, samples=1)
 
 
 @pytest.fixture
@@ -84,5 +84,5 @@ def test_a_factor_of_one_value_is_left_out(opened):
 
 
 def test_it_is_absent_where_the_factors_are_not_known(opened):
-    with pytest.raises(Absent, match="the factors of these images are not known"):
+    with pytest.raises(NotApplicable, match="the factors of these images are not known"):
         evaluate(opened(), asked("test"))

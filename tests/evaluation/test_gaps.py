@@ -5,7 +5,7 @@ import torch
 
 from vaelab.estimators.importance import importance_bound
 from vaelab.evaluation import gaps
-from vaelab.evaluation.base import Absent, Asked
+from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.evaluation.gaps import evaluate
 from vaelab.runs.run import Run
 
@@ -35,7 +35,7 @@ def test_both_gaps_add_up_to_what_the_elbo_lacks(run, monkeypatch):
     run, kept = run(), []
     collect = gaps.collect
     monkeypatch.setattr(gaps, "collect", lambda *a, **k: kept.append(collect(*a, **k)) or kept[0])
-    numbers = evaluate(run, Asked(images=10))
+    numbers = evaluate(run, EvaluationConfig(images=10))
     assert numbers.keys() == FOUND | ANNEALED | GAPS
     log_p = max(numbers["ais"], numbers["iw_bound"])
     both = numbers["amortisation_gap"] + numbers["approximation_gap"]
@@ -52,7 +52,7 @@ def test_the_larger_bound_is_taken_for_log_p(run):
         "elbo": torch.tensor([-7.0, -8.0]),
         "best": torch.tensor([-6.0, -6.5]),
     }
-    numbers = gaps.numbers_of(found)
+    numbers = gaps.gap_numbers(found)
     assert numbers["approximation_gap"] == 3.75  # of -2.5 and not of -3, nor of -1.5
     assert numbers["approximation_gap_se"] == pytest.approx(0.25 / 2**0.5)
     assert numbers["amortisation_gap"] == 1.25
@@ -63,17 +63,17 @@ def test_no_more_images_than_a_hundred_by_default(run, monkeypatch):
     monkeypatch.setattr(gaps, "collect", lambda *a, **_: asked.append(a[5]) or 1 / 0)
     for images in (None, 1000, 7):
         with pytest.raises(ZeroDivisionError):
-            evaluate(run(), Asked(images=images))
+            evaluate(run(), EvaluationConfig(images=images))
     assert asked == [100, 100, 7]
 
 
 def test_shares_of_two_processes_are_those_of_one(run, monkeypatch):
     run = run()
-    whole = evaluate(run, Asked(images=10))
+    whole = evaluate(run, EvaluationConfig(images=10))
     shares = []
     for rank in (0, 1):
         monkeypatch.setattr("vaelab.data.base.share", lambda rank=rank: (rank, 2))
-        shares.append(evaluate(run, Asked(images=10)))
+        shares.append(evaluate(run, EvaluationConfig(images=10)))
     for name in ("ais", "iw_bound", "amortisation_gap"):
         mean = (shares[0][name] + shares[1][name]) / 2
         assert mean == pytest.approx(whole[name], rel=1e-6)
@@ -81,15 +81,15 @@ def test_shares_of_two_processes_are_those_of_one(run, monkeypatch):
 
 def test_the_same_seed_gives_the_same_numbers_and_leaves_the_random_state(run):
     run, state = run(), torch.get_rng_state()
-    first = evaluate(run, Asked(images=5, seed=1))
+    first = evaluate(run, EvaluationConfig(images=5, seed=1))
     assert torch.equal(state, torch.get_rng_state())
     torch.rand(5)
-    assert evaluate(run, Asked(images=5, seed=1)) == first
-    assert evaluate(run, Asked(images=5, seed=2)) != first
+    assert evaluate(run, EvaluationConfig(images=5, seed=1)) == first
+    assert evaluate(run, EvaluationConfig(images=5, seed=2)) != first
 
 
 def test_what_was_stopped_goes_on(run, monkeypatch, tmp_path):
-    run, asked = run(), Asked(images=10, folder=tmp_path)
+    run, asked = run(), EvaluationConfig(images=10, folder=tmp_path)
     bound, calls = gaps.annealed_bound, []
 
     def stops(*words):
@@ -103,7 +103,7 @@ def test_what_was_stopped_goes_on(run, monkeypatch, tmp_path):
         evaluate(run, asked)
     numbers = evaluate(run, asked)
     assert len(calls) == 3
-    assert numbers == evaluate(run, Asked(images=10))
+    assert numbers == evaluate(run, EvaluationConfig(images=10))
 
 
 @pytest.mark.parametrize(
@@ -116,14 +116,14 @@ def test_what_was_stopped_goes_on(run, monkeypatch, tmp_path):
     ],
 )
 def test_what_a_model_has_is_given(run, words, left_out):
-    numbers = evaluate(run(*words), Asked(images=5))
+    numbers = evaluate(run(*words), EvaluationConfig(images=5))
     assert numbers.keys() == (FOUND | ANNEALED | GAPS) - left_out
 
 
 def test_an_optimal_scale_is_found_first(run):
     run = run("loss=gaussian", "loss.scale=optimal", "data.binarize=none")
     before = run.vae.likelihood.scale.item()
-    evaluate(run, Asked(images=5))
+    evaluate(run, EvaluationConfig(images=5))
     assert run.vae.likelihood.scale.item() != before
 
 
@@ -137,13 +137,13 @@ def test_an_optimal_scale_is_found_first(run):
     ],
 )
 def test_what_has_no_gaps_says_why(run, words, reason):
-    with pytest.raises(Absent, match=reason):
-        evaluate(run(*words), Asked(images=5))
+    with pytest.raises(NotApplicable, match=reason):
+        evaluate(run(*words), EvaluationConfig(images=5))
 
 
 def test_the_bound_is_that_of_the_same_images(run):
     run = run()
-    numbers = evaluate(run, Asked(images=10, samples=1000))
+    numbers = evaluate(run, EvaluationConfig(images=10, samples=1000))
     x = run.data.prepare(run.data.splits["test"].images[:10])
     with torch.no_grad():
         bound = importance_bound(run.vae, x, 1000).mean().item()

@@ -7,8 +7,8 @@ import torch
 
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.evaluation import latents
-from vaelab.evaluation.base import Absent, Asked
-from vaelab.evaluation.latents import collapse, evaluate
+from vaelab.evaluation.base import EvaluationConfig, NotApplicable
+from vaelab.evaluation.latents import describe_collapse, evaluate
 from vaelab.runs.run import Run
 
 LIMIT = math.log(500)
@@ -30,7 +30,7 @@ def run(config):
 
 def test_the_parts_are_those_of_the_mixture_written_by_hand(run):
     run = run(spread=10.0)
-    numbers = evaluate(run, Asked(seed=3))
+    numbers = evaluate(run, EvaluationConfig(seed=3))
     with torch.no_grad():
         q = run.vae.double().encode(run.data.splits["test"].images.double() / 255)
         z = q.sample(torch.Size([20]))
@@ -49,7 +49,7 @@ def test_the_parts_are_those_of_the_mixture_written_by_hand(run):
 
 
 def test_codes_far_apart_reach_the_limit(run):
-    numbers = evaluate(run(spread=1e4), Asked(images=50))
+    numbers = evaluate(run(spread=1e4), EvaluationConfig(images=50))
     assert numbers["mutual_information"] == pytest.approx(math.log(50), abs=1e-6)
     assert numbers["mutual_information"] <= numbers["mutual_information_limit"] + 1e-9
     assert numbers["latent_images"] == 50
@@ -59,7 +59,7 @@ def test_codes_that_do_not_move_have_no_information_and_that_is_named_collapse(r
     run = run()
     with torch.no_grad():
         run.vae.encoder.layers[-1].weight.zero_()
-    numbers = evaluate(run, Asked())
+    numbers = evaluate(run, EvaluationConfig())
     assert numbers["mutual_information"] == pytest.approx(0, abs=1e-9)
     assert numbers["collapse"].startswith(
         "posterior collapse: the codes say nothing of the images (0.00 of 6.21 nats of "
@@ -73,7 +73,7 @@ def test_a_vampprior_of_all_images_leaves_no_kl_but_the_information(run):
     run = run("prior=vamp", "prior.components=500", spread=10.0)
     with torch.no_grad():
         run.vae.prior.inputs.copy_(run.data.splits["val"].images / 255)
-    numbers = evaluate(run, Asked("val"))
+    numbers = evaluate(run, EvaluationConfig("val"))
     assert numbers["aggregate_kl"] == pytest.approx(0, abs=1e-5)
     assert 0.5 < numbers["mutual_information"] < LIMIT
     assert abs(numbers["kl_check"]) < 4 * numbers["kl_check_se"]
@@ -97,7 +97,7 @@ def test_a_vampprior_of_all_images_leaves_no_kl_but_the_information(run):
     ],
 )
 def test_what_a_model_has_is_given_and_adds_up(run, words, left_out):
-    numbers = evaluate(run(*words), Asked(images=100))
+    numbers = evaluate(run(*words), EvaluationConfig(images=100))
     names = {"total_correlation", "dimension_kl", "aggregate_kl", "kl_check", "kl_check_se"}
     names |= {"mutual_information", "mutual_information_limit", "latent_images"}
     assert numbers.keys() - {"collapse"} == names - left_out
@@ -120,15 +120,15 @@ def test_where_there_is_no_aggregate_the_reason_is_said(run, words, reason):
         for name, weight in run.vae.named_parameters():
             if name.startswith("encoder") or "posterior" in name:
                 weight.mul_(5)
-    with pytest.raises(Absent, match=reason):
-        evaluate(run, Asked(images=200))
+    with pytest.raises(NotApplicable, match=reason):
+        evaluate(run, EvaluationConfig(images=200))
 
 
 def test_collapse_is_named_where_only_the_units_tell_of_it(run):
     run = run("posterior=iaf")
     with torch.no_grad():
         run.vae.encoder.layers[-1].weight.zero_()
-    numbers = evaluate(run, Asked(images=200))
+    numbers = evaluate(run, EvaluationConfig(images=200))
     assert numbers.keys() == {"collapse"}
     assert "(0 of 4 units active, KL" in numbers["collapse"]
 
@@ -148,7 +148,7 @@ def test_collapse_is_named_where_only_the_units_tell_of_it(run):
     ],
 )
 def test_the_rule_of_collapse(active, units, information, start):
-    sentence = collapse(active, units, 0.3, information, 6.2)
+    sentence = describe_collapse(active, units, 0.3, information, 6.2)
     assert sentence is None if start is None else sentence.startswith(start)
 
 
@@ -161,7 +161,7 @@ def test_a_sum_that_is_not_the_kl_is_warned_of(run, monkeypatch):
         return z, kl + 1.0
 
     monkeypatch.setattr(latents, "draw_with_kl", shifted)
-    numbers = evaluate(run, Asked())
+    numbers = evaluate(run, EvaluationConfig())
     assert numbers["kl_check"] == pytest.approx(-4, abs=0.5)
     assert f"is {numbers['kl_check']:+.2g} nats off the KL" in numbers["kl_warning"]
 
@@ -169,7 +169,7 @@ def test_a_sum_that_is_not_the_kl_is_warned_of(run, monkeypatch):
 def test_what_was_found_is_kept_and_the_images_have_a_bound(run, monkeypatch, tmp_path):
     run = run(spread=10.0)
     monkeypatch.setattr(latents, "IMAGES", 150)
-    asked = Asked(folder=tmp_path)
+    asked = EvaluationConfig(folder=tmp_path)
     first = evaluate(run, asked)
     assert first["latent_images"] == 150
     monkeypatch.setattr(latents, "_parts", None)
@@ -178,11 +178,11 @@ def test_what_was_found_is_kept_and_the_images_have_a_bound(run, monkeypatch, tm
 
 def test_the_same_seed_gives_the_same_numbers_and_leaves_the_random_state(run):
     run, state = run(spread=10.0), torch.get_rng_state()
-    first = evaluate(run, Asked(seed=1))
+    first = evaluate(run, EvaluationConfig(seed=1))
     assert torch.equal(state, torch.get_rng_state())
     torch.rand(5)
-    assert evaluate(run, Asked(seed=1)) == first
-    assert evaluate(run, Asked(seed=2)) != first
+    assert evaluate(run, EvaluationConfig(seed=1)) == first
+    assert evaluate(run, EvaluationConfig(seed=2)) != first
 
 
 def test_the_densities_are_exact_where_float32_is_not(run):
@@ -191,6 +191,6 @@ def test_the_densities_are_exact_where_float32_is_not(run):
     with torch.no_grad():
         run.vae.encoder.layers[-1].weight.zero_()
         run.vae.encoder.layers[-1].bias.copy_(torch.tensor([50.0] * 4 + [-8.0] * 4))
-    numbers = evaluate(run, Asked(images=100))
+    numbers = evaluate(run, EvaluationConfig(images=100))
     assert numbers["mutual_information"] == pytest.approx(0, abs=1e-6)
     assert isinstance(run.vae.encode(torch.zeros(1, 1, 28, 28)), DiagonalNormal)

@@ -7,10 +7,10 @@ import torch
 from objectives.toy import LOG_P, Toy, images, weights
 
 from vaelab.estimators.importance import importance_bound
-from vaelab.evaluation.likelihood import numbers_of
+from vaelab.evaluation.likelihood import likelihood_numbers
 from vaelab.metrics.linear import exact_elbo
 from vaelab.runs.run import Run
-from vaelab.runtime.seeding import Stream, noise
+from vaelab.runtime.seeding import Stream, seeded_noise
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def run(config):
 
 
 def test_its_numbers_are_those_of_an_evaluation_written_by_hand(run):
-    numbers = numbers_of(run.vae, run.data, "test", samples=20)
+    numbers = likelihood_numbers(run.vae, run.data, "test", samples=20)
     x = run.data.splits["test"].images / 255
     with torch.no_grad():
         mean, raw = run.vae.encoder(x).chunk(2, -1)
@@ -92,12 +92,12 @@ def test_its_numbers_are_those_of_an_evaluation_written_by_hand(run):
 
 def test_the_standard_error_is_that_of_a_mean_over_images(run):
     data = run.data
-    numbers = numbers_of(run.vae, data, "val", samples=2)
+    numbers = likelihood_numbers(run.vae, data, "val", samples=2)
     batches = data.batches("val")
     bounds = []
     with torch.no_grad():
         for number, (x, _) in zip(batches.numbers, batches, strict=True):
-            with noise(Stream.EVALUATION, 0, number):
+            with seeded_noise(Stream.EVALUATION, 0, number):
                 q = run.vae.encode(data.prepare(x))
                 q.rsample()  # the sample of the ELBO comes first
                 bounds.append(importance_bound(run.vae, data.prepare(x), 2))
@@ -110,13 +110,13 @@ def test_active_units_are_those_whose_mean_moves(run):
     with torch.no_grad():
         run.vae.encoder.layers[-1].weight[0].zero_()
         run.vae.encoder.layers[-1].weight[1:3].mul_(100)
-    assert numbers_of(run.vae, run.data, "val", samples=1)["active_units"] == 2
+    assert likelihood_numbers(run.vae, run.data, "val", samples=1)["active_units"] == 2
 
 
 def test_a_linear_vae_gets_its_exact_elbo(config):
     run = Run.build(config("model.hidden=[]", "loss=mse", "data.binarize=none"))
     run.data.setup()
-    numbers = numbers_of(run.vae, run.data, "val", samples=1)
+    numbers = likelihood_numbers(run.vae, run.data, "val", samples=1)
     with torch.no_grad():
         expected = exact_elbo(run.vae, run.data.prepare(run.data.splits["val"].images)).mean()
     assert numbers["elbo_exact"] == pytest.approx(expected.item(), rel=1e-5)
@@ -126,7 +126,7 @@ def test_an_optimal_scale_is_that_of_the_training_images_with_these_weights(conf
     words = ("model.hidden=[16]", "loss=gaussian", "loss.scale=optimal", "data.binarize=none")
     run = Run.build(config(*words))
     run.data.setup()
-    numbers = numbers_of(run.vae, run.data, "test", samples=1)
+    numbers = likelihood_numbers(run.vae, run.data, "test", samples=1)
     x = run.data.prepare(run.data.splits["train"].images)
     with torch.no_grad():
         errors = (run.vae.decode(run.vae.encode(x).rsample()).mean - x).square().mean()
@@ -136,24 +136,24 @@ def test_an_optimal_scale_is_that_of_the_training_images_with_these_weights(conf
 @pytest.mark.parametrize("samples", [0, -3, "many", 1.5])
 def test_an_impossible_number_of_samples_is_refused(run, samples):
     with pytest.raises(ValueError, match=f"samples={samples}: it must be a whole number"):
-        numbers_of(run.vae, run.data, "test", samples=samples)
+        likelihood_numbers(run.vae, run.data, "test", samples=samples)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_leaves_the_random_state(run):
     state = torch.get_rng_state()
-    first = numbers_of(run.vae, run.data, "val", samples=3, seed=1)
+    first = likelihood_numbers(run.vae, run.data, "val", samples=3, seed=1)
     assert torch.equal(state, torch.get_rng_state())
     torch.rand(5)
-    assert numbers_of(run.vae, run.data, "val", samples=3, seed=1) == first
-    assert numbers_of(run.vae, run.data, "val", samples=3, seed=2) != first
+    assert likelihood_numbers(run.vae, run.data, "val", samples=3, seed=1) == first
+    assert likelihood_numbers(run.vae, run.data, "val", samples=3, seed=2) != first
 
 
 def test_two_shares_add_up_to_the_whole(run, monkeypatch):
-    whole = numbers_of(run.vae, run.data, "test", samples=3)
+    whole = likelihood_numbers(run.vae, run.data, "test", samples=3)
     shares, sizes = [], []
     for rank in (0, 1):
         monkeypatch.setattr("vaelab.data.base.share", lambda rank=rank: (rank, 2))
-        shares.append(numbers_of(run.vae, run.data, "test", samples=3))
+        shares.append(likelihood_numbers(run.vae, run.data, "test", samples=3))
         sizes.append(sum(len(x) for x, _ in run.data.batches("test")))
     assert sum(sizes) == 500
     for name in ("elbo", "reconstruction", "kl", "nll"):
@@ -162,15 +162,17 @@ def test_two_shares_add_up_to_the_whole(run, monkeypatch):
 
 
 def test_the_batch_size_does_not_bend_the_mean(run):
-    whole = numbers_of(run.vae, run.data, "test", samples=1)
+    whole = likelihood_numbers(run.vae, run.data, "test", samples=1)
     run.data.batch_size = 77  # does not divide 500
-    assert numbers_of(run.vae, run.data, "test", samples=1)["kl"] == pytest.approx(whole["kl"])
+    assert likelihood_numbers(run.vae, run.data, "test", samples=1)["kl"] == pytest.approx(
+        whole["kl"]
+    )
 
 
 def test_grey_pixels_get_no_nll_and_no_bits_per_dim(config):
     run = Run.build(config("model.hidden=[16]", "latent_dim=3", "data.binarize=none"))
     run.data.setup()
-    numbers = numbers_of(run.vae, run.data, "val", samples=2)
+    numbers = likelihood_numbers(run.vae, run.data, "val", samples=2)
     assert numbers["measure"] == "grey"
     assert not {"nll", "nll_se", "bits_per_dim", "bits_sha256", "samples"} & numbers.keys()
 
@@ -178,7 +180,7 @@ def test_grey_pixels_get_no_nll_and_no_bits_per_dim(config):
 def test_a_density_gets_an_nll_but_no_bits_per_dim(config):
     run = Run.build(config("model.hidden=[16]", "loss=mse", "data.binarize=none"))
     run.data.setup()
-    numbers = numbers_of(run.vae, run.data, "val", samples=2)
+    numbers = likelihood_numbers(run.vae, run.data, "val", samples=2)
     assert numbers["measure"] == "density"
     assert "nll" in numbers
     assert "bits_per_dim" not in numbers
@@ -196,7 +198,7 @@ def test_a_density_gets_an_nll_but_no_bits_per_dim(config):
 def test_bits_per_dim_of_256_levels(config, choices, extra):
     run = Run.build(config("model.hidden=[8]", "data.binarize=none", *choices))
     run.data.setup()
-    numbers = numbers_of(run.vae, run.data, "val", samples=1)
+    numbers = likelihood_numbers(run.vae, run.data, "val", samples=1)
     expected = numbers["nll"] / 784 / math.log(2) + extra
     assert numbers["bits_per_dim"] == pytest.approx(expected)
 
@@ -204,7 +206,7 @@ def test_bits_per_dim_of_256_levels(config, choices, extra):
 def test_a_density_of_undequantized_levels_has_no_bits_per_dim(config):
     run = Run.build(config("model.hidden=[8]", "data.binarize=none", "loss=gaussian"))
     run.data.setup()
-    assert "bits_per_dim" not in numbers_of(run.vae, run.data, "val", samples=1)
+    assert "bits_per_dim" not in likelihood_numbers(run.vae, run.data, "val", samples=1)
 
 
 def test_a_uniform_density_of_dequantized_levels_is_8_bits_per_dim(config):
@@ -213,7 +215,7 @@ def test_a_uniform_density_of_dequantized_levels_is_8_bits_per_dim(config):
     with torch.no_grad():
         run.vae.decoder.layers[-1].weight.zero_()
         run.vae.decoder.layers[-1].bias.zero_()
-    assert numbers_of(run.vae, run.data, "val", samples=1)["bits_per_dim"] == pytest.approx(
+    assert likelihood_numbers(run.vae, run.data, "val", samples=1)["bits_per_dim"] == pytest.approx(
         8, abs=1e-3
     )
 
@@ -225,7 +227,7 @@ def test_an_optimal_laplace_is_calibrated_to_absolute_errors(config):
     choices = ("loss=laplace", "loss.scale=optimal", "model.hidden=[8]", "data.binarize=none")
     run = Run.build(config(*choices))
     run.data.setup()
-    numbers = numbers_of(run.vae, run.data, "val", samples=1)
+    numbers = likelihood_numbers(run.vae, run.data, "val", samples=1)
     x = run.data.prepare(run.data.splits["train"].images)
     with torch.no_grad():
         error = (run.vae.decode(run.vae.encode(x).rsample()).mean - x).abs().mean().item()
@@ -240,4 +242,4 @@ def test_a_posterior_without_a_known_mean_has_no_more_active_units_than_it_uses(
     with torch.no_grad():
         for weight in run.vae.encoder.parameters():
             weight.zero_()  # q(z|x) is the same for every x
-    assert numbers_of(run.vae, run.data, "val", samples=1)["active_units"] == 0
+    assert likelihood_numbers(run.vae, run.data, "val", samples=1)["active_units"] == 0

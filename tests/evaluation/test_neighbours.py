@@ -5,16 +5,16 @@ import pytest
 import torch
 from PIL import Image
 
-from vaelab.evaluation.base import Asked
+from vaelab.evaluation.base import EvaluationConfig
 from vaelab.evaluation.neighbours import evaluate
-from vaelab.inference.sampling import sample
+from vaelab.inference.sampling import sample_images
 from vaelab.runs.run import Run
-from vaelab.samplers.prior import Prior
+from vaelab.samplers.prior import PriorSampler
 
 
 @pytest.fixture
 def asked(tmp_path):
-    return Asked(samples=1, images=40, folder=tmp_path / "evaluation")
+    return EvaluationConfig(samples=1, images=40, folder=tmp_path / "evaluation")
 
 
 def built(config, *words):
@@ -35,7 +35,7 @@ def test_its_distances_are_those_of_all_pairs(config, asked, binarize):
     run = built(config, f"data.binarize={binarize}")
     numbers = evaluate(run, asked)
     images = {name: run.data.prepare(split.images) for name, split in run.data.splits.items()}
-    new = sample(run.vae, run.data, Prior(), 40, draw=binarize == "fixed").x
+    new = sample_images(run.vae, run.data, PriorSampler(), 40, draw=binarize == "fixed").x
     new = new / 255 if binarize == "fixed" else new
     train = images["train"]
     assert numbers["nearest_train"] == pytest.approx(distance(new, train), rel=1e-5)
@@ -62,7 +62,7 @@ def test_copies_are_at_distance_0(config, asked, monkeypatch):
 
 
 def test_training_images_have_no_distance_of_their_own(config, tmp_path):
-    asked = Asked("train", samples=1, images=10, folder=tmp_path)
+    asked = EvaluationConfig("train", samples=1, images=10, folder=tmp_path)
     assert "nearest_train_of_test" not in evaluate(built(config), asked)
 
 

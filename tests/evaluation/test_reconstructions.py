@@ -6,14 +6,14 @@ import torch
 from skimage.metrics import structural_similarity
 from torch.nn.functional import mse_loss
 
-from vaelab.evaluation.base import Absent, Asked
+from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.evaluation.reconstructions import evaluate, psnr, ssim
 from vaelab.runs.run import Run
 
 
 @pytest.fixture
 def asked(tmp_path):
-    return Asked(samples=1, images=50, folder=tmp_path)
+    return EvaluationConfig(samples=1, images=50, folder=tmp_path)
 
 
 def built(config, *words):
@@ -66,5 +66,5 @@ def test_small_pictures_get_a_smaller_window_that_is_named(config, asked, tmp_pa
 def test_tables_have_neither(config, asked, tmp_path):
     np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).normal(size=(60, 3)))
     run = built(config, "data=arrays", f"data.path={tmp_path}/x.npz", "loss=gaussian")
-    with pytest.raises(Absent, match=r"it is for pictures .* data.shape=\[3\]"):
+    with pytest.raises(NotApplicable, match=r"it is for pictures .* data.shape=\[3\]"):
         evaluate(run, asked)

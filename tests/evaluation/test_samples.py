@@ -3,23 +3,25 @@ import pytest
 import torch
 
 from vaelab.evaluation import neighbours, samples
-from vaelab.evaluation.base import Absent, Asked
-from vaelab.features.named import named
-from vaelab.inference.batches import likeliest
-from vaelab.inference.sampling import sample
+from vaelab.evaluation.base import EvaluationConfig, NotApplicable
+from vaelab.features.named import load_features
+from vaelab.inference.batches import mode_or_mean
+from vaelab.inference.sampling import sample_images
 from vaelab.metrics.frechet import frechet_distance
 from vaelab.metrics.kernel import kernel_distance
-from vaelab.metrics.support import support
+from vaelab.metrics.support import compute_support
 from vaelab.runs.run import Run
-from vaelab.samplers.gmm import GMM
-from vaelab.samplers.prior import Prior
+from vaelab.samplers.gmm import GMMSampler
+from vaelab.samplers.prior import PriorSampler
 
 TINY = ("model.hidden=[8]", "latent_dim=3")
 
 
 def asked(folder, images=100, split="test", sampler=None, features=None):
     how = {"features": features, "folder": folder}
-    return Asked(split, samples=1, images=images, sampler=sampler or Prior(), **how)
+    return EvaluationConfig(
+        split, samples=1, images=images, sampler=sampler or PriorSampler(), **how
+    )
 
 
 @pytest.fixture
@@ -37,11 +39,11 @@ def run(config):
 def test_its_numbers_are_those_of_the_features_of_both_sides(run, tmp_path):
     run = run("data.binarize=none")
     numbers = samples.evaluate(run, asked(tmp_path))
-    net = named("digits")
+    net = load_features("digits")
     x = run.data.prepare(run.data.splits["test"].images[:100])
     train = run.data.prepare(run.data.splits["train"].images[:100])
-    again = run.vae.decode(likeliest(run.vae.encode(x))).mean
-    new = sample(run.vae, run.data, Prior(), 100).x
+    again = run.vae.decode(mode_or_mean(run.vae.encode(x))).mean
+    new = sample_images(run.vae, run.data, PriorSampler(), 100).x
     real, train, again, new = (net(images) for images in (x, train, again, new))
     named_as = {"features": "digits", "sampler": "prior", "compared": "means"}
     assert {key: numbers.pop(key) for key in named_as} == named_as
@@ -53,7 +55,7 @@ def test_its_numbers_are_those_of_the_features_of_both_sides(run, tmp_path):
         "fid_reconstructions": frechet_distance(real, again),
     }
     expected |= dict(zip(("kid", "kid_se"), kernel_distance(real, new), strict=True))
-    expected |= support(real, new)._asdict()
+    expected |= compute_support(real, new)._asdict()
     assert numbers == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
@@ -111,7 +113,7 @@ def test_the_labels_of_a_conditional_model_are_those_of_the_split(run, tmp_path,
     run, found = run("model=conditional"), []
 
     def watched(*words):
-        found.append(sample(*words))
+        found.append(sample_images(*words))
         return found[0]
 
     monkeypatch.setattr("vaelab.evaluation.new_images.sample", watched)
@@ -120,7 +122,9 @@ def test_the_labels_of_a_conditional_model_are_those_of_the_split(run, tmp_path,
 
 
 def test_a_fitted_sampler_is_named(run, tmp_path):
-    numbers = samples.evaluate(run(), asked(tmp_path, sampler=GMM(temperature=0.9, components=2)))
+    numbers = samples.evaluate(
+        run(), asked(tmp_path, sampler=GMMSampler(temperature=0.9, components=2))
+    )
     assert (numbers["sampler"], numbers["temperature"]) == ("gmm", 0.9)
 
 
@@ -144,7 +148,7 @@ def test_without_its_net_the_part_is_absent_and_says_why(run, tmp_path, monkeypa
         raise FileNotFoundError("put weights there")
 
     monkeypatch.setattr(samples, "named", missing)
-    with pytest.raises(Absent, match="put weights there"):
+    with pytest.raises(NotApplicable, match="put weights there"):
         samples.evaluate(run(), asked(tmp_path, features="inception"))
     assert neighbours.evaluate(run(), asked(tmp_path))["nearest_train"] > 0
 
@@ -154,7 +158,7 @@ def test_tables_measurements_and_a_handful_of_images_are_absent(run, tmp_path):
         x = x + np.random.default_rng(0).random(x.shape)
         np.savez(tmp_path / f"{name}.npz", x=x)
         made = run("data=arrays", f"data.path={tmp_path}/{name}.npz", "loss=gaussian")
-        with pytest.raises(Absent, match="it is for pictures"):
+        with pytest.raises(NotApplicable, match="it is for pictures"):
             samples.evaluate(made, asked(tmp_path))
-    with pytest.raises(Absent, match="5 images are too few to compare: take at least 6"):
+    with pytest.raises(NotApplicable, match="5 images are too few to compare: take at least 6"):
         samples.evaluate(run(), asked(tmp_path, 5))

@@ -46,5 +46,7 @@ def train(run: Any, steps: int) -> None:
     batches = itertools.chain.from_iterable(itertools.repeat(run.data.train_dataloader()))
     for x, y in itertools.islice(batches, steps):
         optimizer.zero_grad()
-        run.module.objective(run.vae.given(y), run.data.prepare(x), 0)["loss"].mean().backward()
+        run.module.objective(run.vae.condition_on(y), run.data.prepare(x), 0)[
+            "loss"
+        ].mean().backward()
         optimizer.step()

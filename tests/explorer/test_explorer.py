@@ -11,11 +11,11 @@ from PIL import Image
 
 from vaelab.data.base import Split
 from vaelab.distributions.one_hot import OneHotBlocks
-from vaelab.evaluation.likelihood import numbers_of
+from vaelab.evaluation.likelihood import likelihood_numbers
 from vaelab.explorer.explorer import Explorer
-from vaelab.inference.batches import likeliest
+from vaelab.inference.batches import mode_or_mean
 from vaelab.metrics.latents import KLPerDimension
-from vaelab.objectives.base import closed_kl
+from vaelab.objectives.base import closed_form_kl
 
 SMALL = ("model.hidden=[16]",)
 KINDS = {
@@ -153,7 +153,7 @@ def test_the_dimension_of_the_largest_kl_comes_first(explorer):
     one = explorer("mlp")
     x = torch.stack([one.image(n) for n in one.indices])
     metric = KLPerDimension(one.vae.latent_dim)
-    metric.update(closed_kl(one.vae.encode(x), one.vae.latents()).detach())
+    metric.update(closed_form_kl(one.vae.encode(x), one.vae.latents()).detach())
     order = metric.compute().argsort(descending=True).tolist()
     assert [dial.first for dial in one.dials] == order
     assert one.dials[0].activity == f"{metric.compute().max():.2f} nats"
@@ -180,7 +180,7 @@ def test_encode_and_decode_are_the_model_own(explorer):
     one = explorer("mlp")
     x, none = one.image(2), torch.zeros(0)
     with torch.no_grad():
-        z = likeliest(one.vae.encode(x.unsqueeze(0)))
+        z = mode_or_mean(one.vae.encode(x.unsqueeze(0)))
         torch.testing.assert_close(one.encode(x, none), z[0])
         torch.testing.assert_close(one.codes[2], z[0])
         torch.testing.assert_close(one.decode(z[0], none), one.vae.decode(z).mean[0])
@@ -192,7 +192,7 @@ def test_the_terms_of_an_image_are_those_that_evaluation_has(explorer, kind):
     whole = one.run.data.splits["test"]
     try:
         one.run.data.splits["test"] = Split(*(part[4:5] for part in whole))
-        numbers = numbers_of(one.vae, one.run.data, samples=64)
+        numbers = likelihood_numbers(one.vae, one.run.data, samples=64)
     finally:
         one.run.data.splits["test"] = whole
     terms = one.terms(one.image(4), one.label_of(4))

@@ -12,7 +12,7 @@ from torchvision.transforms.functional import to_tensor
 
 from vaelab.explorer import markup
 from vaelab.explorer.explorer import Explorer
-from vaelab.explorer.plane import Plane
+from vaelab.explorer.plane import LatentPlane
 
 NUMBERS = {"elbo": -104.486, "nll": 99.848, "nll_se": 0.256, "kl": 26.51, "active_units": 2}
 NUMBERS |= {"kl_per_dimension": [2.0, 1.0, 0.0], "bits_per_dim": None}
@@ -73,7 +73,7 @@ def test_a_term_that_one_run_lacks_is_a_dash(explorers):
 
 def test_every_code_is_a_dot_in_the_colour_of_its_class():
     places, labels = torch.randn(60, 2), torch.arange(60) % 10
-    drawing = markup.points(Plane.of(places), labels)
+    drawing = markup.points(LatentPlane.of(places), labels)
     paths = re.findall(r"class='dots' d='([^']*)' stroke='([^']*)'", drawing)
     assert sum(path.count("M") for path, _ in paths) == 60
     assert len({colour for _, colour in paths}) == 10
@@ -81,7 +81,7 @@ def test_every_code_is_a_dot_in_the_colour_of_its_class():
 
 
 def test_without_classes_all_dots_are_alike():
-    drawing = markup.points(Plane.of(torch.randn(60, 2)), None)
+    drawing = markup.points(LatentPlane.of(torch.randn(60, 2)), None)
     assert drawing.count("class='dots'") == 1
     assert "<text" not in drawing
 

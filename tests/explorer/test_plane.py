@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from vaelab.explorer.plane import MARGIN, Plane
+from vaelab.explorer.plane import MARGIN, LatentPlane
 
 
 def codes(dims: int) -> torch.Tensor:
@@ -14,7 +14,7 @@ def codes(dims: int) -> torch.Tensor:
 
 def test_two_latents_are_their_own_map():
     z = codes(2)
-    plane = Plane.of(z)
+    plane = LatentPlane.of(z)
     torch.testing.assert_close(plane.places, z)
     assert plane.share == 1
     assert plane.code(0.5, -7).tolist() == [0.5, -7]
@@ -22,7 +22,7 @@ def test_two_latents_are_their_own_map():
 
 def test_of_more_it_is_that_of_the_principal_components():
     z = codes(5)
-    plane, reference = Plane.of(z), PCA(2).fit(z.numpy())
+    plane, reference = LatentPlane.of(z), PCA(2).fit(z.numpy())
     assert plane.share == pytest.approx(reference.explained_variance_ratio_.sum())
     expected = torch.from_numpy(reference.transform(z.numpy()))
     torch.testing.assert_close(plane.places.abs(), expected.abs())
@@ -30,12 +30,12 @@ def test_of_more_it_is_that_of_the_principal_components():
 
 @pytest.mark.parametrize("dims", [2, 5])
 def test_the_code_of_a_place_lies_there(dims):
-    plane = Plane.of(codes(dims))
+    plane = LatentPlane.of(codes(dims))
     assert plane.place(plane.code(1.25, -2)) == pytest.approx((1.25, -2))
 
 
 def test_the_square_holds_all_codes_and_its_shares_lead_back():
-    plane = Plane.of(codes(5))
+    plane = LatentPlane.of(codes(5))
     shares = torch.tensor([plane.shares(*place) for place in plane.places.tolist()])
     assert shares.min() > 0
     assert shares.max() < 1
@@ -45,11 +45,11 @@ def test_the_square_holds_all_codes_and_its_shares_lead_back():
 
 
 def test_up_is_up():
-    plane = Plane.of(codes(2))
+    plane = LatentPlane.of(codes(2))
     assert plane.at(0.5, 0)[1] > plane.at(0.5, 1)[1]
 
 
 def test_codes_that_are_all_the_same_have_a_map():
-    plane = Plane.of(torch.ones(5, 3))
+    plane = LatentPlane.of(torch.ones(5, 3))
     assert plane.reach > 0
     assert plane.share == 0

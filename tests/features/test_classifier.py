@@ -14,7 +14,7 @@ from vaelab.data.fashion_mnist import FashionMNIST
 from vaelab.data.mnist import MNIST
 from vaelab.data.mnist5k import MNIST5k
 from vaelab.features.classifier import Classifier
-from vaelab.features.named import FOLDER, named
+from vaelab.features.named import FOLDER, load_features
 
 NETS = ("clothes", "digits")
 REAL = os.environ["VAELAB_REAL_DATA"]
@@ -22,7 +22,7 @@ REAL = os.environ["VAELAB_REAL_DATA"]
 
 @pytest.fixture(scope="module")
 def digits():
-    return named("digits")
+    return load_features("digits")
 
 
 def accuracy(net, data):
@@ -51,7 +51,7 @@ def test_it_names_images_that_it_was_not_trained_on_as_often_as_its_file_says(
     with safe_open(FOLDER / f"{name}.safetensors", "pt") as file:
         recipe = file.metadata()
     for binarize, least, said in (("none", grey, "grey"), ("dynamic", bits, "bits")):
-        found = accuracy(named(name), source(REAL, binarize=binarize))
+        found = accuracy(load_features(name), source(REAL, binarize=binarize))
         assert found == pytest.approx(float(recipe[f"accuracy_{said}"]), abs=0.001)
         assert found > least
 
@@ -102,7 +102,7 @@ def test_every_data_set_names_its_net():
 
 def test_another_name_is_refused_with_those_there_are():
     with pytest.raises(ValueError, match="features=resnet: choose from clothes, digits, inception"):
-        named("resnet")
+        load_features("resnet")
 
 
 def test_the_files_are_among_those_that_are_installed():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from vaelab.features.named import named
+from vaelab.features.named import load_features
 
 fidelity = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
 
@@ -26,13 +26,13 @@ def hub(tmp_path, monkeypatch):
 def test_without_weights_it_says_what_to_put_where(hub):
     name = "weights-inception-2015-12-05-6726825d.pth"
     with pytest.raises(FileNotFoundError, match=f"put https://.*{name} at {hub / name}"):
-        named("inception")
+        load_features("inception")
 
 
 def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, fidelity.__name__, None)
     with pytest.raises(FileNotFoundError, match="pip install torch-fidelity"):
-        named("inception")
+        load_features("inception")
 
 
 def test_a_file_that_is_not_whole_is_refused(hub):
@@ -40,7 +40,7 @@ def test_a_file_that_is_not_whole_is_refused(hub):
     path = hub / "weights-inception-2015-12-05-6726825d.pth"
     path.write_bytes(b"half")
     with pytest.raises(FileNotFoundError, match=f"{path} is truncated or altered: delete it"):
-        named("inception")
+        load_features("inception")
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def net(hub, monkeypatch):
     beginning = hashlib.sha256((hub / "w").read_bytes()).hexdigest()[:8]
     monkeypatch.setattr(fidelity, "URL_INCEPTION_V3", f"https://x/y-{beginning}.pth")
     (hub / "w").rename(hub / f"y-{beginning}.pth")
-    return named("inception")
+    return load_features("inception")
 
 
 @pytest.mark.slow

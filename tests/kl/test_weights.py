@@ -2,14 +2,14 @@ import pytest
 import torch
 
 from vaelab.kl.capacity import Capacity
-from vaelab.kl.constant import Constant
+from vaelab.kl.constant import ConstantWeight
 from vaelab.kl.cyclical import Cyclical
 from vaelab.kl.free_bits import FreeBits
 from vaelab.kl.warmup import Warmup
 
 
 def test_constant_is_beta_at_every_step():
-    assert [Constant(4.0).weight(step) for step in (0, 1, 10**6)] == [4.0] * 3
+    assert [ConstantWeight(4.0).weight(step) for step in (0, 1, 10**6)] == [4.0] * 3
 
 
 def test_warmup_rises_linearly_to_beta_and_stays():
@@ -40,7 +40,7 @@ def test_free_bits_of_the_mean_are_the_papers():
 
 @pytest.mark.parametrize("mean", [False, True])
 def test_no_free_bits_are_the_elbo(mean):
-    torch.testing.assert_close(FreeBits(nats=0.0, mean=mean)(KL, 5), Constant()(KL, 5))
+    torch.testing.assert_close(FreeBits(nats=0.0, mean=mean)(KL, 5), ConstantWeight()(KL, 5))
 
 
 def test_below_the_floor_there_is_no_gradient():
@@ -52,7 +52,7 @@ def test_below_the_floor_there_is_no_gradient():
 @pytest.mark.parametrize("mean", [False, True])
 def test_a_capacity_of_zero_is_a_constant_weight(mean):
     torch.testing.assert_close(
-        Capacity(nats=0.0, beta=4.0, mean=mean)(KL, 5).mean(), Constant(4.0)(KL, 5).mean()
+        Capacity(nats=0.0, beta=4.0, mean=mean)(KL, 5).mean(), ConstantWeight(4.0)(KL, 5).mean()
     )
 
 
@@ -80,8 +80,8 @@ def test_the_mean_of_a_batch_is_that_of_all_processes_in_training_alone(weightin
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Constant(-1.0), r"kl\.beta=-1"),
-        (lambda: Constant(float("nan")), r"kl\.beta=nan"),
+        (lambda: ConstantWeight(-1.0), r"kl\.beta=-1"),
+        (lambda: ConstantWeight(float("nan")), r"kl\.beta=nan"),
         (lambda: Warmup(0), r"kl\.period=0"),
         (lambda: Cyclical(0), r"kl\.period=0"),
         (lambda: Cyclical(10, rise=0.0), r"kl\.rise=0"),

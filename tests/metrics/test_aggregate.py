@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Categorical, MixtureSameFamily, Normal, kl_divergence
 
 from vaelab.distributions.normal import DiagonalNormal, FullNormal, StandardNormal
-from vaelab.metrics.aggregate import Aggregate, taken_apart
+from vaelab.metrics.aggregate import AggregatePosterior, decompose_kl
 
 N, D = 40, 3
 P = StandardNormal(torch.zeros(D).double())
@@ -19,7 +19,7 @@ def posteriors(means):
 
 def parts(q, p=P, factorised=True):
     z = q.sample()
-    return taken_apart(Aggregate(q), z, q.log_prob(z), p.log_prob(z), factorised)
+    return decompose_kl(AggregatePosterior(q), z, q.log_prob(z), p.log_prob(z), factorised)
 
 
 def test_codes_that_tell_all_images_apart_have_the_information_of_a_number_of_them():
@@ -30,7 +30,7 @@ def test_codes_that_tell_all_images_apart_have_the_information_of_a_number_of_th
 def test_the_same_posterior_for_all_images_has_none_and_the_kl_is_that_of_the_aggregate():
     q = DiagonalNormal(torch.ones(N, D).double(), torch.full((N, D), -1.0).double())
     z = q.sample()
-    found = taken_apart(Aggregate(q), z, q.log_prob(z), P.log_prob(z), True)
+    found = decompose_kl(AggregatePosterior(q), z, q.log_prob(z), P.log_prob(z), True)
     zeros = torch.zeros(N).double()
     torch.testing.assert_close(found["mutual_information"], zeros)
     torch.testing.assert_close(found["total_correlation"], zeros)
@@ -75,7 +75,7 @@ def test_the_densities_are_those_of_the_mixtures_written_by_hand():
     q, z = posteriors(torch.randn(N, D).double()), torch.randn(7, D).double()
     each = Normal(q.loc, q.scale).log_prob(z.unsqueeze(1))
     torch.testing.assert_close(q.elements(z.unsqueeze(1)), each)
-    aggregate = Aggregate(q)
+    aggregate = AggregatePosterior(q)
     joint = each.sum(-1).logsumexp(1) - math.log(N)
     torch.testing.assert_close(aggregate.log_prob(z), joint)
     torch.testing.assert_close(aggregate.log_marginals(z), each.logsumexp(1) - math.log(N))
@@ -83,25 +83,25 @@ def test_the_densities_are_those_of_the_mixtures_written_by_hand():
 
 def test_memory_at_once_changes_nothing(monkeypatch):
     q, z = posteriors(torch.randn(N, D).double()), torch.randn(7, D).double()
-    whole = Aggregate(q).log_prob(z), Aggregate(q).log_marginals(z)
+    whole = AggregatePosterior(q).log_prob(z), AggregatePosterior(q).log_marginals(z)
     monkeypatch.setattr("vaelab.metrics.aggregate.AT_ONCE", 2 * N * D)
-    chunked = Aggregate(q).log_prob(z), Aggregate(q).log_marginals(z)
+    chunked = AggregatePosterior(q).log_prob(z), AggregatePosterior(q).log_marginals(z)
     torch.testing.assert_close(chunked, whole)
 
 
 def test_what_does_not_fall_into_dimensions_has_no_marginals():
     q = FullNormal(torch.zeros(N, D), scale_tril=torch.eye(D).expand(N, D, D))
     z = q.sample()
-    assert taken_apart(Aggregate(q), z, q.log_prob(z), P.log_prob(z), False).keys() == {
+    assert decompose_kl(AggregatePosterior(q), z, q.log_prob(z), P.log_prob(z), False).keys() == {
         "mutual_information",
         "aggregate_kl",
     }
     with pytest.raises(ValueError, match="FullNormal"):
-        Aggregate(q).log_marginals(z)
+        AggregatePosterior(q).log_marginals(z)
 
 
 def test_without_a_prior_there_is_only_the_information():
     q = posteriors(torch.randn(N, D).double())
     z = q.sample()
-    found = taken_apart(Aggregate(q), z, q.log_prob(z), None, True)
+    found = decompose_kl(AggregatePosterior(q), z, q.log_prob(z), None, True)
     assert found.keys() == {"mutual_information"}

@@ -38,11 +38,11 @@ def test_a_rotated_decoder_loses_what_a_diagonal_posterior_cannot_follow(solved,
 
 
 def test_it_is_the_mean_of_the_sampled_elbo(solved):
-    from vaelab.kl.constant import Constant
+    from vaelab.kl.constant import ConstantWeight
     from vaelab.objectives.elbo import ELBO
 
     (vae, _), x, *_ = solved
-    sampled = ELBO(Constant())(vae, x[:1].expand(20_000, D), 0)["elbo"]
+    sampled = ELBO(ConstantWeight())(vae, x[:1].expand(20_000, D), 0)["elbo"]
     error = sampled.std().item() / math.sqrt(20_000)
     assert sampled.mean().item() == pytest.approx(exact_elbo(vae, x[:1]).item(), abs=4 * error)
 

@@ -3,7 +3,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from vaelab.metrics.probes import Coded, _matched, clustering, knn, linear_probe, majority
+from vaelab.metrics.probes import LabelledLatents, _matched, clustering, knn, linear_probe, majority
 
 PROBES = [linear_probe, knn, clustering]
 NAMES = torch.tensor([3, 7, 20])  # labels need not count from 0
@@ -13,18 +13,18 @@ def heaps(n=300):
     """Three heaps of codes far from each other, and which one it is."""
     kind = torch.randint(3, (n,))
     centers = torch.tensor([[9.0, 0.0], [0.0, 9.0], [-9.0, -9.0]])
-    return Coded(centers[kind] + torch.randn(n, 2), NAMES[kind])
+    return LabelledLatents(centers[kind] + torch.randn(n, 2), NAMES[kind])
 
 
 def ring(n=400):
     """A ring around a heap."""
     outside = torch.arange(n) % 2
     direction = torch.nn.functional.normalize(torch.randn(n, 2))
-    return Coded((0.5 + 3 * outside.unsqueeze(1)) * direction, outside)
+    return LabelledLatents((0.5 + 3 * outside.unsqueeze(1)) * direction, outside)
 
 
 def nothing(n=2000):
-    return Coded(torch.randn(n, 4), NAMES[torch.randint(3, (n,))])
+    return LabelledLatents(torch.randn(n, 4), NAMES[torch.randint(3, (n,))])
 
 
 @pytest.mark.parametrize("probe", PROBES)
@@ -43,13 +43,18 @@ def test_neighbours_find_a_ring_that_no_line_finds():
 
 
 def test_a_label_that_was_never_fitted_is_an_error():
-    rare = Coded(heaps(99).codes, torch.full((99,), 5))
+    rare = LabelledLatents(heaps(99).codes, torch.full((99,), 5))
     assert linear_probe(heaps(), rare) == knn(heaps(), rare) == majority(heaps(), rare) == 0
 
 
 def test_the_majority_is_that_of_the_fitted_labels():
     fitted, new = torch.tensor([1, 1, 0]), torch.tensor([0, 0, 0, 1])
-    assert majority(Coded(torch.zeros(3, 1), fitted), Coded(torch.zeros(4, 1), new)) == 0.25
+    assert (
+        majority(
+            LabelledLatents(torch.zeros(3, 1), fitted), LabelledLatents(torch.zeros(4, 1), new)
+        )
+        == 0.25
+    )
 
 
 def test_clusters_are_matched_one_to_one_as_well_as_any_order_of_them():
@@ -66,22 +71,25 @@ def test_of_attributes_it_is_the_mean(probe):
     noise = [torch.randint(2, (300, 1)) for _ in range(2)]
     each = [(fitted.labels[:, None], noise[0]), (new.labels[:, None], noise[1])]
     both = [
-        Coded(heap.codes, torch.cat(labels, 1))
+        LabelledLatents(heap.codes, torch.cat(labels, 1))
         for heap, labels in zip((fitted, new), each, strict=True)
     ]
-    alone = [probe(*(Coded(all.codes, all.labels[:, column]) for all in both)) for column in (0, 1)]
+    alone = [
+        probe(*(LabelledLatents(all.codes, all.labels[:, column]) for all in both))
+        for column in (0, 1)
+    ]
     assert probe(*both) == pytest.approx(sum(alone) / 2)
 
 
 def test_a_linear_probe_reads_any_scale_and_a_constant():
     fitted, new = nothing(), nothing()
     fitted, new = (
-        Coded(each.codes, (each.codes[:, 0] + each.codes[:, 1] > 0).long())
+        LabelledLatents(each.codes, (each.codes[:, 0] + each.codes[:, 1] > 0).long())
         for each in (fitted, new)
     )
     expected = linear_probe(fitted, new)
     scale = torch.tensor([1e-4, 1.0, 1e5, 0.0])
-    scaled = [Coded(each.codes * scale, each.labels) for each in (fitted, new)]
+    scaled = [LabelledLatents(each.codes * scale, each.labels) for each in (fitted, new)]
     assert linear_probe(*scaled) == pytest.approx(expected, abs=0.005)
     assert expected > 0.98
 

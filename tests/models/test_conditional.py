@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vaelab.runs.build import build
+from vaelab.runs.build import build_from_config
 from vaelab.runs.run import Run
 
 SMALL = ("model=conditional", "model.hidden=[16]", "latent_dim=3")
@@ -17,26 +17,28 @@ SMALL = ("model=conditional", "model.hidden=[16]", "latent_dim=3")
 def vae(config):
     def make(*words, shape=(1, 8, 8)):
         torch.manual_seed(0)
-        return build(config(*SMALL, *words).module.vae, shape=list(shape))
+        return build_from_config(config(*SMALL, *words).module.vae, shape=list(shape))
 
     return make
 
 
 def test_another_label_is_another_model(vae):
     vae, x = vae(), torch.rand(4, 1, 8, 8)
-    one, two = (vae.given(torch.full((4,), label)) for label in (1, 2))
+    one, two = (vae.condition_on(torch.full((4,), label)) for label in (1, 2))
     z = torch.randn(4, 3)
     assert not torch.allclose(one.decode(z).mean, two.decode(z).mean)
     assert not torch.allclose(one.encode(x).mean, two.encode(x).mean)
-    torch.testing.assert_close(one.decode(z).mean, vae.given(torch.ones(4).long()).decode(z).mean)
+    torch.testing.assert_close(
+        one.decode(z).mean, vae.condition_on(torch.ones(4).long()).decode(z).mean
+    )
 
 
 def test_each_image_has_its_own_label_in_every_draw(vae):
     vae, labels = vae(), torch.tensor([3, 7])
     z = torch.randn(5, 2, 3)
-    together = vae.given(labels).decode(z).mean
+    together = vae.condition_on(labels).decode(z).mean
     for image, label in enumerate(labels):
-        alone = vae.given(label.reshape(1)).decode(z[:, image]).mean
+        alone = vae.condition_on(label.reshape(1)).decode(z[:, image]).mean
         torch.testing.assert_close(together[:, image], alone)
 
 
@@ -47,14 +49,14 @@ def test_without_labels_it_says_so(vae):
 
 def test_the_view_shares_its_weights_and_leaves_the_model_as_it_was(vae):
     vae = vae()
-    view = vae.given(torch.zeros(4).long())
+    view = vae.condition_on(torch.zeros(4).long())
     assert all(a is b for a, b in zip(vae.parameters(), view.parameters(), strict=True))
     assert vae.known is None
 
 
 def test_a_learned_prior_starts_at_the_normal_one_and_depends_on_the_label(vae):
     vae = vae("model.learned_prior=true")
-    model = vae.given(torch.tensor([0, 1]))
+    model = vae.condition_on(torch.tensor([0, 1]))
     z = torch.randn(2, 3)
     normal = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(-1)
     torch.testing.assert_close(model.latents().log_prob(z), normal)
@@ -67,11 +69,11 @@ def test_a_learned_prior_starts_at_the_normal_one_and_depends_on_the_label(vae):
 def test_with_attributes_y_is_what_is_true_of_the_image(vae):
     vae = vae("model.labels=4")
     y = torch.tensor([[1, 0, 1, 0], [0, 0, 0, 1]])
-    assert torch.equal(vae.given(y).known, y.float())
+    assert torch.equal(vae.condition_on(y).known, y.float())
 
 
 def test_a_table_has_labels_as_more_columns(vae):
-    vae = vae("loss=mse", shape=(5,)).given(torch.arange(3))
+    vae = vae("loss=mse", shape=(5,)).condition_on(torch.arange(3))
     assert vae.decode(vae.encode(torch.randn(3, 5)).rsample()).mean.shape == (3, 5)
 
 

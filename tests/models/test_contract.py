@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import options
 
-from vaelab.runs.build import build
+from vaelab.runs.build import build_from_config
 from vaelab.runs.run import Run
 
 OPTIONS = options("model")
@@ -21,8 +21,8 @@ def vae(config):
         if option == "vq":
             words = (f"latent_dim={4 * height * width}", "model.channels=16", *words)
         cfg = config(f"model={option}", *words)
-        vae = build(cfg.module.vae, shape=list(shape))
-        return vae.given(torch.arange(images) % 10)
+        vae = build_from_config(cfg.module.vae, shape=list(shape))
+        return vae.condition_on(torch.arange(images) % 10)
 
     return make
 
@@ -91,8 +91,8 @@ def test_outputs_are_raw(vae, option):
 def test_every_weight_gets_a_gradient(config, option):
     run = Run.build(config(f"model={option}"))
     batch = torch.rand(8, 1, 28, 28).round(), torch.arange(8)
-    with run.vae.networks_only("cpu"):
-        terms = run.module.objective(run.vae.given(batch[1]), batch[0], 0)
+    with run.vae.autocast_networks_only("cpu"):
+        terms = run.module.objective(run.vae.condition_on(batch[1]), batch[0], 0)
     terms["loss"].mean().backward()
     for name, weight in run.vae.named_parameters():
         assert weight.grad is not None, name

@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from vaelab.objectives.base import draw, draw_with_kl
-from vaelab.runs.build import build
+from vaelab.objectives.base import sample_with_kl, sample_with_log_prob
+from vaelab.runs.build import build_from_config
 from vaelab.runs.run import Run
 
 TINY = {
@@ -20,7 +20,7 @@ TINY = {
 def vae(config):
     def make(option, *words):
         cfg = config(f"model={option}", "loss=mse", "loss.scale=1", *words)
-        vae = build(cfg.module.vae, shape=[2]).double()
+        vae = build_from_config(cfg.module.vae, shape=[2]).double()
         for weight in vae.parameters():
             weight.data = torch.randn_like(weight) * 0.35
         return vae
@@ -45,7 +45,7 @@ def test_p_and_q_integrate_to_one_and_p_of_x_is_the_integral(vae, option):
         assert (log_p.exp().sum() * area).item() == pytest.approx(1, abs=2e-3)
         assert (log_q.exp().sum() * area).item() == pytest.approx(1, abs=2e-3)
         exact = (log_p + vae.decode(points).log_prob(x)).logsumexp(0) + area.log()
-        z, log_q = draw(vae.encode(x), 200_000)
+        z, log_q = sample_with_log_prob(vae.encode(x), 200_000)
         log_w = vae.decode(z).log_prob(x) + vae.latents().log_prob(z) - log_q
         drawn = vae.decode(vae.latents().sample(torch.Size([200_000]))).log_prob(x)
     for log_p, limit in ((log_w, 0.1), (drawn, 0.03)):
@@ -61,8 +61,8 @@ def test_the_kl_by_layer_has_the_mean_of_log_q_minus_log_p(vae, option):
     vae = vae(option, *TINY[option])
     x = torch.randn(1, 2).double().expand(100_000, 2)
     with torch.no_grad():
-        _, kl = draw_with_kl(vae.encode(x), vae.latents())
-        again, log_q = draw(vae.encode(x))
+        _, kl = sample_with_kl(vae.encode(x), vae.latents())
+        again, log_q = sample_with_log_prob(vae.encode(x))
         sampled = log_q - vae.latents().log_prob(again)
     assert kl.shape == (100_000, 2)
     error = math.hypot(kl.sum(-1).std().item(), sampled.std().item()) / math.sqrt(len(x))
@@ -78,7 +78,7 @@ def test_a_linear_gaussian_chain_has_its_exact_likelihood_in_every_draw(config):
     w = torch.tensor([[1.5], [-0.8]]).double()
     words = ("model.hidden=[[],[]]", "model.latents=[1,1]", "latent_dim=2", "posterior.bound=10")
     cfg = config("model=bottom_up", "loss=mse", f"loss.scale={t}", *words)
-    vae = build(cfg.module.vae, shape=[2]).double()
+    vae = build_from_config(cfg.module.vae, shape=[2]).double()
     prior_variance = a**2 + s**2
     precision = 1 / prior_variance + (w.square().sum() / t**2).item()
     gain = a / prior_variance
@@ -98,7 +98,7 @@ def test_a_linear_gaussian_chain_has_its_exact_likelihood_in_every_draw(config):
         out.weight.copy_(w)
         out.bias.zero_()
         x = torch.randn(50, 2).double()
-        z, log_q = draw(vae.encode(x), 3)
+        z, log_q = sample_with_log_prob(vae.encode(x), 3)
         log_w = vae.decode(z).log_prob(x) + vae.latents().log_prob(z) - log_q
     covariance = prior_variance * w @ w.T + t**2 * torch.eye(2).double()
     exact = torch.distributions.MultivariateNormal(torch.zeros(2).double(), covariance)
@@ -123,7 +123,7 @@ def test_what_the_last_pass_kept_is_what_another_would_find(vae):
     for copied in (False, True):
         torch.manual_seed(0)
         vae.zero_grad()
-        z, log_q = draw(vae.encode(x), 2)
+        z, log_q = sample_with_log_prob(vae.encode(x), 2)
         z = z + 0 if copied else z
         loss = (vae.decode(z).log_prob(x) + vae.latents().log_prob(z) - log_q).sum()
         loss.backward()

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from vaelab.figures.draw.style import PALETTE
-from vaelab.notes.base import LARGE, write
+from vaelab.notes.base import LARGE, write_figure
 
 
 def test_a_large_picture_keeps_the_colours_of_a_few_dots_apart(tmp_path):
@@ -14,7 +14,7 @@ def test_a_large_picture_keeps_the_colours_of_a_few_dots_apart(tmp_path):
     pixels[0, : len(colours)] = colours
     picture = Image.fromarray(pixels)
     picture.save(tmp_path / "whole.png")
-    path = write(picture, tmp_path / "small")
+    path = write_figure(picture, tmp_path / "small")
     assert (tmp_path / "whole.png").stat().st_size > LARGE
     with Image.open(path) as file:
         found = np.asarray(file.convert("RGB"))[0, : len(colours)].astype(int)

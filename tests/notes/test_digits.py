@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaelab.notes.base import table, told
+from vaelab.notes.base import format_value, render_table
 from vaelab.notes.digits import curve, sharpness
 
 
@@ -33,7 +33,7 @@ def test_a_curve_is_what_was_logged_under_its_name(tmp_path):
 
 
 def test_numbers_are_told_in_four_digits():
-    assert [told(each) for each in (0.123456, 12, "none", 1e-7)] == [
+    assert [format_value(each) for each in (0.123456, 12, "none", 1e-7)] == [
         "0.1235",
         "12",
         "none",
@@ -42,7 +42,7 @@ def test_numbers_are_told_in_four_digits():
 
 
 def test_a_table_is_one_of_markdown():
-    assert table([{"a": 1, "b": 0.5}, {"a": "x", "b": 2.0}]).splitlines() == [
+    assert render_table([{"a": 1, "b": 0.5}, {"a": "x", "b": 2.0}]).splitlines() == [
         "| a | b |",
         "| --- | --- |",
         "| 1 | 0.5 |",

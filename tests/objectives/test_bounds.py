@@ -8,7 +8,7 @@ from linear import linear_vae
 from objectives.toy import LOG_P, Toy, images, weights
 
 from vaelab.kl.capacity import Capacity
-from vaelab.kl.constant import Constant
+from vaelab.kl.constant import ConstantWeight
 from vaelab.kl.free_bits import FreeBits
 from vaelab.objectives.base import log_mean_exp
 from vaelab.objectives.ciwae import CIWAE
@@ -58,7 +58,7 @@ def each_gradient(objective, toy, count):
 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_with_the_exact_posterior_every_bound_is_log_p_without_noise(name):
-    terms = BOUNDS[name](Constant())(Toy(), images(20), 0)
+    terms = BOUNDS[name](ConstantWeight())(Toy(), images(20), 0)
     for term in (-terms["loss"], terms["elbo"], terms["iw_bound"]):
         torch.testing.assert_close(term, torch.full((20,), LOG_P).double())
 
@@ -68,7 +68,7 @@ def test_at_the_optimum_of_a_linear_vae_every_bound_is_log_p_of_every_x(name, co
     (vae, _), x, *_ = linear_vae(config)
     from vaelab.metrics.linear import exact_elbo
 
-    terms = BOUNDS[name](Constant())(vae, x, 0)
+    terms = BOUNDS[name](ConstantWeight())(vae, x, 0)
     torch.testing.assert_close(-terms["loss"], exact_elbo(vae, x))
 
 
@@ -86,7 +86,7 @@ def test_at_the_optimum_of_a_linear_vae_every_bound_is_log_p_of_every_x(name, co
 )
 def test_iwae_has_its_known_values(q, samples, bound, tolerance):
     count = 200_000 // samples
-    terms = IWAE(Constant(), samples)(Toy(*q), images(count), 0)
+    terms = IWAE(ConstantWeight(), samples)(Toy(*q), images(count), 0)
     error = terms["loss"].std().item() / math.sqrt(count)
     assert -terms["loss"].mean().item() == pytest.approx(bound, abs=4 * error + tolerance)
     assert torch.equal(terms["iw_bound"], -terms["loss"])
@@ -96,21 +96,21 @@ def test_the_gap_of_many_draws_is_the_variance_of_a_weight_over_twice_their_numb
     """log p - L_K ~ chi2 / (2 K), chi2 = E_q[(posterior / q)^2] - 1 = 0.0939 for N(1, .3)."""
     w = (weights(Toy(1.0, 0.3), images(1000), 1000) - LOG_P).exp()
     variance = w.var().item()
-    loss = IWAE(Constant(), 100)(Toy(1.0, 0.3), images(20_000), 0)["loss"]
+    loss = IWAE(ConstantWeight(), 100)(Toy(1.0, 0.3), images(20_000), 0)["loss"]
     error = loss.std().item() / math.sqrt(20_000)
     assert (loss.mean() + LOG_P).item() == pytest.approx(variance / 200, abs=4 * error + 1e-5)
 
 
 def test_a_bound_of_all_draws_is_above_the_mean_of_its_groups():
     for groups in (2, 3, 4, 6, 12):
-        below = MIWAE(Constant(), groups, 12 // groups).bound(W)
+        below = MIWAE(ConstantWeight(), groups, 12 // groups).bound(W)
         assert (log_mean_exp(W) >= below - 1e-12).all()
         assert (below >= W.mean(0) - 1e-12).all()
 
 
 def test_one_draw_one_group_and_the_ends_of_ciwae_coincide_with_their_neighbours():
     iwae, elbo = log_mean_exp(W), W.mean(0)
-    kl = Constant()
+    kl = ConstantWeight()
     for same, as_this in (
         (MIWAE(kl, 1, 12), iwae),
         (MIWAE(kl, 12, 1), elbo),
@@ -127,7 +127,7 @@ def test_one_draw_one_group_and_the_ends_of_ciwae_coincide_with_their_neighbours
 
 def test_the_renyi_bound_falls_with_alpha_and_passes_its_limits():
     orders = [-math.inf, -1e4, -2.0, 0.0, 0.5, 0.9999999, 1.0, 1.0000001, 3.0]
-    found = torch.stack([Renyi(Constant(), 12, alpha).bound(W) for alpha in orders])
+    found = torch.stack([Renyi(ConstantWeight(), 12, alpha).bound(W) for alpha in orders])
     assert (found[:-1] >= found[1:] - 1e-6).all()
     torch.testing.assert_close(found[5], found[6], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-3)
@@ -136,7 +136,7 @@ def test_the_renyi_bound_falls_with_alpha_and_passes_its_limits():
 @pytest.mark.parametrize("name", sorted({*BOUNDS} - {"piwae"}))
 def test_one_draw_is_the_sampled_elbo_draw_by_draw(name):
     toy, x = Toy(1.0, 0.3), images(50)
-    objective = BOUNDS[name](Constant())
+    objective = BOUNDS[name](ConstantWeight())
     objective.samples, objective.groups = 1, 1
     torch.manual_seed(0)
     expected = weights(toy, x, 1).squeeze(0)
@@ -146,7 +146,7 @@ def test_one_draw_is_the_sampled_elbo_draw_by_draw(name):
 @pytest.mark.parametrize("name", BOUNDS)
 def test_the_weight_of_the_kl_moves_the_loss_and_not_what_is_reported(name):
     toy, x = Toy(1.0, 0.3), images(30)
-    half, whole = (value(BOUNDS[name](Constant(beta)), toy, x) for beta in (0.5, 1.0))
+    half, whole = (value(BOUNDS[name](ConstantWeight(beta)), toy, x) for beta in (0.5, 1.0))
     assert not torch.allclose(half["loss"], whole["loss"])
     for term in ("reconstruction", "kl", "elbo", "iw_bound"):
         torch.testing.assert_close(half[term], whole[term])
@@ -157,9 +157,9 @@ def test_iwae_and_dreg_have_the_same_mean_gradient_and_stl_another():
     """Their known values at K = 5, each with its known noise."""
     count = 100_000
     for objective, mean, spread, tolerance in (
-        (IWAE(Constant(), 5), 0.1306, 1.03, 0),
-        (DReG(Constant(), 5), 0.1306, 0.08, 1e-4),
-        (STL(Constant(), 5), 0.710, None, 1e-3),
+        (IWAE(ConstantWeight(), 5), 0.1306, 1.03, 0),
+        (DReG(ConstantWeight(), 5), 0.1306, 0.08, 1e-4),
+        (STL(ConstantWeight(), 5), 0.710, None, 1e-3),
     ):
         found = each_gradient(objective, Toy(1.0, 0.3), count)
         error = found.std().item() / math.sqrt(count)
@@ -171,7 +171,7 @@ def test_iwae_and_dreg_have_the_same_mean_gradient_and_stl_another():
 @pytest.mark.parametrize("weight", [0.4, 3.0])
 def test_dreg_has_iwaes_mean_gradient_at_other_weights_of_the_kl(weight):
     count, found = 200_000, []
-    for objective in (IWAE(Constant(weight), 3), DReG(Constant(weight), 3)):
+    for objective in (IWAE(ConstantWeight(weight), 3), DReG(ConstantWeight(weight), 3)):
         each = each_gradient(objective, Toy(1.0, 0.3), count)
         found.append((each.mean().item(), each.var().item() / count))
     (iwae, noise), (dreg, less) = found
@@ -181,21 +181,21 @@ def test_dreg_has_iwaes_mean_gradient_at_other_weights_of_the_kl(weight):
 
 @pytest.mark.parametrize("objective", [STL, DReG])
 def test_at_the_posterior_their_gradient_is_0_in_every_draw(objective):
-    found = each_gradient(objective(Constant(), 4), Toy(), 100)
+    found = each_gradient(objective(ConstantWeight(), 4), Toy(), 100)
     assert found.abs().max() < 1e-12
-    assert each_gradient(IWAE(Constant(), 4), Toy(), 100).abs().max() > 0.1
+    assert each_gradient(IWAE(ConstantWeight(), 4), Toy(), 100).abs().max() > 0.1
 
 
 def test_with_one_draw_the_path_derivative_has_the_elbos_mean():
     """d ELBO / d mean = (x - m) / .25 - m = 1 at m = 1."""
-    found = each_gradient(STL(Constant(), 1), Toy(1.0, 0.3), 100_000)
+    found = each_gradient(STL(ConstantWeight(), 1), Toy(1.0, 0.3), 100_000)
     error = found.std().item() / math.sqrt(100_000)
     assert found.mean().item() == pytest.approx(1.0, abs=4 * error)
 
 
 @pytest.mark.parametrize("weight", [1.0, 0.3])
 def test_decoder_and_prior_keep_iwaes_gradient_draw_by_draw(weight):
-    toy, kl = Toy(1.0, 0.3), Constant(weight)
+    toy, kl = Toy(1.0, 0.3), ConstantWeight(weight)
     encoder, *others = gradients(IWAE(kl, 5), toy, 10)
     for objective in (DReG(kl, 5), STL(kl, 5)):
         another, *same = gradients(objective, toy, 10)
@@ -205,7 +205,7 @@ def test_decoder_and_prior_keep_iwaes_gradient_draw_by_draw(weight):
 
 @pytest.mark.parametrize("weight", [1.0, 0.3])
 def test_piwae_gives_the_encoder_miwaes_gradient_and_the_rest_iwaes(weight):
-    toy, kl = Toy(1.0, 0.3), Constant(weight)
+    toy, kl = Toy(1.0, 0.3), ConstantWeight(weight)
     encoder, *others = gradients(PIWAE(kl, 2, 3), toy, 10)
     torch.testing.assert_close(encoder, gradients(MIWAE(kl, 2, 3), toy, 10)[0])
     torch.testing.assert_close(others, gradients(IWAE(kl, 6), toy, 10)[1:])
@@ -241,7 +241,7 @@ def test_the_path_derivative_has_the_same_mean_for_other_posteriors(config, post
     vae, x = run.vae.double(), torch.rand(1, 1, 28, 28).double().round().expand(2000, 1, 28, 28)
     bias, found = vae.encoder.layers[-1].bias, []
     direction = torch.randn_like(bias)
-    for objective in (STL(Constant(), 1), IWAE(Constant(), 1)):
+    for objective in (STL(ConstantWeight(), 1), IWAE(ConstantWeight(), 1)):
         draws = []
         for _ in range(40):
             loss = objective(vae, x, 0)["loss"].mean()
@@ -275,11 +275,11 @@ def test_the_first_steps_of_iwae_are_those_of_the_elbo_in_training(step, trainin
     toy, x = Toy(1.0, 0.3), images(4)
     found, wanted = (
         (torch.manual_seed(0), each.train(training)(toy, x, step))[1]
-        for each in (IWAE(Constant(), 6, elbo_steps=10), IWAE(Constant(), draws))
+        for each in (IWAE(ConstantWeight(), 6, elbo_steps=10), IWAE(ConstantWeight(), draws))
     )
     assert torch.equal(found["loss"], wanted["loss"])
 
 
 def test_the_number_of_elbo_steps_is_not_negative():
     with pytest.raises(ValueError, match=r"objective\.elbo_steps=-1: .* not negative"):
-        IWAE(Constant(), 6, elbo_steps=-1)
+        IWAE(ConstantWeight(), 6, elbo_steps=-1)

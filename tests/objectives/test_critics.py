@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from vaelab.models.mlp import Encoder
-from vaelab.objectives.adversarial import told_apart
-from vaelab.objectives.factor import permuted
+from vaelab.objectives.adversarial import discriminator_loss
+from vaelab.objectives.factor import permute_dimensions
 from vaelab.runs.run import Run
 
 X = torch.rand(12, 1, 28, 28, generator=torch.Generator().manual_seed(0)).round()
@@ -32,14 +32,16 @@ def gradient(loss, module):
 
 def test_the_best_critic_has_cross_entropy_2_ln_2_where_nothing_tells_them_apart():
     zeros = torch.zeros(5, 1)
-    assert told_apart(zeros, zeros).item() == pytest.approx(2 * math.log(2))
-    assert told_apart(zeros + 50, zeros - 50, zeros - 50).item() == pytest.approx(0, abs=1e-9)
-    assert told_apart(zeros - 50, zeros).item() == pytest.approx(50 + math.log(2))
+    assert discriminator_loss(zeros, zeros).item() == pytest.approx(2 * math.log(2))
+    assert discriminator_loss(zeros + 50, zeros - 50, zeros - 50).item() == pytest.approx(
+        0, abs=1e-9
+    )
+    assert discriminator_loss(zeros - 50, zeros).item() == pytest.approx(50 + math.log(2))
 
 
 def test_permuting_keeps_each_dimension_and_breaks_what_binds_them():
     z = torch.randn(5000, 1) * torch.ones(3)
-    mixed = permuted(z)
+    mixed = permute_dimensions(z)
     torch.testing.assert_close(mixed.sort(0).values, z.sort(0).values)
     assert torch.corrcoef(mixed.T).tril(-1).abs().max() < 0.06
 
@@ -53,7 +55,7 @@ def test_a_trained_critics_logit_is_the_total_correlation():
     for _ in range(1500):
         z = torch.randn(512, 2) @ factor.T
         optimizer.zero_grad()
-        told_apart(critic(z), critic(permuted(z))).backward()
+        discriminator_loss(critic(z), critic(permute_dimensions(z))).backward()
         optimizer.step()
     with torch.no_grad():
         found = critic(torch.randn(50_000, 2) @ factor.T).mean().item()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from objectives.toy import LOG_P, Toy, images, weights
 
-from vaelab.kl.constant import Constant
+from vaelab.kl.constant import ConstantWeight
 from vaelab.kl.warmup import Warmup
 from vaelab.objectives.elbo import ELBO
 
@@ -18,13 +18,13 @@ def test_with_the_exact_posterior_every_log_weight_is_log_p():
     ("q", "elbo"), [((1.2, 0.2), LOG_P), ((1.0, 0.3), -2.077778), ((0.0, 1.0), -6.725791)]
 )
 def test_the_elbo_of_the_toy_is_its_known_value(q, elbo):
-    terms = ELBO(Constant())(Toy(*q), images(100_000), 0)
+    terms = ELBO(ConstantWeight())(Toy(*q), images(100_000), 0)
     error = terms["elbo"].std().item() / math.sqrt(100_000)
     assert terms["elbo"].mean().item() == pytest.approx(elbo, abs=4 * error + 1e-6)
 
 
 def test_the_loss_is_minus_the_elbo_at_weight_one():
-    terms = ELBO(Constant())(Toy(1.0, 0.3), images(5), 0)
+    terms = ELBO(ConstantWeight())(Toy(1.0, 0.3), images(5), 0)
     torch.testing.assert_close(terms["loss"], -terms["elbo"])
 
 
@@ -37,5 +37,5 @@ def test_the_weight_moves_the_loss_and_never_the_elbo():
 
 
 def test_terms_are_one_number_for_each_image():
-    terms = ELBO(Constant())(Toy(), images(7), 0)
+    terms = ELBO(ConstantWeight())(Toy(), images(7), 0)
     assert all(terms[name].shape == (7,) for name in ("loss", "reconstruction", "kl", "elbo"))

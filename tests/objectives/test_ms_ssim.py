@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool2d
 
-from vaelab.kl.constant import Constant
+from vaelab.kl.constant import ConstantWeight
 from vaelab.objectives.ms_ssim import BETAS, MSSSIM
-from vaelab.runs.build import build
+from vaelab.runs.build import build_from_config
 from vaelab.runs.run import Run
 
 
@@ -32,20 +32,20 @@ def written_out(x, y, scales, window):
 def test_its_similarity_is_that_of_the_papers_equations(scales, window):
     x = torch.rand(5, 1, 28, 28).double()
     y = (x + 0.2 * torch.randn_like(x)).clamp(0, 1)
-    found = MSSSIM(Constant(), scales=scales, window=window).similarity(x, y)
+    found = MSSSIM(ConstantWeight(), scales=scales, window=window).similarity(x, y)
     torch.testing.assert_close(found, written_out(x, y, scales, window), rtol=0.05, atol=0.01)
 
 
 def test_a_picture_is_like_itself_and_less_so_the_more_it_is_blurred():
-    x, objective = torch.rand(3, 1, 28, 28), MSSSIM(Constant())
+    x, objective = torch.rand(3, 1, 28, 28), MSSSIM(ConstantWeight())
     torch.testing.assert_close(objective.similarity(x, x), torch.ones(3))
     found = [objective.similarity(x, x.lerp(x.mean(), share)).mean() for share in (0.1, 0.3, 0.6)]
     assert 1 > found[0] > found[1] > found[2] >= 0
 
 
 def test_its_loss_is_written_out_and_colours_and_conv_do(config):
-    vae = build(config("model=conv").module.vae, shape=[3, 32, 32])
-    objective = MSSSIM(Constant(3.0))
+    vae = build_from_config(config("model=conv").module.vae, shape=[3, 32, 32])
+    objective = MSSSIM(ConstantWeight(3.0))
     objective.prepare(vae)
     terms = objective(vae, torch.rand(4, 3, 32, 32), 0)
     expected = 500 * (1 - terms["ms_ssim"]) + 3 * terms["kl"]
@@ -63,7 +63,7 @@ def test_pictures_too_small_for_its_windows_are_refused(config):
 @pytest.mark.parametrize("scales", [1, 2, 3, 4])
 @pytest.mark.parametrize("window", [3, 7])
 def test_what_is_not_refused_has_a_similarity(edge, scales, window):
-    objective = MSSSIM(Constant(), scales=scales, window=window)
+    objective = MSSSIM(ConstantWeight(), scales=scales, window=window)
     vae = SimpleNamespace(
         shape=(1, edge, edge),
         likelihood=torch.nn.Module(),

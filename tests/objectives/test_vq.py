@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import options
 
-from vaelab.distributions.codes import vectors_of
+from vaelab.distributions.codebook import codes_to_vectors
 from vaelab.runs.run import Run
 
 SMALL = ["objective=vq", "model.hidden=[8]", "latent_dim=4", "posterior.dim=2", "posterior.codes=3"]
@@ -25,7 +25,7 @@ def run(config):
 
 def log_p(vae, x):
     """log sum_c p(c) p(x|c) (B,), over all codes c."""
-    z = vectors_of(ALL, vae.posterior.codebook)
+    z = codes_to_vectors(ALL, vae.posterior.codebook)
     joint = vae.decode(z).log_prob(x.unsqueeze(1)) + vae.latents().log_prob(z)
     return joint.logsumexp(-1)
 
@@ -44,7 +44,7 @@ def test_where_one_code_explains_x_it_misses_log_p_by_no_more_than_the_others_ha
     """log p(x) - ELBO = -log P(c|x) of the code that q chose."""
     run, x = run(), torch.rand(6, 1, 28, 28).round()
     vae = run.vae.eval()
-    z = vectors_of(ALL, vae.posterior.codebook)
+    z = codes_to_vectors(ALL, vae.posterior.codebook)
     joint = vae.decode(z).log_prob(x.unsqueeze(1)) - 2 * math.log(3)
     chosen = (vae.encode(x).indices @ torch.tensor([3, 1])).unsqueeze(-1)
     missing = -joint.log_softmax(-1).gather(-1, chosen).squeeze(-1)

@@ -5,7 +5,7 @@ from torch import nn
 from torch.distributions import constraints
 
 from vaelab.distributions.normal import DiagonalNormal
-from vaelab.objectives.base import draw, weigh
+from vaelab.objectives.base import importance_terms, sample_with_log_prob
 
 LOG_P = -1.9305103088617774
 X = 1.5
@@ -14,7 +14,7 @@ X = 1.5
 class Shift(nn.Module):
     """N(x + shift, diag(exp(log_scale))^2)."""
 
-    outputs, density, everywhere = 1, True, True
+    outputs, density, exact_density = 1, True, True
     support = constraints.real_vector
 
     def __init__(self, shift=0.0, variance=1.0):
@@ -43,7 +43,7 @@ class Toy(nn.Module):
     def encode(self, x):
         return self.encoder(torch.zeros_like(x))
 
-    def encode_and_fix(self, x):
+    def encode_with_frozen_copy(self, x):
         q = self.encode(x)
         return q, DiagonalNormal(q.loc.detach(), q.log_scale.detach())
 
@@ -59,5 +59,7 @@ def images(count):
 
 
 def weights(toy, x, samples):
-    log_p, kl = weigh(toy, x, *draw(toy.encode(x), samples), toy.latents())
+    log_p, kl = importance_terms(
+        toy, x, *sample_with_log_prob(toy.encode(x), samples), toy.latents()
+    )
     return (log_p - kl).detach()

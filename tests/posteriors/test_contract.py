@@ -7,11 +7,11 @@ import torch
 from conftest import options
 from torch.distributions import kl_divergence
 
-from vaelab.distributions.codes import UniformIndices, codes
+from vaelab.distributions.codebook import UniformIndices, codes_constraint
 from vaelab.distributions.one_hot import OneHotBlocks
 from vaelab.distributions.sphere import UniformSphere, sphere
-from vaelab.objectives.base import closed_kl, draw, draw_with_kl
-from vaelab.priors.categorical import Categorical
+from vaelab.objectives.base import closed_form_kl, sample_with_kl, sample_with_log_prob
+from vaelab.priors.categorical import CategoricalPrior
 from vaelab.priors.normal import UnitNormal
 
 OPTIONS = options("posterior")
@@ -42,11 +42,11 @@ def outputs(posterior, *size):
 
 def prior_of(posterior, latent_dim):
     zeros = torch.zeros(latent_dim).double()
-    if posterior.support is codes:
-        return posterior.embed(UniformIndices(zeros, posterior.codes))
+    if posterior.support is codes_constraint:
+        return posterior.prior_on_z(UniformIndices(zeros, posterior.codes))
     if isinstance(posterior.support, OneHotBlocks):
         _, categories, normal = posterior.support.sizes
-        return Categorical(latent_dim, (1,), categories, normal).double()(lambda x: x)
+        return CategoricalPrior(latent_dim, (1,), categories, normal).double()(lambda x: x)
     return UniformSphere(zeros) if posterior.support is sphere else unit(latent_dim)
 
 
@@ -62,9 +62,9 @@ def test_shapes(posterior, option):
     assert q.rsample().shape == q.sample().shape == (5, 3)
     assert q.rsample(torch.Size([2])).shape == (2, 5, 3)
     if posterior.density:
-        z, log_q = draw(q, 4)
+        z, log_q = sample_with_log_prob(q, 4)
         assert (z.shape, log_q.shape) == ((4, 5, 3), (4, 5))
-        z, kl = draw_with_kl(q, prior_of(posterior, 3))
+        z, kl = sample_with_kl(q, prior_of(posterior, 3))
         assert z.shape == (5, 3)
         assert kl.shape in ((5, 3), (5, 1))
 
@@ -73,7 +73,7 @@ def test_shapes(posterior, option):
 def test_log_q_of_a_draw_is_the_log_prob_of_its_z(posterior, option):
     posterior = posterior(option, 4)
     q = posterior(outputs(posterior, 6))
-    z, log_q = draw(q, 3)
+    z, log_q = sample_with_log_prob(q, 3)
     torch.testing.assert_close(q.log_prob(z), log_q, rtol=1e-5, atol=1e-5)
 
 
@@ -92,7 +92,7 @@ def test_log_q_integrates_to_one_on_the_plane_and_its_draws_follow_it(posterior,
     posterior = posterior(option, 2)
     q, points = posterior(outputs(posterior, 1)), 121 if option == "naf" else 241
     with torch.no_grad():
-        z, log_q = draw(q, 10_000)
+        z, log_q = sample_with_log_prob(q, 10_000)
         low, high = z[:, 0].min(0).values - 1, z[:, 0].max(0).values + 1
         ends = zip(low.tolist(), high.tolist(), strict=True)
         axes = [torch.linspace(*each, points).double() for each in ends]
@@ -109,11 +109,11 @@ def test_log_q_integrates_to_one_on_the_plane_and_its_draws_follow_it(posterior,
 def test_the_closed_divergence_is_the_mean_of_the_sampled_one(posterior, option):
     posterior = posterior(option, 3)
     q, p = posterior(outputs(posterior, 1)), prior_of(posterior, 3)
-    closed = closed_kl(q, p)
+    closed = closed_form_kl(q, p)
     if option in ("iaf", "naf", "planar"):
         assert closed is None
         return
-    z, log_q = draw(q, 100_000)
+    z, log_q = sample_with_log_prob(q, 100_000)
     sampled = log_q - p.log_prob(z)
     error = sampled.std().item() / math.sqrt(len(sampled))
     assert closed.sum().item() == pytest.approx(sampled.mean().item(), abs=4 * error + 1e-9)
@@ -156,8 +156,8 @@ def test_extreme_outputs_give_finite_values_and_gradients(part, option, size):
     if posterior.density:
         plane = option in PLANE
         p = UnitNormal(20, (1,))(lambda x: x) if plane else prior_of(posterior, 20)
-        _, kl = draw_with_kl(q, p)
-        _, log_q = draw(q, 2)
+        _, kl = sample_with_kl(q, p)
+        _, log_q = sample_with_log_prob(q, 2)
         assert torch.isfinite(kl).all()
         assert torch.isfinite(log_q).all()
         total = total + kl.sum() + log_q.sum()
@@ -168,7 +168,7 @@ def test_extreme_outputs_give_finite_values_and_gradients(part, option, size):
 @pytest.mark.parametrize("option", sorted({*DENSITIES} - {"iaf", "naf"}))
 def test_float32_has_the_digits_for_any_z_where_it_is_said_to(part, option):
     posterior = part(f"posterior={option}", *CUT.get(option, []))(10)
-    assert posterior.everywhere
+    assert posterior.exact_density
     out = torch.randn(20, posterior.inputs)
     z = posterior(out).sample()
     exact = posterior.double()(out.double()).log_prob(z.double().unsqueeze(1))

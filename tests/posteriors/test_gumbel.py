@@ -10,8 +10,8 @@ from torch.distributions import Categorical, kl_divergence
 from vaelab.distributions.normal import DiagonalNormal, StandardNormal
 from vaelab.distributions.one_hot import OneHots
 from vaelab.estimators.importance import importance_bound
-from vaelab.objectives.base import closed_kl, draw_with_kl
-from vaelab.runs.build import build
+from vaelab.objectives.base import closed_form_kl, sample_with_kl
+from vaelab.runs.build import build_from_config
 from vaelab.runs.run import Run
 
 SMALL = ("posterior=gumbel", "posterior.categories=3")
@@ -49,7 +49,7 @@ def test_the_kl_is_that_of_torch_and_of_enumeration():
     q, p = OneHots(logits, nothing(5)), OneHots(torch.zeros(2, 3).double(), nothing())
     z = codes(2, 3).unsqueeze(1)
     by_hand = (q.log_prob(z).exp() * (q.log_prob(z) - p.log_prob(z))).sum(0)
-    kl = closed_kl(q, p)
+    kl = closed_form_kl(q, p)
     assert kl.shape == (5, 2)
     torch.testing.assert_close(kl.sum(-1), by_hand)
     uniform = Categorical(logits=torch.zeros(3).double())
@@ -57,7 +57,9 @@ def test_the_kl_is_that_of_torch_and_of_enumeration():
 
 
 def test_the_elbo_is_below_the_likelihood_that_enumeration_gives(config):
-    vae = build(config(*SMALL, "model.hidden=[5]", "latent_dim=6").module.vae, shape=[1, 2, 2])
+    vae = build_from_config(
+        config(*SMALL, "model.hidden=[5]", "latent_dim=6").module.vae, shape=[1, 2, 2]
+    )
     vae = vae.double().eval()
     for weight in vae.parameters():
         weight.data = torch.randn_like(weight) / 2
@@ -69,7 +71,7 @@ def test_the_elbo_is_below_the_likelihood_that_enumeration_gives(config):
     elbo = (chances * joint).sum(1) + q_entropy(chances)
     assert (elbo <= exact).all()
     with torch.no_grad():
-        draws = [draw_with_kl(q, vae.latents()) for _ in range(2000)]
+        draws = [sample_with_kl(q, vae.latents()) for _ in range(2000)]
         found = torch.stack([vae.decode(z).log_prob(x) - kl.sum(-1) for z, kl in draws])
         bound = importance_bound(vae, x, 50_000)
     error = found.std(0) / math.sqrt(len(found))
@@ -121,7 +123,7 @@ def test_extreme_logits_stay_finite():
     logits = torch.tensor([[300.0, -300.0, 0.0]]).requires_grad_()
     zeros = StandardNormal(torch.zeros(0))
     q = OneHots(logits, zeros, torch.tensor(0.1))
-    z, kl = draw_with_kl(q, OneHots(torch.zeros(1, 3), zeros))
+    z, kl = sample_with_kl(q, OneHots(torch.zeros(1, 3), zeros))
     (z.square().sum() + kl.sum()).backward()
     assert torch.isfinite(z).all()
     assert torch.isfinite(logits.grad).all()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import options
 
-from vaelab.distributions.codes import codes
+from vaelab.distributions.codebook import codes_constraint
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.distributions.sphere import sphere
 from vaelab.posteriors.diagonal import Diagonal
@@ -40,7 +40,7 @@ def prior(part):
         posterior = (VQ(latent_dim, 5, 1) if option in CODES else Diagonal(latent_dim)).double()
         prior.prepare(posterior)
         prior.double().initialize(torch.rand(30, *SHAPE).double())
-        prior.place = posterior.embed
+        prior.place = posterior.prior_on_z
         return prior
 
     return make
@@ -78,7 +78,7 @@ def test_what_it_learns_has_a_finite_gradient_also_far_away(prior, option):
     z = torch.tensor([[0.0, 1.0], [300.0, -400.0]]).double()
     z = torch.nn.functional.normalize(z, dim=-1) if prior.support is sphere else z
     p = prior.place(prior(encode(2)))
-    log_p = p.log_prob(p.sample((2,)) if prior.support is codes else z)
+    log_p = p.log_prob(p.sample((2,)) if prior.support is codes_constraint else z)
     assert torch.isfinite(log_p).all()
     if log_p.requires_grad:
         log_p.sum().backward()

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from vaelab.distributions.codes import Codes as Points
-from vaelab.distributions.codes import nearest
+from vaelab.distributions.codebook import QuantizedCodes as Points
+from vaelab.distributions.codebook import nearest_code
 from vaelab.posteriors.vq import VQ
-from vaelab.priors.pixelcnn import PixelCNN, grid_of
+from vaelab.priors.pixelcnn import PixelCNN, grid_shape
 
 
 @pytest.fixture
@@ -57,12 +57,12 @@ def test_all_codes_together_have_probability_one(prior):
 
 
 def test_the_grid_is_the_pictures_made_smaller_or_else_one_row():
-    assert grid_of((1, 28, 28), 49) == (7, 7)
-    assert grid_of((3, 28, 32), 56) == (7, 8)
-    assert grid_of((1, 28, 28), 5) == (1, 5)
-    assert grid_of((1, 28, 28), 9) == (1, 9)
-    assert grid_of((10,), 4) == (1, 4)
-    assert grid_of((1, 2, 2), 400) == (1, 400)
+    assert grid_shape((1, 28, 28), 49) == (7, 7)
+    assert grid_shape((3, 28, 32), 56) == (7, 8)
+    assert grid_shape((1, 28, 28), 5) == (1, 5)
+    assert grid_shape((1, 28, 28), 9) == (1, 9)
+    assert grid_shape((10,), 4) == (1, 4)
+    assert grid_shape((1, 2, 2), 400) == (1, 400)
 
 
 def test_it_learns_the_structure_of_codes(prior):
@@ -92,8 +92,8 @@ def test_its_kl_is_that_of_the_indices():
     posterior, prior = VQ(4, 3, 1), PixelCNN(4, (1, 8, 8), 8, 2, 3)
     prior.prepare(posterior)
     out = torch.randn(5, 4)
-    indices = nearest(out.unsqueeze(-1), posterior.codebook)
-    p = posterior.embed(prior(lambda x: x))
+    indices = nearest_code(out.unsqueeze(-1), posterior.codebook)
+    p = posterior.prior_on_z(prior(lambda x: x))
     kl = torch.distributions.kl_divergence(Points(out, indices, posterior.codebook), p)
     torch.testing.assert_close(kl, -prior(lambda x: x).log_prob(indices))
 

@@ -7,9 +7,9 @@ import shutil
 import pytest
 from omegaconf import OmegaConf
 
-from vaelab.report.write import write
+from vaelab.report.write import write_report
 from vaelab.runs import jobs
-from vaelab.runs.history import read_kl, read_metrics
+from vaelab.runs.history import read_kl_history, read_metric_curves
 from vaelab.sweeps import job_table
 
 SECRET = "the-secret-of-this-machine"
@@ -22,12 +22,12 @@ EVIL = (
 @pytest.mark.parametrize("key", ["elbo", "nll_se", "val_elbo", "wall_s"])
 def test_a_number_that_is_none_is_said(make_run, page, tmp_path, key, value):
     folder = make_run("0", **{key: value})
-    wrong = f"{key} is no number" in page(write(folder)).text
+    wrong = f"{key} is no number" in page(write_report(folder)).text
     assert wrong == (value in ("many", [1], {"a": 1}) or value is True)
     make_run("1")
-    write(tmp_path)
-    rows = jobs.read(tmp_path)
-    job_table.show(rows)
+    write_report(tmp_path)
+    rows = jobs.read_jobs(tmp_path)
+    job_table.print_job_tables(rows)
     assert ("failed" in rows[-1]) == wrong
 
 
@@ -43,9 +43,9 @@ def test_a_number_that_is_none_is_said(make_run, page, tmp_path, key, value):
 def test_numbers_of_no_run_end_no_report(make_run, tmp_path, text):
     folder = make_run("0")
     (folder / "metrics.json").write_text(text, encoding="latin-1")
-    write(folder)
-    write(tmp_path)
-    job_table.show(jobs.read(tmp_path))
+    write_report(folder)
+    write_report(tmp_path)
+    job_table.print_job_tables(jobs.read_jobs(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,11 @@ def test_curves_that_are_none_end_no_report_and_no_figure(make_run, text):
     folder = make_run()
     for name in ("metrics.csv", "figures/kl_per_dimension.csv"):
         (folder / name).write_text(text)
-    write(folder)
-    for read, name in ((read_metrics, "metrics.csv"), (read_kl, "figures/kl_per_dimension.csv")):
+    write_report(folder)
+    for read, name in (
+        (read_metric_curves, "metrics.csv"),
+        (read_kl_history, "figures/kl_per_dimension.csv"),
+    ):
         said = None
         try:
             read(folder / name)
@@ -85,8 +88,8 @@ def test_curves_that_are_none_end_no_report_and_no_figure(make_run, text):
 def test_configs_that_are_none_end_no_report(make_run, tmp_path, name, text):
     folder = make_run("0")
     (folder / ".hydra" / name).write_text(text)
-    write(folder)
-    write(tmp_path)
+    write_report(folder)
+    write_report(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["objective", "data", "model", "optimizer", "kl", "latent_dim"])
@@ -97,7 +100,7 @@ def test_a_config_of_other_shape_ends_no_report(make_run, tmp_path, name):
         cfg = OmegaConf.load(path)
         cfg[name] = value
         OmegaConf.save(cfg, path)
-        write(folder)
+        write_report(folder)
 
 
 def test_a_pipe_is_no_file(make_run, tmp_path):
@@ -105,8 +108,8 @@ def test_a_pipe_is_no_file(make_run, tmp_path):
     for name in ("metrics.json", "metrics.csv", ".hydra/overrides.yaml", "figures/pipe.png"):
         (folder / name).unlink(missing_ok=True)
         os.mkfifo(folder / name)
-    write(folder)
-    jobs.read(tmp_path)
+    write_report(folder)
+    jobs.read_jobs(tmp_path)
 
 
 def test_what_hydra_wrote_is_not_evaluated(make_run, tmp_path, monkeypatch):
@@ -114,10 +117,10 @@ def test_what_hydra_wrote_is_not_evaluated(make_run, tmp_path, monkeypatch):
     folder = make_run(
         "0", overrides=["model=${oc.env:SECRET}"], choices={"data": "${oc.env:SECRET}"}
     )
-    for path in (write(folder), write(tmp_path)):
+    for path in (write_report(folder), write_report(tmp_path)):
         assert "${oc.env:SECRET}" in path.read_text()
         assert SECRET not in path.read_text()
-    assert SECRET not in str(jobs.read(tmp_path))
+    assert SECRET not in str(jobs.read_jobs(tmp_path))
 
 
 def evil_folder(folder):
@@ -146,7 +149,7 @@ def evil_folder(folder):
 
 def test_no_markup_of_a_run_gets_into_a_page(make_run, page):
     path = evil_folder(make_run())
-    for found, scripts in ((write(path), 1), (write(path.parent), 3)):
+    for found, scripts in ((write_report(path), 1), (write_report(path.parent), 3)):
         tags = page(found).elements
         assert not [tag for tag, _ in tags if tag.startswith("x-")]
         assert not [each for _, attributes in tags for each in attributes if each.startswith("on")]

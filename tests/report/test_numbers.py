@@ -1,6 +1,13 @@
 import pytest
 
-from vaelab.report.numbers import duration, lines, short, tell, warnings, with_error
+from vaelab.report.numbers import (
+    duration,
+    format_number,
+    format_short,
+    number_lines,
+    warnings,
+    with_error,
+)
 
 MINUS, SPACE = "\N{MINUS SIGN}", "\N{NARROW NO-BREAK SPACE}"
 
@@ -21,7 +28,7 @@ MINUS, SPACE = "\N{MINUS SIGN}", "\N{NARROW NO-BREAK SPACE}"
     ],
 )
 def test_numbers_are_told_with_the_digits_that_are_read(value, words):
-    assert tell(value) == words
+    assert format_number(value) == words
 
 
 @pytest.mark.parametrize(
@@ -39,12 +46,12 @@ def test_a_mean_has_the_places_of_its_error(value, error, words):
 
 
 def test_a_number_without_a_title_is_shown_as_it_is_called():
-    (line,) = lines({"my_own": 3})
+    (line,) = number_lines({"my_own": 3})
     assert (line.title, line.value) == ("my own", "3")
 
 
 def test_units_say_of_how_many_dimensions_some_are_active():
-    (line,) = lines({"active_units": 7}, latent_dim=20)
+    (line,) = number_lines({"active_units": 7}, latent_dim=20)
     assert (line.value, line.unit) == ("7", "of 20 dimensions")
 
 
@@ -65,5 +72,5 @@ def test_durations_are_told_in_words(seconds, words):
 
 
 def test_long_lists_are_cut():
-    assert short(list(range(20))) == "[0, 1, 2, 3, 4, 5, 6, 7, ...]"
-    assert short({"a": 1}) == "{'a': 1}"
+    assert format_short(list(range(20))) == "[0, 1, 2, 3, 4, 5, 6, 7, ...]"
+    assert format_short({"a": 1}) == "{'a': 1}"

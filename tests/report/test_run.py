@@ -8,7 +8,7 @@ import pytest
 
 from vaelab.report import run
 from vaelab.report.folder import RunFolder
-from vaelab.report.write import write, write_or_say_why
+from vaelab.report.write import write_report, write_report_or_warn
 
 HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'</title></textarea>"
 
@@ -25,14 +25,14 @@ def asks_for_nothing(page):
 
 
 def test_a_page_asks_for_nothing_else_and_is_small(make_run, page):
-    path = write(make_run())
+    path = write_report(make_run())
     assert path.name == "report.html"
     assert path.stat().st_size < 5e6
     asks_for_nothing(page(path))
 
 
 def test_a_page_shows_choices_numbers_and_pictures(make_run, page):
-    found = page(write(make_run()))
+    found = page(write_report(make_run()))
     for words in ("104.8 ± 1.2", "conv", "beta=4", "50579fc446031c78", "torch 2.14.1", "6733a3b3"):
         assert words in found.text
     assert found.all("button", **{"data-copy": "python train.py model=conv kl.beta=4"})
@@ -44,11 +44,11 @@ def test_a_page_shows_choices_numbers_and_pictures(make_run, page):
 
 def test_the_same_folder_gives_the_same_page(make_run):
     folder = make_run()
-    assert write(folder).read_bytes() == write(folder).read_bytes()
+    assert write_report(folder).read_bytes() == write_report(folder).read_bytes()
 
 
 def test_hostile_names_are_words_and_nothing_more(make_run, page):
-    plain = page(write(make_run("plain")))
+    plain = page(write_report(make_run("plain")))
     folder = make_run(
         "hostile",
         [f"model.x={HOSTILE}"],
@@ -60,7 +60,7 @@ def test_hostile_names_are_words_and_nothing_more(make_run, page):
     )
     (folder / "figures" / "samples.png").rename(folder / "figures" / "a<b onload='x'>&.png")
     (folder / ".hydra" / "config.yaml").write_text(f"model:\n  x: {json.dumps(HOSTILE)}\n")
-    found = page(write(folder))
+    found = page(write_report(folder))
     assert found.text.count("alert(1)") > 5
     assert len(found.all("script")) == len(plain.all("script"))
     assert len(found.all("img")) == len(plain.all("img"))
@@ -78,7 +78,7 @@ def test_a_file_that_is_missing_or_damaged_leaves_the_rest(make_run, page, name,
     (folder / name).unlink()
     if damage is not None:
         (folder / name).write_bytes(damage)
-    found = page(write(folder))
+    found = page(write_report(folder))
     assert "vaelab run" in found.text
     assert "No result" not in found.text or name == "metrics.json"
     assert "conv" in found.text
@@ -86,16 +86,16 @@ def test_a_file_that_is_missing_or_damaged_leaves_the_rest(make_run, page, name,
 
 def test_an_empty_run_folder_has_a_page(tmp_path, page):
     (tmp_path / "run" / ".hydra").mkdir(parents=True)
-    assert "No result: it was interrupted" in page(write(tmp_path / "run")).text
+    assert "No result: it was interrupted" in page(write_report(tmp_path / "run")).text
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="neither a run nor a multirun"):
-        write(tmp_path)
+        write_report(tmp_path)
 
 
 def test_what_failed_says_why(make_run, page):
-    found = page(write(make_run(failed="latent_dim=0: it must be at least 1")))
+    found = page(write_report(make_run(failed="latent_dim=0: it must be at least 1")))
     assert "No result: latent_dim=0: it must be at least 1" in found.text
 
 
@@ -103,27 +103,27 @@ def test_without_a_density_there_is_no_elbo_on_the_page(make_run, page):
     gone = dict.fromkeys(("elbo", "kl", "nll", "nll_se", "kl_per_dimension", "val_elbo"), "absent")
     rows = [{"step": 1, "val/reconstruction": 80.0, "val/log_p": -80.0}]
     folder = make_run(rows=rows, monitor="val/log_p", val_log_p=-80.0, **gone)
-    text = page(write(folder)).text
+    text = page(write_report(folder)).text
     assert "val/log_p" in text
     assert not re.search(r"ELBO|NLL|KL \d|not finite", text.replace("KL(q(z|x) || p(z))", ""))
 
 
 @pytest.mark.parametrize("written", [None, float("nan"), float("inf")])
 def test_a_number_that_is_not_finite_is_a_warning_and_never_a_number(make_run, page, written):
-    text = page(write(make_run(elbo=written))).text
+    text = page(write_report(make_run(elbo=written))).text
     assert "Not finite: ELBO. The run diverged" in text
     assert not re.search(r"\b(nan|NaN|inf|None)\b", text)
 
 
 @pytest.mark.parametrize(("kl", "active"), [(0.02, 1), (3.0, 0)])
 def test_collapse_is_warned_of_and_drawn(make_run, page, kl, active):
-    found = page(write(make_run(kl=kl, active_units=active)))
+    found = page(write_report(make_run(kl=kl, active_units=active)))
     assert "Posterior collapse" in found.text
     assert len(found.all("g", **{"class": "cut"})) == 2  # of the drawing that lies and that stands
 
 
 def test_codes_that_are_used_are_no_collapse(make_run, page):
-    found = page(write(make_run(kl=0.5, active_units=1)))
+    found = page(write_report(make_run(kl=0.5, active_units=1)))
     assert "ollapse" not in found.text
     assert not found.all("g", **{"class": "cut"})
 
@@ -137,7 +137,7 @@ def test_later_evaluations_stand_side_by_side(make_run, page):
         path = folder / "evaluation" / name / "numbers.json"
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(numbers))
-    text = page(write(folder)).text
+    text = page(write_report(folder)).text
     assert "test-5000 train unit" in text
     assert "NLL 104.00 ± 0.50 99.000 nats per image" in text
     assert "FID of samples 12.346" in text
@@ -156,8 +156,8 @@ def test_a_report_that_fails_does_not_end_the_run(make_run, monkeypatch, caplog,
         raise RuntimeError("a\ndefect")
 
     folder = make_run()
-    monkeypatch.setattr(run, "write", broken)
-    write_or_say_why(folder)
+    monkeypatch.setattr(run, "write_run_report", broken)
+    write_report_or_warn(folder)
     (entry,) = caplog.records
     assert entry.getMessage() == f"no report of {folder}: RuntimeError: a defect"
     assert capsys.readouterr().out == ""

@@ -13,9 +13,9 @@ from report.conftest import draw
 from report.test_run import HOSTILE, asks_for_nothing
 
 from vaelab.report.charts import parallel, rate
-from vaelab.report.images import embed
-from vaelab.report.jobs import mean_and_error, over_seeds, read, varied
-from vaelab.report.write import write
+from vaelab.report.images import embed_images
+from vaelab.report.jobs import mean_and_error, over_seeds, read_report_jobs, varied
+from vaelab.report.write import write_report
 
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -58,8 +58,8 @@ def rows(page):
 
 
 def test_only_jobs_of_one_group_are_ranked_among_each_other(sweep, page):
-    jobs = read(sweep)
-    found = page(write(sweep))
+    jobs = read_report_jobs(sweep)
+    found = page(write_report(sweep))
     order = rows(found)
     assert [name for _, name in order] == [job.name for job in jobs]
     groups = list(dict.fromkeys(group for group, _ in order))
@@ -77,7 +77,7 @@ def test_an_objective_with_another_monitor_is_ranked_by_that(sweep, make_run):
     for name, value in (("13", -50.0), ("14", -40.0)):
         words = ["model=mlp", "loss=bce", "objective=iwae"]
         make_run(name, words, monitor="val/iw_bound", val_iw_bound=value, val_elbo="absent")
-    jobs = [job for job in read(sweep) if job.name in ("13", "14")]
+    jobs = [job for job in read_report_jobs(sweep) if job.name in ("13", "14")]
     assert [(job.name, job.rank, job.values["val"]) for job in jobs] == [
         ("14", 1, -40.0),
         ("13", 2, -50.0),
@@ -89,11 +89,11 @@ def test_an_objective_with_another_monitor_is_ranked_by_that(sweep, make_run):
 def test_a_number_that_is_missing_is_no_zero(sweep, make_run):
     gone = dict.fromkeys(("elbo", "kl", "nll", "val_elbo"), "absent")
     make_run("13", ["objective=autoencoder"], monitor="val/log_p", val_log_p=None, **gone)
-    (job,) = [job for job in read(sweep) if job.name == "13"]
+    (job,) = [job for job in read_report_jobs(sweep) if job.name == "13"]
     assert job.rank is None
     assert not {"elbo", "kl", "nll", "val"} & job.values.keys()
     assert rate([job, job]) is None
-    write(sweep)
+    write_report(sweep)
 
 
 def test_mean_and_standard_error_are_those_of_the_textbook():
@@ -104,7 +104,7 @@ def test_mean_and_standard_error_are_those_of_the_textbook():
 
 
 def test_means_are_over_seeds_of_the_same_choices_and_group(sweep, page):
-    found = over_seeds(read(sweep))
+    found = over_seeds(read_report_jobs(sweep))
     by_choice = {tuple(each.choices.values()): each for each in found}
     assert set(by_choice) == {(m, loss) for m in ("mlp", "conv") for loss in ("bce", "mse")}
     mlp = by_choice["mlp", "bce"]  # jobs 0, 1 and 2: -100, -107 and -102
@@ -113,23 +113,23 @@ def test_means_are_over_seeds_of_the_same_choices_and_group(sweep, page):
     assert mlp.means["val"].error == pytest.approx(math.sqrt(13 / 3))
     best = [each.means["val"].mean for each in found[:2]]
     assert best == sorted(best, reverse=True)
-    assert "\N{MINUS SIGN}103.0 ± 2.1" in page(write(sweep)).text
+    assert "\N{MINUS SIGN}103.0 ± 2.1" in page(write_report(sweep)).text
 
 
 def test_jobs_that_cannot_be_compared_have_no_mean(make_run, tmp_path):
     for seed, pixels in enumerate(("binary", "levels")):
         make_run(str(seed), [f"seed={seed}"], pixels=pixels)
-    assert over_seeds(read(tmp_path)) == []
+    assert over_seeds(read_report_jobs(tmp_path)) == []
 
 
 def test_without_repetition_there_are_no_means(make_run, tmp_path):
     for number, beta in enumerate((1, 2, 4)):
         make_run(str(number), [f"kl.beta={beta}", f"seed={number}"])
-    assert over_seeds(read(tmp_path)) == []
+    assert over_seeds(read_report_jobs(tmp_path)) == []
 
 
 def test_a_failed_job_is_shown_with_its_reason_and_has_a_page(sweep, page):
-    found = page(write(sweep))
+    found = page(write_report(sweep))
     assert "13 jobs, 1 of them failed" in found.text
     assert "latent_dim=0: <b>no</b>" in found.text
     assert found.all("a", href="12/report.html")
@@ -140,29 +140,33 @@ def test_jobs_of_which_all_failed_or_nothing_is_left_have_a_page(make_run, tmp_p
     make_run("0", ["seed=0"], failed="no")
     (tmp_path / "1" / ".hydra").mkdir(parents=True)
     (tmp_path / "1" / ".hydra" / "overrides.yaml").write_text("- seed=1\n")
-    text = page(write(tmp_path)).text
+    text = page(write_report(tmp_path)).text
     assert "2 jobs, 2 of them failed" in text
     assert "it was interrupted" in text
 
 
 def test_each_row_has_the_command_that_repeats_it(sweep, page):
-    found = page(write(sweep))
-    for job in read(sweep):
+    found = page(write_report(sweep))
+    for job in read_report_jobs(sweep):
         assert found.all("button", title=job.run.command)
     whole = "python train.py -m model=mlp,conv loss=bce,mse seed=0,1,2"
     assert found.all("button", **{"data-copy": whole})
 
 
 def test_collapse_is_marked_in_its_row(sweep, make_run, page):
-    assert "Posterior collapse" not in page(write(sweep)).text
+    assert "Posterior collapse" not in page(write_report(sweep)).text
     make_run("13", ["model=mlp", "loss=bce", "seed=9"], kl=0.001, active_units=0)
-    found = page(write(sweep))
+    found = page(write_report(sweep))
     assert "Posterior collapse in 1 of 14 jobs (13)" in found.text
     assert len(found.all("span", **{"class": "mark"})) == 1
 
 
 def test_on_a_line_of_rate_and_distortion_the_elbo_is_what_it_says(sweep):
-    jobs = [job for job in read(sweep) if job.run.options.get("loss") == "bce" and not job.failed]
+    jobs = [
+        job
+        for job in read_report_jobs(sweep)
+        if job.run.options.get("loss") == "bce" and not job.failed
+    ]
     found = rate(jobs)
     assert found is not None
     (kl_0, kl_1), (r_0, r_1) = (
@@ -186,7 +190,11 @@ def test_on_a_line_of_rate_and_distortion_the_elbo_is_what_it_says(sweep):
 
 
 def test_parallel_coordinates_have_what_varies_and_end_in_what_is_ranked(sweep):
-    jobs = [job for job in read(sweep) if job.run.options.get("loss") == "bce" and not job.failed]
+    jobs = [
+        job
+        for job in read_report_jobs(sweep)
+        if job.run.options.get("loss") == "bce" and not job.failed
+    ]
     found = parallel(jobs, "val/elbo")
     assert found is not None
     assert [axis.key for axis in found.axes] == ["model", "seed", "val/elbo"]
@@ -197,12 +205,12 @@ def test_parallel_coordinates_have_what_varies_and_end_in_what_is_ranked(sweep):
 
 
 def test_hostile_choices_are_words_and_nothing_more(sweep, make_run, page):
-    plain = page(write(sweep))
+    plain = page(write_report(sweep))
     make_run("13", [f"model={HOSTILE}", f"{HOSTILE}=1", "loss=bce"])
     make_run("14", ["model=a", "loss=bce"], failed=HOSTILE)
     words = [f"model={HOSTILE},b"]
     OmegaConf.save({"hydra": {"overrides": {"task": words}}}, sweep / "multirun.yaml")
-    found = page(write(sweep))
+    found = page(write_report(sweep))
     assert found.text.count("alert(1)") > 5
     assert len(found.all("script")) == len(plain.all("script"))
     assert not [each for each in found.all("img") if "src" in each]
@@ -213,13 +221,13 @@ def test_hostile_choices_are_words_and_nothing_more(sweep, make_run, page):
 
 
 def test_where_there_is_no_room_the_first_pictures_of_the_best_jobs_stay(sweep, monkeypatch, page):
-    monkeypatch.setattr("vaelab.report.sweep.embed", partial(embed, most=14))
-    found = page(write(sweep))
+    monkeypatch.setattr("vaelab.report.sweep.prior_on_z", partial(embed_images, most=14))
+    found = page(write_report(sweep))
     assert "10 pictures found no room" in found.text
     (text,) = re.findall(r'id="pictures">(.*?)</script>', found.source)
     shown = {job: [each["name"] for each in row] for job, row in json.loads(text).items()}
     both = ["figures/reconstructions.png", "figures/samples.png"]
-    best = [job.name for job in read(sweep)][:2]
+    best = [job.name for job in read_report_jobs(sweep)][:2]
     assert all(row == (both if job in best else both[:1]) for job, row in shown.items())
     assert len(shown) == 12
 
@@ -231,7 +239,7 @@ def test_thirty_jobs_with_large_pictures_stay_under_five_megabytes(make_run, tmp
         for name in ("samples", "reconstructions"):
             draw(folder / "figures" / f"{name}.png", edge=320, seed=number)
     assert sum(path.stat().st_size for path in tmp_path.rglob("*.png")) > 5e6
-    path = write(tmp_path)
+    path = write_report(tmp_path)
     assert path.stat().st_size < 5e6
     assert "found no room" not in page(path).text
 
@@ -267,7 +275,7 @@ def test_a_click_sorts_within_each_group_and_leaves_what_has_no_value_last(
 ):
     make_run("13", ["model=mlp", "loss=bce"], choices={"model": "mlp"}, kl="absent")
     click = "document.querySelector('th[data-column=kl] button').click();"
-    found = after(click * clicks, write(sweep), page, tmp_path)
+    found = after(click * clicks, write_report(sweep), page, tmp_path)
     bce, mse = ["0", "1", "2", "6", "7", "8"], ["3", "4", "5", "9", "10", "11"]
     bce, mse = (bce, mse) if clicks == 1 else (bce[::-1], mse[::-1])
     assert [name for _, name in rows(found)] == [*bce, "13", *mse, "12"]
@@ -278,7 +286,7 @@ def test_a_click_sorts_within_each_group_and_leaves_what_has_no_value_last(
 @pytest.mark.slow
 @needs_chromium
 def test_two_jobs_are_shown_side_by_side_and_others_can_be_chosen(sweep, page, tmp_path):
-    path = write(sweep)
+    path = write_report(sweep)
     choose = "const s = document.querySelector('select'); s.value = '5';"
     found = after(f"{choose} s.dispatchEvent(new Event('change'))", path, page, tmp_path)
     assert [each["title"] for each in found.all("img") if "title" in each] == [
@@ -294,7 +302,7 @@ def test_a_value_of_a_choice_leaves_its_jobs_alone(sweep, page, tmp_path):
     script = (
         "document.querySelector('text.value[data-value=conv]').dispatchEvent(new Event('click'))"
     )
-    found = after(script, write(sweep), page, tmp_path)
+    found = after(script, write_report(sweep), page, tmp_path)
     dim = {
         each["data-job"]
         for each in found.all("tr")
@@ -312,7 +320,7 @@ def test_curves_tell_their_value_at_the_pointer(make_run, page, tmp_path):
         "const at = b.left + b.width * (52 + 298 / 2) / 360;"
         "s.dispatchEvent(new PointerEvent('pointermove', {clientX: at, clientY: b.top + 50}))"
     )
-    path = write(make_run(rows=rows))
+    path = write_report(make_run(rows=rows))
     assert "validation 18.000" in page(dumped(path, tmp_path)).text
     assert "validation 14.000" in after(script, path, page, tmp_path).text
 
@@ -320,7 +328,7 @@ def test_curves_tell_their_value_at_the_pointer(make_run, page, tmp_path):
 @pytest.mark.slow
 @needs_chromium
 def test_no_script_but_its_own_runs_in_a_page(sweep, page, tmp_path):
-    path = write(sweep)
+    path = write_report(sweep)
     foreign = (
         "<script>document.title = 'foreign'</script><img src=x onerror=\"document.title='x'\">"
     )

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from vaelab.runs.run import Run
-from vaelab.samplers.autoregressive import Autoregressive
+from vaelab.samplers.autoregressive import AutoregressiveSampler
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def vae(config):
 
 
 def test_it_draws_codes_of_the_codebook_from_the_prior(vae):
-    sampler = Autoregressive()
+    sampler = AutoregressiveSampler()
     sampler.prepare(vae)
     z = sampler.sample(50)
     assert z.shape == (50, 3)
@@ -20,19 +20,19 @@ def test_it_draws_codes_of_the_codebook_from_the_prior(vae):
 
 
 def test_near_zero_it_draws_the_likeliest_code_each_time(vae):
-    sampler = Autoregressive(temperature=1e-3)
+    sampler = AutoregressiveSampler(temperature=1e-3)
     sampler.prepare(vae)
     z = sampler.sample(50)
     assert (z == z[0]).all()
 
 
 def test_it_needs_no_codes():
-    assert not Autoregressive.fitted
+    assert not AutoregressiveSampler.fitted
 
 
 def test_another_prior_and_no_temperature_are_refused(vae, config):
     with pytest.raises(ValueError, match="temperature=0: logits are divided by it"):
-        Autoregressive(temperature=0).prepare(vae)
+        AutoregressiveSampler(temperature=0).prepare(vae)
     vae = Run.build(config("model.hidden=[8]")).vae
     with pytest.raises(ValueError, match=r"UnitNormal, .* is not autoregressive: set sampler="):
-        Autoregressive().prepare(vae)
+        AutoregressiveSampler().prepare(vae)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from vaelab.samplers.flow import Flow
+from vaelab.samplers.flow import FlowSampler
 
 ROOT = torch.tensor([[1.0, 0.0], [0.8, 0.3]])
 ENTROPY = 1 + math.log(2 * math.pi) + math.log(0.3)  # D/2 ln(2 pi e) + ln |root|
@@ -11,7 +11,7 @@ ENTROPY = 1 + math.log(2 * math.pi) + math.log(0.3)  # D/2 ln(2 pi e) + ln |root
 
 def fitted(**settings):
     torch.manual_seed(1)
-    sampler = Flow(hidden=[32, 32], transforms=2, steps=500, **settings)
+    sampler = FlowSampler(hidden=[32, 32], transforms=2, steps=500, **settings)
     sampler.fit(torch.randn(4000, 2) @ ROOT.T + 5)
     return sampler
 
@@ -50,16 +50,16 @@ def test_a_smaller_temperature_draws_nearer_to_the_middle():
 
 def test_patience_ends_the_fit(monkeypatch):
     taken = []
-    step = Flow._step
-    monkeypatch.setattr(Flow, "_step", lambda *words: taken.append(0) or step(*words))
-    monkeypatch.setattr(Flow, "_value", lambda *_: -float(len(taken)))  # worse at every look
-    sampler = Flow(hidden=[4], steps=5000, patience=200)
+    step = FlowSampler._step
+    monkeypatch.setattr(FlowSampler, "_step", lambda *words: taken.append(0) or step(*words))
+    monkeypatch.setattr(FlowSampler, "_value", lambda *_: -float(len(taken)))  # worse at every look
+    sampler = FlowSampler(hidden=[4], steps=5000, patience=200)
     sampler.fit(torch.randn(50, 2))
     assert len(taken) == 300
 
 
 def test_a_fit_that_diverges_says_so():
-    sampler = Flow(kind="affine", hidden=[4], steps=1)
+    sampler = FlowSampler(kind="affine", hidden=[4], steps=1)
     sampler.log_prob = lambda codes: sampler.network(None).log_prob(codes) * math.nan
     with pytest.raises(ValueError, match=r"sampler\.lr=0\.001: the fit has diverged"):
         sampler.fit(torch.randn(50, 2))

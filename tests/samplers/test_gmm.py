@@ -3,7 +3,7 @@ import logging
 import torch
 from samplers.moments import errors
 
-from vaelab.samplers.gmm import GMM
+from vaelab.samplers.gmm import GMMSampler
 
 ROOT = torch.tensor([[2.0, 0.0, 0.0], [1.5, 0.3, 0.0], [-1.0, 0.2, 0.1]])
 
@@ -13,7 +13,7 @@ def correlated(count=5000):
 
 
 def fitted(codes, **settings):
-    sampler = GMM(**settings)
+    sampler = GMMSampler(**settings)
     sampler.fit(codes)
     return sampler
 

@@ -3,14 +3,14 @@ import torch
 from samplers.moments import errors
 
 from vaelab.runs.run import Run
-from vaelab.samplers.prior import Prior
+from vaelab.samplers.prior import PriorSampler
 
 
 @pytest.fixture
 def sampler(config):
     def make(temperature, *words):
         vae = Run.build(config("model.hidden=[8]", "latent_dim=2", *words)).vae.eval()
-        sampler = Prior(temperature)
+        sampler = PriorSampler(temperature)
         sampler.prepare(vae)
         return sampler, vae.latents()
 
@@ -69,7 +69,7 @@ def test_a_prior_without_scales_is_drawn_but_takes_no_temperature(sampler, words
 @pytest.mark.parametrize("model", ["ladder", "bottom_up"])
 def test_at_temperature_0_every_layer_is_at_its_mean(config, model):
     vae = Run.build(config(f"model={model}")).vae.eval()
-    drawing = Prior(temperature=0)
+    drawing = PriorSampler(temperature=0)
     drawing.prepare(vae)
     z = drawing.sample(5)
     torch.testing.assert_close(z, vae.latents().mode.expand(5, -1))

@@ -5,7 +5,7 @@ import torch
 from samplers.moments import errors
 
 from vaelab.objectives.mmd import Kernels
-from vaelab.samplers.two_stage import TwoStage
+from vaelab.samplers.two_stage import TwoStageSampler
 
 ROOT = torch.tensor([[0.1, 0.0], [0.08, 0.02]])
 MMD = Kernels("imq", (0.1, 0.5, 1.0, 2.0))
@@ -23,7 +23,7 @@ def ring(count):
 @pytest.fixture(scope="module")
 def sampler():
     torch.manual_seed(1)
-    sampler = TwoStage(hidden=[64, 64], steps=1500)
+    sampler = TwoStageSampler(hidden=[64, 64], steps=1500)
     sampler.codes = narrow(4000)
     sampler.fit(sampler.codes)
     return sampler
@@ -60,7 +60,7 @@ def test_a_temperature_multiplies_u(sampler, monkeypatch):
 @pytest.mark.slow
 def test_as_it_comes_it_finds_the_hole_of_a_ring():
     codes = ring(4000)
-    sampler = TwoStage()
+    sampler = TwoStageSampler()
     sampler.fit(codes)
     z = sampler.sample(2000)
     assert MMD(z, codes[:2000]) < 0.1 * MMD(torch.randn(2000, 2), codes[:2000])

@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from vaelab.schedules.constant import Constant
+from vaelab.schedules.constant import ConstantSchedule
 from vaelab.schedules.cosine import Cosine
 from vaelab.schedules.one_cycle import OneCycle
 from vaelab.schedules.stages import Stages
 
 
 def test_constant_is_one():
-    assert [Constant().factor(step, 100) for step in (0, 50, 100)] == [1.0] * 3
+    assert [ConstantSchedule().factor(step, 100) for step in (0, 50, 100)] == [1.0] * 3
 
 
 def test_cosine_is_torchs_cosine_annealing():

@@ -12,9 +12,9 @@ import torch
 from pytorch_lightning import LightningModule, Trainer, callbacks
 
 from vaelab.module import VAEModule
-from vaelab.runtime.errors import Stopped
-from vaelab.runtime.files import written
-from vaelab.runtime.slurm import signals
+from vaelab.runtime.errors import TrainingStopped
+from vaelab.runtime.files import atomic_write
+from vaelab.runtime.slurm import stop_signals
 
 AGREE = 50  # steps, at most, from one time that processes tell each other of a signal to the next
 SOON = 5.0  # seconds from one to the next, where steps take longer
@@ -52,7 +52,7 @@ class Checkpoint(callbacks.Checkpoint):
         self.due = time.monotonic() + self.seconds
         self.asked, self.asks_at = (trainer.global_step, time.monotonic()), trainer.global_step
         if threading.current_thread() is threading.main_thread():
-            for number in signals():  # Lightning, which is later than setup, gives them back
+            for number in stop_signals():  # Lightning, which is later than setup, gives them back
                 signal.signal(number, self._note)
 
     def _note(self, number: int, frame: Any) -> None:
@@ -74,7 +74,7 @@ class Checkpoint(callbacks.Checkpoint):
             trainer.save_checkpoint(self.folder / "last.ckpt", weights_only=False)
             self.due = time.monotonic() + self.seconds
         if stop:
-            raise Stopped(stop, trainer.global_step, self.folder.parent)
+            raise TrainingStopped(stop, trainer.global_step, self.folder.parent)
 
     def _wanted(self, trainer: Trainer, now: bool = False) -> tuple[int, bool]:
         """The signal to stop by, and whether it is time to save: the same in all processes.
@@ -112,10 +112,10 @@ class Checkpoint(callbacks.Checkpoint):
             trainer.save_checkpoint(last, weights_only=False)
         stop, _ = self._wanted(trainer, now=True)
         if stop:
-            raise Stopped(stop, trainer.global_step, self.folder.parent)
+            raise TrainingStopped(stop, trainer.global_step, self.folder.parent)
 
     def _is_best(self, trainer: Trainer) -> bool:
-        if not trainer.datamodule.validated:  # type: ignore[attr-defined]
+        if not trainer.datamodule.has_validation:  # type: ignore[attr-defined]
             return True
         score = math.nan if self.score is None else self.score
         if not score > (-math.inf if self.best_score is None else self.best_score):
@@ -136,5 +136,5 @@ def _validates(trainer: Trainer, batch_idx: int) -> bool:
 
 def _copy(path: Path, other: Path) -> None:
     """No link: a bit that goes wrong on the disk is wrong in one of them."""
-    with written(other) as part:
+    with atomic_write(other) as part:
         shutil.copyfile(path, part)

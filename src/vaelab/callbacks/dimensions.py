@@ -7,10 +7,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_only
 
 from vaelab.data.base import DataModule
-from vaelab.figures.compute.base import held_out
+from vaelab.figures.compute.base import held_out_split
 from vaelab.figures.compute.dimensions import kl_by_dimension
 from vaelab.module import VAEModule
-from vaelab.runs.history import KL_FILE, add_kl
+from vaelab.runs.history import KL_FILE, add_kl_row
 
 
 class Dimensions(Callback):
@@ -30,12 +30,12 @@ class Dimensions(Callback):
         self._add(trainer, pl_module)  # while averaged weights are in place
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.datamodule.validated:  # type: ignore[attr-defined]
+        if not trainer.datamodule.has_validation:  # type: ignore[attr-defined]
             self._add(trainer, pl_module)
 
     @rank_zero_only
     def _add(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
-        kl = kl_by_dimension(cast(VAEModule, pl_module).vae, data, held_out(data))
+        kl = kl_by_dimension(cast(VAEModule, pl_module).vae, data, held_out_split(data))
         if kl:
-            add_kl(self.path, trainer.current_epoch, trainer.global_step, kl)
+            add_kl_row(self.path, trainer.current_epoch, trainer.global_step, kl)

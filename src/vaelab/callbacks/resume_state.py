@@ -9,11 +9,11 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from vaelab.module import VAEModule
-from vaelab.runtime.distributed import merged, share
-from vaelab.runtime.seeding import Stream, seed_from
+from vaelab.runtime.distributed import merge_over_processes, rank_and_world_size
+from vaelab.runtime.seeding import Stream, derive_seed
 
 
-class Continuation(Callback):
+class ResumeState(Callback):
     """Seeds the training, or puts back the random state of every kind and process.
 
     Attributes:
@@ -42,10 +42,10 @@ class Continuation(Callback):
         if rank in self.states:
             _restore(self.states[rank])
         else:
-            torch.manual_seed(seed_from(Stream.TRAINING, seed, rank))
+            torch.manual_seed(derive_seed(Stream.TRAINING, seed, rank))
 
     def state_dict(self) -> dict[str, Any]:
-        states = merged({share()[0]: _random_states()})
+        states = merge_over_processes({rank_and_world_size()[0]: _random_states()})
         return {"seconds": self.seconds, "resumed": self.resumed, "states": states}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

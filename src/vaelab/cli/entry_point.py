@@ -12,13 +12,13 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from vaelab.cli import secrets
-from vaelab.cli.menu import _groups, menu, section
+from vaelab.cli.menu import _groups, render_menu, render_menu_section
 from vaelab.runtime import overrides, slurm
-from vaelab.runtime.errors import JobFailed, Stopped, is_users, one_line
+from vaelab.runtime.errors import JobFailed, TrainingStopped, is_user_error, one_line_message
 from vaelab.sweeps import multirun
 
 
-def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train") -> None:
+def run_command(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train") -> None:
     """Call a command; what the user can mend ends in one line and exit status 1.
 
     HYDRA_FULL_ERROR=1 shows the traceback instead.
@@ -27,9 +27,9 @@ def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train"
         conf: The config folder, for a command that composes conf/<recipe>.yaml.
     """
     if conf and {"--help", "-h"} & set(sys.argv[1:]):
-        print(menu(conf) if recipe == "train" else section(conf, recipe))
+        print(render_menu(conf) if recipe == "train" else render_menu_section(conf, recipe))
         return
-    if refused := secrets.refusal(sys.argv[1:]):
+    if refused := secrets.find_secret(sys.argv[1:]):
         sys.exit(f"error: {refused}")
     keep_memory()
     if conf and recipe == "train":
@@ -42,13 +42,13 @@ def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train"
     except (Exception, JobFailed) as failure:
         _close_multirun()
         error = failure.__cause__ if isinstance(failure, JobFailed) else failure
-        if whole or not isinstance(error, Exception) or not is_users(error):
+        if whole or not isinstance(error, Exception) or not is_user_error(error):
             raise
         unknown = re.match(r"Could not override '([^']+)'", str(error))
         known = unknown and conf and _unknown(unknown[1], conf, recipe)
-        sys.exit(f"error: {known or one_line(error)}")
-    except Stopped as stopped:
-        if not multirun.open_folders and not slurm.helps():  # of whose jobs it is one
+        sys.exit(f"error: {known or one_line_message(error)}")
+    except TrainingStopped as stopped:
+        if not multirun.open_folders and not slurm.is_worker_rank():  # of whose jobs it is one
             print(stopped, file=sys.stderr)
         sys.exit(stopped.status)
     except KeyboardInterrupt:
@@ -56,18 +56,18 @@ def run(main: Callable[[], Any], conf: Path | None = None, recipe: str = "train"
     finally:
         signal.signal(signal.SIGTERM, before)
         while multirun.open_folders:  # it was interrupted
-            print(multirun.how_to_go_on(multirun.open_folders.popitem()[0]))
+            print(multirun.resume_hint(multirun.open_folders.popitem()[0]))
 
 
 def _expanded(words: list[str]) -> list[str]:
     """What Hydra is to read in place of the command line."""
     try:
-        words = multirun.expanded(words)
+        words = multirun.expand_resume_command(words)
     except ValueError as error:
-        sys.exit(f"error: {one_line(error)}")
+        sys.exit(f"error: {one_line_message(error)}")
     flags = [word for word in words if word in ("-m", "--multirun")]
     words = [*flags, *(word for word in words if word not in flags)]  # argparse wants them together
-    if slurm.helps() and not overrides.goes_on(words):
+    if slurm.is_worker_rank() and not overrides.is_resume_command(words):
         return [*words, "hydra.output_subdir=null"]  # the first process writes it
     return words
 

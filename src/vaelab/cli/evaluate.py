@@ -7,23 +7,23 @@ from typing import Any
 
 import torch
 
-from vaelab.evaluation.base import Asked
-from vaelab.evaluation.parts import DEFAULT, _chosen, _read, evaluate_run
+from vaelab.evaluation.base import EvaluationConfig
+from vaelab.evaluation.parts import DEFAULT_PARTS, _chosen, _read, evaluate_run
 from vaelab.loggers.wandb import Wandb
-from vaelab.report.write import write_or_say_why
+from vaelab.report.write import write_report_or_warn
 from vaelab.reproduction import records
 from vaelab.runs import metrics_file, provenance, weights
-from vaelab.runs.build import build
+from vaelab.runs.build import build_from_config
 from vaelab.runs.run import Run
-from vaelab.runtime.distributed import share, wait_for_all
-from vaelab.runtime.metric_names import TITLES
+from vaelab.runtime.distributed import rank_and_world_size, wait_for_all_processes
+from vaelab.runtime.metric_names import METRICS
 from vaelab.samplers.base import Sampler
-from vaelab.samplers.prior import Prior
+from vaelab.samplers.prior import PriorSampler
 
 
 def evaluate_folder(
     path: Path,
-    parts: Iterable[str] = DEFAULT,
+    parts: Iterable[str] = DEFAULT_PARTS,
     split: str = "test",
     samples: int | None = None,
     images: int | None = None,
@@ -44,33 +44,33 @@ def evaluate_folder(
 
     The other arguments are those of `Asked`.
     """
-    run, folder = Run.open(path, checkpoint), weights.folder(path)
+    run, folder = Run.open(path, checkpoint), weights.results_folder(path)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     run.module.to(device)
     samples = int(run.cfg.samples if samples is None else samples)
     name = f"{split}-{checkpoint}-{samples}"
     name += f"-first{images}" if images is not None else ""
-    sampler = sampler or Prior()
+    sampler = sampler or PriorSampler()
     name += f"-{sampler.name}" if sampler.name != "prior" else ""
     where = folder / "evaluation" / name
     how = {"precision": _chosen(precision, device), "compile": compile, "folder": where}
-    asked = Asked(split, samples, images, run.cfg.seed, sampler, features, **how)
+    asked = EvaluationConfig(split, samples, images, run.cfg.seed, sampler, features, **how)
     known = _read(where).get("parts")
-    numbers = evaluate_run(run, asked, parts) | provenance.provenance(path)
+    numbers = evaluate_run(run, asked, parts) | provenance.collect_provenance(path)
     numbers["checkpoint"] = checkpoint
-    if share()[0] == 0:
-        metrics_file.write(numbers, where / "numbers.json")
-        (where / "numbers.md").write_text(metrics_file.markdown(numbers))
+    if rank_and_world_size()[0] == 0:
+        metrics_file.write_numbers(numbers, where / "numbers.json")
+        (where / "numbers.md").write_text(metrics_file.markdown_page(numbers))
         shutil.rmtree(where / "journal", ignore_errors=True)
         if numbers["parts"] != known:
             _tell(run, where, numbers)
-        metrics_file.show(numbers)
+        metrics_file.print_numbers(numbers)
         if results_folder and split == "test":
-            records.keep(records.entry(run, folder, numbers), results_folder)
-        if weights.found(path) is None:
-            write_or_say_why(folder)
+            records.save_record(records.make_record(run, folder, numbers), results_folder)
+        if weights.find_weights_file(path) is None:
+            write_report_or_warn(folder)
         print(where)
-    wait_for_all()
+    wait_for_all_processes()
     return numbers
 
 
@@ -83,10 +83,10 @@ def _tell(run: Run, folder: Path, numbers: dict[str, Any]) -> None:
     cfg.folder = str(folder)
     if "wandb" in cfg.logger:
         cfg.logger.wandb.name = f"{folder.parents[1].name} {folder.name}"
-    row = {f"{numbers['split']}/{key}": numbers[key] for key in TITLES if key in numbers}
+    row = {f"{numbers['split']}/{key}": numbers[key] for key in METRICS if key in numbers}
     for node in cfg.logger.values():
         places = {key: str(folder) for key in ("folder", "save_dir") if key in node}
-        logger = build(node, **places)
+        logger = build_from_config(node, **places)
         logger.log_metrics(row, run.step)
         logger.save()
         if isinstance(logger, Wandb):

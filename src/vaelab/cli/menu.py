@@ -18,15 +18,15 @@ python scripts/sample.py <run> [sampler=option] [key=value ...]     images of a 
 }
 
 
-def menu(conf: Path) -> str:
+def render_menu(conf: Path) -> str:
     """Every group of the config folder, its options, and the first comment of each."""
-    lines = [section(conf, recipe) for recipe in USAGE]
+    lines = [render_menu_section(conf, recipe) for recipe in USAGE]
     lines.append("hydra/launcher=joblib|ray|slurm runs the jobs of -m side by side: docs/scale.md")
     lines.append("Hydra's own options: --hydra-help. The composed config: --cfg job")
     return "\n".join(lines)
 
 
-def section(conf: Path, name: str) -> str:
+def render_menu_section(conf: Path, name: str) -> str:
     """What can be typed after the command whose recipe is conf/<name>.yaml."""
     recipe = (conf / f"{name}.yaml").read_text()
     lines = [USAGE[name]]

@@ -14,12 +14,12 @@ from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab.runs import untrusted
-from vaelab.runs.recorded import Recorded, recorded
+from vaelab.runs.recorded import RecordedRun, read_recorded_run
 from vaelab.runtime.overrides import RESUME
 from vaelab.train import train
 
 
-def resume(words: list[str]) -> float:
+def resume_run(words: list[str]) -> float:
     """Train on to the bits that the run would have had; from its start if it has no checkpoint.
 
     Arguments:
@@ -28,7 +28,7 @@ def resume(words: list[str]) -> float:
     folders = [word.removeprefix(RESUME) for word in words if word.startswith(RESUME)]
     others = [word for word in words if not word.startswith(RESUME)]
     folder = Path(folders[0]).resolve()
-    found = recorded(folder)
+    found = read_recorded_run(folder)
     untrusted.check_config(found.cfg)
     for word in [*others, *folders[1:]]:
         if not word.startswith("trainer."):
@@ -53,7 +53,7 @@ def _changed(cfg: DictConfig, words: list[str]) -> DictConfig:
     return cfg
 
 
-def _restore_hydra(folder: Path, found: Recorded, words: list[str]) -> None:
+def _restore_hydra(folder: Path, found: RecordedRun, words: list[str]) -> None:
     """What the config and the processes that ddp starts ask Hydra for."""
     setup_globals()
     hydra = OmegaConf.structured(HydraConf)

@@ -9,7 +9,7 @@ LOOKS = re.compile(r"(?:\w+-)?[0-9a-f]{40}|wandb_v\d+_\w{20,}")  # like a key of
 INSTEAD = "`wandb login` or WANDB_API_KEY gives it to W&B alone"
 
 
-def refusal(words: Iterable[str]) -> str | None:
+def find_secret(words: Iterable[str]) -> str | None:
     """Why these words of a command must not be taken; the reason does not repeat them."""
     own = os.environ.get("WANDB_API_KEY")
     for word in words:

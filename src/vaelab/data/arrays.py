@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vaelab.data.base import Binarize, DataModule, Split, check_fractions, drawn
+from vaelab.data.base import Binarize, DataModule, Split, check_fractions, random_split
 from vaelab.distributions.pixels import Pixels
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Arrays(DataModule):
     def load(self) -> dict[str, Split]:
         if "x" in self.arrays:
             whole = self._split("")
-            order = drawn(len(whole.images), *self.fractions)
+            order = random_split(len(whole.images), *self.fractions)
             return {name: Split(whole.images[i], whole.labels[i]) for name, i in order.items()}
         return {name: self._split(f"_{name}") for name in ("train", "val", "test")}
 

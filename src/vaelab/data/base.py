@@ -21,8 +21,8 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from vaelab.distributions.pixels import Pixels
-from vaelab.runtime.distributed import share
-from vaelab.runtime.seeding import Stream, generator, noise
+from vaelab.runtime.distributed import rank_and_world_size
+from vaelab.runtime.seeding import Stream, seeded_generator, seeded_noise
 
 Binarize = Literal["none", "dynamic", "fixed"]
 
@@ -153,7 +153,7 @@ class DataModule(LightningDataModule):
         return min(x.min().item() for x in images), max(x.max().item() for x in images)
 
     @property
-    def validated(self) -> bool:
+    def has_validation(self) -> bool:
         """Whether any image was set aside for validation."""
         return len(self.splits["val"].images) > 0
 
@@ -164,7 +164,7 @@ class DataModule(LightningDataModule):
         if self.dequantize and fresh:
             return _dequantized(x)
         if self.dequantize:
-            with noise(Stream.DEQUANTIZATION, self.seed):
+            with seeded_noise(Stream.DEQUANTIZATION, self.seed):
                 return _dequantized(x)
         return x / 255 if x.dtype == torch.uint8 else x
 
@@ -173,10 +173,12 @@ class DataModule(LightningDataModule):
         return self.prepare(x, fresh=bool(self.trainer and self.trainer.training)), y
 
     def train_dataloader(self) -> "TrainingBatches":
-        return TrainingBatches(self._at_hand("train"), self.batch_size, self.seed, *share())
+        return TrainingBatches(
+            self._at_hand("train"), self.batch_size, self.seed, *rank_and_world_size()
+        )
 
     def val_dataloader(self) -> "WholeBatches":
-        return WholeBatches(self._at_hand("val"), self.batch_size, *share())
+        return WholeBatches(self._at_hand("val"), self.batch_size, *rank_and_world_size())
 
     def _at_hand(self, name: str) -> Split:
         """A split, on the GPU if that has room for it, so that no step waits for the host."""
@@ -204,7 +206,7 @@ class DataModule(LightningDataModule):
         if len(whole.images) == 0:
             raise ValueError(f"there are no {split} images to evaluate")
         first = Split(*(part[:images] for part in whole))
-        return WholeBatches(first, size or self.batch_size, *share())
+        return WholeBatches(first, size or self.batch_size, *rank_and_world_size())
 
 
 def _fresh_bits(x: Tensor) -> Tensor:
@@ -227,9 +229,9 @@ def check_fractions(validation: float, test: float) -> None:
         )
 
 
-def drawn(count: int, validation: float, test: float) -> dict[str, Tensor]:
+def random_split(count: int, validation: float, test: float) -> dict[str, Tensor]:
     """Which of so many images train, validate and test: at random, but always the same."""
-    order = torch.randperm(count, generator=generator(Stream.SPLIT))
+    order = torch.randperm(count, generator=seeded_generator(Stream.SPLIT))
     sizes = [round(validation * count), round(test * count)]
     parts = order.split([count - sum(sizes), *sizes])
     return dict(zip(("train", "val", "test"), parts, strict=True))
@@ -275,7 +277,7 @@ class TrainingBatches:
         return self._order(epoch)[number][self.rank :: self.world]
 
     def _order(self, epoch: int) -> tuple[Tensor, ...]:
-        chance = generator(Stream.ORDER, self.seed, epoch)
+        chance = seeded_generator(Stream.ORDER, self.seed, epoch)
         order = torch.randperm(len(self.split.images), generator=chance)
         return order.to(self.split.images.device)[: self.total].split(self.size)
 

@@ -28,14 +28,14 @@ FORMAT = 1  # raise it when the same settings and sources give other bytes
 DAY = 24 * 60 * 60
 
 
-class Cached(NamedTuple):
+class CachedImages(NamedTuple):
     """The images (M, C, H, W) of those items that could be decoded, and which they are, (N,)."""
 
     images: Tensor
     kept: Tensor
 
 
-def cached(
+def open_cached(
     folder: str | Path,
     name: str,
     shape: Sequence[int],
@@ -43,7 +43,7 @@ def cached(
     decode: Callable[[Any], Tensor],
     key: Any,
     skip: bool = False,
-) -> Cached:
+) -> CachedImages:
     """What `decode` makes of every item, from the cache file or, the first time, into it.
 
     Arguments:
@@ -62,7 +62,7 @@ def cached(
     return found
 
 
-def _opened(path: Path, shape: Sequence[int], count: int) -> Cached | None:
+def _opened(path: Path, shape: Sequence[int], count: int) -> CachedImages | None:
     """The file, mapped; None if there is none or it is not whole."""
     if not path.is_file() or (size := path.stat().st_size) < count:
         return None
@@ -71,7 +71,7 @@ def _opened(path: Path, shape: Sequence[int], count: int) -> Cached | None:
     total = int(kept.sum())
     if len(images) != total * math.prod(shape):
         return None
-    return Cached(images.view(total, *shape), kept)
+    return CachedImages(images.view(total, *shape), kept)
 
 
 def _build(

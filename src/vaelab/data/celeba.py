@@ -16,8 +16,14 @@ import torch
 from torch import Tensor
 
 from vaelab.data.base import Binarize, DataModule, Split
-from vaelab.data.cache import cached
-from vaelab.data.image_file import check_link, check_picture, check_size, contents, picture
+from vaelab.data.cache import open_cached
+from vaelab.data.image_file import (
+    check_image_shape,
+    check_link,
+    check_size,
+    read_contents,
+    read_image,
+)
 
 PICTURES, PARTITION, ATTRIBUTES = "img_align_celeba", "list_eval_partition", "list_attr_celeba"
 AGAIN = "download it again"
@@ -53,7 +59,7 @@ class CelebA(DataModule):
         dequantize: bool = False,
     ):
         super().__init__(shape, binarize, batch_size, seed, dequantize)
-        check_picture(self.shape, crop)
+        check_image_shape(self.shape, crop)
         self.root = root
         self.crop = crop
         self.cache = cache or str(Path(root, "cache"))
@@ -79,10 +85,10 @@ class CelebA(DataModule):
         names, source = self._faces.names, self._faces.source
         instead = f"download {source} again"
         decode = partial(
-            picture, read=source.read, shape=self.shape, crop=self.crop, instead=instead
+            read_image, read=source.read, shape=self.shape, crop=self.crop, instead=instead
         )
         key = (self.crop, source.key(names))
-        return cached(self.cache, "celeba", self.shape, names, decode, key).images
+        return open_cached(self.cache, "celeba", self.shape, names, decode, key).images
 
 
 class _Faces(NamedTuple):
@@ -195,7 +201,7 @@ class _Folder:
         return [(name, file.st_size, file.st_mtime_ns) for name, file in status]
 
     def read(self, name: str) -> bytes:
-        return contents(f"{self.path}/{name}")
+        return read_contents(f"{self.path}/{name}")
 
 
 class _Zip:

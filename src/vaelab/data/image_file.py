@@ -16,7 +16,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "GIF", "PPM", "TIFF")
 LARGEST = 2**28  # bytes of a file; a picture of as many pixels as are taken has no more
 
 
-def check_picture(shape: Sequence[int], crop: int | None) -> None:
+def check_image_shape(shape: Sequence[int], crop: int | None) -> None:
     """Refuse a shape or a crop that no picture can have."""
     if len(shape) != 3 or shape[0] not in (1, 3) or min(shape) < 1:
         raise ValueError(
@@ -26,7 +26,7 @@ def check_picture(shape: Sequence[int], crop: int | None) -> None:
         raise ValueError(f"data.crop={crop}: it must be at least 1, or null for none")
 
 
-def picture(
+def read_image(
     name: str,
     read: Callable[[str], bytes],
     shape: Sequence[int],
@@ -49,7 +49,7 @@ def check_size(size: int) -> None:
         raise ValueError(f"it has {size} bytes, more than {LARGEST}")
 
 
-def contents(path: str) -> bytes:
+def read_contents(path: str) -> bytes:
     """What a picture file holds."""
     if not os.path.isfile(path):  # to open a pipe would be to wait for ever
         raise ValueError("there is no such file")

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from vaelab.data.base import Binarize, DataModule, Split, check_fractions
-from vaelab.data.cache import Cached, cached
-from vaelab.data.image_file import check_link, check_picture, contents, picture
+from vaelab.data.cache import CachedImages, open_cached
+from vaelab.data.image_file import check_image_shape, check_link, read_contents, read_image
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
 FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -56,7 +56,7 @@ class ImageFolder(DataModule):
         dequantize: bool = False,
     ):
         super().__init__(shape, binarize, batch_size, seed, dequantize)
-        check_picture(self.shape, crop)
+        check_image_shape(self.shape, crop)
         check_fractions(validation, test)
         if on_error not in ("stop", "skip"):
             raise ValueError(f"data.on_error={on_error}: choose from stop, skip")
@@ -119,16 +119,18 @@ class ImageFolder(DataModule):
         return given
 
     @cached_property
-    def _cached(self) -> Cached:
+    def _cached(self) -> CachedImages:
         paths = [f"{self.root}/{x.name}" for x in self._found]
         instead = "replace it, or set data.on_error=skip"
-        decode = partial(picture, read=contents, shape=self.shape, crop=self.crop, instead=instead)
+        decode = partial(
+            read_image, read=read_contents, shape=self.shape, crop=self.crop, instead=instead
+        )
         key = (
             self.crop,
             [(x.name, *_stamp(path)) for x, path in zip(self._found, paths, strict=True)],
         )
         skip = self.on_error == "skip"
-        return cached(self.cache, "image_folder", self.shape, paths, decode, key, skip)
+        return open_cached(self.cache, "image_folder", self.shape, paths, decode, key, skip)
 
     def _warn_of_skipped(self, names: list[str]) -> None:
         if names:

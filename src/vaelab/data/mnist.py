@@ -85,7 +85,7 @@ class MNIST(DataModule):
 
     def load(self) -> dict[str, Split]:
         train, test = (
-            Split(padded(files.data[:, None], self.shape), files.targets)
+            Split(pad_images(files.data[:, None], self.shape), files.targets)
             for files in (self.source(self.root, train=True), self.source(self.root, train=False))
         )
         cut = len(train.images) - self.validation
@@ -111,7 +111,7 @@ def check_padding(shape: Sequence[int], side: int) -> None:
         )
 
 
-def padded(images: Tensor, shape: Sequence[int]) -> Tensor:
+def pad_images(images: Tensor, shape: Sequence[int]) -> Tensor:
     """Images (N, 1, H, W) with black around them, up to `shape`."""
     height, width = (
         (large - small) // 2 for large, small in zip(shape[1:], images.shape[2:], strict=True)

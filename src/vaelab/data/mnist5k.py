@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import one_hot
 
 from vaelab.data.base import Binarize, DataModule, Split
-from vaelab.data.mnist import LICENCE, check_padding, padded
+from vaelab.data.mnist import LICENCE, check_padding, pad_images
 
 
 class MNIST5k(DataModule):
@@ -39,7 +39,7 @@ class MNIST5k(DataModule):
     def load(self) -> dict[str, Split]:
         images, labels = _digits()
         order = torch.from_numpy(np.random.RandomState(0).permutation(len(labels)))
-        images, labels = padded(images[order], self.shape), labels[order]
+        images, labels = pad_images(images[order], self.shape), labels[order]
         same = one_hot(labels)
         place = (same.cumsum(0) * same).sum(1)  # of an image among those of its class, from 1
         bounds = {"train": (1, 400), "val": (401, 450), "test": (451, 500)}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vaelab.data.base import Binarize, DataModule, Split, check_fractions, drawn
+from vaelab.data.base import Binarize, DataModule, Split, check_fractions, random_split
 from vaelab.distributions.pixels import Pixels
 
 
@@ -104,7 +104,7 @@ class Sprites(DataModule):
         views, labels = self._views(), torch.cartesian_prod(*map(torch.arange, self.sizes))
         return {
             name: Split(_pictures(views, labels[index]), labels[index])
-            for name, index in drawn(len(labels), *self.fractions).items()
+            for name, index in random_split(len(labels), *self.fractions).items()
         }
 
     def _views(self) -> Tensor:

@@ -3,8 +3,8 @@
 import torch
 
 from vaelab.data.base import Binarize, DataModule, Split
-from vaelab.distributions.toys import toy
-from vaelab.runtime.seeding import Stream, noise
+from vaelab.distributions.toys import toy_distribution
+from vaelab.runtime.seeding import Stream, seeded_noise
 
 
 class Toy2D(DataModule):
@@ -35,13 +35,13 @@ class Toy2D(DataModule):
             )
         if draw < 0:
             raise ValueError(f"data.draw={draw}: it must not be negative")
-        self.points, self.draw = toy(name), draw
+        self.points, self.draw = toy_distribution(name), draw
         self.sizes = {"train": train, "val": validation, "test": test}
 
     def load(self) -> dict[str, Split]:
         return {name: self._split(i, n) for i, (name, n) in enumerate(self.sizes.items())}
 
     def _split(self, number: int, count: int) -> Split:
-        with noise(Stream.POINTS, self.draw, number):
+        with seeded_noise(Stream.POINTS, self.draw, number):
             x = self.points.sample(torch.Size([count]))
         return Split(x, torch.zeros(count, 0, dtype=torch.long))

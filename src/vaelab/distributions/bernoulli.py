@@ -10,7 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from vaelab.distributions.base import Factorised
 
 
-class Bernoulli(Factorised):
+class IndependentBernoulli(Factorised):
     """Independent bits; `logits` (*, *event), the event being their last `dims` dimensions."""
 
     support: Any = constraints.unit_interval

@@ -11,7 +11,7 @@ from vaelab.distributions.base import Factorised
 SMALL = 0.25  # below it the series is exact to 1e-9, and the closed forms lose digits
 
 
-class ContinuousBernoulli(Factorised):
+class IndependentContinuousBernoulli(Factorised):
     """p(x) = exp(l (x - 1/2)) (l/2) / sinh(l/2) for x in [0, 1], with l = `logits`.
 
     It is C(s(l)) s(l)^x (1 - s(l))^(1-x), s the logistic function; in logits nothing saturates.

@@ -12,7 +12,7 @@ from vaelab.distributions.base import Factorised
 STEP = 1 / 255
 
 
-class DiscretizedLogistic(Factorised):
+class IndependentDiscretizedLogistic(Factorised):
     """P(x) = s((x + STEP/2 - loc) / scale) - s((x - STEP/2 - loc) / scale).
 
     s is the logistic function. The first and the last level have all that lies beyond them too.
@@ -34,7 +34,7 @@ class DiscretizedLogistic(Factorised):
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
-        return drawn(self.loc.expand(*sample_shape, *self.loc.shape), self.scale)
+        return sample_levels(self.loc.expand(*sample_shape, *self.loc.shape), self.scale)
 
     def log_prob(self, value: Tensor) -> Tensor:
         return self.total(log_mass(value, self.loc, self.scale))
@@ -60,7 +60,7 @@ def clipped_mean(loc: Tensor, scale: Tensor) -> Tensor:
     return scale * (softplus(loc / scale) - softplus((loc - 1) / scale))
 
 
-def drawn(loc: Tensor, scale: Tensor) -> Tensor:
+def sample_levels(loc: Tensor, scale: Tensor) -> Tensor:
     """A level for every element of loc."""
     uniform = torch.rand_like(loc).clamp(min=torch.finfo(loc.dtype).tiny)
     x = loc + scale * (uniform.log() - torch.log1p(-uniform))

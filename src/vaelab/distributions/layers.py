@@ -16,7 +16,7 @@ def _none() -> Tensor:
     raise NotImplementedError("the layers of p(z) have no KL")
 
 
-class Walk(NamedTuple):
+class LayerPass(NamedTuple):
     """What one pass through the layers has met.
 
     Attributes:
@@ -45,7 +45,7 @@ class Layers(Distribution):
 
     def __init__(
         self,
-        walk: Callable[[torch.Size, Tensor | None, Pick], Walk],
+        walk: Callable[[torch.Size, Tensor | None, Pick], LayerPass],
         parts: Callable[[Tensor], list[Tensor]],
         zeros: Tensor,
     ):
@@ -77,7 +77,7 @@ class Layers(Distribution):
         extra = value.ndim - 1 - len(self.batch_shape)
         return self._log_prob(self.walk(value.shape[:extra], value, DiagonalNormal.rsample))
 
-    def _log_prob(self, walk: Walk) -> Tensor:
+    def _log_prob(self, walk: LayerPass) -> Tensor:
         parts = zip(walk.layers, self.parts(walk.z), strict=True)
         total = torch.stack([layer.log_prob(z) for layer, z in parts]).sum(0)
         return total.reshape(walk.z.shape[:-1])

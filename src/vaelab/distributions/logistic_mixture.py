@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, constraints
 from torch.nn.functional import one_hot
 
-from vaelab.distributions.discretized_logistic import clipped_mean, drawn, log_mass
+from vaelab.distributions.discretized_logistic import clipped_mean, log_mass, sample_levels
 
 
-class LogisticMixture(Distribution):
+class IndependentLogisticMixture(Distribution):
     """P(x) = prod over places of sum_k w_k prod_c P(x_c; loc_kc + sum_{j<c} a_kcj x_j, scale_kc).
 
     All of these vary from place to place; the places are the last `dims` - 1 dimensions of each.
@@ -48,7 +48,7 @@ class LogisticMixture(Distribution):
         loc, scale, coefficients = (
             (pick * each).sum(-self.dims - 1) for each in (self.loc, self.scale, self.coefficients)
         )
-        return self._channels(loc, scale, coefficients, drawn)
+        return self._channels(loc, scale, coefficients, sample_levels)
 
     def log_prob(self, value: Tensor) -> Tensor:
         x = iter(value.unsqueeze(-self.dims - 1).unbind(-self.dims))

@@ -9,7 +9,7 @@ from torch.distributions import Categorical, Distribution, MixtureSameFamily
 from vaelab.distributions.normal import HALF_LOG_TAU, DiagonalNormal
 
 
-def mixture(logits: Tensor, components: Distribution) -> MixtureSameFamily:
+def make_mixture(logits: Tensor, components: Distribution) -> MixtureSameFamily:
     """sum_k softmax(logits)_k components_k, for components of batch shape (K,)."""
     family = NormalMixture if isinstance(components, DiagonalNormal) else MixtureSameFamily
     return family(Categorical(logits=logits, validate_args=False), components, validate_args=False)

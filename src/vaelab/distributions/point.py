@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 
-class Point(Distribution):
+class PointMass(Distribution):
     """z = mean (*, D) always; there is no density, so no log_prob and no KL."""
 
     has_rsample = True

@@ -8,21 +8,21 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from vaelab.distributions.mixture import mixture
+from vaelab.distributions.mixture import make_mixture
 from vaelab.distributions.normal import HALF_LOG_TAU, DiagonalNormal
 
 NODES = 250  # points of a curve that its density is summed over
 TURN = 3 * math.pi  # of a spiral, in radians
 
 
-def toy(name: str) -> Distribution:
+def toy_distribution(name: str) -> Distribution:
     """One of TOYS, with event shape (2,)."""
     if name not in TOYS:
         raise ValueError(f"data.name={name}: choose from {', '.join(TOYS)}")
     return TOYS[name]()
 
 
-class Points(Distribution):
+class PointDistribution(Distribution):
     """Of one point (2,); what is drawn has no gradient."""
 
     support: Any = constraints.real_vector
@@ -31,7 +31,7 @@ class Points(Distribution):
         super().__init__(event_shape=torch.Size([2]), validate_args=False)
 
 
-class Ring(Points):
+class Ring(PointDistribution):
     """x = z/10 + z/|z| for z from N(0, I): at radius 1 + |z|/10, in the direction of z.
 
     |z| has the density r exp(-r^2/2), and the circle of this radius is 2 pi (1 + r/10) long.
@@ -40,7 +40,7 @@ class Ring(Points):
     """
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
-        return bent(torch.randn(*sample_shape, 2))
+        return bend_into_ring(torch.randn(*sample_shape, 2))
 
     def log_prob(self, value: Tensor) -> Tensor:
         radius = value.norm(dim=-1)
@@ -49,12 +49,12 @@ class Ring(Points):
         return torch.where(r > 0, inside, -math.inf)
 
 
-def bent(z: Tensor) -> Tensor:
+def bend_into_ring(z: Tensor) -> Tensor:
     """z/10 + z/|z| for z (*, 2)."""
     return z / 10 + z / z.norm(dim=-1, keepdim=True)
 
 
-class Curves(Points):
+class Curves(PointDistribution):
     """A point of one of some curves, each as likely, and normal noise about it.
 
     The density is the mean over NODES points of each curve.
@@ -80,10 +80,12 @@ class Curves(Points):
         t = (torch.arange(NODES) + 0.5) / NODES
         points = torch.cat([curve(t) for curve in self.curves])
         spread = torch.full_like(points, math.log(self.deviation))
-        return mixture(torch.zeros(len(points)), DiagonalNormal(points, spread)).log_prob(value)
+        return make_mixture(torch.zeros(len(points)), DiagonalNormal(points, spread)).log_prob(
+            value
+        )
 
 
-class Pinwheel(Points):
+class Pinwheel(PointDistribution):
     """Five normals about points of the unit circle, turned by exp(|x|)/4 about the origin.
 
     The turn depends on the radius only, so it keeps areas, and the density is that of the point
@@ -99,25 +101,25 @@ class Pinwheel(Points):
         point = torch.randn(*sample_shape, 2) * torch.tensor([self.along, self.across])
         point = point + torch.tensor([1.0, 0.0])
         arm = torch.randint(self.arms, point.shape[:-1])
-        return turned(point, arm * (2 * math.pi / self.arms) + point.norm(dim=-1).exp() / 4)
+        return rotate_points(point, arm * (2 * math.pi / self.arms) + point.norm(dim=-1).exp() / 4)
 
     def log_prob(self, value: Tensor) -> Tensor:
         arms = torch.arange(self.arms) * (2 * math.pi / self.arms)
         angle = arms + value.norm(dim=-1, keepdim=True).exp() / 4
-        point = turned(value.unsqueeze(-2).expand(*angle.shape, 2), -angle)
+        point = rotate_points(value.unsqueeze(-2).expand(*angle.shape, 2), -angle)
         squares = ((point[..., 0] - 1) / self.along).square()
         squares = squares + (point[..., 1] / self.across).square()
         volume = math.log(self.along * self.across) + 2 * HALF_LOG_TAU
         return (-squares / 2).logsumexp(-1) - volume - math.log(self.arms)
 
 
-def turned(point: Tensor, angle: Tensor) -> Tensor:
+def rotate_points(point: Tensor, angle: Tensor) -> Tensor:
     """Points (*, 2) turned by angles (*) about the origin."""
     x, y = point.unbind(-1)
     return torch.stack([x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos()], -1)
 
 
-class Checkerboard(Points):
+class Checkerboard(PointDistribution):
     """Uniform on the eight dark squares, of edge 1, of a board of four by four."""
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
@@ -154,7 +156,9 @@ def eight_gaussians() -> Distribution:
     """Normals of deviation 0.2 on a circle of radius 2."""
     angle = torch.arange(8) * (math.pi / 4)
     centres = 2 * torch.stack([angle.cos(), angle.sin()], -1)
-    return mixture(torch.zeros(8), DiagonalNormal(centres, torch.tensor(0.2).log().expand(8, 2)))
+    return make_mixture(
+        torch.zeros(8), DiagonalNormal(centres, torch.tensor(0.2).log().expand(8, 2))
+    )
 
 
 TOYS: dict[str, Callable[[], Distribution]] = {

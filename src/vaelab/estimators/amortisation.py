@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vaelab.estimators.importance import passes
-from vaelab.objectives.base import closed_kl, draw, fixed
-from vaelab.runtime.seeding import Stream, noise
+from vaelab.estimators.importance import chunk_sizes
+from vaelab.objectives.base import closed_form_kl, frozen, sample_with_log_prob
+from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.vae import VAE
 
 SAMPLES = 1000  # of z, that both are judged by
@@ -27,7 +27,7 @@ DRAWS = 8  # of z in a step
 
 
 @torch.no_grad()
-def amortised_and_optimised(
+def amortised_and_optimised_elbo(
     vae: VAE, x: Tensor, samples: int = SAMPLES, steps: int = STEPS
 ) -> tuple[Tensor, Tensor]:
     """L[q] with q as the encoder gives it, and L[q*], both (B,), with the same noise.
@@ -43,23 +43,23 @@ def amortised_and_optimised(
     Raises:
         ValueError: If q(z|x) is not made of one encoder output, or its draws have no gradient.
     """
-    if reason := refusal(vae):
+    if reason := reason_not_applicable(vae):
         raise ValueError(reason)
     out, seed = vae.read(x), int(torch.randint(2**31, ()))
 
     def judged(out: Tensor) -> Tensor:
-        with noise(Stream.EVALUATION, seed):
+        with seeded_noise(Stream.EVALUATION, seed):
             return elbo(vae, x, vae.posterior(out), samples)
 
-    return judged(out), judged(optimised(vae, x, out, steps))
+    return judged(out), judged(optimise_posterior(vae, x, out, steps))
 
 
-def optimised(vae: VAE, x: Tensor, out: Tensor, steps: int = STEPS) -> Tensor:
+def optimise_posterior(vae: VAE, x: Tensor, out: Tensor, steps: int = STEPS) -> Tensor:
     """The encoder outputs (B, posterior.inputs) that the ELBO of each image is best with.
 
     Adam, from `out`, its rate on half a cosine to 0.
     """
-    with torch.enable_grad(), fixed(vae):
+    with torch.enable_grad(), frozen(vae):
         out = out.detach().clone().requires_grad_()
         adam = torch.optim.Adam([out], betas=FORGETTING)
         for step in range(steps):
@@ -73,11 +73,11 @@ def optimised(vae: VAE, x: Tensor, out: Tensor, steps: int = STEPS) -> Tensor:
 
 def elbo(vae: VAE, x: Tensor, q: Distribution, samples: int) -> Tensor:
     """The mean of log p(x|z) - KL over samples (B,), in memory that they do not change."""
-    counts = passes(vae, len(x), samples)
+    counts = chunk_sizes(vae, len(x), samples)
     return sum((_elbos(vae, x, q, count).sum(0) for count in counts), x.new_zeros(())) / samples
 
 
-def refusal(vae: VAE) -> str | None:
+def reason_not_applicable(vae: VAE) -> str | None:
     """Why q(z|x) cannot be optimised for one image; None if it can."""
     name = type(vae.posterior).__name__
     if vae.layered:
@@ -92,7 +92,7 @@ def refusal(vae: VAE) -> str | None:
 def _elbos(vae: VAE, x: Tensor, q: Distribution, samples: int) -> Tensor:
     """log p(x|z) - KL (samples, B), the KL in closed form where there is one."""
     p = vae.latents()
-    z, log_q = draw(q, samples)
-    closed = closed_kl(q, p)
+    z, log_q = sample_with_log_prob(q, samples)
+    closed = closed_form_kl(q, p)
     kl = log_q - p.log_prob(z) if closed is None else closed.sum(-1)
     return vae.decode(z).log_prob(x) - kl

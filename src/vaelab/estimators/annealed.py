@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from vaelab.estimators.importance import passes
-from vaelab.objectives.base import fixed, log_mean_exp, sample
-from vaelab.runtime.distributed import progress
+from vaelab.estimators.importance import chunk_sizes
+from vaelab.objectives.base import frozen, log_mean_exp, sample_prior
+from vaelab.runtime.distributed import progress_bar
 from vaelab.vae import VAE
 
 CHAINS = 16
@@ -74,13 +74,13 @@ def annealed_bound(
     """
     check(vae, start, chains)
     schedule = betas(temperatures).to(x)
-    with fixed(vae):
+    with frozen(vae):
         terms, draw = _path(vae, x, start)
         steps = _pilot(terms, draw(PILOTS), schedule, leapfrog)
         log_w = torch.cat(
             [
                 _anneal(terms, draw(count), schedule, steps, leapfrog)
-                for count in passes(vae, len(x), chains)
+                for count in chunk_sizes(vae, len(x), chains)
             ]
         )
     return log_mean_exp(log_w), error_over_chains(log_w)
@@ -105,21 +105,21 @@ def sandwich(
     2015), arXiv:1511.02543
     """
     check(vae, "prior", chains)
-    z = sample(vae.latents(), images)
+    z = sample_prior(vae.latents(), images)
     x = vae.decode(z).sample()
     schedule = betas(temperatures).to(z)
-    with fixed(vae):
+    with frozen(vae):
         terms, draw = _path(vae, x, "prior")
         steps = _pilot(terms, draw(PILOTS), schedule, leapfrog)
         up, down = [], []
-        for count in passes(vae, images, chains):
+        for count in chunk_sizes(vae, images, chains):
             up.append(_anneal(terms, draw(count), schedule, steps, leapfrog))
             back = z.expand(count, *z.shape)
             down.append(_anneal(terms, back, schedule.flip(0), steps.flip(0), leapfrog))
     return log_mean_exp(torch.cat(up)), -log_mean_exp(torch.cat(down))
 
 
-def refusal(vae: VAE, start: Start = "prior") -> str | None:
+def reason_not_applicable(vae: VAE, start: Start = "prior") -> str | None:
     """Why chains cannot be led through the codes of this model; None if they can."""
     name = type(vae.posterior).__name__
     if not vae.posterior.density:
@@ -129,13 +129,13 @@ def refusal(vae: VAE, start: Start = "prior") -> str | None:
             f"annealing moves z through a real vector, but the codes of {name} lie on "
             f"{vae.posterior.support}: importance_bound asks for less"
         )
-    if start == "posterior" and not vae.posterior.everywhere:
+    if start == "posterior" and not vae.posterior.exact_density:
         return f"{name} has rounding errors away from its own draws: start at the prior"
     return None
 
 
 def check(vae: VAE, start: Start, chains: int) -> None:
-    if reason := refusal(vae, start):
+    if reason := reason_not_applicable(vae, start):
         raise ValueError(reason)
     if chains < 1:
         raise ValueError(f"chains={chains}: it must be at least 1")
@@ -176,7 +176,7 @@ def _pilot(terms: Terms, z: Tensor, schedule: Tensor, leapfrog: int) -> Tensor:
     """The step size for each temperature between the ends and each image (T - 1, B)."""
     state, steps = State(z, *terms(z)), []
     log_step = torch.full_like(state.log_ratio[0], math.log(FIRST))
-    for beta in progress(schedule[1:-1], "finding step sizes"):
+    for beta in progress_bar(schedule[1:-1], "finding step sizes"):
         steps.append(log_step.exp())
         state, acceptance = _move(terms, state, beta, steps[-1], leapfrog)
         log_step = log_step + GAIN * (acceptance.mean(0) - TARGET)
@@ -187,7 +187,7 @@ def _anneal(terms: Terms, z: Tensor, schedule: Tensor, steps: Tensor, leapfrog: 
     """log w (K, B) = sum_t (b_t - b_{t-1}) log_ratio(z_{t-1}) of chains that start at z."""
     state = State(z, *terms(z))
     log_w = (schedule[1] - schedule[0]) * state.log_ratio
-    for number, (beta, after) in enumerate(progress(list(pairwise(schedule[1:])), "annealing")):
+    for number, (beta, after) in enumerate(progress_bar(list(pairwise(schedule[1:])), "annealing")):
         state, _ = _move(terms, state, beta, steps[number], leapfrog)
         log_w = log_w + (after - beta) * state.log_ratio
     return log_w

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from vaelab.objectives.base import draw, weigh
+from vaelab.objectives.base import importance_terms, sample_with_log_prob
 from vaelab.vae import VAE
 
 CHUNK = 2**19  # decoder outputs at once: more leave the caches of a CPU
@@ -18,13 +18,13 @@ def importance_bound(vae: VAE, x: Tensor, samples: int) -> Tensor:
     """
     q, p = vae.encode(x), vae.latents()
     total = torch.full((len(x),), -math.inf, device=x.device)
-    for count in passes(vae, len(x), samples):
-        log_p, kl = weigh(vae, x, *draw(q, count), p)
+    for count in chunk_sizes(vae, len(x), samples):
+        log_p, kl = importance_terms(vae, x, *sample_with_log_prob(q, count), p)
         total = torch.logaddexp(total, (log_p - kl).logsumexp(0))
     return total - math.log(samples)
 
 
-def passes(vae: VAE, images: int, samples: int) -> list[int]:
+def chunk_sizes(vae: VAE, images: int, samples: int) -> list[int]:
     """How many of the samples of each of so many images are decoded at once, one after another."""
     most = max(1, CHUNK // (images * vae.likelihood.outputs * math.prod(vae.shape[1:])))
     return [min(most, samples - done) for done in range(0, samples, most)]

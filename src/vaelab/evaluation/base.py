@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vaelab.samplers.base import Sampler
-from vaelab.samplers.prior import Prior
+from vaelab.samplers.prior import PriorSampler
 
 
-class Absent(Exception):
+class NotApplicable(Exception):
     """This part has no meaning here; the message says why, and what would have one."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationConfig:
     """What is to be evaluated, and how.
 
     Attributes:
@@ -37,7 +37,7 @@ class Asked:
     samples: int = 100
     images: int | None = None
     seed: int = 0
-    sampler: Sampler = field(default_factory=Prior)
+    sampler: Sampler = field(default_factory=PriorSampler)
     features: str | None = None
     precision: str = "32-true"
     compile: bool = False

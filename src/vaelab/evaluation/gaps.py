@@ -13,19 +13,19 @@ from typing import Any
 from torch import Tensor
 
 from vaelab.estimators import amortisation, annealed
-from vaelab.estimators.amortisation import SAMPLES, STEPS, amortised_and_optimised
+from vaelab.estimators.amortisation import SAMPLES, STEPS, amortised_and_optimised_elbo
 from vaelab.estimators.annealed import CHAINS, TEMPERATURES, annealed_bound
 from vaelab.estimators.importance import importance_bound
-from vaelab.evaluation.base import Absent, Asked
-from vaelab.inference.batches import Batch, Found, collect, standard_error
-from vaelab.inference.calibration import deviation
+from vaelab.evaluation.base import EvaluationConfig, NotApplicable
+from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image, standard_error
+from vaelab.inference.calibration import mean_calibration_error
 from vaelab.runs.run import Run
 
 IMAGES = 100  # at most
 AT_ONCE = 20  # of them, which the journal then keeps
 
 
-def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
+def evaluate(run: Run, asked: EvaluationConfig) -> dict[str, Any]:
     """Nats per image, with standard errors over images as ..._se.
 
     ais and iw_bound, larger is better: bounds on log p(x) from below, by annealed importance
@@ -37,26 +37,28 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
     Without ais where z is no real vector, without the gaps where q(z|x) is of several layers.
     """
     vae, data = run.vae, run.data
-    unannealed, fixed = annealed.refusal(vae), amortisation.refusal(vae)
+    unannealed, fixed = annealed.reason_not_applicable(vae), amortisation.reason_not_applicable(vae)
     if vae.likelihood.measure(data.pixels) == "grey":
-        raise Absent("grey pixels have no log p(x): set data.binarize=dynamic, or loss=gaussian")
+        raise NotApplicable(
+            "grey pixels have no log p(x): set data.binarize=dynamic, or loss=gaussian"
+        )
     if unannealed and fixed:
-        raise Absent(f"{unannealed}; {fixed}")
+        raise NotApplicable(f"{unannealed}; {fixed}")
     vae.eval()
     if vae.likelihood.calibrated:
-        vae.likelihood.calibrate(deviation(vae, data, asked.seed))
+        vae.likelihood.calibrate(mean_calibration_error(vae, data, asked.seed))
 
-    def compute(batch: Batch) -> Found:
+    def compute(batch: EvaluationBatch) -> PerImage:
         model, x = batch.model, batch.x
         found = {"iw_bound": importance_bound(model, x, asked.samples)}
         if not unannealed:
             found["ais"], _ = annealed_bound(model, x, CHAINS, TEMPERATURES)
         if not fixed:
-            found["elbo"], found["best"] = amortised_and_optimised(model, x, SAMPLES, STEPS)
+            found["elbo"], found["best"] = amortised_and_optimised_elbo(model, x, SAMPLES, STEPS)
         return found
 
     images, journal = min(asked.images or IMAGES, IMAGES), asked.journal("gaps")
-    found = collect(
+    found = collect_per_image(
         vae,
         data,
         asked.split,
@@ -67,10 +69,10 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
         title="annealing",
         size=AT_ONCE,
     )
-    return numbers_of({name: values.double() for name, values in found.items()})
+    return gap_numbers({name: values.double() for name, values in found.items()})
 
 
-def numbers_of(found: Found) -> dict[str, Any]:
+def gap_numbers(found: PerImage) -> dict[str, Any]:
     """From ais and iw_bound of each image, and the ELBO of its q and of its best q."""
     bounds = [found[name] for name in ("ais", "iw_bound") if name in found]
     numbers: dict[str, Any] = {"gap_images": len(bounds[0])}

@@ -17,11 +17,17 @@ from typing import Any
 import torch
 from torch.distributions import Distribution
 
-from vaelab.evaluation.base import Absent, Asked
-from vaelab.inference.batches import Batch, Found, collect, standard_error, two_means
-from vaelab.metrics.aggregate import Aggregate, taken_apart
+from vaelab.evaluation.base import EvaluationConfig, NotApplicable
+from vaelab.inference.batches import (
+    EvaluationBatch,
+    PerImage,
+    collect_per_image,
+    estimate_mean_twice,
+    standard_error,
+)
+from vaelab.metrics.aggregate import AggregatePosterior, decompose_kl
 from vaelab.metrics.latents import ActiveUnits
-from vaelab.objectives.base import draw_with_kl
+from vaelab.objectives.base import sample_with_kl
 from vaelab.posteriors.diagonal import Diagonal
 from vaelab.priors.normal import UnitNormal
 from vaelab.runs.run import Run
@@ -35,7 +41,7 @@ FEW, LITTLE = 1 / 4, 1 / 2  # of the units, and of the limit of the mutual infor
 CURES = "try kl=warmup, kl=free_bits, a smaller kl.beta or, if there is one, a smaller loss.scale"
 
 
-def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
+def evaluate(run: Run, asked: EvaluationConfig) -> dict[str, Any]:
     """Nats per image, of latent_images images (at most 10,000).
 
     mutual_information and mutual_information_limit, which is ln N; aggregate_kl, KL(q(z) || p(z)),
@@ -48,19 +54,19 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
     """
     vae = run.vae
     if not vae.posterior.density or not vae.posterior.random:
-        raise Absent(f"{type(vae.posterior).__name__} gives each image one code, a point")
+        raise NotApplicable(f"{type(vae.posterior).__name__} gives each image one code, a point")
     vae.eval()
     images, reason = min(asked.images or IMAGES, IMAGES), _reason(vae)
     aggregate = None if reason else _aggregate(run, asked, images)
 
-    def compute(batch: Batch) -> Found:
+    def compute(batch: EvaluationBatch) -> PerImage:
         q, p = batch.model.encode(batch.x), batch.model.latents()
-        mean, again = two_means(q)
-        found = {"mean": mean, "again": again, "kl": draw_with_kl(q, p)[1].sum(-1)}
+        mean, again = estimate_mean_twice(q)
+        found = {"mean": mean, "again": again, "kl": sample_with_kl(q, p)[1].sum(-1)}
         return found if aggregate is None else found | _parts(batch, p, aggregate)
 
     journal = asked.journal("latents")
-    found = collect(
+    found = collect_per_image(
         vae, run.data, asked.split, compute, asked.seed, images, journal, title="comparing"
     )
     units, kl = ActiveUnits(vae.latent_dim), found["kl"].double().mean().item()
@@ -68,15 +74,15 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
     active = int(units.compute())
     if reason:
         if active == 0:
-            return {"collapse": collapse(active, vae.latent_dim, kl)}
-        raise Absent(reason)
+            return {"collapse": describe_collapse(active, vae.latent_dim, kl)}
+        raise NotApplicable(reason)
     numbers = _numbers(found)
     information = numbers["mutual_information"], numbers["mutual_information_limit"]
-    sentence = collapse(active, vae.latent_dim, kl, *information)
+    sentence = describe_collapse(active, vae.latent_dim, kl, *information)
     return numbers | ({"collapse": sentence} if sentence else {})
 
 
-def collapse(
+def describe_collapse(
     active: int, units: int, kl: float, information: float | None = None, limit: float = 0.0
 ) -> str | None:
     """A sentence that names posterior collapse and what may help; None where there is none.
@@ -107,7 +113,7 @@ def _reason(vae: VAE) -> str | None:
     """Why q(z) is out of reach; None if it is not."""
     if vae.layered:
         return "q(z) of several layers takes a pass of the networks for each pair of images"
-    if not vae.posterior.everywhere:
+    if not vae.posterior.exact_density:
         return (
             "q(z) asks for the density of every code under the posterior of other images, where "
             f"{type(vae.posterior).__name__} has rounding errors without bound"
@@ -116,18 +122,20 @@ def _reason(vae: VAE) -> str | None:
 
 
 @torch.no_grad()
-def _aggregate(run: Run, asked: Asked, images: int) -> Aggregate:
+def _aggregate(run: Run, asked: EvaluationConfig, images: int) -> AggregatePosterior:
     """q(z), in float64."""
 
-    def compute(batch: Batch) -> Found:
+    def compute(batch: EvaluationBatch) -> PerImage:
         return {"out": batch.model.read(batch.x)}
 
-    found = collect(run.vae, run.data, asked.split, compute, images=images, title="encoding")
+    found = collect_per_image(
+        run.vae, run.data, asked.split, compute, images=images, title="encoding"
+    )
     device = next(run.vae.parameters()).device
-    return Aggregate(run.vae.posterior(found["out"].to(device).double()))
+    return AggregatePosterior(run.vae.posterior(found["out"].to(device).double()))
 
 
-def _parts(batch: Batch, p: Distribution, aggregate: Aggregate) -> Found:
+def _parts(batch: EvaluationBatch, p: Distribution, aggregate: AggregatePosterior) -> PerImage:
     """The KL taken apart at a draw of q(z|x), with densities of q in float64."""
     model = batch.model
     out = model.read(batch.x)
@@ -135,10 +143,10 @@ def _parts(batch: Batch, p: Distribution, aggregate: Aggregate) -> Found:
     log_q = model.posterior(out.double()).log_prob(z.double())
     log_p = None if p.batch_shape else p.log_prob(z)
     factorised = isinstance(model.posterior, Diagonal) and isinstance(model.prior, UnitNormal)
-    return taken_apart(aggregate, z.double(), log_q, log_p, factorised)
+    return decompose_kl(aggregate, z.double(), log_q, log_p, factorised)
 
 
-def _numbers(found: Found) -> dict[str, Any]:
+def _numbers(found: PerImage) -> dict[str, Any]:
     found = {name: values.double() for name, values in found.items()}
     kl = found.pop("kl")
     numbers: dict[str, Any] = {"latent_images": len(kl)}

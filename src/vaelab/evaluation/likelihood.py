@@ -10,10 +10,17 @@ from torch import Tensor
 from vaelab.data.base import DataModule
 from vaelab.distributions.layers import Layers
 from vaelab.estimators.importance import importance_bound
-from vaelab.evaluation.base import Asked
-from vaelab.inference.batches import Batch, Found, collect, likeliest, standard_error, two_means
-from vaelab.inference.calibration import deviation
-from vaelab.inference.elbo_terms import drawn
+from vaelab.evaluation.base import EvaluationConfig
+from vaelab.inference.batches import (
+    EvaluationBatch,
+    PerImage,
+    collect_per_image,
+    estimate_mean_twice,
+    mode_or_mean,
+    standard_error,
+)
+from vaelab.inference.calibration import mean_calibration_error
+from vaelab.inference.elbo_terms import sample_elbo_terms
 from vaelab.kl.base import KLWeighting
 from vaelab.kl.capacity import Capacity
 from vaelab.likelihoods.gaussian import Gaussian
@@ -23,18 +30,18 @@ from vaelab.runs.run import Run
 from vaelab.vae import VAE
 
 
-def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
+def evaluate(run: Run, asked: EvaluationConfig) -> dict[str, Any]:
     """The numbers of `numbers_of`, and those that need to know how the model was trained.
 
     implied_scale is the scale s of a normal decoder, the loss written as SSE / (2 s^2) + KL.
     """
     journal = asked.journal("likelihood")
-    numbers = numbers_of(
+    numbers = likelihood_numbers(
         run.vae, run.data, asked.split, asked.samples, asked.seed, asked.images, journal
     )
     numbers |= {"pixels": run.data.pixels, "shape": run.data.shape, "step": run.step}
     objective = run.module.objective
-    kl = getattr(objective, "kl", None) if objective.of_likelihood else None
+    kl = getattr(objective, "kl", None) if objective.minimises_likelihood else None
     weight = 0.0
     if isinstance(kl, KLWeighting) and not isinstance(kl, Capacity):  # whose factor is of |KL - C|
         weight = kl.weight(max(run.step - 1, 0))  # of the last step taken
@@ -44,7 +51,7 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def numbers_of(
+def likelihood_numbers(
     vae: VAE,
     data: DataModule,
     split: str = "test",
@@ -71,10 +78,10 @@ def numbers_of(
     samples = samples if vae.posterior.random else 1
     vae.eval()
     if vae.likelihood.calibrated:
-        vae.likelihood.calibrate(deviation(vae, data, seed))
+        vae.likelihood.calibrate(mean_calibration_error(vae, data, seed))
     linear, grey = is_linear(vae), vae.likelihood.measure(data.pixels) == "grey"
 
-    def compute(batch: Batch) -> Found:
+    def compute(batch: EvaluationBatch) -> PerImage:
         found = _terms(batch.model, batch.x)
         if vae.posterior.density and not grey:
             found["nll"] = -importance_bound(batch.model, batch.x, samples)
@@ -82,9 +89,9 @@ def numbers_of(
             found["elbo_exact"] = exact_elbo(batch.model, batch.x)
         return found
 
-    found = collect(vae, data, split, compute, seed, images, journal)
+    found = collect_per_image(vae, data, split, compute, seed, images, journal)
     numbers: dict[str, Any] = {"split": split, "images": len(found["reconstruction"])}
-    numbers["measure"] = measure(vae, data)
+    numbers["measure"] = describe_measure(vae, data)
     numbers["rmse"] = _mean(found.pop("square")) ** 0.5
     if "nll" in found:
         numbers |= {"samples": samples, "nll_se": standard_error(found["nll"])}
@@ -105,19 +112,19 @@ def numbers_of(
     return numbers | {name: _mean(values) for name, values in found.items()}
 
 
-def _terms(model: VAE, x: Tensor) -> Found:
+def _terms(model: VAE, x: Tensor) -> PerImage:
     """Of each image what the numbers are made of, each (B, ...)."""
-    q, _, _, kl, found = drawn(model, x)
+    q, _, _, kl, found = sample_elbo_terms(model, x)
     if kl is not None and isinstance(q, Layers):
         found |= {f"kl_layer_{each}": layer for each, layer in enumerate(kl.T, 1)}
     elif kl is not None and kl.shape[1] == model.latent_dim:
         found["kl_per_dimension"] = kl
-    found["square"] = (model.decode(likeliest(q)).mean - x).square().flatten(1).mean(1)
-    found["mean"], found["mean_again"] = two_means(q)
+    found["square"] = (model.decode(mode_or_mean(q)).mean - x).square().flatten(1).mean(1)
+    found["mean"], found["mean_again"] = estimate_mean_twice(q)
     return found
 
 
-def measure(vae: VAE, data: DataModule) -> str:
+def describe_measure(vae: VAE, data: DataModule) -> str:
     """What log p(x|z) is on these pixels: probability, density or grey; given labels or not."""
     kind = vae.likelihood.measure(data.pixels)
     return f"{kind} given labels" if vae.conditional else kind

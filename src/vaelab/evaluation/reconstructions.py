@@ -13,31 +13,31 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
-from vaelab.evaluation.base import Asked
-from vaelab.evaluation.new_images import check_pictures
-from vaelab.inference.batches import Batch, Found, collect, likeliest
+from vaelab.evaluation.base import EvaluationConfig
+from vaelab.evaluation.new_images import check_image_data
+from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image, mode_or_mean
 from vaelab.runs.run import Run
 
 WINDOW = 11  # pixels of the edge that a normal of scale 1.5 is cut off at
 
 
 @torch.no_grad()
-def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
+def evaluate(run: Run, asked: EvaluationConfig) -> dict[str, Any]:
     """Of the means of p(x|z) at the likeliest code, whose RMSE is a number of the likelihood part.
 
     Returns:
         psnr in dB, the mean over images of -10 log10 of their mean squared error; ssim and its
         ssim_window, which is smaller where the pictures are, and absent below 3x3 pixels.
     """
-    check_pictures(run.data)
+    check_image_data(run.data)
     window, name = _window(min(run.data.shape[1:]))
 
-    def compute(batch: Batch) -> Found:
-        mean = batch.model.decode(likeliest(batch.model.encode(batch.x))).mean.clamp(0, 1)
+    def compute(batch: EvaluationBatch) -> PerImage:
+        mean = batch.model.decode(mode_or_mean(batch.model.encode(batch.x))).mean.clamp(0, 1)
         found = {"psnr": psnr(mean, batch.x)}
         return found | ({"ssim": ssim(mean, batch.x, window)} if window else {})
 
-    found = collect(run.vae, run.data, asked.split, compute, asked.seed, asked.images)
+    found = collect_per_image(run.vae, run.data, asked.split, compute, asked.seed, asked.images)
     numbers = {key: values.double().mean().item() for key, values in found.items()}
     return numbers | ({"ssim_window": name} if window else {})
 

@@ -9,22 +9,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaelab.evaluation.base import Absent, Asked
-from vaelab.evaluation.new_images import check_pictures, draws, image, new_images
+from vaelab.evaluation.base import EvaluationConfig, NotApplicable
+from vaelab.evaluation.new_images import (
+    check_image_data,
+    generate_images,
+    sample_or_mean,
+    uses_pixel_samples,
+)
 from vaelab.features.base import Features
-from vaelab.features.named import named
-from vaelab.inference.batches import Batch, Found, collect, likeliest
+from vaelab.features.named import load_features
+from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image, mode_or_mean
 from vaelab.metrics.frechet import frechet_distance
 from vaelab.metrics.kernel import kernel_distance
-from vaelab.metrics.support import NEIGHBOURS, support
+from vaelab.metrics.support import NEIGHBOURS, compute_support
 from vaelab.runs.run import Run
-from vaelab.runtime.distributed import merged, progress, share
+from vaelab.runtime.distributed import merge_over_processes, progress_bar, rank_and_world_size
 
 AT_ONCE = 100  # images that the net sees
 
 
 @torch.no_grad()
-def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
+def evaluate(run: Run, asked: EvaluationConfig) -> dict[str, Any]:
     """FID, KID, precision, recall, density and coverage of new images.
 
     Returns:
@@ -33,22 +38,22 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
         fid_reconstructions of the likeliest codes; fid_floor, of as many training images, which a
         model that knows all but the images of the split would come to, if there are as many.
     """
-    check_pictures(run.data)
+    check_image_data(run.data)
     name = asked.features or run.data.features
     net = _net(name).to(next(run.vae.parameters()).device)
-    drawn = draws(run)
+    drawn = uses_pixel_samples(run)
 
-    def both(batch: Batch) -> Found:
-        p = batch.model.decode(likeliest(batch.model.encode(batch.x)))
-        return {"real": net(batch.x), "again": net(image(p, drawn).clamp(0, 1))}
+    def both(batch: EvaluationBatch) -> PerImage:
+        p = batch.model.decode(mode_or_mean(batch.model.encode(batch.x)))
+        return {"real": net(batch.x), "again": net(sample_or_mean(p, drawn).clamp(0, 1))}
 
     journal = asked.journal("samples")
     where = (run.vae, run.data, asked.split)
-    found = collect(*where, both, asked.seed, asked.images, journal, title="features of")
+    found = collect_per_image(*where, both, asked.seed, asked.images, journal, title="features of")
     real, n = found["real"], len(found["real"])
     if n <= NEIGHBOURS:
-        raise Absent(f"{n} images are too few to compare: take at least {NEIGHBOURS + 1}")
-    new = _seen(net, new_images(run, asked, n))
+        raise NotApplicable(f"{n} images are too few to compare: take at least {NEIGHBOURS + 1}")
+    new = _seen(net, generate_images(run, asked, n))
     kid, error = kernel_distance(real, new)
     numbers = {
         "features": name,
@@ -63,32 +68,32 @@ def evaluate(run: Run, asked: Asked) -> dict[str, Any]:
     }
     if asked.split != "train" and n <= len(run.data.splits["train"].images):
         numbers["fid_floor"] = frechet_distance(real, _training(run, asked, net, n))
-    return numbers | support(real, new)._asdict()
+    return numbers | compute_support(real, new)._asdict()
 
 
 def _net(name: str) -> Features:
     try:
-        return named(name)
+        return load_features(name)
     except FileNotFoundError as error:
-        raise Absent(str(error)) from error
+        raise NotApplicable(str(error)) from error
 
 
-def _training(run: Run, asked: Asked, net: Features, n: int) -> Tensor:
+def _training(run: Run, asked: EvaluationConfig, net: Features, n: int) -> Tensor:
     """Features of the first n training images."""
 
-    def compute(batch: Batch) -> Found:
+    def compute(batch: EvaluationBatch) -> PerImage:
         return {"x": net(batch.x)}
 
     where, journal = (run.vae, run.data, "train"), asked.journal("samples-floor")
-    return collect(*where, compute, images=n, journal=journal, title="features of")["x"]
+    return collect_per_image(*where, compute, images=n, journal=journal, title="features of")["x"]
 
 
 def _seen(net: Features, images: Tensor) -> Tensor:
     """Features of images (N, *shape), of which each process looks at a part."""
-    rank, world = share()
+    rank, world = rank_and_world_size()
     device = next(net.parameters()).device
     chunks = images.clamp(0, 1).split(AT_ONCE)
     numbers = range(rank, len(chunks), world)
-    bar = progress(numbers, "features of samples")
-    found = merged({number: net(chunks[number].to(device)).cpu() for number in bar})
+    bar = progress_bar(numbers, "features of samples")
+    found = merge_over_processes({number: net(chunks[number].to(device)).cpu() for number in bar})
     return torch.cat([part for _, part in sorted(found.items())])

@@ -8,7 +8,7 @@ from torch import Tensor
 from vaelab.explorer import markup, style
 from vaelab.explorer.explorer import Explorer
 from vaelab.explorer.listen import gr, on
-from vaelab.explorer.sources import TILES, Label, Source, Sources, quiet, y_of
+from vaelab.explorer.sources import TILES, ImageSource, ImageSources, LabelInput, quiet, y_of
 
 SLIDERS = 12
 CODES, PICTURES = "test images", "what places decode to"
@@ -17,7 +17,7 @@ MAP, MESSAGE = 3, 4  # among what follows from a new code
 CLASSES = 10  # that the map has colours for
 
 
-class Here(NamedTuple):
+class ExplorerState(NamedTuple):
     """Where the sliders start from: a code, its label, and its image if it has one."""
 
     z: Tensor
@@ -26,12 +26,12 @@ class Here(NamedTuple):
     words: str = ""
 
 
-class Explore:
+class ExploreTab:
     """Builds the tab inside what is open, and listens to it."""
 
     def __init__(self, explorer: Explorer):
         self.explorer, self.dials = explorer, explorer.dials[:SLIDERS]
-        here = self._at(Source(index=0), explorer.label_of(0))
+        here = self._at(ImageSource(index=0), explorer.label_of(0))
         self.here = gr.State(here)
         with gr.Row():
             with gr.Column(scale=4, min_width=300):
@@ -42,7 +42,7 @@ class Explore:
                 self._turn(here)
         self._listen()
 
-    def _from(self, here: Here) -> None:
+    def _from(self, here: ExplorerState) -> None:
         gr.HTML("<h3>Where the code comes from</h3>")
         plane = self.explorer.plane
         with gr.Tabs(selected=TILES if plane is None else MAPS):
@@ -57,19 +57,19 @@ class Explore:
                     [CODES, PICTURES], value=CODES, show_label=False, container=False
                 )
                 quiet(self._map_words())
-            self.sources = Sources(self.explorer)
+            self.sources = ImageSources(self.explorer)
         with gr.Row():
             self.middle = gr.Button("Middle of the codes", size="sm")
             self.draw = gr.Button("Draw from p(z)", size="sm", visible=self.explorer.random)
         self.message = gr.HTML()
 
-    def _picture(self, here: Here) -> None:
+    def _picture(self, here: ExplorerState) -> None:
         gr.HTML("<h3>What it decodes to</h3>")
         self.figures = gr.HTML(self._figures(here, here.z), elem_classes="decoded")
-        self.label = Label(self.explorer, here.y, "given to q(z|x, y) and p(x|z, y)")
+        self.label = LabelInput(self.explorer, here.y, "given to q(z|x, y) and p(x|z, y)")
         self.terms = gr.HTML(self._terms(here))
 
-    def _turn(self, here: Here) -> None:
+    def _turn(self, here: ExplorerState) -> None:
         gr.HTML("<h3>Its latents</h3>")
         self.sliders = [
             gr.Slider(
@@ -94,36 +94,36 @@ class Explore:
         named = [label, self.view, *state]
         on(label.input, self._named, named, [self.here, self.figures, self.map])
 
-    def _arrive(self, source: Source, label: Any) -> list[Any]:
+    def _arrive(self, source: ImageSource, label: Any) -> list[Any]:
         try:
             here = self._at(source, y_of(self.explorer, label))
         except (ValueError, OSError) as error:
             return self._refused(str(error))
         return self._all(here)
 
-    def _at(self, source: Source, label: Tensor) -> Here:
+    def _at(self, source: ImageSource, label: Tensor) -> ExplorerState:
         x, y, words = source.seen_by(self.explorer, label)
-        return Here(self.explorer.encode(x, y), y, x, words)
+        return ExplorerState(self.explorer.encode(x, y), y, x, words)
 
     def _pointed(self, spot: list[float], label: Any) -> list[Any]:
         plane: Any = self.explorer.plane
         z = plane.code(*plane.at(*spot))
-        parts = self._all(Here(z, y_of(self.explorer, label)))
+        parts = self._all(ExplorerState(z, y_of(self.explorer, label)))
         parts[MAP] = gr.skip()  # its ring may be further on already
         return parts
 
     def _to_middle(self, label: Any) -> list[Any]:
-        return self._all(Here(self.explorer.middle, y_of(self.explorer, label)))
+        return self._all(ExplorerState(self.explorer.middle, y_of(self.explorer, label)))
 
     def _from_prior(self, label: Any) -> list[Any]:
         y = y_of(self.explorer, label)
-        return self._all(Here(self.explorer.draw(y, random.randrange(2**31)), y))
+        return self._all(ExplorerState(self.explorer.draw(y, random.randrange(2**31)), y))
 
-    def _turned(self, here: Here, *values: float) -> list[Any]:
+    def _turned(self, here: ExplorerState, *values: float) -> list[Any]:
         z = self._code(here, values)
         return [self._figures(here, z), self._spot(z)]
 
-    def _named(self, label: Any, view: str, here: Here, *values: float) -> list[Any]:
+    def _named(self, label: Any, view: str, here: ExplorerState, *values: float) -> list[Any]:
         here = here._replace(y=y_of(self.explorer, label))
         figures = self._figures(here, self._code(here, values))
         return [here, figures, gr.HTML(drawing=self._map(view, here.y))]
@@ -131,14 +131,14 @@ class Explore:
     def _viewed(self, view: str, label: Any) -> Any:
         return gr.HTML(drawing=self._map(view, y_of(self.explorer, label)))
 
-    def _code(self, here: Here, values: tuple[float, ...]) -> Tensor:
+    def _code(self, here: ExplorerState, values: tuple[float, ...]) -> Tensor:
         """The code of all sliders, and of what has none as it was."""
         z = here.z.clone()
         for dial, value in zip(self.dials, values, strict=True):
             dial.write(z, value)
         return z
 
-    def _all(self, here: Here) -> list[Any]:
+    def _all(self, here: ExplorerState) -> list[Any]:
         """All that follows from a new code."""
         return [
             here,
@@ -155,12 +155,12 @@ class Explore:
         parts[MESSAGE] = markup.message(words)
         return parts
 
-    def _figures(self, here: Here, z: Tensor) -> str:
+    def _figures(self, here: ExplorerState, z: Tensor) -> str:
         x = None if here.x is None else self.explorer.shown(here.x)
         made = self.explorer.decode(z, here.y)
         return markup.figures((x, here.words or "no image"), (made, "mean of p(x|z)"))
 
-    def _terms(self, here: Here) -> str:
+    def _terms(self, here: ExplorerState) -> str:
         if here.x is None:
             return "<p class='quiet'>A code without an image has no terms.</p>"
         return markup.terms(self.explorer.terms(here.x, here.y))

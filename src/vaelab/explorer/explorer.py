@@ -11,22 +11,22 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from vaelab.data.image_file import picture
-from vaelab.distributions.codes import codes as codebook_codes
-from vaelab.distributions.codes import nearest
+from vaelab.data.image_file import read_image
+from vaelab.distributions.codebook import codes_constraint as codebook_codes
+from vaelab.distributions.codebook import nearest_code
 from vaelab.distributions.sphere import sphere
 from vaelab.estimators.importance import importance_bound
 from vaelab.explorer.dials import Dial, dials, has_directions
 from vaelab.explorer.ink import EDGE, as_mnist
-from vaelab.explorer.plane import Plane
-from vaelab.inference.batches import likeliest
-from vaelab.inference.calibration import deviation
-from vaelab.inference.elbo_terms import drawn
-from vaelab.objectives.base import closed_kl, sample
+from vaelab.explorer.plane import LatentPlane
+from vaelab.inference.batches import mode_or_mean
+from vaelab.inference.calibration import mean_calibration_error
+from vaelab.inference.elbo_terms import sample_elbo_terms
+from vaelab.objectives.base import closed_form_kl, sample_prior
 from vaelab.runs import untrusted
-from vaelab.runs.provenance import choices
+from vaelab.runs.provenance import read_choices
 from vaelab.runs.run import Run
-from vaelab.runtime.seeding import Stream, noise
+from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.vae import VAE
 
 KNOWN = 2000  # test images whose codes make the map and the reach of the dials
@@ -70,14 +70,16 @@ class Explorer:
         run.vae.eval()
         if run.vae.likelihood.calibrated:
             with torch.no_grad():
-                run.vae.likelihood.calibrate(deviation(run.vae, run.data, run.cfg.seed))
+                run.vae.likelihood.calibrate(
+                    mean_calibration_error(run.vae, run.data, run.cfg.seed)
+                )
         self.indices = range(min(KNOWN, len(run.data.splits["test"].images)))
         self.codes, kl = self._known()
         if not torch.isfinite(self.codes).all():
             raise ValueError(f"{name} gives codes that are not finite: its training has diverged")
         self.dials: list[Dial] = dials(run.vae, self.codes, kl)
         mapped = has_directions(run.vae) and run.vae.latent_dim > 1
-        self.plane = Plane.of(self.codes) if mapped else None
+        self.plane = LatentPlane.of(self.codes) if mapped else None
 
     @classmethod
     def open(
@@ -86,10 +88,10 @@ class Explorer:
         """A finished run, on the GPU if there is one, and the images of a data set."""
         run, folder = Run.open(folder, checkpoint, ready=data is None), Path(folder)
         if data is not None:
-            run.read_instead(data)
+            run.replace_data(data)
         run.module.to("cuda" if torch.cuda.is_available() else "cpu")
-        numbers = untrusted.numbers(folder / "metrics.json")
-        return cls(run, folder.resolve().name, numbers, choices(folder))
+        numbers = untrusted.read_numbers(folder / "metrics.json")
+        return cls(run, folder.resolve().name, numbers, read_choices(folder))
 
     @property
     def vae(self) -> VAE:
@@ -149,7 +151,7 @@ class Explorer:
         What cannot be read, or has too many pixels to be safe, is a ValueError in one line.
         """
         crop = getattr(self.run.data, "crop", None)
-        pixels = picture(name, lambda _: content, self.run.data.shape, crop, INSTEAD)
+        pixels = read_image(name, lambda _: content, self.run.data.shape, crop, INSTEAD)
         return self._seen(pixels)
 
     def read_drawing(self, content: bytes) -> Tensor:
@@ -157,7 +159,7 @@ class Explorer:
         if self.run.data.shape != (1, EDGE, EDGE):
             return self.read(content, "the drawing")
         square = (1, 10 * EDGE, 10 * EDGE)
-        ink = picture("the drawing", lambda _: content, square, None, INSTEAD)
+        ink = read_image("the drawing", lambda _: content, square, None, INSTEAD)
         file = io.BytesIO()
         as_mnist(Image.fromarray(ink[0].numpy())).save(file, "png")
         return self.read(file.getvalue())
@@ -165,9 +167,9 @@ class Explorer:
     @torch.no_grad()
     def encode(self, x: Tensor, y: Tensor) -> Tensor:
         """The likeliest code of an image."""
-        with noise(Stream.PICTURES):
+        with seeded_noise(Stream.PICTURES):
             q = self._given(y).encode(x.unsqueeze(0).to(self.device))
-            return likeliest(q)[0].cpu()
+            return mode_or_mean(q)[0].cpu()
 
     @torch.no_grad()
     def decode(self, z: Tensor, y: Tensor) -> Tensor:
@@ -187,13 +189,13 @@ class Explorer:
         As in `evaluate`, what has no meaning for the model is absent. The noise is always the same.
         """
         model, x = self._given(y), x.to(self.device)
-        with noise(Stream.EVALUATION, self.run.cfg.seed):
-            terms = drawn(model, x.expand(DRAWS, *x.shape)).terms
+        with seeded_noise(Stream.EVALUATION, self.run.cfg.seed):
+            terms = sample_elbo_terms(model, x.expand(DRAWS, *x.shape)).terms
             found = {name: term.mean() for name, term in terms.items()}
             if self.random and model.likelihood.measure(self.run.data.pixels) != "grey":
                 samples = SAMPLES if model.posterior.random else 1
                 found["nll"] = -importance_bound(model, x.unsqueeze(0), samples)[0]
-            mean = model.decode(likeliest(model.encode(x.unsqueeze(0)))).mean[0]
+            mean = model.decode(mode_or_mean(model.encode(x.unsqueeze(0)))).mean[0]
         found["rmse"] = (mean - x).square().mean().sqrt()
         return {name: value.item() for name, value in found.items()}
 
@@ -207,8 +209,8 @@ class Explorer:
     @torch.no_grad()
     def draw(self, y: Tensor, seed: int) -> Tensor:
         """A code from p(z)."""
-        with noise(Stream.SAMPLES, seed):
-            return sample(self._given(y).latents(), 1)[0].cpu()
+        with seeded_noise(Stream.SAMPLES, seed):
+            return sample_prior(self._given(y).latents(), 1)[0].cpu()
 
     @property
     def middle(self) -> Tensor:
@@ -224,18 +226,18 @@ class Explorer:
         found, divergences = [], []
         images, labels = self.run.data.splits["test"]
         for some in torch.tensor(self.indices).split(AT_ONCE):
-            with torch.no_grad(), noise(Stream.PICTURES):
-                model = self.vae.given(labels[some].to(self.device))
+            with torch.no_grad(), seeded_noise(Stream.PICTURES):
+                model = self.vae.condition_on(labels[some].to(self.device))
                 q = model.encode(self.run.data.prepare(images[some].to(self.device)))
-                found.append(likeliest(q).cpu())
-                kl = closed_kl(q, model.latents()) if self.random else None
+                found.append(mode_or_mean(q).cpu())
+                kl = closed_form_kl(q, model.latents()) if self.random else None
             if kl is not None:
                 divergences.append(kl.cpu())
         kl = torch.cat(divergences).mean(0) if divergences else None
         return torch.cat(found), kl
 
     def _given(self, y: Tensor) -> VAE:
-        return self.vae.given(y.unsqueeze(0).to(self.device))
+        return self.vae.condition_on(y.unsqueeze(0).to(self.device))
 
     def _prepared(self, stored: Tensor) -> Tensor:
         return self.run.data.prepare(stored.unsqueeze(0))[0]
@@ -257,5 +259,7 @@ class Explorer:
             return normalize(z, dim=-1)
         if posterior.support is codebook_codes:
             codebook = posterior.codebook.cpu()
-            return codebook[nearest(z.unflatten(-1, (-1, posterior.dim)), codebook)].flatten(-2)
+            return codebook[nearest_code(z.unflatten(-1, (-1, posterior.dim)), codebook)].flatten(
+                -2
+            )
         return z

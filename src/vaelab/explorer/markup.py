@@ -12,8 +12,8 @@ from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 from vaelab.explorer.explorer import DRAWS, SAMPLES, Explorer
-from vaelab.explorer.plane import Plane
-from vaelab.runtime.metric_names import TITLES
+from vaelab.explorer.plane import LatentPlane
+from vaelab.runtime.metric_names import METRICS
 
 # Nine that colour-blind eyes tell apart (the scheme "muted" of Paul Tol, 2021), and a dark grey.
 COLOURS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933")
@@ -91,7 +91,7 @@ def _card(key: str, numbers: Mapping[str, Any]) -> str:
         )
     if key == "nll" and numbers.get("nll_se") is not None:
         value += f" ± {numbers['nll_se']:.2g}"
-    return f"<div class='card'><b>{value}</b><span>{escape(str(TITLES[key]))}</span></div>"
+    return f"<div class='card'><b>{value}</b><span>{escape(str(METRICS[key]))}</span></div>"
 
 
 def terms(found: Mapping[str, float]) -> str:
@@ -151,7 +151,7 @@ def _picture(x: Tensor) -> str:
 
 
 def _title(key: str) -> str:
-    return escape(str(TITLES[key]))
+    return escape(str(METRICS[key]))
 
 
 def tiles(pictures: Iterable[tuple[int, Tensor, str]], chosen: int | None = None) -> str:
@@ -169,7 +169,7 @@ def strip(pictures: Iterable[Tensor]) -> str:
     return f"<div class='strip'>{''.join(_picture(x) for x in pictures)}</div>"
 
 
-def points(plane: Plane, labels: Tensor | None) -> str:
+def points(plane: LatentPlane, labels: Tensor | None) -> str:
     """The map of codes as a drawing: a dot each, coloured by class, the class at its median.
 
     Arguments:
@@ -191,7 +191,7 @@ def points(plane: Plane, labels: Tensor | None) -> str:
     return _drawing(inside)
 
 
-def pictures(plane: Plane, explorer: Explorer, y: Tensor) -> str:
+def pictures(plane: LatentPlane, explorer: Explorer, y: Tensor) -> str:
     """The map as a grid of what its places decode to."""
     edges = [(each + 0.5) / TILES for each in range(TILES)]
     places = [plane.at(across, down) for down in edges for across in edges]
@@ -204,22 +204,22 @@ def _drawing(inside: str) -> str:
     return f"<svg viewBox='0 0 {SIZE} {SIZE}' role='img' aria-label='map of codes'>{inside}</svg>"
 
 
-def _dots(plane: Plane, places: Tensor, colour: str) -> str:
+def _dots(plane: LatentPlane, places: Tensor, colour: str) -> str:
     path = "".join("M{:.0f} {:.0f}h0".format(*_xy(plane, a, b)) for a, b in places.tolist())
     return f"<path class='dots' d='{path}' stroke='{colour}'/>"
 
 
-def _text(plane: Plane, place: Tensor, words: str) -> str:
+def _text(plane: LatentPlane, place: Tensor, words: str) -> str:
     x, y = _xy(plane, *place.tolist())
     return f"<text x='{x:.0f}' y='{y:.0f}'>{escape(words)}</text>"
 
 
-def _frame(plane: Plane) -> str:
+def _frame(plane: LatentPlane) -> str:
     """The two lines where a place is 0."""
     x, y = _xy(plane, 0, 0)
     return f"<path class='zero' d='M{x:.0f} 0V{SIZE}M0 {y:.0f}H{SIZE}'/>"
 
 
-def _xy(plane: Plane, a: float, b: float) -> tuple[float, float]:
+def _xy(plane: LatentPlane, a: float, b: float) -> tuple[float, float]:
     across, down = plane.shares(a, b)
     return SIZE * across, SIZE * down

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from vaelab.explorer import markup, style
-from vaelab.explorer.compare import Compare
-from vaelab.explorer.explore import Explore
+from vaelab.explorer.compare import CompareTab
+from vaelab.explorer.explore import ExploreTab
 from vaelab.explorer.explorer import Explorer
 from vaelab.explorer.listen import gr
-from vaelab.explorer.walk import Walk
+from vaelab.explorer.walk import WalkTab
 
 LARGEST = "30mb"  # of an uploaded file
 KEPT = 3600  # seconds that an uploaded file stays
@@ -41,13 +41,13 @@ def build(explorers: Sequence[Explorer]) -> gr.Blocks:
             with gr.Tab(explorer.name):
                 _one(explorer)
         with gr.Tab("Compare"):
-            Compare({each.name: each for each in explorers})
+            CompareTab({each.name: each for each in explorers})
     return page
 
 
 def _one(explorer: Explorer) -> None:
     gr.HTML(markup.heading(explorer))
     with gr.Tab("Explore"):
-        Explore(explorer)
+        ExploreTab(explorer)
     with gr.Tab("Walk"):
-        Walk(explorer)
+        WalkTab(explorer)

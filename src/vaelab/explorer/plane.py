@@ -8,7 +8,7 @@ from torch import Tensor
 MARGIN = 1.08
 
 
-class Plane(NamedTuple):
+class LatentPlane(NamedTuple):
     """Places (a, b) and codes: z = origin + (a, b) @ axes.
 
     Attributes:
@@ -27,7 +27,7 @@ class Plane(NamedTuple):
     places: Tensor
 
     @classmethod
-    def of(cls, codes: Tensor) -> "Plane":
+    def of(cls, codes: Tensor) -> "LatentPlane":
         """The plane of two latents itself, of more of them that in which codes (N, D) vary most."""
         origin, axes, share = _axes(codes)
         places = (codes - origin) @ axes.T

@@ -17,7 +17,7 @@ TILES = "tiles"
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """One of a test image's index, a drawing as the address data:..., and a file's path."""
 
     index: int | None = None
@@ -45,7 +45,7 @@ class Source:
         return explorer.read(path.read_bytes(), path.name), label, path.name
 
 
-class Tiles:
+class TileInput:
     """Test images to click on, and a button for others; its value is the index of the chosen."""
 
     def __init__(self, explorer: Explorer, chosen: int = 0):
@@ -77,12 +77,12 @@ class Tiles:
         return [start, gr.HTML(tiles=self._drawn(start, chosen))]
 
 
-class Sources:
+class ImageSources:
     """A tab for each way to an image, that of test images named TILES."""
 
     def __init__(self, explorer: Explorer):
         with gr.Tab("Test images", id=TILES):
-            self.tiles = Tiles(explorer)
+            self.tiles = TileInput(explorer)
         with gr.Tab("Draw"):
             self.pad: Any = gr.HTML(html_template=style.PAD_TEMPLATE, js_on_load=style.PAD)
             mnist = explorer.run.data.shape == (1, 28, 28)
@@ -99,20 +99,20 @@ class Sources:
         """Call act(source, *inputs) whenever there is a new one."""
 
         def picked(index: int, *values: Any) -> Any:
-            return act(Source(index=index), *values)
+            return act(ImageSource(index=index), *values)
 
         def drawn(drawing: str, *values: Any) -> Any:
-            return act(Source(drawing=drawing), *values)
+            return act(ImageSource(drawing=drawing), *values)
 
         def uploaded(path: str, *values: Any) -> Any:
-            return [*act(Source(path=path), *values), None]  # and is ready for the next one
+            return [*act(ImageSource(path=path), *values), None]  # and is ready for the next one
 
         on(self.tiles.chosen.picked, picked, [self.tiles.chosen, *inputs], outputs)
         on(self.pad.drawn, drawn, [self.pad, *inputs], outputs)
         on(self.file.upload, uploaded, [self.file, *inputs], [*outputs, self.file])
 
 
-class Label:
+class LabelInput:
     """The label that a conditional model is given; nothing is shown for another."""
 
     def __init__(self, explorer: Explorer, y: Tensor, info: str):

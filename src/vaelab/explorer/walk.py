@@ -7,12 +7,12 @@ from torch import Tensor
 from vaelab.explorer import markup
 from vaelab.explorer.explorer import Explorer
 from vaelab.explorer.listen import gr, on
-from vaelab.explorer.sources import SHOWN, Tiles
+from vaelab.explorer.sources import SHOWN, TileInput
 
 STEPS = 11  # pictures of the whole way
 
 
-class Walk:
+class WalkTab:
     """Builds the tab inside what is open, and listens to it."""
 
     def __init__(self, explorer: Explorer):
@@ -21,14 +21,14 @@ class Walk:
         with gr.Row():
             with gr.Column(scale=4, min_width=300):
                 gr.HTML("<h3>From</h3>")
-                self.start = Tiles(explorer, ends[0])
+                self.start = TileInput(explorer, ends[0])
             with gr.Column(scale=4, min_width=300):
                 gr.HTML("<h3>On the way</h3>")
                 self.figures = gr.HTML(self._figures(*ends, 0.5), elem_classes="walked")
                 self.share = gr.Slider(0, 1, 0.5, step=0.01, label="How far along", buttons=[])
             with gr.Column(scale=4, min_width=300):
                 gr.HTML("<h3>To</h3>")
-                self.end = Tiles(explorer, ends[1])
+                self.end = TileInput(explorer, ends[1])
         self.strip = gr.HTML(self._strip(*ends))
         self._listen()
 

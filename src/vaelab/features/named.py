@@ -9,7 +9,7 @@ from vaelab.features.inception import Inception
 FOLDER = Path(__file__).parent
 
 
-def named(name: str) -> Features:
+def load_features(name: str) -> Features:
     """A trained net, for evaluation; a FileNotFoundError says what to put where it is absent."""
     if name == "inception":
         return Inception()

@@ -15,17 +15,17 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vaelab.data.base import DataModule
-from vaelab.runtime.distributed import merged, progress
-from vaelab.runtime.files import written
-from vaelab.runtime.seeding import Stream, noise
+from vaelab.runtime.distributed import merge_over_processes, progress_bar
+from vaelab.runtime.files import atomic_write
+from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.vae import VAE
 
-DRAWS = 32  # that estimate the mean of a posterior which does not know it
+MEAN_SAMPLES = 32  # that estimate the mean of a posterior which does not know it
 
-Found = dict[str, Tensor]
+PerImage = dict[str, Tensor]
 
 
-class Batch(NamedTuple):
+class EvaluationBatch(NamedTuple):
     """Images x (B, *shape), their labels (B, ...), and the model, which knows these labels."""
 
     model: VAE
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
     labels: Tensor
 
 
-def each_batch(
+def iterate_batches(
     vae: VAE,
     data: DataModule,
     split: str,
@@ -43,7 +43,7 @@ def each_batch(
     title: str = "evaluating",
     stream: Stream = Stream.EVALUATION,
     purpose: tuple[int, ...] = (),
-) -> Iterator[tuple[int, Batch]]:
+) -> Iterator[tuple[int, EvaluationBatch]]:
     """This process's batches and their numbers, each with its noise while it is looked at.
 
     Arguments:
@@ -55,26 +55,26 @@ def each_batch(
     vae.eval()
     device = next(vae.parameters()).device
     batches = data.batches(split, images, size)
-    bar = progress(batches, f"{title} {split}")
+    bar = progress_bar(batches, f"{title} {split}")
     for number, (x, y) in zip(batches.numbers, bar, strict=True):
         if number < batches.total:
             y = y.to(device)
-            batch = Batch(vae.given(y), data.prepare(x.to(device)), y)
-            with noise(stream, seed, *purpose, number):
+            batch = EvaluationBatch(vae.condition_on(y), data.prepare(x.to(device)), y)
+            with seeded_noise(stream, seed, *purpose, number):
                 yield number, batch
 
 
 @torch.no_grad()
-def collect(
+def collect_per_image(
     vae: VAE,
     data: DataModule,
     split: str,
-    compute: Callable[[Batch], Found],
+    compute: Callable[[EvaluationBatch], PerImage],
     seed: int = 0,
     images: int | None = None,
     journal: Path | None = None,
     **settings: Any,
-) -> Found:
+) -> PerImage:
     """What `compute` finds for each image, (N, ...) in the order of the split, on every process.
 
     Arguments:
@@ -85,25 +85,25 @@ def collect(
     """
     found = {
         number: _kept(journal, number, lambda batch=batch: compute(batch))
-        for number, batch in each_batch(vae, data, split, seed, images, **settings)
+        for number, batch in iterate_batches(vae, data, split, seed, images, **settings)
     }
-    parts = [part for _, part in sorted(merged(found).items())]
+    parts = [part for _, part in sorted(merge_over_processes(found).items())]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _kept(journal: Path | None, number: int, compute: Callable[[], Found]) -> Found:
+def _kept(journal: Path | None, number: int, compute: Callable[[], PerImage]) -> PerImage:
     """What a journal has of a batch, else what is computed now, on the CPU."""
     path = journal / f"{number:06}.pt" if journal else None
     if path and path.is_file() and (known := _read(path)):
         return known
     found = {name: value.cpu() for name, value in compute().items()}
     if path:
-        with written(path) as part:
+        with atomic_write(path) as part:
             torch.save(found, part)
     return found
 
 
-def _read(path: Path) -> Found | None:
+def _read(path: Path) -> PerImage | None:
     """What a journal has; None where the file is damaged, so that it is computed again."""
     try:
         return torch.load(path, weights_only=True)
@@ -111,32 +111,32 @@ def _read(path: Path) -> Found | None:
         return None
 
 
-def codes(
+def collect_latents(
     vae: VAE, data: DataModule, split: str, seed: int = 0, images: int | None = None
-) -> Found:
+) -> PerImage:
     """Of each image the `mean` of q(z|x) and a draw `z`, both (N, latent_dim), and its `labels`."""
 
-    def compute(batch: Batch) -> Found:
+    def compute(batch: EvaluationBatch) -> PerImage:
         q = batch.model.encode(batch.x)
-        return {"mean": two_means(q)[0], "z": q.sample(), "labels": batch.labels}
+        return {"mean": estimate_mean_twice(q)[0], "z": q.sample(), "labels": batch.labels}
 
-    return collect(vae, data, split, compute, seed, images, title="encoding")
+    return collect_per_image(vae, data, split, compute, seed, images, title="encoding")
 
 
-def likeliest(q: Distribution) -> Tensor:
+def mode_or_mean(q: Distribution) -> Tensor:
     """The mode of q where it is known, else its mean, estimated if need be."""
     try:
         return q.mode
     except NotImplementedError:
-        return two_means(q)[0]
+        return estimate_mean_twice(q)[0]
 
 
-def two_means(q: Distribution) -> tuple[Tensor, Tensor]:
+def estimate_mean_twice(q: Distribution) -> tuple[Tensor, Tensor]:
     """The mean of q twice, or two independent estimates of it."""
     try:
         return q.mean, q.mean
     except NotImplementedError:
-        first, second = q.sample(torch.Size((2, DRAWS))).mean(1)
+        first, second = q.sample(torch.Size((2, MEAN_SAMPLES))).mean(1)
         return first, second
 
 

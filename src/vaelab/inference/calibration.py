@@ -3,15 +3,15 @@
 from torch import Tensor
 
 from vaelab.data.base import DataModule
-from vaelab.inference.batches import Batch, Found, collect
+from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image
 from vaelab.vae import VAE
 
 
-def deviation(vae: VAE, data: DataModule, seed: int) -> Tensor:
+def mean_calibration_error(vae: VAE, data: DataModule, seed: int) -> Tensor:
     """The mean deviation of a pixel over the training images, with z drawn from q(z|x)."""
 
-    def compute(batch: Batch) -> Found:
+    def compute(batch: EvaluationBatch) -> PerImage:
         mean = batch.model.decode(batch.model.encode(batch.x).rsample()).mean
-        return {"deviation": vae.likelihood.deviation(batch.x - mean).flatten(1).mean(1)}
+        return {"deviation": vae.likelihood.error_statistic(batch.x - mean).flatten(1).mean(1)}
 
-    return collect(vae, data, "train", compute, seed)["deviation"].double().mean()
+    return collect_per_image(vae, data, "train", compute, seed)["deviation"].double().mean()

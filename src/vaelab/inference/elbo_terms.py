@@ -5,12 +5,12 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vaelab.inference.batches import Found
-from vaelab.objectives.base import draw_with_kl
+from vaelab.inference.batches import PerImage
+from vaelab.objectives.base import sample_with_kl
 from vaelab.vae import VAE
 
 
-class Drawn(NamedTuple):
+class ELBOSample(NamedTuple):
     """Images x (B, *shape) seen through one z of q(z|x) each.
 
     Attributes:
@@ -23,17 +23,17 @@ class Drawn(NamedTuple):
     z: Tensor
     p: Distribution
     kl: Tensor | None
-    terms: Found
+    terms: PerImage
 
 
-def drawn(model: VAE, x: Tensor) -> Drawn:
+def sample_elbo_terms(model: VAE, x: Tensor) -> ELBOSample:
     """One z of q(z|x), and the terms of the ELBO at it."""
     q = model.encode(x)
     if not model.posterior.density:
         z = q.rsample()
         p = model.decode(z)
-        return Drawn(q, z, p, None, {"reconstruction": -p.log_prob(x)})
-    z, kl = draw_with_kl(q, model.latents())
+        return ELBOSample(q, z, p, None, {"reconstruction": -p.log_prob(x)})
+    z, kl = sample_with_kl(q, model.latents())
     p = model.decode(z)
     terms = {"reconstruction": -p.log_prob(x), "kl": kl.sum(-1)}
-    return Drawn(q, z, p, kl, terms | {"elbo": -(terms["reconstruction"] + terms["kl"])})
+    return ELBOSample(q, z, p, kl, terms | {"elbo": -(terms["reconstruction"] + terms["kl"])})

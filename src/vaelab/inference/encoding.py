@@ -15,15 +15,15 @@ from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
 
 from vaelab.data.base import DataModule
-from vaelab.distributions.codes import Codes
+from vaelab.distributions.codebook import QuantizedCodes
 from vaelab.distributions.layers import Layers
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.distributions.one_hot import OneHots
-from vaelab.distributions.point import Point
+from vaelab.distributions.point import PointMass
 from vaelab.distributions.von_mises_fisher import VonMisesFisher
-from vaelab.inference.batches import each_batch
-from vaelab.inference.calibration import deviation
-from vaelab.inference.elbo_terms import drawn
+from vaelab.inference.batches import iterate_batches
+from vaelab.inference.calibration import mean_calibration_error
+from vaelab.inference.elbo_terms import sample_elbo_terms
 from vaelab.runs.run import Run
 from vaelab.vae import VAE
 
@@ -31,7 +31,7 @@ ROWS = 8192  # of a row group, at least
 
 
 @dataclass
-class Encoded:
+class EncodedBatch:
     """A batch of images, in the order of their split.
 
     Attributes:
@@ -52,54 +52,56 @@ class Encoded:
 
 
 @torch.no_grad()
-def encode(vae: VAE, data: DataModule, split: str = "test", seed: int = 0) -> Iterator[Encoded]:
+def encode_batches(
+    vae: VAE, data: DataModule, split: str = "test", seed: int = 0
+) -> Iterator[EncodedBatch]:
     """The images of `split`, a batch at a time; an optimal scale has been calibrated before."""
-    for number, (model, x, y) in each_batch(vae, data, split, seed, title="encoding"):
+    for number, (model, x, y) in iterate_batches(vae, data, split, seed, title="encoding"):
         index = number * data.batch_size + torch.arange(len(x))
-        q, z, p, _, terms = drawn(model, x)
-        yield Encoded(index, y, x, p.mean, parts(q) or {"z": z}, terms)
+        q, z, p, _, terms = sample_elbo_terms(model, x)
+        yield EncodedBatch(index, y, x, p.mean, posterior_parameters(q) or {"z": z}, terms)
 
 
 @singledispatch
-def parts(q: Distribution) -> dict[str, Tensor]:
+def posterior_parameters(q: Distribution) -> dict[str, Tensor]:
     """What describes q(z|x) in numbers (B, n) or (B,) that are not drawn; nothing for a flow."""
     return {}
 
 
-@parts.register
+@posterior_parameters.register
 def _(q: DiagonalNormal) -> dict[str, Tensor]:
     return {"mean": q.mean, "scale": q.scale}
 
 
-@parts.register
+@posterior_parameters.register
 def _(q: MultivariateNormal) -> dict[str, Tensor]:
     """Of each dimension alone; of how they depend on each other nothing is said."""
     return {"mean": q.mean, "scale": q.stddev}
 
 
-@parts.register
-def _(q: Point) -> dict[str, Tensor]:
+@posterior_parameters.register
+def _(q: PointMass) -> dict[str, Tensor]:
     return {"mean": q.mean}
 
 
-@parts.register
+@posterior_parameters.register
 def _(q: VonMisesFisher) -> dict[str, Tensor]:
     return {"direction": q.direction, "concentration": q.concentration}
 
 
-@parts.register
-def _(q: Codes) -> dict[str, Tensor]:
+@posterior_parameters.register
+def _(q: QuantizedCodes) -> dict[str, Tensor]:
     return {"code": q.indices}
 
 
-@parts.register(Layers)
-@parts.register(OneHots)
+@posterior_parameters.register(Layers)
+@posterior_parameters.register(OneHots)
 def _(q: Layers | OneHots) -> dict[str, Tensor]:
     """Of layers, each at its mean given those before it; of categories, the likeliest."""
     return {"mode": q.mode}
 
 
-def save(run: Run, splits: Sequence[str], path: Path, settings: dict[str, Any]) -> None:
+def save_latents(run: Run, splits: Sequence[str], path: Path, settings: dict[str, Any]) -> None:
     """Write the codes and terms of some splits to a parquet file.
 
     Its columns are index, split, label (or label_0, ..., or label_<attribute>), the code as mean_0,
@@ -111,7 +113,7 @@ def save(run: Run, splits: Sequence[str], path: Path, settings: dict[str, Any]) 
     from pyarrow.parquet import ParquetWriter
 
     if run.vae.likelihood.calibrated:
-        run.vae.likelihood.calibrate(deviation(run.vae, run.data, run.cfg.seed))
+        run.vae.likelihood.calibrate(mean_calibration_error(run.vae, run.data, run.cfg.seed))
     path.parent.mkdir(parents=True, exist_ok=True)
     part, tables = path.with_name(f"{path.name}.part"), _tables(run, splits)
     first = next(tables)
@@ -132,14 +134,14 @@ def _tables(run: Run, splits: Sequence[str]) -> Iterator[Any]:
     batches = (
         pyarrow.table(_columns(split, batch, getattr(run.data, "attributes", ())))
         for split in splits
-        for batch in encode(run.vae, run.data, split, run.cfg.seed)
+        for batch in encode_batches(run.vae, run.data, split, run.cfg.seed)
     )
     size = max(1, ROWS // run.data.batch_size)
     while group := list(islice(batches, size)):
         yield pyarrow.concat_tables(group).combine_chunks()
 
 
-def _columns(split: str, batch: Encoded, attributes: Sequence[str]) -> dict[str, Any]:
+def _columns(split: str, batch: EncodedBatch, attributes: Sequence[str]) -> dict[str, Any]:
     columns: dict[str, Any] = {"index": batch.index.numpy(), "split": [split] * len(batch.index)}
     columns |= _spread("label", batch.label, attributes)
     for name, part in batch.code.items():

@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vaelab.inference.encoding import parts
-from vaelab.inference.model_card import card
+from vaelab.inference.encoding import posterior_parameters
+from vaelab.inference.model_card import render_model_card
 from vaelab.runs import weights
 from vaelab.runs.run import Run
-from vaelab.runtime.seeding import Stream, noise
+from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.vae import VAE
 
 TOLERANCE = 1e-4
 SIZES = (3, 1, 8)  # of the batches that are compared; the first is the one that is traced
 
 
-class Encoder(nn.Module):
+class ExportedEncoder(nn.Module):
     """x (B, *shape), and label (B, labels) of a conditional model, to the numbers of q(z|x).
 
     The first of them is a z that can be decoded.
@@ -33,13 +33,13 @@ class Encoder(nn.Module):
         self.vae = vae
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> dict[str, Tensor]:
-        model = self.vae if label is None else self.vae.given(label)
+        model = self.vae if label is None else self.vae.condition_on(label)
         q = model.encode(x)
-        found = parts(q)
+        found = posterior_parameters(q)
         return {"mode": q.mode} | found if "code" in found else found
 
 
-class Decoder(nn.Module):
+class ExportedDecoder(nn.Module):
     """z (B, latent_dim), and label (B, labels) of a conditional model, to the mean of p(x|z)."""
 
     def __init__(self, vae: VAE):
@@ -47,12 +47,12 @@ class Decoder(nn.Module):
         self.vae = vae
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> dict[str, Tensor]:
-        model = self.vae if label is None else self.vae.given(label)
+        model = self.vae if label is None else self.vae.condition_on(label)
         return {"mean": model.decode(z).mean}
 
 
 @torch.no_grad()
-def export(run: Run, folder: Path, numbers: dict[str, Any]) -> list[Path]:
+def export_model(run: Run, folder: Path, numbers: dict[str, Any]) -> list[Path]:
     """Write encoder.onnx, decoder.onnx, model.safetensors and README.md; what was written.
 
     There is no encoder.onnx of a q(z|x) without a mean or a mode, such as a flow.
@@ -63,19 +63,19 @@ def export(run: Run, folder: Path, numbers: dict[str, Any]) -> list[Path]:
     vae = run.module.cpu().eval().vae
     folder.mkdir(parents=True, exist_ok=True)
     encoder, decoder = folder / "encoder.onnx", folder / "decoder.onnx"
-    outputs = list(Encoder(vae)(**_inputs(vae, "x", 1)))
+    outputs = list(ExportedEncoder(vae)(**_inputs(vae, "x", 1)))
     if outputs:
-        _write(Encoder(vae), "x", encoder)
-    _write(Decoder(vae), "z", decoder)
-    run.save(folder / weights.NAME)
-    (folder / "README.md").write_text(card(run, outputs, numbers))
-    written = [decoder, folder / weights.NAME, folder / "README.md"]
+        _write(ExportedEncoder(vae), "x", encoder)
+    _write(ExportedDecoder(vae), "z", decoder)
+    run.save(folder / weights.FILE_NAME)
+    (folder / "README.md").write_text(render_model_card(run, outputs, numbers))
+    written = [decoder, folder / weights.FILE_NAME, folder / "README.md"]
     return [encoder, *written] if outputs else written
 
 
 def _inputs(vae: VAE, name: str, size: int) -> dict[str, Tensor]:
     """Something to try a network on."""
-    with noise(Stream.SAMPLES, size):
+    with seeded_noise(Stream.SAMPLES, size):
         x = torch.rand(size, *vae.shape) if name == "x" else torch.randn(size, vae.latent_dim)
     if not vae.conditional:
         return {name: x}
@@ -83,7 +83,7 @@ def _inputs(vae: VAE, name: str, size: int) -> dict[str, Tensor]:
     return {name: x, "label": torch.eye(labels)[torch.arange(size) % labels]}
 
 
-def _write(network: Encoder | Decoder, name: str, path: Path) -> None:
+def _write(network: ExportedEncoder | ExportedDecoder, name: str, path: Path) -> None:
     """Trace a network, without what the tracing says of this machine, and compare the two."""
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
@@ -107,7 +107,7 @@ def _write(network: Encoder | Decoder, name: str, path: Path) -> None:
     _compare(network, name, path)
 
 
-def _compare(network: Encoder | Decoder, name: str, path: Path) -> None:
+def _compare(network: ExportedEncoder | ExportedDecoder, name: str, path: Path) -> None:
     from onnxruntime import InferenceSession
 
     session = InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -42,7 +42,7 @@ MEANINGS = {
 OTHERS = ("logger", "callbacks", "trainer")  # choices that do not make a model another one
 
 
-def card(run: Run, outputs: Sequence[str], numbers: dict[str, Any]) -> str:
+def render_model_card(run: Run, outputs: Sequence[str], numbers: dict[str, Any]) -> str:
     """What the files of an export are and how they are used.
 
     Arguments:
@@ -90,7 +90,7 @@ def _numbers(numbers: dict[str, Any]) -> str:
     """The table at the end of a run."""
     lines = ["", "## Numbers", ""]
     lines += [f"Means over {numbers['images']} {numbers['split']} images.", ""]
-    lines += metrics_file.table(numbers)
+    lines += metrics_file.markdown_table(numbers)
     if "samples" in numbers:
         lines += ["", f"The NLL is a bound of {numbers['samples']} importance samples."]
     return "\n".join([*lines, ""])

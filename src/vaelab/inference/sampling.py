@@ -17,11 +17,11 @@ from torch import Tensor
 
 from vaelab.data.base import DataModule
 from vaelab.estimators.importance import CHUNK
-from vaelab.inference.batches import Batch, Found, collect
-from vaelab.inference.calibration import deviation
-from vaelab.inference.image_grid import grid
-from vaelab.runtime.distributed import progress
-from vaelab.runtime.seeding import Stream, noise
+from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image
+from vaelab.inference.calibration import mean_calibration_error
+from vaelab.inference.image_grid import image_grid
+from vaelab.runtime.distributed import progress_bar
+from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.samplers.base import Sampler
 from vaelab.vae import VAE
 
@@ -30,7 +30,7 @@ AT_ONCE = 1000  # codes that are drawn
 PICTURED = 100  # images in the grid, at most
 
 
-class Samples(NamedTuple):
+class GeneratedSamples(NamedTuple):
     """z (n, latent_dim), x (n, *shape) and labels (n,) or (n, attributes); (n, 0) is none."""
 
     z: Tensor
@@ -39,7 +39,7 @@ class Samples(NamedTuple):
 
 
 @dataclass
-class Draws:
+class SamplingConfig:
     """What is asked of scripts/sample.py, as conf/sample.yaml has it."""
 
     sampler: Sampler
@@ -57,17 +57,17 @@ class Draws:
         if self.seed < 0:
             raise ValueError(f"seed={self.seed}: it must not be negative")
 
-    def reads(self, vae: VAE) -> bool:
+    def needs_data(self, vae: VAE) -> bool:
         """Whether it needs the training images or their labels."""
         calibrates = self.draw and vae.likelihood.calibrated
         return self.sampler.fitted or vae.conditional or calibrates
 
-    def of(self, vae: VAE, data: DataModule) -> Samples:
-        return sample(vae, data, self.sampler, self.n, self.label, self.seed, self.draw)
+    def of(self, vae: VAE, data: DataModule) -> GeneratedSamples:
+        return sample_images(vae, data, self.sampler, self.n, self.label, self.seed, self.draw)
 
 
 @torch.no_grad()
-def sample(
+def sample_images(
     vae: VAE,
     data: DataModule,
     sampler: Sampler,
@@ -75,7 +75,7 @@ def sample(
     label: int | Sequence[str] | Tensor | None = None,
     seed: int = 0,
     draw: bool = False,
-) -> Samples:
+) -> GeneratedSamples:
     """n images: the means of p(x|z) in float32, or draws of it.
 
     Draws of bits and of 256 levels are uint8, 0 to 255, which data=arrays takes for what they are.
@@ -89,28 +89,28 @@ def sample(
     labels = _labels(vae, data, n, label)
     sampler.prepare(vae)
     if sampler.fitted:
-        codes = encoded(vae, data, seed)
-        with noise(Stream.SAMPLES, seed, FIT, 0):
+        codes = encode_training_images(vae, data, seed)
+        with seeded_noise(Stream.SAMPLES, seed, FIT, 0):
             sampler.fit(codes)
-    with noise(Stream.SAMPLES, seed, DRAW, 0):
+    with seeded_noise(Stream.SAMPLES, seed, DRAW, 0):
         device = next(vae.parameters()).device
         parts = [y.to(device) if vae.conditional else None for y in labels.split(AT_ONCE)]
         sizes = [len(part) for part in labels.split(AT_ONCE)]
         z = torch.cat([sampler.sample(*each).cpu() for each in zip(sizes, parts, strict=True)])
     if draw and vae.likelihood.calibrated:
-        vae.likelihood.calibrate(deviation(vae, data, seed))
-    return Samples(z, _decoded(vae, z, labels, seed, draw), labels)
+        vae.likelihood.calibrate(mean_calibration_error(vae, data, seed))
+    return GeneratedSamples(z, _decoded(vae, z, labels, seed, draw), labels)
 
 
 @torch.no_grad()
-def encoded(vae: VAE, data: DataModule, seed: int = 0) -> Tensor:
+def encode_training_images(vae: VAE, data: DataModule, seed: int = 0) -> Tensor:
     """A draw of q(z|x) for each training image, (N, latent_dim): its point if q has no density."""
 
-    def compute(batch: Batch) -> Found:
+    def compute(batch: EvaluationBatch) -> PerImage:
         return {"z": batch.model.encode(batch.x).rsample()}
 
     where = {"stream": Stream.SAMPLES, "purpose": (CODES,)}
-    found = collect(vae, data, "train", compute, seed, title="encoding", **where)
+    found = collect_per_image(vae, data, "train", compute, seed, title="encoding", **where)
     return found["z"].to(next(vae.parameters()).device)
 
 
@@ -151,9 +151,9 @@ def _decoded(vae: VAE, z: Tensor, labels: Tensor, seed: int, draw: bool) -> Tens
     device, images = next(vae.parameters()).device, []
     size = max(1, CHUNK // (vae.likelihood.outputs * math.prod(vae.shape[1:])))
     chunks = list(zip(z.split(size), labels.split(size), strict=True))
-    for number, (part, y) in enumerate(progress(chunks, "decoding")):
-        with noise(Stream.SAMPLES, seed, DECODE, number):
-            p = vae.given(y.to(device)).decode(part.to(device))
+    for number, (part, y) in enumerate(progress_bar(chunks, "decoding")):
+        with seeded_noise(Stream.SAMPLES, seed, DECODE, number):
+            p = vae.condition_on(y.to(device)).decode(part.to(device))
             images.append(_stored(vae, p.sample()) if draw else p.mean.float().cpu())
     return torch.cat(images)
 
@@ -164,7 +164,9 @@ def _stored(vae: VAE, x: Tensor) -> Tensor:
     return (255 * x).round().to(torch.uint8).cpu()
 
 
-def save(samples: Samples, folder: Path, name: str, settings: dict[str, Any]) -> list[Path]:
+def save_samples(
+    samples: GeneratedSamples, folder: Path, name: str, settings: dict[str, Any]
+) -> list[Path]:
     """Write name.npz, which data=arrays reads, and name.png of pictures; the paths written."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.npz"]
@@ -174,5 +176,5 @@ def save(samples: Samples, folder: Path, name: str, settings: dict[str, Any]) ->
         x = samples.x[:PICTURED]
         x = x / 255 if x.dtype == torch.uint8 else x
         paths.insert(0, folder / f"{name}.png")
-        grid(x, math.ceil(math.sqrt(len(x)))).save(paths[0])
+        image_grid(x, math.ceil(math.sqrt(len(x)))).save(paths[0])
     return paths

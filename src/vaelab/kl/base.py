@@ -5,7 +5,7 @@ from abc import abstractmethod
 
 from torch import Tensor, nn
 
-from vaelab.runtime.distributed import mean_of_processes
+from vaelab.runtime.distributed import mean_over_processes
 
 
 class KLWeighting(nn.Module):
@@ -28,7 +28,7 @@ class KLWeighting(nn.Module):
     def mean_of_images(self, x: Tensor) -> Tensor:
         """The mean of x (B, *) over a batch, without a gradient; in training of all processes."""
         mean = x.detach().mean(0)
-        return mean_of_processes(mean) if self.training else mean
+        return mean_over_processes(mean) if self.training else mean
 
 
 def check_beta(beta: float) -> None:

@@ -7,7 +7,7 @@ Reference: beta-VAE: Learning Basic Visual Concepts with a Constrained Variation
 from vaelab.kl.base import KLWeighting, check_beta
 
 
-class Constant(KLWeighting):
+class ConstantWeight(KLWeighting):
     """weight(step) = beta."""
 
     def __init__(self, beta: float = 1.0):

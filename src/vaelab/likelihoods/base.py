@@ -45,7 +45,7 @@ class Likelihood(nn.Module):
         of a channel. Starts the likelihood's own parameters there too.
         """
 
-    def deviation(self, error: Tensor) -> Tensor:
+    def error_statistic(self, error: Tensor) -> Tensor:
         """Of the errors x - mean, what `calibrate` takes the mean of."""
         return error.square()
 

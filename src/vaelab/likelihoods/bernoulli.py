@@ -28,8 +28,8 @@ class Bernoulli(Likelihood):
         super().__init__(shape)
         self.outputs = shape[0]
 
-    def forward(self, out: Tensor) -> bernoulli.Bernoulli:
-        return bernoulli.Bernoulli(out, len(self.shape))
+    def forward(self, out: Tensor) -> bernoulli.IndependentBernoulli:
+        return bernoulli.IndependentBernoulli(out, len(self.shape))
 
     def initialize(self, x: Tensor, shared: bool = False) -> Tensor:
         return torch.logit(pixel_means(x, shared).clamp(0.001, 0.999))

@@ -29,8 +29,8 @@ class ContinuousBernoulli(Likelihood):
         super().__init__(shape)
         self.outputs = shape[0]
 
-    def forward(self, out: Tensor) -> continuous_bernoulli.ContinuousBernoulli:
-        return continuous_bernoulli.ContinuousBernoulli(out, len(self.shape))
+    def forward(self, out: Tensor) -> continuous_bernoulli.IndependentContinuousBernoulli:
+        return continuous_bernoulli.IndependentContinuousBernoulli(out, len(self.shape))
 
     def initialize(self, x: Tensor, shared: bool = False) -> Tensor:
         """The logits whose mean is that of the images, by bisection."""

@@ -30,8 +30,10 @@ class DiscretizedLogistic(Scaled):
     def __init__(self, shape: Sequence[int], scale: float | str = "learned"):
         super().__init__(shape, scale)
 
-    def around(self, location: Tensor, scale: Tensor) -> discretized_logistic.DiscretizedLogistic:
-        return discretized_logistic.DiscretizedLogistic(location, scale, len(self.shape))
+    def around(
+        self, location: Tensor, scale: Tensor
+    ) -> discretized_logistic.IndependentDiscretizedLogistic:
+        return discretized_logistic.IndependentDiscretizedLogistic(location, scale, len(self.shape))
 
     def fit(self, deviation: Tensor) -> Tensor:
         """The scale at which the variance, (pi scale)^2 / 3, is that of the errors."""

@@ -27,7 +27,7 @@ class Laplace(Scaled):
         elements = Elements(location, scale, validate_args=False)
         return Independent(elements, len(self.shape), validate_args=False)
 
-    def deviation(self, error: Tensor) -> Tensor:
+    def error_statistic(self, error: Tensor) -> Tensor:
         return error.abs()
 
     def fit(self, deviation: Tensor) -> Tensor:

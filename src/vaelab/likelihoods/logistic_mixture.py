@@ -45,11 +45,11 @@ class LogisticMixture(Likelihood):
         self.parts = [1, self.channels, self.channels, pairs]
         self.outputs = components * sum(self.parts)
 
-    def forward(self, out: Tensor) -> logistic_mixture.LogisticMixture:
+    def forward(self, out: Tensor) -> logistic_mixture.IndependentLogisticMixture:
         dims = len(self.shape)
         each = out.unflatten(-dims, (self.components, sum(self.parts)))
         logits, loc, raw, coefficients = each.split(self.parts, -dims)
-        return logistic_mixture.LogisticMixture(
+        return logistic_mixture.IndependentLogisticMixture(
             logits.squeeze(-dims), loc, FLOOR + softplus(raw), coefficients.tanh(), dims
         )
 

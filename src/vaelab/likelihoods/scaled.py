@@ -14,7 +14,7 @@ from torch.distributions import Distribution, constraints
 from torch.nn.functional import softplus
 
 from vaelab.likelihoods.base import Likelihood, pixel_means
-from vaelab.runtime.distributed import mean_of_processes
+from vaelab.runtime.distributed import mean_over_processes
 
 MOMENTUM = 0.1
 
@@ -102,14 +102,14 @@ class Scaled(Likelihood):
 
         At its optimum log p has no gradient with respect to the scale, so none is needed here.
         """
-        deviation = mean_of_processes(self.deviation(error).mean())
+        deviation = mean_over_processes(self.error_statistic(error).mean())
         self.fitted.lerp_(deviation.to(self.fitted.dtype), MOMENTUM)
         return self.fit(deviation).clamp(min=self.floor)
 
     @torch.no_grad()
     def initialize(self, x: Tensor, shared: bool = False) -> Tensor:
         location = self.center(x, shared)
-        deviation = self.deviation(x - location)
+        deviation = self.error_statistic(x - location)
         if self.kind == "learned":
             self.raw.copy_(self._raw(deviation.mean()))
         elif self.kind == "optimal":

@@ -42,8 +42,8 @@ class StudentT(Scaled):
             return 2 + softplus(self.raw_df.double())
         return torch.tensor(float(self.fixed_df)).double()
 
-    def around(self, location: Tensor, scale: Tensor) -> student_t.StudentT:
-        return student_t.StudentT(self.df, location, scale, len(self.shape))
+    def around(self, location: Tensor, scale: Tensor) -> student_t.IndependentStudentT:
+        return student_t.IndependentStudentT(self.df, location, scale, len(self.shape))
 
     def fit(self, deviation: Tensor) -> Tensor:
         """The scale at which the variance is that of the errors."""

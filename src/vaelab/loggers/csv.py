@@ -8,11 +8,11 @@ from lightning_fabric.loggers.csv_logs import _ExperimentWriter
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
-from vaelab.loggers.base import Resumable
-from vaelab.runs.history import cut_metrics, write_rows
+from vaelab.loggers.base import ResumableLogger
+from vaelab.runs.history import truncate_metrics, write_csv_rows
 
 
-class Csv(CSVLogger, Resumable):
+class Csv(CSVLogger, ResumableLogger):
     """Lightning's CSV logger, straight into `folder` and without a second copy of the config."""
 
     def __init__(self, folder: str):
@@ -28,7 +28,7 @@ class Csv(CSVLogger, Resumable):
     def log_hyperparams(self, params: Any = None) -> None:
         """The config is in .hydra/config.yaml."""
 
-    def go_on(self, step: int) -> None:
+    def resume_from(self, step: int) -> None:
         self.experiment.cut(step)
 
 
@@ -39,7 +39,7 @@ class _Writer(_ExperimentWriter):
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         path = Path(self.metrics_file_path)
         with path.open(newline="") as file:
-            write_rows(path, fieldnames, list(csv.DictReader(file)))
+            write_csv_rows(path, fieldnames, list(csv.DictReader(file)))
 
     def cut(self, step: int) -> None:
-        self.metrics_keys = cut_metrics(Path(self.metrics_file_path), step)
+        self.metrics_keys = truncate_metrics(Path(self.metrics_file_path), step)

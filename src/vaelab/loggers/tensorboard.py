@@ -7,20 +7,20 @@ from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 from torchvision.transforms.functional import to_tensor
 
-from vaelab.loggers.base import Media, Resumable
+from vaelab.loggers.base import MediaLogger, ResumableLogger
 
 
-class TensorBoard(TensorBoardLogger, Media, Resumable):
+class TensorBoard(TensorBoardLogger, MediaLogger, ResumableLogger):
     """Lightning's, in <folder>/tensorboard, with pictures and histograms."""
 
     def __init__(self, folder: str):
         super().__init__(folder, name="tensorboard", version="")
 
-    def go_on(self, step: int) -> None:
+    def resume_from(self, step: int) -> None:
         self._kwargs["purge_step"] = step
 
-    def picture(self, name: str, picture: Image.Image, step: int) -> None:
+    def add_image(self, name: str, picture: Image.Image, step: int) -> None:
         self.experiment.add_image(name, to_tensor(picture.convert("RGB")), step)
 
-    def histogram(self, name: str, values: Sequence[float], step: int) -> None:
+    def add_histogram(self, name: str, values: Sequence[float], step: int) -> None:
         self.experiment.add_histogram(name, np.array(values), step)

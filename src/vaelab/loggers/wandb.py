@@ -12,14 +12,14 @@ from PIL import Image
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
-from vaelab.loggers.base import Media, Resumable
+from vaelab.loggers.base import MediaLogger, ResumableLogger
 
 STAGING = "WANDB_DATA_DIR"  # where W&B keeps what it has not uploaded yet
 HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")  # its names in `wandb login`, old and new
 MODEL = ("checkpoints/best.ckpt", ".hydra/config.yaml", ".hydra/hydra.yaml", "metrics.json")
 
 
-class Wandb(WandbLogger, Media, Resumable):
+class Wandb(WandbLogger, MediaLogger, ResumableLogger):
     """One W&B run per job, named after its choices; the jobs of a multirun are a group.
 
     All that waits to be uploaded is in the run folder, that of an offline run too.
@@ -51,14 +51,14 @@ class Wandb(WandbLogger, Media, Resumable):
     @rank_zero_experiment
     def experiment(self) -> Any:
         if self._experiment is None:
-            self._experiment = self._start(os.environ.get("WANDB_MODE") or mode())
+            self._experiment = self._start(os.environ.get("WANDB_MODE") or wandb_mode())
             self._experiment.define_metric("trainer/global_step")
             self._experiment.define_metric("*", step_metric="trainer/global_step")
             for name in ("elbo", "iw_bound", "log_p", "objective"):  # what objectives monitor
                 self._experiment.define_metric(f"val/{name}", summary="max,last")
         return self._experiment
 
-    def go_on(self, step: int) -> None:
+    def resume_from(self, step: int) -> None:
         """Under the id that the run has; what comes again is there twice, at the same step."""
         folders = sorted(Path(self.folder, "wandb").glob("*run-*-*"), key=lambda path: path.name)
         if folders:
@@ -81,10 +81,10 @@ class Wandb(WandbLogger, Media, Resumable):
             wandb.teardown()
             return wandb.init(mode="offline", **start)
 
-    def picture(self, name: str, picture: Image.Image, step: int) -> None:
+    def add_image(self, name: str, picture: Image.Image, step: int) -> None:
         self.log_image(name, [picture], step)
 
-    def histogram(self, name: str, values: Sequence[float], step: int) -> None:
+    def add_histogram(self, name: str, values: Sequence[float], step: int) -> None:
         """The histogram as `name`, and a bar for each value as `name`_bars."""
         import wandb
 
@@ -95,7 +95,7 @@ class Wandb(WandbLogger, Media, Resumable):
         with self._staged():
             self.log_metrics({name: histogram, f"{name}_bars": bars}, step)
 
-    def table(self, name: str, rows: list[dict[str, Any]], step: int) -> None:
+    def add_table(self, name: str, rows: list[dict[str, Any]], step: int) -> None:
         import wandb
 
         cells: Any = [[_cell(value) for value in row.values()] for row in rows]
@@ -103,7 +103,7 @@ class Wandb(WandbLogger, Media, Resumable):
         with self._staged():
             self.log_metrics({name: table}, step)
 
-    def model(self, folder: Path, numbers: dict[str, Any]) -> None:
+    def add_model(self, folder: Path, numbers: dict[str, Any]) -> None:
         """An artifact of type `model`; where that fails the run goes on without it."""
         import wandb
 
@@ -144,7 +144,7 @@ class Wandb(WandbLogger, Media, Resumable):
             print(f"W&B: {run.url}")
 
 
-def mode() -> str:
+def wandb_mode() -> str:
     """online where a key is known for the server, else offline."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return "online"

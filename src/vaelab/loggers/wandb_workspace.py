@@ -13,7 +13,7 @@ X = "trainer/global_step"
 BEST = "val/elbo.max"  # of the summary
 
 
-class Panel(NamedTuple):
+class WorkspacePanel(NamedTuple):
     """What is shown.
 
     Attributes:
@@ -30,35 +30,39 @@ class Panel(NamedTuple):
 
 LAYOUT = {
     "Runs (compare one loss on one kind of pixels)": [
-        Panel("bars", "ELBO of the test images (nats)", ["test/elbo"]),
-        Panel("bars", "NLL of the test images (nats)", ["test/nll"]),
-        Panel("scatter", "KL and reconstruction (nats)", ["test/kl", "test/reconstruction"]),
-        Panel(
+        WorkspacePanel("bars", "ELBO of the test images (nats)", ["test/elbo"]),
+        WorkspacePanel("bars", "NLL of the test images (nats)", ["test/nll"]),
+        WorkspacePanel(
+            "scatter", "KL and reconstruction (nats)", ["test/kl", "test/reconstruction"]
+        ),
+        WorkspacePanel(
             "parallel",
             "Choices",
             ["choices.model", "choices.loss", "latent_dim", "optimizer.lr", "kl.beta", "test/elbo"],
         ),
-        Panel("importance", "", ["test/elbo"]),
-        Panel("differences"),
+        WorkspacePanel("importance", "", ["test/elbo"]),
+        WorkspacePanel("differences"),
     ],
     "Training": [
-        Panel("lines", "ELBO (nats)", ["val/elbo", "train/elbo"]),
-        Panel("lines", "reconstruction (nats)", ["val/reconstruction", "train/reconstruction"]),
-        Panel("lines", "KL (nats)", ["val/kl", "train/kl"]),
-        Panel("lines", "loss", ["val/loss", "train/loss"]),
-        Panel("lines", "weight of the KL", ["train/kl_weight"]),
-        Panel("lines", "learning rate", ["train/lr"]),
+        WorkspacePanel("lines", "ELBO (nats)", ["val/elbo", "train/elbo"]),
+        WorkspacePanel(
+            "lines", "reconstruction (nats)", ["val/reconstruction", "train/reconstruction"]
+        ),
+        WorkspacePanel("lines", "KL (nats)", ["val/kl", "train/kl"]),
+        WorkspacePanel("lines", "loss", ["val/loss", "train/loss"]),
+        WorkspacePanel("lines", "weight of the KL", ["train/kl_weight"]),
+        WorkspacePanel("lines", "learning rate", ["train/lr"]),
     ],
-    "Pictures": [Panel("pictures", name, [f"figures/{name}"]) for name in FIGURES],
+    "Pictures": [WorkspacePanel("pictures", name, [f"figures/{name}"]) for name in FIGURES],
     "Latents": [
-        Panel("kl", "KL by latent dimension (nats)", [KL]),
-        Panel("bars", "active units", ["test/active_units"]),
+        WorkspacePanel("kl", "KL by latent dimension (nats)", [KL]),
+        WorkspacePanel("bars", "active units", ["test/active_units"]),
     ],
-    "Test images": [Panel("table", "", [IMAGES])],
+    "Test images": [WorkspacePanel("table", "", [IMAGES])],
 }
 
 
-def text() -> str:
+def describe_layout() -> str:
     """The layout in lines, without W&B."""
     lines = [f"runs sorted by {BEST}, curves over {X}"]
     for section, panels in LAYOUT.items():
@@ -68,7 +72,7 @@ def text() -> str:
     return "\n".join(lines)
 
 
-def build(entity: str, project: str, group: str | None = None) -> Any:
+def build_workspace(entity: str, project: str, group: str | None = None) -> Any:
     """The view, not saved yet.
 
     Arguments:
@@ -94,7 +98,7 @@ def build(entity: str, project: str, group: str | None = None) -> Any:
     )
 
 
-def _panel(panel: Panel) -> Any:
+def _panel(panel: WorkspacePanel) -> Any:
     from wandb_workspaces.reports import v2
 
     kind, title, keys = panel
@@ -129,7 +133,7 @@ def _column(key: str) -> Any:
 
 
 def _bars(title: str, key: str) -> Any:
-    """The bars that `Wandb.histogram` logs."""
+    """The bars that `Wandb.add_histogram` logs."""
     from wandb_workspaces.reports import v2
 
     return v2.CustomChart(

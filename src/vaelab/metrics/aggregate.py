@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vaelab.distributions.mixture import mixture
+from vaelab.distributions.mixture import make_mixture
 from vaelab.distributions.normal import DiagonalNormal
 
 AT_ONCE = 2**21  # densities
 
 
-class Aggregate:
+class AggregatePosterior:
     """q(z), the explicit mixture of all q(z|x_n), in memory that N does not change.
 
     Arguments:
@@ -36,7 +36,7 @@ class Aggregate:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log q(z) (I,) of z (I, D)."""
-        whole = mixture(z.new_zeros(self.images), self.q)
+        whole = make_mixture(z.new_zeros(self.images), self.q)
         parts = z.split(max(1, AT_ONCE // self.images))
         return torch.cat([whole.log_prob(part) for part in parts])
 
@@ -49,8 +49,8 @@ class Aggregate:
         return torch.cat(each) - math.log(self.images)
 
 
-def taken_apart(
-    aggregate: Aggregate, z: Tensor, log_q: Tensor, log_p: Tensor | None, factorised: bool
+def decompose_kl(
+    aggregate: AggregatePosterior, z: Tensor, log_q: Tensor, log_p: Tensor | None, factorised: bool
 ) -> dict[str, Tensor]:
     """What log q(z|x) - log p(z) (I,) is the sum of, at draws z (I, D) of q(z|x).
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from vaelab.runtime.distributed import progress
+from vaelab.runtime.distributed import progress_bar
 
 TREES = 20
 LEAF = 5  # codes, at least
@@ -46,7 +46,7 @@ def dci(
     of the commonest value for a factor without order and 0 for the others.
     """
     importances, scores = [], []
-    for number in progress(range(factors.shape[1]), "forests"):
+    for number in progress_bar(range(factors.shape[1]), "forests"):
         forest = _forest(number not in unordered, seed)
         forest.fit(codes.numpy(), factors[:, number].numpy())
         importances.append(torch.from_numpy(forest.feature_importances_))

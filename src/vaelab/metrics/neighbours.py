@@ -6,7 +6,7 @@ from torch import Tensor
 ROWS = 1000  # of a matrix of distances at once
 
 
-class Nearest:
+class NearestNeighbours:
     """For each of `images` (N, *shape) the nearest of all that `update` has seen.
 
     Attributes:
@@ -38,6 +38,6 @@ class Nearest:
         self.index[part] = torch.where(nearer, index, before)
 
 
-def rms(x: Tensor, y: Tensor) -> Tensor:
+def rms_distance(x: Tensor, y: Tensor) -> Tensor:
     """The root of the mean squared difference of a pixel, (N,), of x and y (N, *shape)."""
     return (x - y).flatten(1).square().mean(1).sqrt()

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaelab.runtime.distributed import progress
+from vaelab.runtime.distributed import progress_bar
 
 STARTS = 10  # of k-means
 
 
-class Coded(NamedTuple):
+class LabelledLatents(NamedTuple):
     """Codes (N, D) and labels (N,) or (N, attributes)."""
 
     codes: Tensor
@@ -32,16 +32,16 @@ class Coded(NamedTuple):
         """Which attributes have more than one value."""
         return (self.columns != self.columns[:, :1]).any(1)
 
-    def only(self, kept: Tensor) -> "Coded":
-        return Coded(self.codes, self.columns[kept].T)
+    def only(self, kept: Tensor) -> "LabelledLatents":
+        return LabelledLatents(self.codes, self.columns[kept].T)
 
 
-def majority(fitted: Coded, new: Coded) -> float:
+def majority(fitted: LabelledLatents, new: LabelledLatents) -> float:
     """The accuracy of the commonest label."""
     return _accuracy(fitted.columns.mode(1, keepdim=True).values, new)
 
 
-def linear_probe(fitted: Coded, new: Coded) -> float:
+def linear_probe(fitted: LabelledLatents, new: LabelledLatents) -> float:
     """The accuracy of a multinomial logistic regression on standardised codes.
 
     Its penalty is that of scikit-learn's default, |w|^2 / 2 beside the sum of the log losses.
@@ -53,24 +53,24 @@ def linear_probe(fitted: Coded, new: Coded) -> float:
     scaler = StandardScaler().fit(_array(fitted.codes))
     x, new_x = scaler.transform(_array(fitted.codes)), scaler.transform(_array(new.codes))
     found = []
-    for y in progress(list(fitted.columns), "linear probe"):
+    for y in progress_bar(list(fitted.columns), "linear probe"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # after 1000 steps it is near
             found.append(LogisticRegression(max_iter=1000).fit(x, y.numpy()).predict(new_x))
     return _accuracy(torch.from_numpy(np.stack(found)), new)
 
 
-def knn(fitted: Coded, new: Coded, neighbours: int = 5) -> float:
+def knn(fitted: LabelledLatents, new: LabelledLatents, neighbours: int = 5) -> float:
     """The accuracy of the commonest label among the nearest codes."""
     from sklearn.neighbors import KNeighborsClassifier
 
     reader = KNeighborsClassifier(min(neighbours, len(fitted.codes)))
     reader.fit(_array(fitted.codes), fitted.columns.T.squeeze(1).numpy())
     found = np.asarray(reader.predict(_array(new.codes)))
-    return _accuracy(Coded(new.codes, torch.from_numpy(found)).columns, new)
+    return _accuracy(LabelledLatents(new.codes, torch.from_numpy(found)).columns, new)
 
 
-def clustering(fitted: Coded, new: Coded, seed: int = 0) -> float:
+def clustering(fitted: LabelledLatents, new: LabelledLatents, seed: int = 0) -> float:
     """The accuracy of clusters that labels have no part in, each then given one label.
 
     k-means with as many clusters as there are labels, the best of STARTS. Clusters and labels of
@@ -81,7 +81,7 @@ def clustering(fitted: Coded, new: Coded, seed: int = 0) -> float:
     sizes = [len(y.unique()) for y in fitted.columns]
     clusters = {
         size: _clusters(fitted.codes, new.codes, size, seed)
-        for size in progress(sorted(set(sizes)), "clustering")
+        for size in progress_bar(sorted(set(sizes)), "clustering")
     }
     pairs = zip(sizes, new.columns, strict=True)
     found = [_matched(clusters[size], y.unique(return_inverse=True)[1]) for size, y in pairs]
@@ -113,5 +113,5 @@ def _array(codes: Tensor) -> np.ndarray:
     return codes.double().numpy()
 
 
-def _accuracy(found: Tensor, new: Coded) -> float:
+def _accuracy(found: Tensor, new: LabelledLatents) -> float:
     return (new.columns == found).double().mean().item()

@@ -14,7 +14,7 @@ NEIGHBOURS = 5
 ROWS = 1000  # of a matrix of distances at once
 
 
-class Support(NamedTuple):
+class SupportMetrics(NamedTuple):
     """What ball means: around a feature, as far as its k-th nearest neighbour in its own set.
 
     Attributes:
@@ -31,10 +31,10 @@ class Support(NamedTuple):
     coverage: float
 
 
-def support(real: Tensor, new: Tensor, k: int = NEIGHBOURS) -> Support:
+def compute_support(real: Tensor, new: Tensor, k: int = NEIGHBOURS) -> SupportMetrics:
     """Of real features (N, D) and new ones (M, D), N and M above k."""
     real, new = real.double(), new.double()
-    real_radii, new_radii = radii(real, k), radii(new, k)
+    real_radii, new_radii = neighbour_radii(real, k), neighbour_radii(new, k)
     balls = torch.zeros(len(new), dtype=torch.long, device=new.device)  # that a new one lies in
     recalled, covered = [], []
     for part, radius in zip(real.split(ROWS), real_radii.split(ROWS), strict=True):
@@ -43,7 +43,7 @@ def support(real: Tensor, new: Tensor, k: int = NEIGHBOURS) -> Support:
         balls += inside.sum(0)
         covered.append(inside.any(1))
         recalled.append((distances <= new_radii).any(1))
-    return Support(
+    return SupportMetrics(
         precision=_part(balls > 0),
         recall=_part(torch.cat(recalled)),
         density=balls.double().mean().item() / k,
@@ -51,7 +51,7 @@ def support(real: Tensor, new: Tensor, k: int = NEIGHBOURS) -> Support:
     )
 
 
-def radii(x: Tensor, k: int = NEIGHBOURS) -> Tensor:
+def neighbour_radii(x: Tensor, k: int = NEIGHBOURS) -> Tensor:
     """The distance of each of x (N, D) to its k-th nearest neighbour among the others, (N,)."""
     found = []
     for part in x.split(ROWS):

@@ -5,7 +5,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 
-class Terms(Metric):
+class MeanTerms(Metric):
     """A sum in float64 for each name and one count, added up over processes by compute().
 
     A term is (B,), or () for a statistic that counts for every image of its batch.

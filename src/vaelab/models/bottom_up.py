@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaelab.distributions.layers import Layers, Pick, Walk
+from vaelab.distributions.layers import LayerPass, Layers, Pick
 from vaelab.distributions.normal import DiagonalNormal, StandardNormal
 from vaelab.models import base, mlp
 from vaelab.models.base import check_sizes
@@ -29,7 +29,9 @@ class BottomUp(VAE):
 
     layered = True
 
-    def networks(self, encoder: Callable[..., Any], decoder: Callable[..., Any]) -> tuple[Any, Any]:
+    def build_networks(
+        self, encoder: Callable[..., Any], decoder: Callable[..., Any]
+    ) -> tuple[Any, Any]:
         check_normals(self)
         up = encoder(self.shape)
         check_latents(self.latent_dim, up.latents)
@@ -38,7 +40,7 @@ class BottomUp(VAE):
     def encode(self, x: Tensor) -> Layers:
         first = self.posterior(self.read(x))
 
-        def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> Walk:
+        def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> LayerPass:
             shape = (*size, *first.mean.shape)
             rows = (each.expand(shape).flatten(0, -2) for each in (first.mean, first.log_scale))
             given = None if z is None else self._parts(z)
@@ -54,7 +56,7 @@ class BottomUp(VAE):
 
             if z is None:
                 z = torch.cat(parts, -1).reshape(*shape[:-1], -1)
-            return Walk(z, layers, kl)
+            return LayerPass(z, layers, kl)
 
         return Layers(walk, self._parts, x.new_zeros(x.shape[0], self.latent_dim))
 
@@ -63,16 +65,16 @@ class BottomUp(VAE):
         return self._run(self.encoder.steps[0], x)
 
     def latents(self) -> Layers:
-        def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> Walk:
+        def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> LayerPass:
             if z is not None:
-                return Walk(z, self._given_above(self._parts(z)))
+                return LayerPass(z, self._given_above(self._parts(z)))
             zeros = next(self.parameters()).new_zeros(size.numel(), self.encoder.latents[-1])
             layers: list[DiagonalNormal] = [StandardNormal(zeros)]
             parts = [pick(layers[0])]
             for step in reversed(self.decoder.steps[1:]):
                 layers.insert(0, self.posterior(self._run(step, parts[0])))
                 parts.insert(0, pick(layers[0]))
-            return Walk(torch.cat(parts, -1).reshape(*size, -1), layers)
+            return LayerPass(torch.cat(parts, -1).reshape(*size, -1), layers)
 
         return Layers(walk, self._parts, next(self.parameters()).new_zeros(self.latent_dim))
 

@@ -49,7 +49,9 @@ class Conditional(VAE):
         if learned_prior:
             self.prior = LabelPrior(self.latent_dim, labels)
 
-    def networks(self, encoder: Callable[..., Any], decoder: Callable[..., Any]) -> tuple[Any, Any]:
+    def build_networks(
+        self, encoder: Callable[..., Any], decoder: Callable[..., Any]
+    ) -> tuple[Any, Any]:
         size, *rest = self.shape
         more = 1 if rest else self.labels
         inside = encoder((size + more, *rest), self.posterior.inputs)
@@ -72,7 +74,7 @@ class Conditional(VAE):
                 f"model.labels={self.labels}, but the data's labels are {found}: set model.labels"
             )
 
-    def given(self, y: Tensor) -> Self:
+    def condition_on(self, y: Tensor) -> Self:
         """The model of labels y: classes (B,) or attributes (B, labels), or one for all images."""
         if y.ndim == 1 and not y.is_floating_point():
             y = one_hot(y, self.labels)
@@ -92,11 +94,13 @@ class Conditional(VAE):
         return super().latents()
 
     def initialize(self, x: Tensor) -> None:
-        super(Conditional, self.given(x.new_zeros(1).long())).initialize(x)
+        super(Conditional, self.condition_on(x.new_zeros(1).long())).initialize(x)
 
     def _label(self, *lead: int) -> Tensor:
         if self.known is None:
-            raise ValueError("this model knows the labels of its images: use vae.given(labels)")
+            raise ValueError(
+                "this model knows the labels of its images: use vae.condition_on(labels)"
+            )
         return self.known.expand(*lead, -1)
 
 

@@ -32,10 +32,10 @@ class Encoder(nn.Module):
         activation: str = "ReLU",
     ):
         super().__init__()
-        sizes = halved(shape, channels, kernel_size)
+        sizes = halve_sizes(shape, channels, kernel_size)
         stages = []
         for here, there in pairwise([shape[0], *channels]):
-            stages += [down(here, there, kernel_size), activation_named(activation)]
+            stages += [downsample(here, there, kernel_size), activation_named(activation)]
         self.stages = nn.Sequential(*stages)
         self.head = nn.Linear(channels[-1] * math.prod(sizes[-1]), outputs)
 
@@ -57,13 +57,13 @@ class Decoder(base.Decoder):
         activation: str = "ReLU",
     ):
         super().__init__()
-        sizes = halved(shape, channels, kernel_size)
+        sizes = halve_sizes(shape, channels, kernel_size)
         self.inside = (channels[-1], *sizes[-1])
         self.head = nn.Linear(latent_dim, math.prod(self.inside))
         widths = pairwise([*reversed(channels), shape[0]])
         stages = []
         for (here, there), size in zip(widths, reversed(sizes[:-1]), strict=True):
-            stages += [activation_named(activation), up(here, there, kernel_size, size)]
+            stages += [activation_named(activation), upsample(here, there, kernel_size, size)]
         self.stages = nn.Sequential(*stages)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -74,19 +74,19 @@ class Decoder(base.Decoder):
         return self.stages[-1]
 
 
-def down(here: int, there: int, kernel_size: int) -> nn.Conv2d:
+def downsample(here: int, there: int, kernel_size: int) -> nn.Conv2d:
     """A convolution that halves height and width."""
     return nn.Conv2d(here, there, kernel_size, stride=2, padding=(kernel_size - 1) // 2)
 
 
-def up(here: int, there: int, kernel_size: int, size: Sequence[int]) -> nn.ConvTranspose2d:
+def upsample(here: int, there: int, kernel_size: int, size: Sequence[int]) -> nn.ConvTranspose2d:
     """The transposed convolution that doubles height and width to `size`."""
     missing = (size[0] + kernel_size) % 2, (size[1] + kernel_size) % 2
     padding = (kernel_size - 1) // 2
     return nn.ConvTranspose2d(here, there, kernel_size, 2, padding, output_padding=missing)
 
 
-def halved(
+def halve_sizes(
     shape: Sequence[int], channels: Sequence[int], kernel_size: int
 ) -> list[tuple[int, int]]:
     """Height and width of pictures (C, H, W) before the first convolution and after each."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaelab.distributions.layers import Layers, Pick, Walk
+from vaelab.distributions.layers import LayerPass, Layers, Pick
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.models import base
 from vaelab.models.base import activation_named, check_sizes
@@ -26,7 +26,7 @@ from vaelab.priors.normal import UnitNormal
 from vaelab.vae import VAE
 
 
-class Pass(NamedTuple):
+class LadderPass(NamedTuple):
     """What the way down has met: z (*, D), by layer p and q, and the state (N, ...) at its end."""
 
     z: Tensor
@@ -49,18 +49,20 @@ class Ladder(VAE):
 
     layered = True
 
-    def networks(self, encoder: Callable[..., Any], decoder: Callable[..., Any]) -> tuple[Any, Any]:
+    def build_networks(
+        self, encoder: Callable[..., Any], decoder: Callable[..., Any]
+    ) -> tuple[Any, Any]:
         check_normals(self)
         outputs = (self.likelihood.outputs, *self.shape[1:])
         down = decoder(outputs)
         check_latents(self.latent_dim, down.latents)
-        self._last: Pass | None = None
+        self._last: LadderPass | None = None
         return encoder(self.shape), down
 
     def encode(self, x: Tensor) -> Layers:
         features = self._features(x)
 
-        def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> Walk:
+        def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> LayerPass:
             rows = [each.expand(*size, *each.shape).flatten(0, len(size)) for each in features]
             found = self._descend(torch.Size([*size, x.shape[0]]), z, pick, rows)
 
@@ -68,7 +70,7 @@ class Ladder(VAE):
                 pairs = zip(found.q, found.p, strict=True)
                 return torch.stack([q.kl(p).sum(-1) for q, p in pairs], -1)
 
-            return Walk(found.z, found.q, kl)
+            return LayerPass(found.z, found.q, kl)
 
         return Layers(walk, self._parts, x.new_zeros(x.shape[0], self.latent_dim))
 
@@ -77,9 +79,9 @@ class Ladder(VAE):
         return self._features(x)[-1]
 
     def latents(self) -> Layers:
-        def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> Walk:
+        def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> LayerPass:
             found = self._known(z) or self._descend(size, z, pick)
-            return Walk(found.z, found.p)
+            return LayerPass(found.z, found.p)
 
         return Layers(walk, self._parts, self.decoder.start.new_zeros(self.latent_dim))
 
@@ -95,7 +97,7 @@ class Ladder(VAE):
             found.append(x)
         return found
 
-    def _known(self, z: Tensor | None) -> Pass | None:
+    def _known(self, z: Tensor | None) -> LadderPass | None:
         last = self._last
         return last if last and last.z is z and last.made == self._making(last.z) else None
 
@@ -116,7 +118,7 @@ class Ladder(VAE):
         z: Tensor | None,
         pick: Pick = DiagonalNormal.rsample,
         features: list[Tensor] | None = None,
-    ) -> Pass:
+    ) -> LadderPass:
         """Down through the layers, with z (*lead, D) given, or picked from q, without x from p.
 
         Arguments:
@@ -137,7 +139,7 @@ class Ladder(VAE):
             state = self._run(layer.below, state + self._run(layer.merge, parts[-1]))
         if z is None:
             z = torch.cat(parts, -1).reshape(*lead, -1)
-        self._last = Pass(z, p, q, state, self._making(z))
+        self._last = LadderPass(z, p, q, state, self._making(z))
         return self._last
 
 
@@ -163,7 +165,7 @@ def check_latents(latent_dim: int, latents: Sequence[int]) -> None:
         )
 
 
-class Layer(nn.Module):
+class StochasticLayer(nn.Module):
     """The networks of one stochastic layer: state (N, H) and z (N, d).
 
     Arguments:
@@ -235,11 +237,12 @@ class Decoder(base.Decoder):
                 if leaves:
                     below = _dense(width, hidden[level - 1], activation)
                 layers.append(
-                    Layer(
+                    StochasticLayer(
                         level,
-                        prior=quiet(nn.Linear(width, 2 * size)),
+                        prior=scale_down(nn.Linear(width, 2 * size)),
                         posterior=nn.Sequential(
-                            _dense(2 * width, width, activation), quiet(nn.Linear(width, 2 * size))
+                            _dense(2 * width, width, activation),
+                            scale_down(nn.Linear(width, 2 * size)),
                         ),
                         merge=nn.Linear(size, width),
                         below=below,
@@ -267,7 +270,7 @@ def check_levels(key: str, widths: Sequence[int], latents: Sequence[int], groups
 
 
 @torch.no_grad()
-def quiet(layer: Any) -> Any:
+def scale_down(layer: Any) -> Any:
     """A layer with a tenth of its weights, so that p and q begin near N(0, I)."""
     layer.weight.mul_(0.1)
     layer.bias.zero_()

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from vaelab.models import base
 from vaelab.models.base import activation_named
-from vaelab.models.conv import down, halved, up
-from vaelab.models.ladder import Layer, check_levels, quiet
+from vaelab.models.conv import downsample, halve_sizes, upsample
+from vaelab.models.ladder import StochasticLayer, check_levels, scale_down
 from vaelab.models.resnet import Residual, check_blocks
 
 
@@ -30,11 +30,11 @@ class Encoder(nn.Module):
         normalization: str = "batch",
     ):
         super().__init__()
-        halved(shape, channels, kernel_size)
+        halve_sizes(shape, channels, kernel_size)
         check_blocks(blocks, normalization)
         self.steps = nn.ModuleList(
             nn.Sequential(
-                down(here, there, kernel_size),
+                downsample(here, there, kernel_size),
                 *(Residual(there, activation, normalization) for _ in range(blocks)),
             )
             for here, there in pairwise([shape[0], *channels])
@@ -68,7 +68,7 @@ class Decoder(base.Decoder):
         super().__init__()
         check_levels("model.channels", channels, latents, groups)
         check_blocks(blocks, normalization)
-        sizes = halved(shape, channels, kernel_size)
+        sizes = halve_sizes(shape, channels, kernel_size)
         self.start = nn.Parameter(torch.zeros(channels[-1], *sizes[-1]))
         self.latents, layers = [], []
         for level in reversed(range(len(channels))):
@@ -77,10 +77,10 @@ class Decoder(base.Decoder):
                 below: list[nn.Module] = []
                 below += [Residual(width, activation, normalization) for _ in range(blocks)]
                 if group == groups - 1 and level > 0:
-                    below.append(up(width, channels[level - 1], kernel_size, sizes[level]))
+                    below.append(upsample(width, channels[level - 1], kernel_size, sizes[level]))
                 self.latents.append(drawn * size[0] * size[1])
                 layers.append(
-                    Layer(
+                    StochasticLayer(
                         level,
                         prior=_parameters(width, drawn, activation),
                         posterior=nn.Sequential(
@@ -96,7 +96,7 @@ class Decoder(base.Decoder):
                 )
         self.layers = nn.ModuleList(layers)
         self.head = nn.Sequential(
-            activation_named(activation), up(channels[0], shape[0], kernel_size, sizes[0])
+            activation_named(activation), upsample(channels[0], shape[0], kernel_size, sizes[0])
         )
 
     def forward(self, state: Tensor) -> Tensor:
@@ -109,5 +109,5 @@ class Decoder(base.Decoder):
 
 def _parameters(width: int, drawn: int, activation: str) -> nn.Module:
     """State (N, width, h, w) to the parameters (N, 2 drawn h w) of normals."""
-    out = quiet(nn.Conv2d(width, 2 * drawn, 3, padding=1))
+    out = scale_down(nn.Conv2d(width, 2 * drawn, 3, padding=1))
     return nn.Sequential(activation_named(activation), out, nn.Flatten())

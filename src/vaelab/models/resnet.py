@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vaelab.models import base
 from vaelab.models.base import activation_named, check_sizes
-from vaelab.models.conv import down, halved, up
+from vaelab.models.conv import downsample, halve_sizes, upsample
 
 NORMALIZATIONS = ("batch", "group", "none")
 
@@ -36,13 +36,13 @@ class Encoder(nn.Module):
         normalization: str = "batch",
     ):
         super().__init__()
-        sizes = halved(shape, channels, kernel_size)
+        sizes = halve_sizes(shape, channels, kernel_size)
         check_blocks(blocks, normalization)
         stages: list[nn.Module] = []
         for here, there in pairwise([shape[0], *channels]):
-            stages.append(down(here, there, kernel_size))
+            stages.append(downsample(here, there, kernel_size))
             stages += [Residual(there, activation, normalization) for _ in range(blocks)]
-        stages += [normalized(normalization, channels[-1]), activation_named(activation)]
+        stages += [normalize(normalization, channels[-1]), activation_named(activation)]
         self.stages = nn.Sequential(*stages)
         self.head = nn.Linear(channels[-1] * math.prod(sizes[-1]), outputs)
 
@@ -67,7 +67,7 @@ class Decoder(base.Decoder):
         normalization: str = "batch",
     ):
         super().__init__()
-        sizes = halved(shape, channels, kernel_size)
+        sizes = halve_sizes(shape, channels, kernel_size)
         check_blocks(blocks, normalization)
         self.inside = (*sizes[-1], channels[-1])
         self.head = nn.Linear(latent_dim, math.prod(self.inside))
@@ -75,8 +75,8 @@ class Decoder(base.Decoder):
         stages: list[nn.Module] = []
         for (here, there), size in zip(widths, reversed(sizes[:-1]), strict=True):
             stages += [Residual(here, activation, normalization) for _ in range(blocks)]
-            stages += [normalized(normalization, here), activation_named(activation)]
-            stages.append(up(here, there, kernel_size, size))
+            stages += [normalize(normalization, here), activation_named(activation)]
+            stages.append(upsample(here, there, kernel_size, size))
         self.stages = nn.Sequential(*stages)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ class Residual(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for _ in range(2):
-            layers += [normalized(normalization, channels), activation_named(activation)]
+            layers += [normalize(normalization, channels), activation_named(activation)]
             layers.append(nn.Conv2d(channels, channels, 3, padding=1))
         last: Any = layers[-1]
         nn.init.zeros_(last.weight)
@@ -105,7 +105,7 @@ class Residual(nn.Module):
         return h + self.change(h)
 
 
-def normalized(name: str, channels: int) -> nn.Module:
+def normalize(name: str, channels: int) -> nn.Module:
     if name == "batch":
         return nn.BatchNorm2d(channels)
     if name == "group":

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from PIL import Image
 
-from vaelab.figures.draw.style import save
+from vaelab.figures.draw.style import save_figure
 from vaelab.runs.run import Run
-from vaelab.runtime.errors import users_environment
+from vaelab.runtime.errors import subprocess_environment
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ SECONDS = 0.12  # of a picture of an animation
 
 
 @dataclass(frozen=True)
-class Asked:
+class NoteConfig:
     """What scripts/notes.py was asked for.
 
     Attributes:
@@ -82,7 +82,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Shown:
+class NoteResult:
     """What a note draws and measures.
 
     Attributes:
@@ -110,7 +110,7 @@ def _train(command: Path, words: Sequence[str], folder: Path, may_fail: bool) ->
     line = [sys.executable, str(command), *words, f"hydra.run.dir={folder}"]
     before = _processor_s(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        line, env=users_environment(), capture_output=True, text=True, check=False
+        line, env=subprocess_environment(), capture_output=True, text=True, check=False
     )
     if done.returncode and not may_fail:
         raise ValueError(f"{shlex.join(words)} failed: {done.stderr.strip()[-500:]}")
@@ -123,11 +123,13 @@ def _processor_s(who: int) -> float:
     return used.ru_utime + used.ru_stime
 
 
-def show(name: str, asked: Asked, out: Path) -> None:
+def show_note(name: str, asked: NoteConfig, out: Path) -> None:
     """Write what a note shows as NN-*.png and NN.json, and print its table."""
     shown = import_module(f"vaelab.notes.{name[3:].replace('-', '_')}").show(asked)
     out.mkdir(parents=True, exist_ok=True)
-    paths = [write(each, out / f"{name[:2]}-{title}") for title, each in shown.figures.items()]
+    paths = [
+        write_figure(each, out / f"{name[:2]}-{title}") for title, each in shown.figures.items()
+    ]
     numbers = {
         "command": f"python scripts/notes.py {name[:2]}",
         "seed": 0,
@@ -136,25 +138,29 @@ def show(name: str, asked: Asked, out: Path) -> None:
         "rows": list(shown.rows),
     }
     (out / f"{name[:2]}.json").write_text(json.dumps(numbers, indent=2) + "\n")
-    print(table(shown.rows))
+    print(render_table(shown.rows))
     for title, number in shown.numbers.items():
-        print(f"{title}: {told(number)}")
+        print(f"{title}: {format_value(number)}")
     print(*paths, sep="\n")
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
+def render_table(rows: Sequence[dict[str, Any]]) -> str:
     """Rows with the same keys as a table in Markdown."""
     titles = list(rows[0])
-    lines = [titles, ["---"] * len(titles), *([told(row[each]) for each in titles] for row in rows)]
+    lines = [
+        titles,
+        ["---"] * len(titles),
+        *([format_value(row[each]) for each in titles] for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def told(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A number as a page has it, of four digits; words as they are."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def write(figure: Figure | Image.Image | list[Image.Image], path: Path) -> Path:
+def write_figure(figure: Figure | Image.Image | list[Image.Image], path: Path) -> Path:
     """A picture as png, several as an animation."""
     if isinstance(figure, list):
         path = path.with_suffix(".gif")
@@ -162,7 +168,7 @@ def write(figure: Figure | Image.Image | list[Image.Image], path: Path) -> Path:
         times = [int(1000 * SECONDS)] * len(rest)
         first.save(path, save_all=True, append_images=rest, duration=[*times, 2000], loop=0)
         return path
-    path = save(figure, path.with_suffix(".png"))
+    path = save_figure(figure, path.with_suffix(".png"))
     if path.stat().st_size > LARGE:
         with Image.open(path) as file:
             small = file.convert("RGB").quantize(COLOURS, KEEP_APART, dither=Image.Dither.NONE)

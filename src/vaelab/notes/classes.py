@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from vaelab.estimators.importance import importance_bound
-from vaelab.figures.draw.style import WIDTH, figure, look
-from vaelab.figures.draw.tiles import aspect, tiles
-from vaelab.notes.base import Asked, Shown
+from vaelab.figures.draw.style import WIDTH, new_figure, plot_style
+from vaelab.figures.draw.tiles import plot_tiles, tile_aspect
+from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import all_images, numbers
 from vaelab.runs.run import Run
-from vaelab.runtime.seeding import Stream, noise
+from vaelab.runtime.seeding import Stream, seeded_noise
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +23,7 @@ COPIED = (2, 4, 7)  # the classes of test digits whose style is taken
 WORDS = ("latent_dim=10", "model.hidden=[400,400]", "trainer.max_epochs=60")
 
 
-def show(asked: Asked) -> Shown:
+def make_note(asked: NoteConfig) -> NoteResult:
     run = asked.run("conditional", "model=conditional", *WORDS)
     plain = asked.train("plain", "model=mlp", *WORDS)
     samples = asked.few(50, 2)
@@ -45,7 +45,7 @@ def show(asked: Asked) -> Shown:
         "NLL with the digit unknown, the mean of p(x given y)": -mixed.mean().item(),
         "recognised by the largest p(x given y)": right.double().mean().item(),
     }
-    return Shown({"styles": draw(run, x, y)}, rows, single)
+    return NoteResult({"styles": draw_note(run, x, y)}, rows, single)
 
 
 @torch.no_grad()
@@ -53,28 +53,28 @@ def log_p(run: Run, x: Tensor, samples: int) -> Tensor:
     """The importance-weighted bound on log p(x|y) of images (N, ...) for every class, (N, 10)."""
     found = []
     for digit in range(CLASSES):
-        with noise(Stream.EVALUATION, digit):
-            model = run.vae.given(torch.full((len(x),), digit))
+        with seeded_noise(Stream.EVALUATION, digit):
+            model = run.vae.condition_on(torch.full((len(x),), digit))
             found.append(importance_bound(model, x, samples))
     return torch.stack(found, -1)
 
 
-@look()
+@plot_style()
 @torch.no_grad()
-def draw(run: Run, x: Tensor, y: Tensor) -> Figure:
+def draw_note(run: Run, x: Tensor, y: Tensor) -> Figure:
     """Every digit in the same styles: rows share z, from N(0, I) and from three test digits."""
     digits = torch.arange(CLASSES)
     some = torch.tensor([int((y == digit).nonzero()[0]) for digit in COPIED])
-    with noise(Stream.SAMPLES):
+    with seeded_noise(Stream.SAMPLES):
         z = torch.randn(STYLES, run.vae.latent_dim)
-    z = torch.cat([z, run.vae.given(y[some]).encode(x[some]).mean])
-    rows = run.vae.given(digits).decode(z.unsqueeze(1).expand(-1, CLASSES, -1)).mean
+    z = torch.cat([z, run.vae.condition_on(y[some]).encode(x[some]).mean])
+    rows = run.vae.condition_on(digits).decode(z.unsqueeze(1).expand(-1, CLASSES, -1)).mean
     first = torch.ones_like(rows[:, :1])
     first[STYLES:, 0] = x[some]
     images = torch.cat([first, rows], 1)
-    drawn = figure(0.72 * WIDTH, 0.62 * WIDTH * aspect(images) + 0.3)
+    drawn = new_figure(0.72 * WIDTH, 0.62 * WIDTH * tile_aspect(images) + 0.3)
     names = [*[f"z {i + 1}" for i in range(STYLES)], *["z of the digit"] * len(COPIED)]
     axes = drawn.add_subplot()
-    tiles(axes, images, names, ["", *map(str, range(CLASSES))])
+    plot_tiles(axes, images, names, ["", *map(str, range(CLASSES))])
     axes.xaxis.tick_top()
     return drawn

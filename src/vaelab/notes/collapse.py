@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vaelab.figures.draw.style import BLACK, BLUE, ORANGE, VERMILLION, WIDTH, figure, look
-from vaelab.notes.base import Asked, Shown
+from vaelab.figures.draw.style import BLACK, BLUE, ORANGE, VERMILLION, WIDTH, new_figure, plot_style
+from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import all_images, numbers, reconstructed, some_of_each, strips
 from vaelab.runs.run import Run
-from vaelab.runtime.seeding import Stream, noise
+from vaelab.runtime.seeding import Stream, seeded_noise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ WORDS = ("loss=mse", "data.binarize=none", "trainer.max_epochs=20")
 DRAWS = 100
 
 
-def show(asked: Asked) -> Shown:
+def make_note(asked: NoteConfig) -> NoteResult:
     runs = {
         name: asked.run(f"{scale:.3g}", *WORDS, f"loss.scale={scale:.5g}")
         for name, scale in SCALES.items()
@@ -59,7 +59,7 @@ def show(asked: Asked) -> Shown:
         "digits": draw_digits({name: runs[name] for name in ("mean", "sum", "sum / 0.02")}),
         "scales": draw_scales(measured, largest**0.5),
     }
-    return Shown(figures, rows, single)
+    return NoteResult(figures, rows, single)
 
 
 def _row(name: str, scale: float, found: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _variance(run: Run) -> float:
 def sampled_kl(run: Run, draws: int) -> dict[str, float]:
     """KL(q(z|x) || p(z)) of test digits, in closed form and as a mean of log q(z) - log p(z)."""
     q, p = run.vae.encode(all_images(run)), run.vae.latents()
-    with noise(Stream.EVALUATION):
+    with seeded_noise(Stream.EVALUATION):
         z = q.sample(torch.Size([draws]))
     one = q.log_prob(z) - p.log_prob(z)
     means = one.mean(1)  # over images, of each draw
@@ -99,10 +99,10 @@ def draw_digits(runs: dict[str, Run]) -> Figure:
     return strips({"test digits": x} | {name: reconstructed(run, x) for name, run in runs.items()})
 
 
-@look()
+@plot_style()
 def draw_scales(measured: dict[str, dict[str, Any]], threshold: float) -> Figure:
     """KL and squared error against the implied scale, and where the code of others stands."""
-    drawn = figure(WIDTH, 2.9)
+    drawn = new_figure(WIDTH, 2.9)
     left, right = drawn.subplots(1, 2, sharex=True)
     scales = list(SCALES.values())
     kl = [each["kl"] for each in measured.values()]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from vaelab.evaluation import samples
-from vaelab.evaluation.base import Asked as Evaluated
-from vaelab.notes.base import Asked, Shown
+from vaelab.evaluation.base import EvaluationConfig as Evaluated
+from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import all_images, beside, numbers, reconstructed, sampled, sharpness
 from vaelab.runs.run import Run
 
@@ -24,7 +24,7 @@ OBJECTIVES = {
 }
 
 
-def show(asked: Asked) -> Shown:
+def make_note(asked: NoteConfig) -> NoteResult:
     epochs = f"trainer.max_epochs={asked.few(15, 1)}"
     runs = {name: asked.run(name, *WORDS, epochs, *words) for name, words in OBJECTIVES.items()}
     looked = {
@@ -36,10 +36,10 @@ def show(asked: Asked) -> Shown:
         "sharpness of test digits": sharpness(all_images(runs["VAE"])),
         "FID of training digits": looked["VAE"]["fid_floor"],
     }
-    return Shown({"side-by-side": beside(runs)}, rows, single)
+    return NoteResult({"side-by-side": beside(runs)}, rows, single)
 
 
-def _row(name: str, run: Run, looked: dict[str, Any], asked: Asked) -> dict[str, Any]:
+def _row(name: str, run: Run, looked: dict[str, Any], asked: NoteConfig) -> dict[str, Any]:
     return {
         "objective": name,
         "RMSE of test digits": numbers(asked.runs / name)["rmse"],

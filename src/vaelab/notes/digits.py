@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from vaelab.figures.draw.style import WIDTH, figure, look
-from vaelab.figures.draw.tiles import aspect, tiles
-from vaelab.inference.batches import likeliest
-from vaelab.objectives.base import sample
+from vaelab.figures.draw.style import WIDTH, new_figure, plot_style
+from vaelab.figures.draw.tiles import plot_tiles, tile_aspect
+from vaelab.inference.batches import mode_or_mean
+from vaelab.objectives.base import sample_prior
 from vaelab.runs.run import Run
-from vaelab.runtime.seeding import Stream, noise
+from vaelab.runtime.seeding import Stream, seeded_noise
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,14 +40,14 @@ def all_images(run: Run, split: str = "test") -> Tensor:
 @torch.no_grad()
 def reconstructed(run: Run, x: Tensor) -> Tensor:
     """The mean of p(x|z) at the likeliest z of each image."""
-    return run.vae.decode(likeliest(run.vae.encode(x))).mean
+    return run.vae.decode(mode_or_mean(run.vae.encode(x))).mean
 
 
 @torch.no_grad()
 def sampled(run: Run, count: int) -> Tensor:
     """The means of p(x|z) at draws of p(z)."""
-    with noise(Stream.SAMPLES):
-        return run.vae.decode(sample(run.vae.latents(), count)).mean
+    with seeded_noise(Stream.SAMPLES):
+        return run.vae.decode(sample_prior(run.vae.latents(), count)).mean
 
 
 def sharpness(x: Tensor) -> float:
@@ -71,7 +71,7 @@ def curve(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array(steps), np.array(values)
 
 
-@look()
+@plot_style()
 def strips(rows: Mapping[str, Tensor]) -> Figure:
     """Images (C, 1, H, W) in a row each, or in several rows of as many as the first one has."""
     columns = len(next(iter(rows.values())))
@@ -79,9 +79,9 @@ def strips(rows: Mapping[str, Tensor]) -> Figure:
     names = [
         name if i == 0 else "" for name, each in rows.items() for i in range(len(each) // columns)
     ]
-    drawn = figure(WIDTH, 0.83 * WIDTH * aspect(images) + 0.1)
+    drawn = new_figure(WIDTH, 0.83 * WIDTH * tile_aspect(images) + 0.1)
     axes = drawn.add_subplot(anchor="E")
-    tiles(axes, images, names, [""] * columns)
+    plot_tiles(axes, images, names, [""] * columns)
     return drawn
 
 

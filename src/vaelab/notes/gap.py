@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from vaelab.figures.draw.style import BLACK, BLUE, GREEN, ORANGE, WIDTH, figure, look
-from vaelab.notes.base import Asked, Shown
+from vaelab.figures.draw.style import BLACK, BLUE, GREEN, ORANGE, WIDTH, new_figure, plot_style
+from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import all_images
-from vaelab.objectives.base import draw, log_mean_exp, weigh
+from vaelab.objectives.base import importance_terms, log_mean_exp, sample_with_log_prob
 from vaelab.runs.run import Run
-from vaelab.runtime.seeding import Stream, noise
+from vaelab.runtime.seeding import Stream, seeded_noise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,13 +28,13 @@ DRAWS = 2_000_000  # of the toy
 AT_ONCE = 20  # draws of each digit
 
 
-def show(asked: Asked) -> Shown:
+def make_note(asked: NoteConfig) -> NoteResult:
     count = asked.few(DRAWS, 5000)
     toys = {name: bounds(toy_weights(*q, count), COUNTS) for name, q in TOYS.items()}
     run = asked.run("mlp", "trainer.max_epochs=30")
     x, most = all_images(run)[: asked.few(200, 10)], asked.few(COUNTS[-1], 20)
     counts = [each for each in COUNTS if each <= most]
-    with noise(Stream.EVALUATION):
+    with seeded_noise(Stream.EVALUATION):
         ours = bounds(log_weights(run, x, most), counts)
         blind = bounds(log_weights(run, x, most, blindly=True), counts)
     rows = [
@@ -44,7 +44,7 @@ def show(asked: Asked) -> Shown:
         for each in counts
     ]
     single = {"log p(x) of the toy, exact": f"{log_evidence():.4f}"}
-    return Shown({"gap": draw_gap(toys, ours, blind)}, rows, single)
+    return NoteResult({"gap": draw_gap(toys, ours, blind)}, rows, single)
 
 
 def log_evidence() -> float:
@@ -55,7 +55,7 @@ def log_evidence() -> float:
 
 def toy_weights(mean: float, variance: float, draws: int) -> Tensor:
     """log p(x, z) / q(z) of draws of q = N(mean, variance), (draws, 1)."""
-    with noise(Stream.EVALUATION):
+    with seeded_noise(Stream.EVALUATION):
         e = torch.randn(draws, 1, dtype=torch.float64)
     z = mean + math.sqrt(variance) * e
     log_q = -e.square() / 2 - math.log(variance) / 2
@@ -75,7 +75,7 @@ def log_weights(run: Run, x: Tensor, draws: int, blindly: bool = False) -> Tenso
         if blindly:
             found.append(run.vae.decode(p.sample(torch.Size([*size, len(x)]))).log_prob(x))
         else:
-            log_p, kl = weigh(run.vae, x, *draw(q, size[0]), p)
+            log_p, kl = importance_terms(run.vae, x, *sample_with_log_prob(q, size[0]), p)
             found.append(log_p - kl)
     return torch.cat(found).double()
 
@@ -93,12 +93,12 @@ def bounds(log_w: Tensor, counts: Sequence[int]) -> dict[int, float]:
     return found
 
 
-@look()
+@plot_style()
 def draw_gap(
     toys: dict[str, dict[int, float]], ours: dict[int, float], blind: dict[int, float]
 ) -> Figure:
     """The bounds of the toy and of the digits against K."""
-    drawn = figure(WIDTH, 2.9)
+    drawn = new_figure(WIDTH, 2.9)
     left, right = drawn.subplots(1, 2)
     for (name, found), colour in zip(toys.items(), (GREEN, BLUE, ORANGE), strict=True):
         _draw_bounds(left, found, colour, f"z from {name}")

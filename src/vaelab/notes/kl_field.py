@@ -12,17 +12,26 @@ from PIL import Image
 from torch import Tensor
 
 from vaelab.distributions.normal import DiagonalNormal, StandardNormal
-from vaelab.figures.draw.style import BLACK, BLUE, PALETTE, SKY, VERMILLION, WIDTH, figure, look
-from vaelab.metrics.aggregate import Aggregate
-from vaelab.notes.base import Asked, Shown
-from vaelab.notes.latent_moments import Moment, read
-from vaelab.runtime.seeding import Stream, noise
+from vaelab.figures.draw.style import (
+    BLACK,
+    BLUE,
+    PALETTE,
+    SKY,
+    VERMILLION,
+    WIDTH,
+    new_figure,
+    plot_style,
+)
+from vaelab.metrics.aggregate import AggregatePosterior
+from vaelab.notes.base import NoteConfig, NoteResult
+from vaelab.notes.latent_moments import Moment, read_moments
+from vaelab.runtime.seeding import Stream, seeded_noise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CALLBACK = "+callbacks.codes._target_=vaelab.notes.latent_moments.Codes"
+CALLBACK = "+callbacks.codes._target_=vaelab.notes.latent_moments.LatentMoments"
 EDGE, DOTS = 6.0, 1500  # of the plane of an animation
 CLOSE, COLOURS = 12, 48  # frames one epoch apart, later ones are two; colours of all
 X, VARIANCE = 1.5, 0.25  # the linear example: x | z ~ N(z, 1/4)
@@ -39,12 +48,12 @@ class Rates(NamedTuple):
     marginal_kl: float
 
 
-def show(asked: Asked) -> Shown:
+def make_note(asked: NoteConfig) -> NoteResult:
     epochs = asked.few(40, 1)
     words = ("latent_dim=2", "kl=warmup", "kl.period=640", f"trainer.max_epochs={epochs}")
-    moments, labels = read(asked.train("warmup", *words, CALLBACK))
+    moments, labels = read_moments(asked.train("warmup", *words, CALLBACK))
     words = ("latent_dim=2", "kl=constant", f"trainer.max_epochs={epochs}")
-    straight, _ = read(asked.train("constant", *words, CALLBACK))
+    straight, _ = read_moments(asked.train("constant", *words, CALLBACK))
     found = [rates(moment) for moment in moments]
     rows = [
         _row(name, moment)
@@ -58,7 +67,7 @@ def show(asked: Asked) -> Shown:
     ]
     colours = frames[-1].quantize(COLOURS, dither=Image.Dither.NONE)
     pictures = [each.quantize(palette=colours, dither=Image.Dither.NONE) for each in frames]
-    return Shown({"field": draw_field(), "q-of-z": pictures}, rows)
+    return NoteResult({"field": draw_field(), "q-of-z": pictures}, rows)
 
 
 def _some(moments: Sequence[Moment]) -> list[Moment]:
@@ -76,9 +85,9 @@ def rates(moment: Moment) -> Rates:
     """Of q(z|x) of some images; I(x; z) by one draw of each."""
     q = DiagonalNormal(torch.from_numpy(moment.mean), torch.from_numpy(moment.sd).log())
     p = StandardNormal(torch.zeros(q.event_shape))
-    with noise(Stream.EVALUATION):
+    with seeded_noise(Stream.EVALUATION):
         z = q.sample()
-    information = (q.log_prob(z) - Aggregate(q).log_prob(z)).mean().item()
+    information = (q.log_prob(z) - AggregatePosterior(q).log_prob(z)).mean().item()
     mean_kl = q.kl(p).sum(-1).mean().item()
     return Rates(mean_kl, mean_kl - information)
 
@@ -99,10 +108,10 @@ def posterior(x: Tensor | float) -> tuple[Tensor | float, float]:
     return x / (1 + VARIANCE), math.sqrt(VARIANCE / (1 + VARIANCE))
 
 
-@look()
+@plot_style()
 def draw_field() -> Figure:
     """The pull of the KL, that of the ELBO of one x, and the mean of what they lead to."""
-    drawn = figure(WIDTH, 2.7)
+    drawn = new_figure(WIDTH, 2.7)
     left, middle, right = drawn.subplots(1, 3)
     mean, log_sd = (torch.linspace(-3, 3, 40), torch.linspace(math.log(0.1), math.log(4), 40))
     wide, high = torch.meshgrid(mean, log_sd, indexing="xy")
@@ -139,12 +148,12 @@ def _draw_posteriors(axes: Axes) -> None:
     axes.legend(loc="upper center", fontsize=7)
 
 
-@look()
+@plot_style()
 def draw_moment(
     moments: Sequence[Moment], found: Sequence[Rates], labels: Tensor, last: int
 ) -> Image.Image:
     """Where q(z) is at the last of the moments, over circles of N(0, I), and the way so far."""
-    drawn = figure(5.6, 2.9)
+    drawn = new_figure(5.6, 2.9)
     drawn.set_dpi(100)
     left, right = drawn.subplots(1, 2, width_ratios=(1, 1))
     _draw_plane(left, moments[-1], labels)
@@ -169,7 +178,7 @@ def draw_moment(
 def _draw_plane(axes: Axes, moment: Moment, labels: Tensor) -> None:
     from matplotlib.patches import Circle
 
-    with noise(Stream.EVALUATION):
+    with seeded_noise(Stream.EVALUATION):
         z = moment.mean + moment.sd * torch.randn(moment.mean.shape).numpy()
     x, y = z[:DOTS].T
     axes.scatter(x, y, 4, [PALETTE[each % 10] for each in labels[:DOTS]], linewidths=0)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vaelab.figures.draw.style import ORANGE, PALETTE, WIDTH, bare, figure, look
-from vaelab.figures.draw.tiles import aspect, tiles
-from vaelab.inference.batches import codes
-from vaelab.notes.base import Asked, Shown
+from vaelab.figures.draw.style import ORANGE, PALETTE, WIDTH, hide_frame, new_figure, plot_style
+from vaelab.figures.draw.tiles import plot_tiles, tile_aspect
+from vaelab.inference.batches import collect_latents
+from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import all_images, numbers, some_of_each
 from vaelab.runs.run import Run
 
@@ -23,7 +23,7 @@ STEPS = 11
 NEIGHBOURS = 10
 
 
-def show(asked: Asked) -> Shown:
+def make_note(asked: NoteConfig) -> NoteResult:
     epochs = f"trainer.max_epochs={asked.few(60, 1)}"
     plane = asked.run("plane", "latent_dim=2", "model.hidden=[400,400]", epochs)
     rows = [_row(2, plane, asked)]
@@ -34,12 +34,12 @@ def show(asked: Asked) -> Shown:
             all_images(plane, "train").flatten(1), plane.data.splits["train"].labels
         )
     }
-    return Shown({"map": draw_map(plane), "walks": draw_walks(wide)}, rows, single)
+    return NoteResult({"map": draw_map(plane), "walks": draw_walks(wide)}, rows, single)
 
 
-def _row(latents: int, run: Run, asked: Asked) -> dict:
+def _row(latents: int, run: Run, asked: NoteConfig) -> dict:
     found = numbers(asked.runs / ("plane" if latents == 2 else "wide"))
-    z, y = codes(run.vae, run.data, "train")["mean"], run.data.splits["train"].labels
+    z, y = collect_latents(run.vae, run.data, "train")["mean"], run.data.splits["train"].labels
     return {
         "latents": latents,
         "NLL (nats)": found["nll"],
@@ -55,12 +55,12 @@ def of_the_same_class(points: Tensor, labels: Tensor) -> float:
     return (labels[near] == labels[:, None]).double().mean().item()
 
 
-@look()
+@plot_style()
 @torch.no_grad()
 def draw_map(run: Run) -> Figure:
     """The means of test digits by class, and what is decoded at quantiles of N(0, I)."""
-    found = codes(run.vae, run.data, "test")
-    drawn = figure(WIDTH, 3.6)
+    found = collect_latents(run.vae, run.data, "test")
+    drawn = new_figure(WIDTH, 3.6)
     left, right = drawn.subplots(1, 2)
     for label in range(10):
         some = found["mean"][found["labels"] == label]
@@ -69,13 +69,13 @@ def draw_map(run: Run) -> Figure:
     left.set(title="means of q(z|x), 500 test digits", aspect="equal")
     axis = torch.special.ndtri((torch.arange(SIDE) + 0.5) / SIDE)
     plane = torch.cartesian_prod(-axis, axis).flip(1).unflatten(0, (SIDE, SIDE))
-    tiles(right, run.vae.decode(plane).mean, [""] * SIDE, [""] * SIDE, gap=0)
+    plot_tiles(right, run.vae.decode(plane).mean, [""] * SIDE, [""] * SIDE, gap=0)
     right.set_title("decoded at equal shares of N(0, I)")
-    bare(right)
+    hide_frame(right)
     return drawn
 
 
-@look()
+@plot_style()
 @torch.no_grad()
 def draw_walks(run: Run) -> Figure:
     """From one test digit to another: through the codes, and pixel by pixel."""
@@ -91,9 +91,9 @@ def draw_walks(run: Run) -> Figure:
             rows.append(torch.cat([x[a : a + 1], row, x[b : b + 1]]))
             names.append(name)
     images = torch.stack(rows)
-    drawn = figure(0.85 * WIDTH, 0.72 * WIDTH * aspect(images) + 0.1)
+    drawn = new_figure(0.85 * WIDTH, 0.72 * WIDTH * tile_aspect(images) + 0.1)
     axes = drawn.add_subplot(anchor="E")
-    place = tiles(axes, images, names, [""] * images.shape[1])
+    place = plot_tiles(axes, images, names, [""] * images.shape[1])
     for row in range(len(names)):
         for column in (0, images.shape[1] - 1):
             place.frame(axes, row, column, ORANGE)

@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from vaelab.data.base import DataModule
-from vaelab.inference.batches import Batch, Found, collect
+from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image
 from vaelab.module import VAEModule
 
 FILE = "codes.npz"
@@ -23,7 +23,7 @@ class Moment(NamedTuple):
     sd: np.ndarray
 
 
-class Codes(Callback):
+class LatentMoments(Callback):
     """Writes codes.npz into a run's folder: a Moment before the first step and after each epoch.
 
     Arguments:
@@ -50,19 +50,21 @@ class Codes(Callback):
     def _note(self, trainer: Trainer, module: VAEModule) -> None:
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
         training = module.vae.training
-        found = collect(module.vae, data, "train", _normal, images=self.images, title="codes of")
+        found = collect_per_image(
+            module.vae, data, "train", _normal, images=self.images, title="codes of"
+        )
         module.vae.train(training)
         weight = module.objective.kl.weight(trainer.global_step)  # type: ignore[union-attr]
         mean, sd = (found[name].numpy() for name in ("mean", "sd"))
         self.moments.append(Moment(trainer.global_step, weight, mean, sd))
 
 
-def _normal(batch: Batch) -> Found:
+def _normal(batch: EvaluationBatch) -> PerImage:
     q = batch.model.encode(batch.x)
     return {"mean": q.mean, "sd": q.variance.sqrt()}
 
 
-def read(folder: Path) -> tuple[list[Moment], torch.Tensor]:
+def read_moments(folder: Path) -> tuple[list[Moment], torch.Tensor]:
     """The moments of a run, and the labels of its images."""
     with np.load(folder / FILE) as arrays:
         columns = [arrays[name] for name in Moment._fields]

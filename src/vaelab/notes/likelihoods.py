@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vaelab.figures.draw.style import WIDTH, figure, look
-from vaelab.figures.draw.tiles import aspect, tiles
-from vaelab.notes.base import Asked, Shown
+from vaelab.figures.draw.style import WIDTH, new_figure, plot_style
+from vaelab.figures.draw.tiles import plot_tiles, tile_aspect
+from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import (
     all_images,
     numbers,
@@ -18,7 +18,7 @@ from vaelab.notes.digits import (
     some_of_each,
 )
 from vaelab.runs.run import Run
-from vaelab.runtime.seeding import Stream, noise
+from vaelab.runtime.seeding import Stream, seeded_noise
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +36,7 @@ LIKELIHOODS = {
 }
 
 
-def show(asked: Asked) -> Shown:
+def make_note(asked: NoteConfig) -> NoteResult:
     names = {name: name.replace(", ", "-").replace(" ", "-") for name in LIKELIHOODS}
     runs = {name: asked.run(names[name], *WORDS, *words) for name, words in LIKELIHOODS.items()}
     rows = [
@@ -44,7 +44,7 @@ def show(asked: Asked) -> Shown:
         for name, run in runs.items()
     ]
     single = {"sharpness of test digits": sharpness(all_images(runs["bce"]))}
-    return Shown({"side-by-side": draw(runs)}, rows, single)
+    return NoteResult({"side-by-side": draw_note(runs)}, rows, single)
 
 
 def _row(name: str, run: Run, found: dict[str, Any], count: int) -> dict[str, Any]:
@@ -59,8 +59,8 @@ def _row(name: str, run: Run, found: dict[str, Any], count: int) -> dict[str, An
     }
 
 
-@look()
-def draw(runs: dict[str, Run]) -> Figure:
+@plot_style()
+def draw_note(runs: dict[str, Run]) -> Figure:
     """For each likelihood: reconstructions, the means of new pictures, and draws of these."""
     x = some_of_each(next(iter(runs.values())))
     rows = [torch.cat([x, torch.ones(12, *x.shape[1:])])]
@@ -68,9 +68,9 @@ def draw(runs: dict[str, Run]) -> Figure:
         new = sampled(run, 6)
         rows.append(torch.cat([reconstructed(run, x), new, _drawn(run, 6)]))
     images = torch.stack(rows)
-    drawn = figure(WIDTH, 0.82 * WIDTH * aspect(images) + 0.3)
+    drawn = new_figure(WIDTH, 0.82 * WIDTH * tile_aspect(images) + 0.3)
     axes = drawn.add_subplot()
-    place = tiles(axes, images, ["test digits", *runs], [""] * images.shape[1])
+    place = plot_tiles(axes, images, ["test digits", *runs], [""] * images.shape[1])
     marks = {"reconstructions": 4.5, "new: mean of p(x|z)": 12.5, "new: a draw of p(x|z)": 18.5}
     axes.set_xticks([place.centre(0, column)[0] for column in marks.values()], list(marks))
     axes.xaxis.tick_top()
@@ -80,6 +80,6 @@ def draw(runs: dict[str, Run]) -> Figure:
 @torch.no_grad()
 def _drawn(run: Run, count: int) -> torch.Tensor:
     """Draws of p(x|z) at the codes of `sampled`."""
-    with noise(Stream.SAMPLES):
+    with seeded_noise(Stream.SAMPLES):
         z = run.vae.latents().sample(torch.Size([count]))
         return run.vae.decode(z).sample()

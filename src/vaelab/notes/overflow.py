@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from vaelab.distributions.bernoulli import Bernoulli as Bits
+from vaelab.distributions.bernoulli import IndependentBernoulli as Bits
 from vaelab.distributions.normal import DiagonalNormal, StandardNormal
-from vaelab.figures.draw.style import BLUE, ORANGE, VERMILLION, WIDTH, figure, look
-from vaelab.figures.draw.tiles import aspect, tiles
+from vaelab.figures.draw.style import BLUE, ORANGE, VERMILLION, WIDTH, new_figure, plot_style
+from vaelab.figures.draw.tiles import plot_tiles, tile_aspect
 from vaelab.likelihoods.bernoulli import Bernoulli
-from vaelab.notes.base import Asked, Shown
+from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import curve, numbers, reconstructed, some_of_each
 from vaelab.posteriors.base import diagonal_normal
 from vaelab.posteriors.diagonal import Diagonal
@@ -61,7 +61,7 @@ class Unbounded(Diagonal):
         return DiagonalNormal(mean, log_variance / 2)
 
 
-def show(asked: Asked) -> Shown:
+def make_note(asked: NoteConfig) -> NoteResult:
     runs = {name: asked.run(name, f"experiment={name}") for name in EXPERIMENTS}
     rows = [_row(f"experiment={name}", asked.runs / name) for name in EXPERIMENTS]
     for loss, (mistake, words) in MISTAKES.items():
@@ -71,7 +71,7 @@ def show(asked: Asked) -> Shown:
         )
         broken = asked.train(f"{loss}-broken", *fast, *words, "on_nan=ignore", may_fail=True)
         rows.append(_row(f"the same, {mistake}", broken))
-    return Shown({"four": draw_four(runs, asked.runs), "float32": draw_float32()}, rows)
+    return NoteResult({"four": draw_four(runs, asked.runs), "float32": draw_float32()}, rows)
 
 
 def _row(name: str, folder: Path) -> dict[str, Any]:
@@ -96,13 +96,13 @@ def first_nan(folder: Path) -> str:
     return f"in step {found[0]}" if found else "none"
 
 
-@look()
+@plot_style()
 def draw_four(runs: dict[str, Run], folder: Path) -> Figure:
     """The validation curves of the four experiments, and their reconstructions."""
     x = some_of_each(next(iter(runs.values())), 2)
     images = torch.stack([x, *(reconstructed(run, x) for run in runs.values())])
-    drawn = figure(WIDTH, 1.9 + 0.8 * WIDTH * aspect(images))
-    parts: Any = drawn.subfigures(2, 1, height_ratios=(1.9, 0.8 * WIDTH * aspect(images)))
+    drawn = new_figure(WIDTH, 1.9 + 0.8 * WIDTH * tile_aspect(images))
+    parts: Any = drawn.subfigures(2, 1, height_ratios=(1.9, 0.8 * WIDTH * tile_aspect(images)))
     above, below = parts
     panels: Any = above.subplots(1, 2)
     for axes, loss in zip(panels, ("bce", "mse"), strict=True):
@@ -114,14 +114,14 @@ def draw_four(runs: dict[str, Run], folder: Path) -> Figure:
         axes.set(xlabel="optimizer step", title=f"reconstruction term, loss={loss}")
         axes.legend()
     names = [name.replace("_", " ") for name in runs]
-    tiles(below.add_subplot(), images, ["test digits", *names], [""] * len(x))
+    plot_tiles(below.add_subplot(), images, ["test digits", *names], [""] * len(x))
     return drawn
 
 
-@look()
+@plot_style()
 def draw_float32() -> Figure:
     """Both mistakes beside what is used here, in float32; a line ends where it is infinite."""
-    drawn = figure(WIDTH, 2.6)
+    drawn = new_figure(WIDTH, 2.6)
     left, right = drawn.subplots(1, 2)
     logits = torch.linspace(0, 30, 601)
     black = torch.zeros(601, 1)

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from vaelab.evaluation import samples
-from vaelab.evaluation.base import Asked as Evaluated
-from vaelab.figures.draw.style import BLUE, WIDTH, bare, figure, look
-from vaelab.figures.draw.tiles import aspect, tiles
-from vaelab.notes.base import Asked, Shown
+from vaelab.evaluation.base import EvaluationConfig as Evaluated
+from vaelab.figures.draw.style import BLUE, WIDTH, hide_frame, new_figure, plot_style
+from vaelab.figures.draw.tiles import plot_tiles, tile_aspect
+from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import all_images, numbers, sampled
 from vaelab.runs.run import Run
-from vaelab.runtime.seeding import Stream, noise
-from vaelab.samplers.prior import Prior
+from vaelab.runtime.seeding import Stream, seeded_noise
+from vaelab.samplers.prior import PriorSampler
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,12 +27,14 @@ DRAWN = 7  # the draw whose way through the decoder is shown
 CHANNELS = 6  # of a layer that are drawn
 
 
-def show(asked: Asked) -> Shown:
+def make_note(asked: NoteConfig) -> NoteResult:
     run = asked.run("conv", "model=conv", "trainer.max_epochs=30")
     found = numbers(asked.runs / "conv")
     count = asked.few(500, 20)
     looked = {
-        temperature: samples.evaluate(run, Evaluated(images=count, sampler=Prior(temperature)))
+        temperature: samples.evaluate(
+            run, Evaluated(images=count, sampler=PriorSampler(temperature))
+        )
         for temperature in TEMPERATURES
     }
     rows = [_row(run, temperature, each, count) for temperature, each in looked.items()]
@@ -41,7 +43,7 @@ def show(asked: Asked) -> Shown:
         "mean pixel of test digits": all_images(run).mean().item(),
         "FID of training digits": looked[1.0]["fid_floor"],
     }
-    return Shown({"samples": draw_samples(run), "layers": draw_layers(run)}, rows, single)
+    return NoteResult({"samples": draw_samples(run), "layers": draw_layers(run)}, rows, single)
 
 
 def _row(run: Run, temperature: float, looked: dict[str, Any], count: int) -> dict[str, Any]:
@@ -59,17 +61,17 @@ def _row(run: Run, temperature: float, looked: dict[str, Any], count: int) -> di
 @torch.no_grad()
 def decoded(run: Run, temperature: float, count: int) -> Tensor:
     """The means of p(x|z) at temperature * z, z from N(0, I)."""
-    with noise(Stream.SAMPLES):
+    with seeded_noise(Stream.SAMPLES):
         z = torch.randn(count, run.vae.latent_dim)
     return run.vae.decode(temperature * z).mean
 
 
-@look()
+@plot_style()
 def draw_samples(run: Run) -> Figure:
     """The first draws at temperature 1, and one draw at other temperatures."""
     images = sampled(run, ROWS * COLUMNS).unflatten(0, (ROWS, COLUMNS))
-    drawn = figure(WIDTH, WIDTH * aspect(images))
-    tiles(drawn.add_subplot(), images, [""] * ROWS, [""] * COLUMNS)
+    drawn = new_figure(WIDTH, WIDTH * tile_aspect(images))
+    plot_tiles(drawn.add_subplot(), images, [""] * ROWS, [""] * COLUMNS)
     return drawn
 
 
@@ -86,14 +88,14 @@ def layers(run: Run, z: Tensor) -> list[Tensor]:
     return found
 
 
-@look()
+@plot_style()
 def draw_layers(run: Run) -> Figure:
     """Some channels of each layer of the decoder, for one z, and the picture they end in."""
-    with noise(Stream.SAMPLES):
+    with seeded_noise(Stream.SAMPLES):
         z = torch.randn(COLUMNS, run.vae.latent_dim)[DRAWN : DRAWN + 1]
     *found, logits = layers(run, z)
     found.append(logits.sigmoid())
-    drawn = figure(WIDTH, 2.4)
+    drawn = new_figure(WIDTH, 2.4)
     panels = drawn.subplots(1, len(found) + 1, width_ratios=(0.7, *[1.2] * len(found)))
     panels[0].bar(range(run.vae.latent_dim), z[0].numpy(), color=BLUE)
     panels[0].set(title=f"z, {run.vae.latent_dim} numbers", xticks=[])
@@ -109,6 +111,6 @@ def _draw_channels(axes: Axes, out: Tensor) -> None:
     some = (some - low) / (high - low)
     side = 1 if count == 1 else 2
     images = some.unflatten(0, (len(some) // side, side)).unsqueeze(2)
-    tiles(axes, images, [""] * len(images), [""] * side, gap=1)
+    plot_tiles(axes, images, [""] * len(images), [""] * side, gap=1)
     axes.set_title(f"{count} x {height} x {width}")
-    bare(axes)
+    hide_frame(axes)

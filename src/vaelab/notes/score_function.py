@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vaelab.figures.draw.style import BLACK, BLUE, GREEN, ORANGE, WIDTH, figure, look
-from vaelab.notes.base import Asked, Shown
+from vaelab.figures.draw.style import BLACK, BLUE, GREEN, ORANGE, WIDTH, new_figure, plot_style
+from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import some_of_each
 from vaelab.runs.run import Run
-from vaelab.runtime.seeding import Stream, noise
+from vaelab.runtime.seeding import Stream, seeded_noise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,14 +27,14 @@ COUNTS = (2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 COLOURS = {"through the draws": BLUE, "score": ORANGE, "score, baseline": GREEN}
 
 
-def show(asked: Asked) -> Shown:
+def make_note(asked: NoteConfig) -> NoteResult:
     draws = asked.few(DRAWS, 100)
-    with noise(Stream.EVALUATION, 0):
+    with seeded_noise(Stream.EVALUATION, 0):
         toy = estimates(log_likelihood, *toy_normal(), torch.randn(draws, 1, dtype=torch.float64))
     run = asked.run("mlp", "trainer.max_epochs=10")
     run.vae.double()
     f, mean, sd = digit(run)
-    with noise(Stream.EVALUATION, 1):
+    with seeded_noise(Stream.EVALUATION, 1):
         e = torch.randn(draws, len(mean), dtype=torch.float64)
         direction = torch.randn(2 * len(mean), dtype=torch.float64)
     direction = direction / direction.norm()
@@ -49,7 +49,9 @@ def show(asked: Asked) -> Shown:
         "a digit, central difference of the same draws": slope,
         "its relative distance to the gradient through them": abs(through / slope - 1),
     }
-    return Shown({"gradients": draw({n: g[:, 0] for n, g in toy.items()}, found)}, rows, single)
+    return NoteResult(
+        {"gradients": draw_note({n: g[:, 0] for n, g in toy.items()}, found)}, rows, single
+    )
 
 
 def _row(what: str, name: str, gradients: Tensor) -> dict:
@@ -137,10 +139,10 @@ def difference(f: Function, mean: Tensor, sd: Tensor, noise: Tensor, direction: 
     return ((value(STEP) - value(-STEP)) / (2 * STEP)).item()
 
 
-@look()
-def draw(toy: dict[str, Tensor], found: dict[str, Tensor]) -> Figure:
+@plot_style()
+def draw_note(toy: dict[str, Tensor], found: dict[str, Tensor]) -> Figure:
     """The gradients of single draws, and the error of the mean of K of them."""
-    drawn = figure(WIDTH, 2.9)
+    drawn = new_figure(WIDTH, 2.9)
     left, right = drawn.subplots(1, 2)
     for name, gradients in toy.items():
         left.hist(gradients, torch.linspace(-8, 18, 79), histtype="step", color=COLOURS[name])

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from vaelab.distributions.toys import TOYS, bent, toy
+from vaelab.distributions.toys import TOYS, bend_into_ring, toy_distribution
 from vaelab.estimators.importance import importance_bound
-from vaelab.figures.draw.style import BLUE, WIDTH, bare, figure, look
-from vaelab.notes.base import Asked, Shown
+from vaelab.figures.draw.style import BLUE, WIDTH, hide_frame, new_figure, plot_style
+from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import numbers
 from vaelab.runs.run import Run
-from vaelab.runtime.seeding import Stream, noise
+from vaelab.runtime.seeding import Stream, seeded_noise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,7 @@ CELLS = 90  # of a picture of a density
 DOTS = 2000
 
 
-def show(asked: Asked) -> Shown:
+def make_note(asked: NoteConfig) -> NoteResult:
     names = list(TOYS)[: asked.few(len(TOYS), 2)]
     runs = {name: asked.run(name, "experiment=ring", f"data.name={name}") for name in names}
     collapsed = asked.train("collapsed", "experiment=ring", "kl.period=1", "trainer.max_epochs=10")
@@ -33,12 +33,14 @@ def show(asked: Asked) -> Shown:
     single = {"KL of the ring without warmup": numbers(collapsed)["kl"]}
     size, samples = asked.few(CELLS, 4), asked.few(300, 2)
     found = {name: density(run, EDGE.get(name, SIDE), size, samples) for name, run in runs.items()}
-    return Shown({"map": draw_map(runs["ring"]), "densities": draw(runs, found)}, rows, single)
+    return NoteResult(
+        {"map": draw_map(runs["ring"]), "densities": draw_note(runs, found)}, rows, single
+    )
 
 
 def _row(name: str, run: Run, found: dict[str, Any]) -> dict[str, Any]:
     x = run.data.splits["test"].images
-    exact = -toy(name).log_prob(x).double().mean().item()
+    exact = -toy_distribution(name).log_prob(x).double().mean().item()
     return {
         "data.name": name,
         "NLL (nats)": found["nll"],
@@ -54,15 +56,15 @@ def density(run: Run, edge: float, cells: int, samples: int) -> Tensor:
     """p(x) (cells, cells) in a square, its first row the lowest, by the importance bound."""
     side = (torch.arange(cells) + 0.5) / cells * 2 * edge - edge
     points = torch.cartesian_prod(side, side)
-    with noise(Stream.EVALUATION):
+    with seeded_noise(Stream.EVALUATION):
         log_p = torch.cat([importance_bound(run.vae, x, samples) for x in points.split(2000)])
     return log_p.exp().reshape(cells, cells).T
 
 
-@look()
-def draw(runs: dict[str, Run], found: dict[str, Tensor]) -> Figure:
+@plot_style()
+def draw_note(runs: dict[str, Run], found: dict[str, Tensor]) -> Figure:
     """The training points of each, what the model draws, and its density."""
-    drawn = figure(WIDTH, 3.9)
+    drawn = new_figure(WIDTH, 3.9)
     panels = drawn.subplots(3, len(runs), squeeze=False)
     for column, (name, run) in zip(panels.T, runs.items(), strict=True):
         edge = EDGE.get(name, SIDE)
@@ -78,7 +80,7 @@ def draw(runs: dict[str, Run], found: dict[str, Tensor]) -> Figure:
         column[0].set_title(name.replace("_", " "))
         for axes in column:
             axes.set(xticks=[], yticks=[])
-            bare(axes)
+            hide_frame(axes)
     for axes, label in zip(panels[:, 0], ("data", "model, draws", "model, p(x)"), strict=True):
         axes.set_ylabel(label)
     return drawn
@@ -91,20 +93,22 @@ def _draw_points(axes: Axes, x: Tensor, edge: float) -> None:
 
 @torch.no_grad()
 def _drawn(run: Run, count: int) -> Tensor:
-    with noise(Stream.SAMPLES):
+    with seeded_noise(Stream.SAMPLES):
         return run.vae.decode(torch.randn(count, run.vae.latent_dim)).sample()
 
 
-@look()
+@plot_style()
 def draw_map(run: Run) -> Figure:
     """One cloud of z, bent by the tutorial's formula and by the trained decoder."""
-    with noise(Stream.SAMPLES), torch.no_grad():
+    with seeded_noise(Stream.SAMPLES), torch.no_grad():
         z = torch.randn(DOTS, 2)
         mean = run.vae.decode(z).mean
     angle = torch.atan2(z[:, 1], z[:, 0])
-    drawn = figure(WIDTH, 2.5)
+    drawn = new_figure(WIDTH, 2.5)
     titles = ("z from N(0, I)", "z/10 + z/|z|", "the decoder's mean at z")
-    for axes, x, title in zip(drawn.subplots(1, 3), (z, bent(z), mean), titles, strict=True):
+    for axes, x, title in zip(
+        drawn.subplots(1, 3), (z, bend_into_ring(z), mean), titles, strict=True
+    ):
         axes.scatter(x[:, 0], x[:, 1], 1.5, angle, cmap="hsv", linewidths=0)
         axes.set(title=title, aspect="equal")
         if x is not z:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from vaelab.distributions.normal import HALF_LOG_TAU
-from vaelab.figures.draw.style import BLUE, GREEN, ORANGE, VERMILLION, WIDTH, figure, look
-from vaelab.notes.base import Asked, Shown
+from vaelab.figures.draw.style import BLUE, GREEN, ORANGE, VERMILLION, WIDTH, new_figure, plot_style
+from vaelab.notes.base import NoteConfig, NoteResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ class Fit(NamedTuple):
     kl: float
 
 
-def show(asked: Asked) -> Shown:
+def make_note(asked: NoteConfig) -> NoteResult:
     far, near = two_bumps(FAR), two_bumps(NEAR)
     fits = {
         ("3 sd", "forward"): forward_fit(far),
@@ -52,7 +52,7 @@ def show(asked: Asked) -> Shown:
         for width, fit in kernels.items()
     ]
     rows.append(_row(f"{SAMPLES} samples alone", "forward", forward_fit(samples, 0.0)))
-    return Shown({"fits": draw_fits(fits), "landscape": draw_landscape(fits, kernels)}, rows)
+    return NoteResult({"fits": draw_fits(fits), "landscape": draw_landscape(fits, kernels)}, rows)
 
 
 def _row(p: str, name: str, fit: Fit) -> dict[str, Any]:
@@ -130,10 +130,10 @@ def from_samples(samples: Tensor, width: float, starts: Tensor) -> Fit:
     return min(fits, key=lambda fit: fit.kl)
 
 
-@look()
+@plot_style()
 def draw_fits(fits: dict[tuple[str, str], Fit]) -> Figure:
     """p and the normals fitted to it: a row for each p, a column for each direction."""
-    drawn = figure(WIDTH, 3.6)
+    drawn = new_figure(WIDTH, 3.6)
     panels = drawn.subplots(2, 2, sharex=True, sharey=True)
     for row, (p, distance) in zip(panels, (("3 sd", FAR), ("2 sd", NEAR)), strict=True):
         for axes, direction in zip(row, ("forward", "reverse"), strict=True):
@@ -159,10 +159,10 @@ def _draw_normals(axes: Axes, centres: Tensor, fits: Sequence[Fit]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-@look()
+@plot_style()
 def draw_landscape(fits: dict[tuple[str, str], Fit], kernels: dict[float, Fit]) -> Figure:
     """KL(q || p) over (mean, sd) for either p, and what becomes of the fit to samples."""
-    drawn = figure(WIDTH, 2.7)
+    drawn = new_figure(WIDTH, 2.7)
     *planes, last = drawn.subplots(1, 3)
     for axes, (p, distance) in zip(planes, (("3 sd", FAR), ("2 sd", NEAR)), strict=True):
         _draw_plane(axes, two_bumps(distance))

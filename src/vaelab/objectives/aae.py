@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from vaelab.objectives.adversarial import check_lr, told_apart
-from vaelab.objectives.base import Objective, check_not_negative, check_prior, fixed, sample
+from vaelab.objectives.adversarial import check_critic_lr, discriminator_loss
+from vaelab.objectives.base import (
+    Objective,
+    check_not_negative,
+    check_prior_is_fixed,
+    frozen,
+    sample_prior,
+)
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -33,20 +39,20 @@ class AAE(Objective):
     def __init__(self, critic: Callable[..., nn.Module], weight: float = 10.0, lr: float = 1e-3):
         super().__init__()
         check_not_negative(weight=weight)
-        check_lr(lr)
+        check_critic_lr(lr)
         self.weight, self.lr, self.make_critic = weight, lr, critic
 
     def prepare(self, vae: "VAE") -> None:
-        check_prior(vae, self)
+        check_prior_is_fixed(vae, self)
         self.critic = self.make_critic((vae.latent_dim,), 1)
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         z = vae.encode(x).rsample()
         reconstruction = -vae.decode(z).log_prob(x)
-        with fixed(self.critic):
+        with frozen(self.critic):
             fooling = softplus(-self.critic(z)).squeeze(-1)
-        p = sample(vae.latents(), len(z))
-        critic = told_apart(self.critic(p), self.critic(z.detach()))
+        p = sample_prior(vae.latents(), len(z))
+        critic = discriminator_loss(self.critic(p), self.critic(z.detach()))
         return {
             "loss": reconstruction + self.weight * fooling + critic,
             "reconstruction": reconstruction,

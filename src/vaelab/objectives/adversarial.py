@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 
-def told_apart(high: Tensor, *low: Tensor) -> Tensor:
+def discriminator_loss(high: Tensor, *low: Tensor) -> Tensor:
     """The cross-entropy () of logits that should be high, and of others that should be low."""
     return softplus(-high).mean() + sum(softplus(each).mean() for each in low)
 
 
-def check_lr(lr: float) -> None:
+def check_critic_lr(lr: float) -> None:
     if not lr > 0:
         raise ValueError(f"objective.lr={lr}: the critic's learning rate must be above 0")

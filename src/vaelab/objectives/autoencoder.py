@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from vaelab.objectives.base import Objective, check_prior
+from vaelab.objectives.base import Objective, check_prior_is_fixed
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -20,7 +20,7 @@ class Autoencoder(Objective):
     monitor = "val/log_p"
 
     def prepare(self, vae: "VAE") -> None:
-        check_prior(vae, self)
+        check_prior_is_fixed(vae, self)
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         reconstruction = -vae.decode(vae.encode(x).rsample()).log_prob(x)

@@ -31,7 +31,7 @@ class Objective(nn.Module):
         lr: The learning rate of its own parameters.
         layers: Whether it can train a model of several stochastic layers.
         needs_start: Whether it goes on from a finished run, which start= names.
-        of_likelihood: Whether -log p(x|z) is what it minimises beside the KL.
+        minimises_likelihood: Whether -log p(x|z) is what it minimises beside the KL.
     """
 
     monitor = "val/elbo"
@@ -39,7 +39,7 @@ class Objective(nn.Module):
     dataset_size: int | None = None
     lr: float | None = None
     needs_start = False
-    of_likelihood = True
+    minimises_likelihood = True
 
     def prepare(self, vae: "VAE") -> None:
         """Called once: refuse a model that it cannot train, and build what depends on the model.
@@ -67,7 +67,7 @@ class Objective(nn.Module):
         """
 
 
-def draw(q: Distribution, samples: int | None = None) -> tuple[Tensor, Tensor]:
+def sample_with_log_prob(q: Distribution, samples: int | None = None) -> tuple[Tensor, Tensor]:
     """Reparameterised z (samples, B, D) and log q(z|x) (samples, B); (B, D) and (B,) for None."""
     size = torch.Size() if samples is None else torch.Size([samples])
     if both := getattr(q, "rsample_and_log_prob", None):  # of a flow, in one pass
@@ -76,7 +76,7 @@ def draw(q: Distribution, samples: int | None = None) -> tuple[Tensor, Tensor]:
     return z, q.log_prob(z)
 
 
-def draw_with_kl(q: Distribution, p: Distribution) -> tuple[Tensor, Tensor]:
+def sample_with_kl(q: Distribution, p: Distribution) -> tuple[Tensor, Tensor]:
     """Reparameterised z (B, D) and KL(q || p) in nats, to be summed over its last dimension.
 
     The closed form of the KL where there is one; of several layers that of each (B, L) given the
@@ -84,14 +84,14 @@ def draw_with_kl(q: Distribution, p: Distribution) -> tuple[Tensor, Tensor]:
     """
     if isinstance(q, Layers):
         return q.rsample_and_kl()
-    kl = closed_kl(q, p)
+    kl = closed_form_kl(q, p)
     if kl is not None:
         return q.rsample(), kl
-    z, log_q = draw(q)
+    z, log_q = sample_with_log_prob(q)
     return z, (log_q - p.log_prob(z)).unsqueeze(-1)
 
 
-def closed_kl(q: Distribution, p: Distribution) -> Tensor | None:
+def closed_form_kl(q: Distribution, p: Distribution) -> Tensor | None:
     """KL(q || p) by latent dimension (B, D) where q and p have independent dimensions.
 
     In all (B, 1) where it is only known in all; None where it is not.
@@ -108,12 +108,12 @@ def closed_kl(q: Distribution, p: Distribution) -> Tensor | None:
         return None
 
 
-def sample(p: Distribution, count: int) -> Tensor:
+def sample_prior(p: Distribution, count: int) -> Tensor:
     """Draws (count, D) of a prior, one for each image where it depends on the image's label."""
     return p.sample() if p.batch_shape else p.sample(torch.Size([count]))
 
 
-def weigh(
+def importance_terms(
     vae: "VAE", x: Tensor, z: Tensor, log_q: Tensor, p: Distribution
 ) -> tuple[Tensor, Tensor]:
     """log p(x|z) and log q(z|x) - log p(z) of draws z, each (samples, B).
@@ -131,7 +131,7 @@ def log_mean_exp(x: Tensor) -> Tensor:
 
 
 @contextmanager
-def fixed(*modules: nn.Module) -> Iterator[None]:
+def frozen(*modules: nn.Module) -> Iterator[None]:
     """Inside, these modules are constants: gradients go through them and not to their parameters.
 
     It holds for what is computed inside, however it is that they come to be called.
@@ -146,20 +146,20 @@ def fixed(*modules: nn.Module) -> Iterator[None]:
             weight.requires_grad_(True)
 
 
-def check_trained(module: nn.Module, reason: str) -> None:
+def check_no_parameters(module: nn.Module, reason: str) -> None:
     """Refuse parts with parameters that an objective would leave as they are."""
     if any(weight.requires_grad for weight in module.parameters()):
         raise ValueError(reason)
 
 
-def check_prior(vae: "VAE", objective: Objective) -> None:
+def check_prior_is_fixed(vae: "VAE", objective: Objective) -> None:
     """Refuse a learned prior where there is no KL."""
     name = type(objective).__name__
     reason = "has no KL that would train the prior: set prior=normal (codes for posterior=vq)"
-    check_trained(vae.prior, f"{name} {reason}")
+    check_no_parameters(vae.prior, f"{name} {reason}")
 
 
-def normed(layer: Any) -> None:
+def normalize_spectrally(layer: Any) -> None:
     """Keep the largest singular value of a layer's weight at 1, which a weight of 0 has none of.
 
     So one that begins at 0, as the last of a residual block does, begins at random instead.

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vaelab.kl.base import KLWeighting
-from vaelab.objectives.base import check_not_negative, draw_with_kl
+from vaelab.objectives.base import check_not_negative, sample_with_kl
 from vaelab.objectives.elbo import ELBO
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class DIP(ELBO):
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         q = vae.encode(x)
-        z, kl = draw_with_kl(q, vae.latents())
+        z, kl = sample_with_kl(q, vae.latents())
         terms = self.terms(-vae.decode(z).log_prob(x), kl, step)
         covariance = self.covariance(q)
         variances = covariance.diagonal()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from vaelab.kl.base import KLWeighting
-from vaelab.objectives.base import Objective, draw_with_kl
+from vaelab.objectives.base import Objective, sample_with_kl
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -24,7 +24,7 @@ class ELBO(Objective):
         self.kl = kl
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
-        z, kl = draw_with_kl(vae.encode(x), vae.latents())
+        z, kl = sample_with_kl(vae.encode(x), vae.latents())
         return self.terms(-vae.decode(z).log_prob(x), kl, step)
 
     def terms(self, reconstruction: Tensor, kl: Tensor, step: int) -> dict[str, Tensor]:

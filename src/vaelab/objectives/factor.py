@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from vaelab.kl.base import KLWeighting
-from vaelab.objectives.adversarial import check_lr, told_apart
-from vaelab.objectives.base import check_not_negative, draw_with_kl, fixed
+from vaelab.objectives.adversarial import check_critic_lr, discriminator_loss
+from vaelab.objectives.base import check_not_negative, frozen, sample_with_kl
 from vaelab.objectives.elbo import ELBO
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Factor(ELBO):
     ):
         super().__init__(kl)
         check_not_negative(gamma=gamma)
-        check_lr(lr)
+        check_critic_lr(lr)
         self.gamma, self.lr, self.make_critic = gamma, lr, critic
 
     def prepare(self, vae: "VAE") -> None:
@@ -55,16 +55,16 @@ class Factor(ELBO):
         self.critic = self.make_critic((vae.latent_dim,), 1)
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
-        z, kl = draw_with_kl(vae.encode(x), vae.latents())
+        z, kl = sample_with_kl(vae.encode(x), vae.latents())
         terms = self.terms(-vae.decode(z).log_prob(x), kl, step)
-        with fixed(self.critic):
+        with frozen(self.critic):
             total_correlation = self.critic(z).squeeze(-1)
         z = z.detach()
-        critic = told_apart(self.critic(z), self.critic(permuted(z))) / 2
+        critic = discriminator_loss(self.critic(z), self.critic(permute_dimensions(z))) / 2
         terms["loss"] = terms["loss"] + self.gamma * total_correlation + critic
         return terms | {"total_correlation": total_correlation, "critic": critic}
 
 
-def permuted(z: Tensor) -> Tensor:
+def permute_dimensions(z: Tensor) -> Tensor:
     """Each dimension of codes (B, D) in an order of its own."""
     return z.gather(0, torch.rand_like(z).argsort(0))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from vaelab.objectives.base import Objective, check_prior, draw_with_kl, sample
+from vaelab.objectives.base import Objective, check_prior_is_fixed, sample_prior, sample_with_kl
 from vaelab.objectives.mmd import Kernel, Kernels
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ class InfoMMD(Objective):
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
         if self.alpha == 1:
-            check_prior(vae, self)
+            check_prior_is_fixed(vae, self)
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         p = vae.latents()
-        z, kl = draw_with_kl(vae.encode(x), p)
+        z, kl = sample_with_kl(vae.encode(x), p)
         reconstruction, kl = -vae.decode(z).log_prob(x), kl.sum(-1)
-        mmd = self.mmd(z, sample(p, len(z)))
+        mmd = self.mmd(z, sample_prior(p, len(z)))
         loss = reconstruction + (1 - self.alpha) * kl + (self.alpha + self.strength - 1) * mmd
         return {
             "loss": loss,

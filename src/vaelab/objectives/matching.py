@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from vaelab.objectives.base import Objective, check_not_negative, check_prior, sample
+from vaelab.objectives.base import Objective, check_not_negative, check_prior_is_fixed, sample_prior
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -28,7 +28,7 @@ class Matching(Objective):
         self.weight = weight
 
     def prepare(self, vae: "VAE") -> None:
-        check_prior(vae, self)
+        check_prior_is_fixed(vae, self)
 
     @abstractmethod
     def discrepancy(self, z: Tensor, p: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class Matching(Objective):
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         z = vae.encode(x).rsample()
         reconstruction = -vae.decode(z).log_prob(x)
-        discrepancy = self.discrepancy(z, sample(vae.latents(), len(z)))
+        discrepancy = self.discrepancy(z, sample_prior(vae.latents(), len(z)))
         loss = reconstruction + self.weight * discrepancy
         return {
             "loss": loss,

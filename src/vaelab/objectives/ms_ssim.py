@@ -13,9 +13,9 @@ from vaelab.kl.base import KLWeighting
 from vaelab.objectives.base import (
     Objective,
     check_at_least_one,
+    check_no_parameters,
     check_not_negative,
-    check_trained,
-    draw_with_kl,
+    sample_with_kl,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class MSSSIM(Objective):
     """
 
     layers = True
-    of_likelihood = False
+    minimises_likelihood = False
     monitor = "val/objective"
 
     def __init__(self, kl: KLWeighting, weight: float = 500.0, scales: int = 2, window: int = 7):
@@ -59,10 +59,12 @@ class MSSSIM(Objective):
                 f"{self.scales} scales, for which data.shape={list(vae.shape)} is too small: set "
                 "objective.scales or objective.window"
             )
-        check_trained(vae.likelihood, "objective=ms_ssim would not train the scale: set loss=bce")
+        check_no_parameters(
+            vae.likelihood, "objective=ms_ssim would not train the scale: set loss=bce"
+        )
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
-        z, kl = draw_with_kl(vae.encode(x), vae.latents())
+        z, kl = sample_with_kl(vae.encode(x), vae.latents())
         similarity = self.similarity(x, vae.decode(z).mean)
         distortion = self.weight * (1 - similarity)
         loss = distortion + self.kl(kl, step)

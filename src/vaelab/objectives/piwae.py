@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from vaelab.objectives.base import draw, fixed, log_mean_exp, weigh
+from vaelab.objectives.base import frozen, importance_terms, log_mean_exp, sample_with_log_prob
 from vaelab.objectives.miwae import MIWAE
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ class PIWAE(MIWAE):
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         weight = self.kl.weight(step)
-        z, log_q = draw(vae.encode(x), self.samples)
-        with fixed(vae.decoder, vae.likelihood, vae.prior):
-            log_p, kl = weigh(vae, x, z, log_q, vae.latents())
+        z, log_q = sample_with_log_prob(vae.encode(x), self.samples)
+        with frozen(vae.decoder, vae.likelihood, vae.prior):
+            log_p, kl = importance_terms(vae, x, z, log_q, vae.latents())
             encoder = self.bound(log_p - weight * kl)
-        with fixed(vae.encoder, vae.posterior):
-            log_p, kl = weigh(vae, x, z.detach(), log_q.detach(), vae.latents())
+        with frozen(vae.encoder, vae.posterior):
+            log_p, kl = importance_terms(vae, x, z.detach(), log_q.detach(), vae.latents())
             rest = log_mean_exp(log_p - weight * kl)
         return self.terms(-rest - (encoder - encoder.detach()), log_p, kl, weight)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vaelab.objectives.base import Objective, draw_with_kl
+from vaelab.objectives.base import Objective, sample_with_kl
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -40,7 +40,7 @@ class PriorOnly(Objective):
             part.eval()
         with torch.no_grad():
             q = vae.encode(x)
-        z, kl = draw_with_kl(q, vae.latents())
+        z, kl = sample_with_kl(q, vae.latents())
         with torch.no_grad():
             reconstruction = -vae.decode(z).log_prob(x)
         kl = kl.sum(-1)

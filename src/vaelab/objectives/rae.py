@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from vaelab.objectives.autoencoder import Autoencoder
-from vaelab.objectives.base import check_not_negative, normed
+from vaelab.objectives.base import check_not_negative, normalize_spectrally
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -49,7 +49,7 @@ class RAE(Autoencoder):
             raise ValueError("objective=rae has no noise in its codes: set posterior=deterministic")
         if self.regularizer == "spectral_norm":
             for layer in [each for each in vae.decoder.modules() if _is_linear(each)]:
-                normed(layer)
+                normalize_spectrally(layer)
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         z = vae.encode(x).rsample()

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from vaelab.kl.base import KLWeighting
-from vaelab.objectives.base import Objective, check_at_least_one, draw, log_mean_exp, weigh
+from vaelab.objectives.base import (
+    Objective,
+    check_at_least_one,
+    importance_terms,
+    log_mean_exp,
+    sample_with_log_prob,
+)
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -59,8 +65,8 @@ class SampledBound(Objective):
 
     def draw(self, vae: "VAE", x: Tensor, samples: int, weight: float) -> tuple[Tensor, Tensor]:
         """log p(x|z) and log q(z|x) - log p(z) of each draw, (samples, B)."""
-        z, log_q = draw(vae.encode(x), samples)
-        return weigh(vae, x, z, log_q, vae.latents())
+        z, log_q = sample_with_log_prob(vae.encode(x), samples)
+        return importance_terms(vae, x, z, log_q, vae.latents())
 
     def terms(self, loss: Tensor, log_p: Tensor, kl: Tensor, weight: float) -> dict[str, Tensor]:
         return {

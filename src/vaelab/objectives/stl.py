@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaelab.kl.base import KLWeighting
-from vaelab.objectives.base import weigh
+from vaelab.objectives.base import importance_terms
 from vaelab.objectives.iwae import IWAE
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class STL(IWAE):
 
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
-        if not vae.posterior.everywhere:
+        if not vae.posterior.exact_density:
             raise ValueError(
                 f"{type(self).__name__} asks for the slope of log q(z|x) at given z, where "
                 f"{type(vae.posterior).__name__} has rounding errors without bound: set "
@@ -40,9 +40,9 @@ class STL(IWAE):
             )
 
     def draw(self, vae: "VAE", x: Tensor, samples: int, weight: float) -> tuple[Tensor, Tensor]:
-        q, fixed_q = vae.encode_and_fix(x)
+        q, fixed_q = vae.encode_with_frozen_copy(x)
         z = q.rsample(torch.Size([samples]))
-        log_p, kl = weigh(vae, x, z, fixed_q.log_prob(z), vae.latents())
+        log_p, kl = importance_terms(vae, x, z, fixed_q.log_prob(z), vae.latents())
         if z.requires_grad:
             factors = self.factors((log_p - weight * kl).detach().softmax(0), weight)
             z.register_hook(lambda gradient: gradient * factors.unsqueeze(-1))

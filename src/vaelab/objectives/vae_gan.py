@@ -13,16 +13,16 @@ from torch.nn.functional import leaky_relu, softplus
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vaelab.kl.base import KLWeighting
-from vaelab.objectives.adversarial import check_lr, told_apart
+from vaelab.objectives.adversarial import check_critic_lr, discriminator_loss
 from vaelab.objectives.base import (
     Objective,
     check_at_least_one,
+    check_no_parameters,
     check_not_negative,
-    check_trained,
-    draw_with_kl,
-    fixed,
-    normed,
-    sample,
+    frozen,
+    normalize_spectrally,
+    sample_prior,
+    sample_with_kl,
 )
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class VAEGAN(Objective):
         check_not_negative(gamma=gamma)
         if not scale > 0:
             raise ValueError(f"objective.scale={scale}: it must be above 0")
-        check_lr(lr)
+        check_critic_lr(lr)
         self.kl, self.scale, self.gamma, self.lr, self.make_critic = kl, scale, gamma, lr, critic
         self.verdict = spectral_norm(nn.Linear(features, 1))
         self.register_buffer("deviation", torch.zeros(features))  # none yet
@@ -81,30 +81,32 @@ class VAEGAN(Objective):
             raise ValueError(
                 f"objective=vae_gan has a critic of pictures (C, H, W), not {list(vae.shape)}"
             )
-        check_trained(vae.likelihood, "objective=vae_gan would not train the scale: set loss=bce")
+        check_no_parameters(
+            vae.likelihood, "objective=vae_gan would not train the scale: set loss=bce"
+        )
         self.critic = self.make_critic(vae.shape, self.verdict.in_features)
         for layer in list(self.critic.modules()):
             if isinstance(getattr(layer, "weight", None), Tensor):
-                normed(layer)
+                normalize_spectrally(layer)
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         p = vae.latents()
-        z, kl = draw_with_kl(vae.encode(x), p)
-        with fixed(vae.decoder, self):
+        z, kl = sample_with_kl(vae.encode(x), p)
+        with frozen(vae.decoder, self):
             y = vae.decode(z)
             seen = self.critic(x)
             unit = self._unit(seen.detach())
             encoder = self.kl(kl, step) + _distance(seen, self.critic(y.mean), unit)
-        drawn = vae.decode(sample(p, len(z))).mean
+        drawn = vae.decode(sample_prior(p, len(z))).mean
         again = vae.decode(z.detach()).mean
-        with fixed(self):
+        with frozen(self):
             seen_again = self.critic(again)
             features = _distance(seen, seen_again, unit)
             fooling = softplus(-self._judge(seen_again)) + softplus(
                 -self._judge(self.critic(drawn))
             )
         pictures = (x, again.detach(), drawn.detach())
-        critic = told_apart(*(self._judge(self.critic(each)) for each in pictures))
+        critic = discriminator_loss(*(self._judge(self.critic(each)) for each in pictures))
         reconstruction, kl = -y.log_prob(x), kl.sum(-1)
         return {
             "loss": encoder + self.gamma * features + fooling + critic,

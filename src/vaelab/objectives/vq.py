@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from vaelab.objectives.base import Objective, check_not_negative, draw_with_kl
+from vaelab.objectives.base import Objective, check_not_negative, sample_with_kl
 from vaelab.posteriors.vq import VQ
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class VectorQuantised(Objective):
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         q = vae.encode(x)
-        z, kl = draw_with_kl(q, vae.latents())
+        z, kl = sample_with_kl(q, vae.latents())
         reconstruction, kl = -vae.decode(z).log_prob(x), kl.sum(-1)
         commitment: Tensor = q.commitment  # type: ignore[attr-defined]
         return {

@@ -12,7 +12,7 @@ from zuko.transforms import ComposedTransform
 from vaelab.posteriors.base import Posterior, check_bound, check_count, diagonal_normal
 
 
-class Autoregressive(Posterior):
+class AutoregressivePosterior(Posterior):
     """z_0 ~ N(m(x), diag(s(x)^2)), then z_t,d = f(z_{t-1,d}; the z_{t-1} before d, h(x)).
 
     The order turns round from step to step. A draw and its density take one pass, the density of
@@ -28,7 +28,7 @@ class Autoregressive(Posterior):
     """
 
     support = constraints.real_vector
-    everywhere = False
+    exact_density = False
 
     def __init__(
         self,

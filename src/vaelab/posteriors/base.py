@@ -17,7 +17,7 @@ class Posterior(nn.Module):
         inputs: The number of encoder outputs it needs.
         support: Where its z lie; the prior's must be the same.
         density: Whether it has one, so that there is a KL and a bound on log p(x).
-        everywhere: Whether the density of any z is as exact as that of its own draws.
+        exact_density: Whether the density of any z is as exact as that of its own draws.
         relaxed: Whether its draws in training are only like those that it gives a density to.
         random: Whether two draws differ; where they do not, evaluation makes one.
     """
@@ -25,7 +25,7 @@ class Posterior(nn.Module):
     inputs: int
     support: Constraint
     density = True
-    everywhere = True
+    exact_density = True
     relaxed = False
     random = True
 
@@ -36,7 +36,7 @@ class Posterior(nn.Module):
     def forward(self, out: Tensor) -> Distribution:
         """Encoder output (B, inputs), float32, to q(z|x) with event shape (latent_dim,)."""
 
-    def embed(self, p: Distribution) -> Distribution:
+    def prior_on_z(self, p: Distribution) -> Distribution:
         """What the prior gives to p(z): itself, but codes for a prior over their indices."""
         return p
 

@@ -7,7 +7,7 @@ Reference: Reducing the Dimensionality of Data with Neural Networks (Hinton and 
 from torch import Tensor
 from torch.distributions import constraints
 
-from vaelab.distributions.point import Point
+from vaelab.distributions.point import PointMass
 from vaelab.posteriors.base import Posterior
 
 
@@ -22,5 +22,5 @@ class Deterministic(Posterior):
         super().__init__()
         self.inputs = latent_dim
 
-    def forward(self, out: Tensor) -> Point:
-        return Point(out)
+    def forward(self, out: Tensor) -> PointMass:
+        return PointMass(out)

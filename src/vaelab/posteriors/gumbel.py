@@ -43,7 +43,7 @@ class Gumbel(Posterior):
     ):
         super().__init__()
         check_bound(bound)
-        self.support = self.blocks = blocks(latent_dim, categories, normal)
+        self.support = self.blocks = make_blocks(latent_dim, categories, normal)
         if not 0 < lowest <= temperature < math.inf:
             raise ValueError(
                 f"posterior.lowest={lowest} and posterior.temperature={temperature}: they must be "
@@ -68,7 +68,7 @@ class Gumbel(Posterior):
         )
 
 
-def blocks(latent_dim: int, categories: int, normal: int) -> OneHotBlocks:
+def make_blocks(latent_dim: int, categories: int, normal: int) -> OneHotBlocks:
     """As many variables as latent_dim has room for."""
     check_count("categories", categories)
     left = latent_dim - normal

@@ -6,10 +6,10 @@ equations 9 to 11, arXiv:1606.04934
 
 from collections.abc import Sequence
 
-from vaelab.posteriors.autoregressive import Autoregressive
+from vaelab.posteriors.autoregressive import AutoregressivePosterior
 
 
-class IAF(Autoregressive):
+class IAF(AutoregressivePosterior):
     """Affine steps, z_t = m_t(z_{t-1}, h(x)) + s_t(z_{t-1}, h(x)) z_{t-1}.
 
     Arguments: As `Autoregressive` has them.

@@ -12,14 +12,14 @@ from torch.nn.functional import logsigmoid, softplus
 from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 from zuko.transforms import MonotonicTransform
 
-from vaelab.posteriors.autoregressive import Autoregressive
+from vaelab.posteriors.autoregressive import AutoregressivePosterior
 from vaelab.posteriors.base import check_count
 
 EDGE = 100.0  # between -EDGE and EDGE lies every z_{t-1} that a z is turned back to
 FLATTEST = 1e-3  # the least a
 
 
-class NAF(Autoregressive):
+class NAF(AutoregressivePosterior):
     """f(z) = logit(sum_i w_i s(a_i z + b_i)), the deep sigmoidal flow; s is the logistic function.
 
     The masked network gives w (positive, of sum 1), a (positive) and b. f maps the real line onto

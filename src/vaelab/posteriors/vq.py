@@ -9,9 +9,14 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn.functional import one_hot
 
-from vaelab.distributions.codes import Codes, Embedded, codes, nearest
+from vaelab.distributions.codebook import (
+    EmbeddedCodes,
+    QuantizedCodes,
+    codes_constraint,
+    nearest_code,
+)
 from vaelab.posteriors.base import Posterior, check_count
-from vaelab.runtime.distributed import of_first_process, sum_of_processes
+from vaelab.runtime.distributed import broadcast_from_first_process, sum_over_processes
 
 
 class VQ(Posterior):
@@ -28,7 +33,7 @@ class VQ(Posterior):
             leaves it where it is.
     """
 
-    support = codes
+    support = codes_constraint
     random = False
     codebook: Tensor
     counts: Tensor
@@ -58,16 +63,16 @@ class VQ(Posterior):
         self.register_buffer("counts", torch.ones(codes))
         self.register_buffer("sums", self.codebook.clone())
 
-    def forward(self, out: Tensor) -> Codes:
+    def forward(self, out: Tensor) -> QuantizedCodes:
         vectors = self._pieces(out.detach())
-        indices = nearest(vectors, self.codebook)
-        q = Codes(out, indices, self.codebook)
+        indices = nearest_code(vectors, self.codebook)
+        q = QuantizedCodes(out, indices, self.codebook)
         if self.training and torch.is_grad_enabled():
             self._follow(vectors.flatten(0, -2), indices.flatten())
         return q
 
-    def embed(self, p: Distribution) -> Embedded:
-        return Embedded(p, self.codebook)
+    def prior_on_z(self, p: Distribution) -> EmbeddedCodes:
+        return EmbeddedCodes(p, self.codebook)
 
     @torch.no_grad()
     def initialize(self, out: Tensor) -> None:
@@ -89,8 +94,8 @@ class VQ(Posterior):
     def _follow(self, vectors: Tensor, indices: Tensor) -> None:
         """Move the codebook after vectors (M, dim) that chose the codes of indices (M,)."""
         chosen = one_hot(indices, self.codes).to(vectors)
-        self.counts.lerp_(sum_of_processes(chosen.sum(0)), 1 - self.decay)
-        self.sums.lerp_(sum_of_processes(chosen.T @ vectors), 1 - self.decay)
+        self.counts.lerp_(sum_over_processes(chosen.sum(0)), 1 - self.decay)
+        self.sums.lerp_(sum_over_processes(chosen.T @ vectors), 1 - self.decay)
         total = self.counts.sum()
         smooth = (self.counts + self.epsilon) / (total + self.codes * self.epsilon) * total
         self.codebook.copy_(self.sums / smooth.unsqueeze(-1))
@@ -100,7 +105,7 @@ class VQ(Posterior):
     def _revive(self, vectors: Tensor) -> None:
         """Codes that next to nothing chooses start again, counted as the mean code is."""
         picked = torch.randint(len(vectors), (self.codes,), device=vectors.device)
-        fresh, mean = of_first_process(vectors[picked]), self.counts.mean()
+        fresh, mean = broadcast_from_first_process(vectors[picked]), self.counts.mean()
         dead = self.counts < self.revive * mean
         self.counts.copy_(torch.where(dead, mean, self.counts))
         dead = dead.unsqueeze(-1)

@@ -11,11 +11,11 @@ from torch.distributions import Distribution
 
 from vaelab.distributions.normal import StandardNormal
 from vaelab.distributions.one_hot import OneHotBlocks, OneHots
-from vaelab.posteriors.gumbel import blocks
+from vaelab.posteriors.gumbel import make_blocks
 from vaelab.priors.base import Prior
 
 
-class Categorical(Prior):
+class CategoricalPrior(Prior):
     """p(z) = K^-n N(rest; 0, I), with posterior=gumbel, whose categories and normal it has."""
 
     blocks: OneHotBlocks
@@ -25,7 +25,7 @@ class Categorical(Prior):
         self, latent_dim: int, shape: Sequence[int], categories: int = 10, normal: int = 0
     ):
         super().__init__(latent_dim, shape)
-        self.support = self.blocks = blocks(latent_dim, categories, normal)
+        self.support = self.blocks = make_blocks(latent_dim, categories, normal)
         self.register_buffer("zeros", torch.zeros(latent_dim), persistent=False)
 
     def forward(self, encode: Callable[..., Distribution]) -> OneHots:

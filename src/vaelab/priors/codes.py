@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vaelab.distributions.codes import UniformIndices, codes
+from vaelab.distributions.codebook import UniformIndices, codes_constraint
 from vaelab.posteriors.base import Posterior
 from vaelab.posteriors.vq import VQ
 from vaelab.priors.base import Prior
@@ -19,19 +19,19 @@ from vaelab.priors.base import Prior
 class Codes(Prior):
     """p(z) = K^-n for n codes out of K, so that KL(q(z|x) || p(z)) = n ln K."""
 
-    support = codes
+    support = codes_constraint
     zeros: Tensor
     size: int
 
     def prepare(self, posterior: Posterior) -> None:
-        count, self.size = codes_of(posterior, self.latent_dim)
+        count, self.size = count_codes(posterior, self.latent_dim)
         self.register_buffer("zeros", torch.zeros(count), persistent=False)
 
     def forward(self, encode: Callable[..., Distribution]) -> UniformIndices:
         return UniformIndices(self.zeros, self.size)
 
 
-def codes_of(posterior: Posterior, latent_dim: int) -> tuple[int, int]:
+def count_codes(posterior: Posterior, latent_dim: int) -> tuple[int, int]:
     """How many codes z is made of, and of how many they are chosen."""
     if not isinstance(posterior, VQ):
         raise ValueError(

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.distributions import Distribution, MixtureSameFamily, constraints
 
-from vaelab.distributions.mixture import mixture
+from vaelab.distributions.mixture import make_mixture
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.priors.base import Prior, check_at_least_one
 
@@ -34,6 +34,6 @@ class Mixture(Prior):
         self.raw = nn.Parameter(torch.zeros(components, latent_dim))
 
     def forward(self, encode: Callable[..., Distribution]) -> MixtureSameFamily:
-        return mixture(
+        return make_mixture(
             self.logits, DiagonalNormal(self.means, BOUND * torch.tanh(self.raw / BOUND))
         )

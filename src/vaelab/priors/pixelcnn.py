@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import pad
 
-from vaelab.distributions.codes import AutoregressiveIndices, codes
+from vaelab.distributions.codebook import AutoregressiveIndices, codes_constraint
 from vaelab.posteriors.base import Posterior
 from vaelab.priors.base import Prior, check_at_least_one
-from vaelab.priors.codes import codes_of
+from vaelab.priors.codes import count_codes
 
 
 class PixelCNN(Prior):
@@ -32,9 +32,9 @@ class PixelCNN(Prior):
         kernel_size: Odd.
     """
 
-    support = codes
+    support = codes_constraint
     zeros: Tensor
-    network: "Network"
+    network: "PixelCNNNetwork"
 
     def __init__(
         self,
@@ -51,9 +51,9 @@ class PixelCNN(Prior):
         self.settings = channels, layers, kernel_size
 
     def prepare(self, posterior: Posterior) -> None:
-        count, size = codes_of(posterior, self.latent_dim)
-        self.grid = grid_of(self.shape, count)
-        self.network = Network(size, *self.settings)
+        count, size = count_codes(posterior, self.latent_dim)
+        self.grid = grid_shape(self.shape, count)
+        self.network = PixelCNNNetwork(size, *self.settings)
         self.register_buffer("zeros", torch.zeros(count), persistent=False)
 
     def forward(self, encode: Callable[..., Distribution]) -> AutoregressiveIndices:
@@ -64,7 +64,7 @@ class PixelCNN(Prior):
         return self.network(indices.unflatten(-1, self.grid)).flatten(2).transpose(1, 2)
 
 
-def grid_of(shape: Sequence[int], count: int) -> tuple[int, int]:
+def grid_shape(shape: Sequence[int], count: int) -> tuple[int, int]:
     """Rows and columns of `count` codes: the picture's divided by one number, else one row."""
     if len(shape) == 3:
         height, width = shape[1:]
@@ -75,14 +75,14 @@ def grid_of(shape: Sequence[int], count: int) -> tuple[int, int]:
     return 1, count
 
 
-class Network(nn.Module):
+class PixelCNNNetwork(nn.Module):
     """Indices (B, H, W) to logits (B, K, H, W), those at a place from the places before it."""
 
     def __init__(self, size: int, channels: int, layers: int, kernel_size: int):
         super().__init__()
         self.embedding = nn.Embedding(size, channels)
         self.layers = nn.ModuleList(
-            Layer(channels, kernel_size, first=i == 0) for i in range(layers)
+            GatedLayer(channels, kernel_size, first=i == 0) for i in range(layers)
         )
         self.head = nn.Sequential(
             nn.ReLU(), nn.Conv2d(channels, channels, 1), nn.ReLU(), nn.Conv2d(channels, size, 1)
@@ -95,7 +95,7 @@ class Network(nn.Module):
         return self.head(before)
 
 
-class Layer(nn.Module):
+class GatedLayer(nn.Module):
     """Two stacks (B, C, H, W), of which none sees a place that comes later.
 
     `above` knows its own row and those above it, of any column, and gives what it knows to the row

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, MixtureSameFamily
 
-from vaelab.distributions.mixture import mixture
+from vaelab.distributions.mixture import make_mixture
 from vaelab.posteriors.base import Posterior
 from vaelab.priors.base import Prior, check_at_least_one
-from vaelab.runtime.seeding import Stream, generator
+from vaelab.runtime.seeding import Stream, seeded_generator
 
 
 class Vamp(Prior):
@@ -42,7 +42,7 @@ class Vamp(Prior):
                 f"prior=vamp is a mixture of posteriors, but those of {type(posterior).__name__} "
                 "are points: set prior=codes or pixelcnn"
             )
-        if not posterior.everywhere:
+        if not posterior.exact_density:
             raise ValueError(
                 "prior=vamp asks for the density of every code under the posterior of other "
                 f"images, where {type(posterior).__name__} has rounding errors without bound: set "
@@ -62,11 +62,11 @@ class Vamp(Prior):
             )
 
     def forward(self, encode: Callable[..., Distribution]) -> MixtureSameFamily:
-        return mixture(self.uniform, encode(_Clamp.apply(self.inputs, *self.range)))
+        return make_mixture(self.uniform, encode(_Clamp.apply(self.inputs, *self.range)))
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        chosen = torch.randperm(len(x), generator=generator(Stream.SPLIT, len(x)))
+        chosen = torch.randperm(len(x), generator=seeded_generator(Stream.SPLIT, len(x)))
         repeats = -(-len(self.inputs) // len(x))
         self.inputs.copy_(x[chosen.repeat(repeats)[: len(self.inputs)]])
         self.range.copy_(torch.stack([x.min(), x.max()]))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from vaelab.report.numbers import rounded, tell
+from vaelab.report.numbers import format_number, rounded
 
 ORDERED = 8  # values that are spread evenly; more of them lie where they are
 
@@ -92,7 +92,7 @@ def _spread(
     at = {value: axis.at(number) for value, number in zip(values, scaled, strict=True)}
     if logarithmic:
         picked = (values[0], values[len(values) // 2], values[-1])
-        return at, [Tick(at[value], tell(_number(value), 2)) for value in picked]
+        return at, [Tick(at[value], format_number(_number(value), 2)) for value in picked]
     return at, axis.ticks()
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from vaelab.report.axis import Axis, Frame, Tick, around, in_order, multiple, nice, places
 from vaelab.report.jobs import SEED, Job, varied
-from vaelab.report.numbers import tell
+from vaelab.report.numbers import format_number
 
 FRAME = Frame(480, 340, 58, 468, 12, 300)
 COLOURS = 7
@@ -15,14 +15,14 @@ EDGE = 70  # beside the first and the last
 HIGHEST = 46  # of what lies on them
 
 
-class Line(NamedTuple):
+class ChartLine(NamedTuple):
     d: str
     label: str
     x: float
     y: float
 
 
-class Point(NamedTuple):
+class ChartPoint(NamedTuple):
     job: str
     x: float
     y: float
@@ -36,8 +36,8 @@ class Rate:
 
     x: list[Tick]
     y: list[Tick]
-    lines: list[Line]
-    points: list[Point]
+    lines: list[ChartLine]
+    points: list[ChartPoint]
     key: str | None  # the choice that the colours are of
     legend: list[str]
     frame: Frame = FRAME
@@ -55,7 +55,7 @@ def rate(members: Sequence[Job]) -> Rate | None:
     key = next((key for key in keys if key != SEED and _few(key, members)), None)
     legend = sorted({job.run.choices.get(key, "") for job in members}, key=in_order) if key else []
     points = [
-        Point(
+        ChartPoint(
             job.name,
             x.at(job.values["kl"]),
             y.at(job.values["reconstruction"]),
@@ -69,7 +69,9 @@ def rate(members: Sequence[Job]) -> Rate | None:
 
 def _words(job: Job, keys: Sequence[str]) -> str:
     shown = {"KL": "kl", "reconstruction": "reconstruction", "ELBO": "elbo"}
-    numbers = ", ".join(f"{title} {tell(job.values.get(key))}" for title, key in shown.items())
+    numbers = ", ".join(
+        f"{title} {format_number(job.values.get(key))}" for title, key in shown.items()
+    )
     return f"{job.said(keys)}\n{numbers}"
 
 
@@ -77,7 +79,7 @@ def _few(key: str, members: Sequence[Job]) -> bool:
     return len({job.run.choices.get(key) for job in members}) <= COLOURS
 
 
-def _lines(x: Axis, y: Axis) -> list[Line]:
+def _lines(x: Axis, y: Axis) -> list[ChartLine]:
     """Where KL + reconstruction is round, cut at the frame."""
     low, high = x.low + y.low, x.high + y.high
     step = nice((high - low) / 6)
@@ -88,7 +90,7 @@ def _lines(x: Axis, y: Axis) -> list[Line]:
         ends = [(x.at(kl), y.at(total - kl)) for kl in (first, last)]
         if ends[1][0] - ends[0][0] > 30:
             d = "M{} {}L{} {}".format(*ends[0], *ends[1])
-            found.append(Line(d, f"ELBO {multiple(-n, step)}", *ends[1]))
+            found.append(ChartLine(d, f"ELBO {multiple(-n, step)}", *ends[1]))
     return found
 
 
@@ -135,7 +137,7 @@ def parallel(members: Sequence[Job], monitor: str) -> Parallel | None:
             job.name,
             "M" + "L".join(f"{axis.x} {y}" for axis, y in zip(axes, way, strict=True)),
             strength,
-            f"{job.said(keys)}\n{monitor} {tell(job.values['val'])}",
+            f"{job.said(keys)}\n{monitor} {format_number(job.values['val'])}",
         )
         for job, way, strength in zip(shown, ways, strengths, strict=True)
     ]

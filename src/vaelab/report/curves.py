@@ -7,8 +7,8 @@ from math import isfinite
 from typing import NamedTuple
 
 from vaelab.report.axis import Axis, Frame, Tick, around
-from vaelab.report.numbers import tell
-from vaelab.runtime.metric_names import NATS, TITLES
+from vaelab.report.numbers import format_number
+from vaelab.runtime.metric_names import METRICS, NATS_PER_IMAGE
 
 FIRST = ("elbo", "reconstruction", "kl")
 LAST = ("kl_weight", "lr")
@@ -85,7 +85,9 @@ def _panel(term: str, series: dict[str, list[Point]]) -> Panel:
     steps = [step for points in series.values() for step, _ in points]
     x = Axis(0.0, max(*steps, 1.0), FRAME.left, FRAME.right)
     y, cut = _vertical(series, LATER * x.high)
-    title, unit, _ = TITLES.get(term, (NAMES.get(term, term.replace("_", " ")), NATS, ""))
+    title, unit, _ = METRICS.get(
+        term, (NAMES.get(term, term.replace("_", " ")), NATS_PER_IMAGE, "")
+    )
     curves = [_curve(stage, points, x, y) for stage, points in series.items()]
     return Panel(term, title, UNITS.get(term, unit), curves, x.ticks(), y.ticks(), cut)
 
@@ -105,11 +107,11 @@ def _curve(stage: str, points: list[Point], x: Axis, y: Axis) -> Curve:
     placed = [[(x.at(step), y.at(value)) for step, value in part] for part in parts]
     d = " ".join(f"M{'L'.join(f'{across} {down}' for across, down in part)}h0" for part in placed)
     read = [
-        (step, tell(value), *place)
+        (step, format_number(value), *place)
         for part, places in zip(parts, placed, strict=True)
         for (step, value), place in zip(part, places, strict=True)
     ]
-    return Curve(stage, d, read, tell(points[-1][1]))
+    return Curve(stage, d, read, format_number(points[-1][1]))
 
 
 def thinned(points: list[Point], most: int = POINTS) -> list[Point]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from vaelab.report.folder import RunFolder
-from vaelab.report.numbers import collapsed, short, sizes, tell
+from vaelab.report.numbers import collapsed, format_number, format_short, sizes
 from vaelab.runs import untrusted
 
 GROUPS = {  # the config group of a box
@@ -175,16 +175,16 @@ def compose(run: RunFolder) -> Model | None:
     """The model of a run; None where its config is missing."""
     if not run.cfg:
         return None
-    weighted = "kl" in untrusted.table(run.cfg, "objective")
+    weighted = "kl" in untrusted.get_table(run.cfg, "objective")
     parts = {
         name: _part(run, name, group) for name, group in GROUPS.items() if name != "kl" or weighted
     }
-    shape = run.numbers.get("shape") or untrusted.table(run.cfg, "data").get("shape")
+    shape = run.numbers.get("shape") or untrusted.get_table(run.cfg, "data").get("shape")
     outputs, decoded = (run.numbers.get(f"{name}_outputs") for name in OWN)
     return Model(
         parts,
         sizes(shape) if shape else "",
-        tell(outputs) if outputs else "",
+        format_number(outputs) if outputs else "",
         str(run.cfg.get("latent_dim", "")),
         sizes(decoded) if decoded else "",
         _training(run),
@@ -198,8 +198,8 @@ def _part(run: RunFolder, name: str, group: str) -> Part:
     return Part(
         TITLES[name],
         run.options.get(group, "?"),
-        tuple(f"{key} {short(value)}" for key, value in settings),
-        f"{tell(count)} parameter{'s' * (count != 1)}" if count else "",
+        tuple(f"{key} {format_short(value)}" for key, value in settings),
+        f"{format_number(count)} parameter{'s' * (count != 1)}" if count else "",
     )
 
 
@@ -207,9 +207,9 @@ def _training(run: RunFolder) -> str:
     """How it is trained, in a line."""
     rate, data = run.settings("optimizer").get("lr"), run.settings("data")
     words = [
-        f"{run.options.get('optimizer', '?')}, learning rate {short(rate)}",
+        f"{run.options.get('optimizer', '?')}, learning rate {format_short(rate)}",
         f"schedule {run.options.get('schedule', '?')}",
-        f"batches of {short(data.get('batch_size'))} from {run.options.get('data', '?')}",
+        f"batches of {format_short(data.get('batch_size'))} from {run.options.get('data', '?')}",
     ]
     return " · ".join(words)
 

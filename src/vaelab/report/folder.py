@@ -41,9 +41,9 @@ class RunFolder:
     def read(cls, path: Path) -> Self:
         untrusted.check_links(path)
         hydra = path / ".hydra"
-        runtime = untrusted.table(_yaml(hydra / "hydra.yaml", {}).get("hydra"), "runtime")
+        runtime = untrusted.get_table(_yaml(hydra / "hydra.yaml", {}).get("hydra"), "runtime")
         numbers, damage = _numbers(path)
-        options = numbers.get("choices") or untrusted.table(runtime, "choices")
+        options = numbers.get("choices") or untrusted.get_table(runtime, "choices")
         return cls(
             path,
             _yaml(hydra / "config.yaml", {}),
@@ -96,7 +96,7 @@ class RunFolder:
         found = {}
         for name, path in named:
             with contextlib.suppress(ValueError, OSError):
-                found[name] = untrusted.numbers(path)
+                found[name] = untrusted.read_numbers(path)
         return {name: numbers for name, numbers in found.items() if numbers}
 
     def settings(self, group: str) -> dict[str, Any]:
@@ -136,21 +136,23 @@ def jobs_of(path: Path) -> list[Path]:
 
 def overrides_of_multirun(path: Path) -> list[str]:
     """What was typed behind `train.py -m`."""
-    words = untrusted.table(_yaml(path / "multirun.yaml", {}).get("hydra"), "overrides").get("task")
+    words = untrusted.get_table(_yaml(path / "multirun.yaml", {}).get("hydra"), "overrides").get(
+        "task"
+    )
     return [str(word) for word in words] if isinstance(words, list) else []
 
 
 def _numbers(path: Path) -> tuple[dict[str, Any], str | None]:
     """metrics.json, and what is wrong with it."""
     try:
-        return untrusted.numbers(path / "metrics.json"), None
+        return untrusted.read_numbers(path / "metrics.json"), None
     except (ValueError, OSError) as error:
         return {}, str(error)
 
 
 def _yaml(path: Path, default: Any) -> Any:
     try:
-        found = untrusted.plain(path)
+        found = untrusted.read_yaml(path)
     except (OSError, ValueError):
         return default
     return found if isinstance(found, type(default)) else default
@@ -158,7 +160,7 @@ def _yaml(path: Path, default: Any) -> Any:
 
 def _rows(path: Path) -> list[dict[str, float]]:
     try:
-        return untrusted.rows(path)
+        return untrusted.read_csv_rows(path)
     except (OSError, ValueError):
         return []
 

@@ -30,7 +30,7 @@ CAPTIONS = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class EmbeddedImage:
     """A picture in the page.
 
     Attributes:
@@ -49,9 +49,9 @@ class Picture:
         return self.width > 1.7 * self.height
 
 
-def embed(
+def embed_images(
     paths: Sequence[tuple[Path, Path]], budget: int = BUDGET, most: int = MOST
-) -> tuple[dict[Path, Picture], list[Path]]:
+) -> tuple[dict[Path, EmbeddedImage], list[Path]]:
     """Pictures (path, run folder) by their paths, and those there was no room for or no reading.
 
     The first `most` of them get equal shares of the budget; what small ones leave is for the
@@ -70,7 +70,7 @@ def embed(
         left -= len(content)
         source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
         name = path.relative_to(folder).as_posix()
-        found[path] = Picture(name, caption(path), source, *size)
+        found[path] = EmbeddedImage(name, caption(path), source, *size)
     return {path: found[path] for path, _ in paths if path in found}, sorted(missing)
 
 

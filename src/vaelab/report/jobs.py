@@ -76,10 +76,10 @@ class Seeds:
     means: dict[str, Mean]
 
 
-def read(folder: Path) -> list[Job]:
-    """The jobs in the groups and the order of `vaelab.runs.jobs`: the best first, failed ones last."""
+def read_report_jobs(folder: Path) -> list[Job]:
+    """The jobs in the groups and the order of `vaelab.runs.jobs`: best first, failed last."""
     found, ranks = [], dict[str, int]()
-    for row in jobs.read(folder):
+    for row in jobs.read_jobs(folder):
         run = RunFolder.read(folder / row["job"])
         values = {key: value for key in COLUMNS if (value := _value(key, row, run)) is not None}
         rank = None

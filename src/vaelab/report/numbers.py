@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from vaelab.runtime.metric_names import NATS, TITLES
+from vaelab.runtime.metric_names import METRICS, NATS_PER_IMAGE
 
 MEASURES = {
     "probability": "log p(x) is a log probability of the pixels as they are.",
@@ -24,7 +24,7 @@ FLOOR = 1 / 256  # of a scale, in units of a pixel; likelihoods/scaled.py
 
 
 @dataclass(frozen=True)
-class Line:
+class NumberLine:
     """A line of the table of numbers."""
 
     title: str
@@ -33,29 +33,37 @@ class Line:
     meaning: str
 
 
-def lines(numbers: dict[str, Any], latent_dim: int | None = None) -> list[Line]:
+def number_lines(numbers: dict[str, Any], latent_dim: int | None = None) -> list[NumberLine]:
     """The numbers of a run in the order of TITLES, then those that have no title."""
-    known = [key for key in TITLES if key in numbers]
-    others = [key for key in numbers if key not in TITLES and key not in RECORD]
+    known = [key for key in METRICS if key in numbers]
+    others = [key for key in numbers if key not in METRICS and key not in RECORD]
     return [_line(key, numbers, latent_dim) for key in [*known, *others]]
 
 
-def _line(key: str, numbers: dict[str, Any], latent_dim: int | None) -> Line:
-    title, unit, meaning = TITLES.get(key) or _untitled(key, numbers)
-    value = tell(numbers[key])
+def _line(key: str, numbers: dict[str, Any], latent_dim: int | None) -> NumberLine:
+    title, unit, meaning = METRICS.get(key) or _untitled(key, numbers)
+    value = format_number(numbers[key])
     if key == "nll":
         value = with_error(numbers["nll"], numbers.get("nll_se"))
         meaning += f", {numbers.get('samples')} samples; ± is the standard error over images"
     if key == "active_units" and latent_dim:
         unit = f"of {latent_dim} dimensions"
-    return Line(title, value, unit, meaning)
+    return NumberLine(title, value, unit, meaning)
 
 
 def _untitled(key: str, numbers: dict[str, Any]) -> tuple[str, str, str]:
     if key == str(numbers.get("monitor")).replace("/", "_"):
-        return str(numbers["monitor"]), NATS, "the best of the validations, which best.ckpt is of"
+        return (
+            str(numbers["monitor"]),
+            NATS_PER_IMAGE,
+            "the best of the validations, which best.ckpt is of",
+        )
     if key.startswith("kl_layer_"):
-        return f"KL of layer {key.removeprefix('kl_layer_')}", NATS, "of several stochastic layers"
+        return (
+            f"KL of layer {key.removeprefix('kl_layer_')}",
+            NATS_PER_IMAGE,
+            "of several stochastic layers",
+        )
     return key.replace("_", " "), "", ""
 
 
@@ -71,8 +79,8 @@ def measured(numbers: dict[str, Any]) -> str:
 def warnings(numbers: dict[str, Any]) -> list[str]:
     """What is wrong with a run, as far as its numbers say."""
     found = []
-    if broken := [key for key in numbers if key in TITLES and numbers[key] is None]:
-        names = ", ".join(TITLES[key][0] for key in broken)
+    if broken := [key for key in numbers if key in METRICS and numbers[key] is None]:
+        names = ", ".join(METRICS[key][0] for key in broken)
         found.append(f"Not finite: {names}. The run diverged: lower optimizer.lr.")
     if collapsed(numbers):
         found.append(_collapse(numbers))
@@ -95,7 +103,7 @@ def collapsed(numbers: dict[str, Any]) -> bool:
 
 def _collapse(numbers: dict[str, Any]) -> str:
     kl, active = numbers.get("kl"), numbers.get("active_units")
-    cost = f"The codes cost {tell(kl, 3)} nats, " if kl is not None else ""
+    cost = f"The codes cost {format_number(kl, 3)} nats, " if kl is not None else ""
     scale = (
         ", or a smaller scale of p(x|z), as loss=gaussian learns"
         if "decoder_scale" in numbers
@@ -107,12 +115,12 @@ def _collapse(numbers: dict[str, Any]) -> str:
     )
 
 
-def tell(value: Any, digits: int = 5) -> str:
+def format_number(value: Any, digits: int = 5) -> str:
     """A number as it is read: -110.80, 20, 1.2e-05; words as they are."""
     if value is None:
         return "not finite"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return short(value)
+        return format_short(value)
     if isinstance(value, int):
         return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "\N{MINUS SIGN}")
     text = f"{value:#.{digits}g}" if abs(value) >= 1 else f"{value:.{digits - 1}g}"
@@ -127,17 +135,17 @@ def rounded(value: float, places: int) -> str:
 def with_error(value: float | None, error: float | None) -> str:
     """A mean with its standard error, to the error's second digit."""
     if value is None or error is None or not math.isfinite(error):
-        return tell(value)
+        return format_number(value)
     if error == 0:
         return f"{_minus(f'{value:g}')} ± 0"
     places = max(0, 1 - math.floor(math.log10(error)))
     return f"{_minus(f'{value:.{places}f}')} ± {error:.{places}f}"
 
 
-def short(value: Any, most: int = 8) -> str:
+def format_short(value: Any, most: int = 8) -> str:
     """A value of a config: [32, 64], null, adam."""
     if isinstance(value, list | tuple):
-        text = ", ".join(short(each) for each in value[:most])
+        text = ", ".join(format_short(each) for each in value[:most])
         return f"[{text}{', ...' if len(value) > most else ''}]"
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]

@@ -13,18 +13,18 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from vaelab.report.numbers import duration, rounded, tell, with_error
-from vaelab.runtime.files import written
+from vaelab.report.numbers import duration, format_number, rounded, with_error
+from vaelab.runtime.files import atomic_write
 
 FILES = Path(__file__).parent / "page"
 NAME = "report.html"
 
 
-def write(folder: Path, template: str, **values: Any) -> Path:
+def render_page(folder: Path, template: str, **values: Any) -> Path:
     """Write the page of a folder; where it is."""
     path = folder / NAME
     text = _environment().get_template(template).render(**values)
-    with written(path) as part:
+    with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
     return path
 
@@ -43,7 +43,7 @@ def _environment() -> Environment:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment.globals |= {"script": Markup(script), "style": Markup(style), "digest": digest}
     environment.filters |= {
-        "tell": tell,
+        "tell": format_number,
         "rounded": rounded,
         "with_error": with_error,
         "duration": duration,

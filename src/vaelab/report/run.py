@@ -7,17 +7,17 @@ from vaelab.report import page
 from vaelab.report.curves import panels
 from vaelab.report.drawing import LAYOUTS, compose
 from vaelab.report.folder import RunFolder, plain
-from vaelab.report.images import embed
+from vaelab.report.images import embed_images
 from vaelab.report.numbers import (
     RECORD,
-    lines,
+    format_number,
+    format_short,
     measured,
-    short,
-    tell,
+    number_lines,
     warnings,
     with_error,
 )
-from vaelab.runtime.metric_names import TITLES
+from vaelab.runtime.metric_names import METRICS
 
 SHOWN = ("split", "images", "samples", "checkpoint")  # of an evaluation, before its numbers
 MAIN = ("experiment", "model", "posterior", "prior", "loss", "objective", "data")
@@ -30,11 +30,11 @@ HEADLINE = {
 }
 
 
-def write(folder: Path) -> Path:
+def write_run_report(folder: Path) -> Path:
     """Make the page of a run folder from what is in it."""
     run = RunFolder.read(folder)
-    pictures, missing = embed([(path, folder) for path in run.pictures])
-    return page.write(
+    pictures, missing = embed_images([(path, folder) for path in run.pictures])
+    return page.render_page(
         folder,
         "run.html",
         run=run,
@@ -46,7 +46,7 @@ def write(folder: Path) -> Path:
         panels=panels(run.rows),
         pictures=list(pictures.values()),
         missing=[path.relative_to(folder).as_posix() for path in missing],
-        numbers=lines(run.numbers, run.cfg.get("latent_dim")),
+        numbers=number_lines(run.numbers, run.cfg.get("latent_dim")),
         measured=measured(run.numbers) if run.numbers else "",
         bars=_bars(run.numbers.get("kl_per_dimension")),
         evaluations=list(run.evaluations),
@@ -74,7 +74,11 @@ def _bars(values: list[float] | None) -> list[tuple[str, float, str]]:
     numbered = [(value, n) for n, value in enumerate(values or []) if value is not None]
     largest = max((value for value, _ in numbered), default=0.0) or 1.0
     return [
-        (tell(value, 3), round(100 * max(value, 0.0) / largest, 1), f"dimension {n}: {tell(value)}")
+        (
+            format_number(value, 3),
+            round(100 * max(value, 0.0) / largest, 1),
+            f"dimension {n}: {format_number(value)}",
+        )
         for value, n in sorted(numbered, reverse=True)
     ]
 
@@ -82,12 +86,12 @@ def _bars(values: list[float] | None) -> list[tuple[str, float, str]]:
 def _table(evaluations: dict[str, dict[str, Any]]) -> list[tuple[str, str, list[str]]]:
     """Title, unit and the value in each evaluation, of every number that one of them has."""
     keys = dict.fromkeys(key for numbers in evaluations.values() for key in numbers)
-    known = [key for key in (*SHOWN, *TITLES) if key in keys]
+    known = [key for key in (*SHOWN, *METRICS) if key in keys]
     rows = []
     for key in [*known, *(key for key in keys if key not in {*known, *RECORD})]:
         values = [_value(key, numbers) for numbers in evaluations.values()]
         if any(values):
-            title, unit, _ = TITLES.get(key, (key.replace("_", " "), "", ""))
+            title, unit, _ = METRICS.get(key, (key.replace("_", " "), "", ""))
             rows.append((title, unit, values))
     return rows
 
@@ -97,7 +101,7 @@ def _value(key: str, numbers: dict[str, Any]) -> str:
         return ""
     if key == "nll":
         return with_error(numbers["nll"], numbers.get("nll_se"))
-    return tell(numbers[key])
+    return format_number(numbers[key])
 
 
 def _absent(evaluations: dict[str, dict[str, Any]]) -> list[str]:
@@ -120,7 +124,10 @@ def _choices(run: RunFolder) -> list[tuple[str, str, list[tuple[str, bool]]]]:
 def _marked(
     settings: dict[str, Any], typed: dict[str, str], group: str = ""
 ) -> list[tuple[str, bool]]:
-    return [(f"{key}={short(value)}", f"{group}{key}" in typed) for key, value in settings.items()]
+    return [
+        (f"{key}={format_short(value)}", f"{group}{key}" in typed)
+        for key, value in settings.items()
+    ]
 
 
 def _config(folder: Path) -> str:

@@ -9,29 +9,29 @@ from vaelab.report import page, run
 from vaelab.report.charts import parallel, rate
 from vaelab.report.drawing import LAYOUTS, Model, compose, merge
 from vaelab.report.folder import choice, command, jobs_of, overrides_of_multirun
-from vaelab.report.images import embed
-from vaelab.report.jobs import COLUMNS, SEED, Job, Seeds, over_seeds, read, varied
-from vaelab.report.numbers import NATS
+from vaelab.report.images import embed_images
+from vaelab.report.jobs import COLUMNS, SEED, Job, Seeds, over_seeds, read_report_jobs, varied
+from vaelab.report.numbers import NATS_PER_IMAGE
 from vaelab.runs.jobs import FAILED
 
 TITLES = {
-    "val": ("validation", f"what jobs are ranked by, {NATS}"),
-    "elbo": ("ELBO", f"of the test images, {NATS}"),
-    "nll": ("NLL", f"of the test images, {NATS}"),
-    "kl": ("KL", NATS),
-    "reconstruction": ("recon\N{SOFT HYPHEN}struction", NATS),
+    "val": ("validation", f"what jobs are ranked by, {NATS_PER_IMAGE}"),
+    "elbo": ("ELBO", f"of the test images, {NATS_PER_IMAGE}"),
+    "nll": ("NLL", f"of the test images, {NATS_PER_IMAGE}"),
+    "kl": ("KL", NATS_PER_IMAGE),
+    "reconstruction": ("recon\N{SOFT HYPHEN}struction", NATS_PER_IMAGE),
     "active_units": ("active", "latent dimensions"),
     "rmse": ("RMSE", "of a pixel"),
     "wall_s": ("time, s", "of training"),
 }
 
 
-def write(folder: Path) -> Path:
+def write_sweep_report(folder: Path) -> Path:
     """Make the page of a multirun, and those of its jobs that have none, such as failed ones."""
     for job in jobs_of(folder):
         if not (job / page.NAME).exists():
-            run.write(job)
-    return page.write(folder, "sweep.html", **values_of(folder, read(folder)))
+            run.write_run_report(job)
+    return page.render_page(folder, "sweep.html", **values_of(folder, read_report_jobs(folder)))
 
 
 def values_of(folder: Path, jobs: list[Job]) -> dict[str, Any]:
@@ -97,7 +97,9 @@ def _pictures(jobs: list[Job]) -> tuple[dict[str, list[dict[str, str]]], int]:
     """The pictures of each job for the page's script, and how many there is no room for."""
     queues = [[(path, job.run.path) for path in job.run.pictures] for job in jobs]
     by_turns = [pair for turn in zip_longest(*queues) for pair in turn if pair]
-    found, missing = embed(by_turns)  # if not all, the first ones of every job, the best jobs first
+    found, missing = embed_images(
+        by_turns
+    )  # if not all, the first ones of every job, the best jobs first
     shown = {
         job.name: [
             {"name": found[path].name, "caption": found[path].caption, "source": found[path].source}

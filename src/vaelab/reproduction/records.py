@@ -21,10 +21,10 @@ SAID = (  # by every record
 BOUNDS = ("nll", "nll_se", "elbo", "kl", "active_units", "bits_per_dim", "fid", "fid_floor")
 
 
-def entry(run: Run, folder: Path, numbers: dict[str, Any]) -> dict[str, Any]:
+def make_record(run: Run, folder: Path, numbers: dict[str, Any]) -> dict[str, Any]:
     """The record of a run in `folder` whose evaluation gave these numbers."""
-    training = untrusted.numbers(folder / "metrics.json")
-    begun = untrusted.numbers(folder / provenance.BEGUN)
+    training = untrusted.read_numbers(folder / "metrics.json")
+    begun = untrusted.read_numbers(folder / provenance.PROVENANCE)
     choices, asked = numbers["choices"], numbers["asked"]
     config: Any = OmegaConf.to_container(run.cfg, resolve=False)
     sweep = folder.resolve().parent
@@ -48,7 +48,7 @@ def entry(run: Run, folder: Path, numbers: dict[str, Any]) -> dict[str, Any]:
         **{name: numbers[name] for name in BOUNDS if name in numbers},
         "seed": run.cfg.seed,
         **{name: training.get(name) for name in ("epochs", "steps", "wall_s", "parameters")},
-        "threads": untrusted.table(begun, "threads").get("torch"),
+        "threads": untrusted.get_table(begun, "threads").get("torch"),
         "machine": begun.get("machine"),
         "evaluation_s": sum(numbers["parts"].values()),
         "command": training.get("command"),
@@ -61,19 +61,19 @@ def entry(run: Run, folder: Path, numbers: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def keep(found: dict[str, Any], folder: Path) -> None:
+def save_record(found: dict[str, Any], folder: Path) -> None:
     """Write a record to `folder`; one of less never takes the place of a whole one."""
     path = folder / f"{found['name']}.json"
-    known = read(path) if path.is_file() else found
-    if is_whole(known) and not is_whole(found):
+    known = read_record(path) if path.is_file() else found
+    if is_complete(known) and not is_complete(found):
         return
     if known.get("weights_sha256") != found["weights_sha256"]:
         print(f"{path} was of other weights, and is replaced: name runs apart to keep both")
     folder.mkdir(parents=True, exist_ok=True)
-    metrics_file.write(found, path)
+    metrics_file.write_numbers(found, path)
 
 
-def is_whole(found: dict[str, Any]) -> bool:
+def is_complete(found: dict[str, Any]) -> bool:
     """Whether a record is one of a bound on all test images with enough samples."""
     return covers(found, ENOUGH) and found.get("nll") is not None
 
@@ -84,30 +84,30 @@ def covers(found: dict[str, Any], samples: int, images: int | None = None) -> bo
     return found["split"] == "test" and found["images"] >= wanted and found["samples"] >= samples
 
 
-def write_table(folder: Path) -> None:
+def write_record_table(folder: Path) -> None:
     """Write the table to table.md beside the records; print what it leaves out, and its path."""
     if folder.is_dir():
-        path, text = folder / "table.md", table(folder)
+        path, text = folder / "table.md", render_record_table(folder)
         path.write_text(text)
         left_out = [line for line in text.splitlines() if line and line[0] not in "#|"]
         print(*left_out, path, sep="\n")
 
 
-def table(folder: Path) -> str:
+def render_record_table(folder: Path) -> str:
     """The whole records of a folder as markdown, the best first; what cannot be read is named."""
     records, unread = [], []
     for path in sorted(folder.glob("*.json")):
         try:
-            records.append(read(path))
+            records.append(read_record(path))
         except ValueError as error:
             unread.append(f"Left out: {error}")
-    whole = sorted(filter(is_whole, records), key=lambda found: found["nll"])
+    whole = sorted(filter(is_complete, records), key=lambda found: found["nll"])
     lines = ["# NLL in nats per image", ""]
-    for name in dict.fromkeys(map(group, whole)):
+    for name in dict.fromkeys(map(record_group, whole)):
         lines += [f"## {name}", ""]
         lines += ["| experiment | published | NLL | ELBO | seed | epochs | training | command |"]
         lines += ["|---|---|---|---|---|---|---|---|"]
-        lines += [_row(found) for found in whole if group(found) == name]
+        lines += [_row(found) for found in whole if record_group(found) == name]
         lines.append("")
     left = len(records) - len(whole)
     if left:
@@ -116,24 +116,24 @@ def table(folder: Path) -> str:
     return "\n".join(lines)
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> dict[str, Any]:
     """A record, which may come from anybody."""
-    found = untrusted.numbers(path)
+    found = untrusted.read_numbers(path)
     if missing := [name for name in SAID if name not in found]:
         raise ValueError(f"{path} is no record of an evaluation: it does not say its {missing[0]}")
-    if found["published"] is not None and not provenance.is_published(found["published"]):
+    if found["published"] is not None and not provenance.is_published_value(found["published"]):
         raise ValueError(f"{path} is damaged: published is no value with its source")
     return found
 
 
-def group(found: dict[str, Any]) -> str:
+def record_group(found: dict[str, Any]) -> str:
     """What two records must have in common to be compared."""
     bits = found["bits_sha256"]
     pixels = f"{found['data']}, {found['pixels']} pixels ({found['binarize']}), {found['loss']}"
     return f"{pixels} ({found['measure']})" + (f", bits {bits[:8]}" if bits else "")
 
 
-def figure(published: dict[str, Any] | None) -> str:
+def format_published(published: dict[str, Any] | None) -> str:
     """A paper's, with its source."""
     return f"{published['value']} ({published['source']})" if published else ""
 
@@ -143,7 +143,7 @@ def _row(found: dict[str, Any]) -> str:
     wall, epochs = found["wall_s"], found["epochs"]
     cells = [
         found["experiment"] or "",
-        figure(published),
+        format_published(published),
         f"{found['nll']:.2f} +- {found['nll_se']:.2f}",
         f"{found['elbo']:.2f}",
         str(found["seed"]),

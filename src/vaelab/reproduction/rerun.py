@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import torch
 
 from vaelab.runs import provenance, weights
-from vaelab.runs.checkpoints import read
-from vaelab.runs.recorded import Recorded, recorded
-from vaelab.runtime.errors import users_environment
+from vaelab.runs.checkpoints import read_checkpoint
+from vaelab.runs.recorded import RecordedRun, read_recorded_run
+from vaelab.runtime.errors import subprocess_environment
 
 TIMES = ("wall_s", "seconds", "resumed")  # numbers that no two runs share
 UNLIKE = ("command", "folder", "cwd", *TIMES)  # of the record, what says nothing about the numbers
@@ -28,7 +28,7 @@ class Difference(NamedTuple):
     second: Any
 
 
-def rerun(folder: Path, out: Path | None, command: Path) -> Path:
+def repeat_run(folder: Path, out: Path | None, command: Path) -> Path:
     """Train once more what a run folder records: its config, its threads, its working folder.
 
     Arguments:
@@ -43,7 +43,7 @@ def rerun(folder: Path, out: Path | None, command: Path) -> Path:
     done = subprocess.run(
         [sys.executable, str(command), f"resume={out}"],
         cwd=found.started,
-        env=_environment(provenance.read(folder)),
+        env=_environment(provenance.read_provenance(folder)),
         check=False,
     )
     if done.returncode:
@@ -51,10 +51,10 @@ def rerun(folder: Path, out: Path | None, command: Path) -> Path:
     return out
 
 
-def _repeatable(folder: Path) -> Recorded:
-    if weights.found(folder):
+def _repeatable(folder: Path) -> RecordedRun:
+    if weights.find_weights_file(folder):
         raise ValueError(f"{folder} holds weights only: give the folder of the run they are from")
-    found = recorded(folder)
+    found = read_recorded_run(folder)
     if not (folder / "metrics.json").is_file():
         raise ValueError(
             f"{folder} has no metrics.json to compare with: finish it, python train.py "
@@ -70,7 +70,7 @@ def _repeatable(folder: Path) -> Recorded:
 
 def _environment(said: Mapping[str, Any]) -> dict[str, str]:
     """This one with the threads of the record; the number of cores decides where it has none."""
-    environment = users_environment()
+    environment = subprocess_environment()
     threads = said.get("threads", {})
     given = threads.get("OMP_NUM_THREADS")
     if given is None and said.get("cores") != os.cpu_count():
@@ -82,10 +82,11 @@ def _environment(said: Mapping[str, Any]) -> dict[str, str]:
     return environment
 
 
-def differences(first: Path, second: Path) -> list[Difference]:
+def find_differences(first: Path, second: Path) -> list[Difference]:
     """The numbers of two runs that are not the same to the bit, weights among them."""
     ours, theirs = (
-        provenance.flat(json.loads((each / "metrics.json").read_text())) for each in (first, second)
+        provenance.flatten(json.loads((each / "metrics.json").read_text()))
+        for each in (first, second)
     )
     numbers = {**ours, **theirs}
     found = [
@@ -101,7 +102,7 @@ def differences(first: Path, second: Path) -> list[Difference]:
 def _weights(first: Path, second: Path) -> list[Difference]:
     if not first.is_file():
         return []
-    ours, theirs = (read(each)["state_dict"] for each in (first, second))
+    ours, theirs = (read_checkpoint(each)["state_dict"] for each in (first, second))
     furthest = max(
         ((ours[name] - theirs[name]).abs().max().item() for name in ours if ours[name].numel()),
         default=0.0,
@@ -110,9 +111,11 @@ def _weights(first: Path, second: Path) -> list[Difference]:
     return [] if same else [Difference(f"weights of {first.name}, furthest", 0.0, furthest)]
 
 
-def circumstances(first: Path, second: Path) -> list[Difference]:
+def compare_provenance(first: Path, second: Path) -> list[Difference]:
     """In what two runs were not alike: versions, threads, machine, data, code."""
-    ours, theirs = (provenance.flat(provenance.read(each)) for each in (first, second))
+    ours, theirs = (
+        provenance.flatten(provenance.read_provenance(each)) for each in (first, second)
+    )
     return [
         Difference(name, ours.get(name, "unknown"), theirs.get(name, "unknown"))
         for name in {**ours, **theirs}
@@ -120,9 +123,9 @@ def circumstances(first: Path, second: Path) -> list[Difference]:
     ]
 
 
-def told(first: Path, second: Path) -> str:
+def format_comparison(first: Path, second: Path) -> str:
     """What to say of two runs."""
-    found, unlike = differences(first, second), circumstances(first, second)
+    found, unlike = find_differences(first, second), compare_provenance(first, second)
     if not found:
         lines = ["the same to the bit: all numbers of metrics.json and the weights"]
     else:

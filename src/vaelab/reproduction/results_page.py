@@ -9,22 +9,22 @@ from typing import Any
 
 from vaelab.reproduction import records
 from vaelab.reproduction.reproduce import (
-    Entry,
-    Place,
+    RecordEntry,
+    RecordFolders,
     evaluate_command,
     fresh_command,
     is_recorded,
     weights_command,
 )
 from vaelab.runs import untrusted
-from vaelab.runtime.files import written
+from vaelab.runtime.files import atomic_write
 
 BEGIN, END = "<!-- record -->\n", "<!-- end -->\n"
 COLUMNS = ("experiment", "published", "NLL", "ELBO", "active units", "seeds", "epochs", "training")
-Records = dict[Entry, dict[str, Any]]
+Records = dict[RecordEntry, dict[str, Any]]
 
 
-def write(page: Path, text: str) -> None:
+def write_results_page(page: Path, text: str) -> None:
     """Put a text between the marks of a page, which is made if it is not there."""
     old = page.read_text() if page.exists() else f"# Results\n\n{BEGIN}{END}"
     before, begin, rest = old.partition(BEGIN)
@@ -34,33 +34,35 @@ def write(page: Path, text: str) -> None:
             f"{page} has no place for the table: put a line {BEGIN.strip()} there and, below it, "
             f"one that is {END.strip()}"
         )
-    with written(page) as part:
+    with atomic_write(page) as part:
         part.write_text(f"{before}{BEGIN}\n{text}\n\n{END}{after}")
 
 
-def table(listed: Sequence[Entry], place: Place) -> str:
+def render_results_table(listed: Sequence[RecordEntry], place: RecordFolders) -> str:
     """A row for each experiment, in a table for each kind of values that can be compared."""
     found: Records = {
-        entry: records.read(place.record(entry)) for entry in listed if is_recorded(entry, place)
+        entry: records.read_record(place.record(entry))
+        for entry in listed
+        if is_recorded(entry, place)
     }
     found = {entry: said for entry, said in found.items() if said.get("nll") is not None}
     lines = []
-    for group in dict.fromkeys(map(records.group, found.values())):
-        some = {entry: said for entry, said in found.items() if records.group(said) == group}
+    for group in dict.fromkeys(map(records.record_group, found.values())):
+        some = {entry: said for entry, said in found.items() if records.record_group(said) == group}
         lines += _tabled(group, some, place)
     if missing := [entry for entry in listed if entry not in found]:
         lines.append(f"No record yet of these seeds: {_named(missing)}.")
     return "\n".join(lines).rstrip()
 
 
-def _named(entries: Iterable[Entry]) -> str:
+def _named(entries: Iterable[RecordEntry]) -> str:
     groups = groupby(entries, lambda entry: entry.experiment)
     return "; ".join(
         f"{name} {', '.join(str(each.seed) for each in some)}" for name, some in groups
     )
 
 
-def _tabled(group: str, found: Records, place: Place) -> list[str]:
+def _tabled(group: str, found: Records, place: RecordFolders) -> list[str]:
     """The table of a group, what its numbers are of, and the commands of the first seeds."""
     rows, lines = [COLUMNS, ["---"] * len(COLUMNS)], []
     for _, some in groupby(found.items(), lambda pair: pair[0].experiment):
@@ -86,7 +88,7 @@ def _measured(found: list[dict[str, Any]]) -> str:
     )
 
 
-def _commands(entry: Entry, place: Place) -> list[str]:
+def _commands(entry: RecordEntry, place: RecordFolders) -> list[str]:
     made = [fresh_command(entry, place), evaluate_command(entry, place)]
     made += [weights_command(entry, place)] if entry.weights else []
     return [f"python {shlex.join(line)}" for line in made]
@@ -96,7 +98,7 @@ def _row(found: list[dict[str, Any]]) -> list[str]:
     """The cells of an experiment."""
     return [
         f"`experiment={found[0]['experiment']}`",
-        records.figure(found[0]["published"]),
+        records.format_published(found[0]["published"]),
         _mean(found, "nll") + _rounded(found),
         _mean(found, "elbo"),
         _range(found, "active_units"),
@@ -140,7 +142,7 @@ def _time(found: list[dict[str, Any]]) -> str:
     if not timed:
         return ""
     longest = max(timed, key=lambda said: said["wall_s"])
-    machine, threads = untrusted.table(longest, "machine"), longest.get("threads")
+    machine, threads = untrusted.get_table(longest, "machine"), longest.get("threads")
     cores = [f"{threads} thread{'s' * (threads != 1)}"] if threads else []
     on = (machine.get("gpus") or [])[:1] or [*cores, machine.get("cpu")]
     return ", ".join([f"{longest['wall_s'] / 60:.1f} min", *filter(None, on)])

@@ -11,7 +11,7 @@ TOO_LARGE = re.compile("allocate memory|overflow", re.IGNORECASE)  # as torch sa
 SMALLER = "lower latent_dim, or the sizes of model, posterior, prior or data"
 
 
-def build(node: DictConfig, **settings: Any) -> Any:
+def build_from_config(node: DictConfig, **settings: Any) -> Any:
     """What a node of the config describes, with plain lists and dicts inside."""
     try:
         return instantiate(node, _convert_="all", **settings)

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from vaelab.runtime.files import written
+from vaelab.runtime.files import atomic_write
 
 
-class Whole(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Has a whole checkpoint there at any moment, also on a disk that is full."""
 
     def save_checkpoint(
@@ -20,7 +20,7 @@ class Whole(TorchCheckpointIO):
     ) -> None:
         content = io.BytesIO()
         torch.save(checkpoint, content)
-        with written(Path(path)) as part, part.open("wb") as file:
+        with atomic_write(Path(path)) as part, part.open("wb") as file:
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
@@ -28,10 +28,10 @@ class Whole(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        return read(Path(path))
+        return read_checkpoint(Path(path))
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> dict[str, Any]:
     """What a checkpoint holds, on the CPU.
 
     Raises:
@@ -61,12 +61,12 @@ def _check_types(tensors: Any, step: Any) -> None:
             raise TypeError("a weight is no tensor, or has no name")
 
 
-def last_whole(folder: Path) -> Path | None:
+def find_latest_checkpoint(folder: Path) -> Path | None:
     """Of the checkpoints of a folder, the one that has gone furthest and can be read."""
     steps: dict[Path, int] = {}
     for path in sorted(folder.glob("*.ckpt")):
         try:
-            steps[path] = read(path)["global_step"]
+            steps[path] = read_checkpoint(path)["global_step"]
         except ValueError as error:
             print(error)
     return max(steps, key=lambda path: steps[path], default=None)

@@ -19,34 +19,34 @@ COLUMNS = {
 FAILED = "~ failed"  # sorts after the groups of jobs that have numbers
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
+def read_jobs(folder: Path) -> list[dict[str, Any]]:
     """A row for each job of a multirun: what was chosen and what came out, the best first.
 
     Only rows of one group can be compared: the same likelihood on the same data and pixels, and
     objectives that are judged by the same value.
     """
     rows = [_row(path) for path in folder.iterdir() if (path / ".hydra").is_dir()]
-    for row, words in zip(rows, differing([row["choices"] for row in rows]), strict=True):
+    for row, words in zip(rows, differing_overrides([row["choices"] for row in rows]), strict=True):
         row["choices"] = words
     return sorted(rows, key=lambda row: (row["group"], -row.get("val", -math.inf), row["job"]))
 
 
-def overrides(folder: Path) -> list[str]:
+def read_overrides(folder: Path) -> list[str]:
     """What was typed for the run of a folder, nothing where that cannot be read."""
     try:
-        found = untrusted.plain(folder / ".hydra" / "overrides.yaml")
+        found = untrusted.read_yaml(folder / ".hydra" / "overrides.yaml")
     except (ValueError, OSError):
         return []
     return [str(word) for word in found] if isinstance(found, list) else []
 
 
-def differing(choices: list[list[str]]) -> list[str]:
+def differing_overrides(choices: list[list[str]]) -> list[str]:
     """What each of several runs was asked for that not all were."""
     common = set.intersection(*map(set, choices)) if len(choices) > 1 else set()
     return [" ".join(word for word in words if word not in common) for words in choices]
 
 
-def group(numbers: dict[str, Any]) -> str:
+def comparison_group(numbers: dict[str, Any]) -> str:
     """The runs that a run can be compared with: of this likelihood, data, shape and pixel kind."""
     chosen, shape = numbers["choices"], "x".join(str(edge) for edge in numbers["shape"])
     on = f"{chosen['loss']} on {numbers['pixels']} pixels of {chosen['data']} {shape}"
@@ -54,14 +54,14 @@ def group(numbers: dict[str, Any]) -> str:
 
 
 def _row(folder: Path) -> dict[str, Any]:
-    row: dict[str, Any] = {"job": folder.name, "choices": overrides(folder)}
+    row: dict[str, Any] = {"job": folder.name, "choices": read_overrides(folder)}
     if (failed := folder / FAILURE).exists():  # beside numbers that are not finite, too
         return row | {"group": FAILED, "failed": failed.read_text(errors="replace").strip()}
     try:
-        numbers = untrusted.numbers(folder / "metrics.json")
+        numbers = untrusted.read_numbers(folder / "metrics.json")
         if not numbers:
             return row | {"group": FAILED, "failed": "it was interrupted"}
-        row["group"] = f"{group(numbers)}, ranked by {numbers['monitor']}"
+        row["group"] = f"{comparison_group(numbers)}, ranked by {numbers['monitor']}"
     except KeyError as error:
         return row | {"group": FAILED, "failed": f"metrics.json does not say its {error}"}
     except ValueError as error:

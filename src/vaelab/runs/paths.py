@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-RECORD = "multirun.yaml"  # as Hydra's own sweeper calls it, too
+MULTIRUN_RECORD = "multirun.yaml"  # as Hydra's own sweeper calls it, too
 VALUE = "value.txt"  # of a finished job: what the sweeper was told
 FAILURE = "failed.txt"  # of a failed one: the reason
 LOCK = Path(".hydra", "training.lock")  # of one that is being trained
-BEGUN = "provenance.json"
+PROVENANCE = "provenance.json"

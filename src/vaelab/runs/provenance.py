@@ -22,9 +22,9 @@ import torch
 from torch.nn import Module
 
 from vaelab.data.base import Split
-from vaelab.runs.metrics_file import write
-from vaelab.runs.paths import BEGUN
-from vaelab.runs.recorded import recorded
+from vaelab.runs.metrics_file import write_numbers
+from vaelab.runs.paths import PROVENANCE
+from vaelab.runs.recorded import read_recorded_run
 from vaelab.runs.run import Run
 
 PARTS = ("encoder", "posterior", "prior", "decoder", "likelihood")
@@ -36,14 +36,14 @@ PACKAGES = ("vaelab", "torch", "pytorch-lightning", "hydra-core", "torchmetrics"
 
 def check_published(published: Any) -> None:
     """Refuse a paper's figure that does not say where it is from."""
-    if published is not None and not is_published(published):
+    if published is not None and not is_published_value(published):
         raise ValueError(
             f"published={published}: give a number and its source, as in "
             "published='{value: 84.78, source: IWAE table 1}'"
         )
 
 
-def is_published(found: Any) -> bool:
+def is_published_value(found: Any) -> bool:
     """Whether it is a number with its source."""
     return (
         isinstance(found, Mapping)
@@ -52,7 +52,7 @@ def is_published(found: Any) -> bool:
     )
 
 
-def sizes(run: Run) -> dict[str, Any]:
+def count_sizes(run: Run) -> dict[str, Any]:
     """The parameters of each part, and how many numbers come from encoder and decoder.
 
     Of several stochastic layers, no one number says what the encoder gives.
@@ -70,10 +70,10 @@ def _parameters(part: Module) -> int:
     return sum(weight.numel() for weight in part.parameters())
 
 
-def provenance(folder: Path) -> dict[str, Any]:
+def collect_provenance(folder: Path) -> dict[str, Any]:
     """What was chosen, asked for and installed."""
     return {
-        "choices": choices(folder),
+        "choices": read_choices(folder),
         "command": shlex.join(sys.argv),
         "git": _commit(),
         "threads": torch.get_num_threads(),
@@ -82,20 +82,20 @@ def provenance(folder: Path) -> dict[str, Any]:
     }
 
 
-def choices(folder: Path) -> dict[str, str]:
+def read_choices(folder: Path) -> dict[str, str]:
     """The option taken from each config group in the run of this folder."""
-    return recorded(folder).choices
+    return read_recorded_run(folder).choices
 
 
-def begin(run: Run, folder: Path) -> None:
+def write_provenance(run: Run, folder: Path) -> None:
     """Write what a run begins with; one that goes on keeps what it was begun with."""
-    path = folder / BEGUN
+    path = folder / PROVENANCE
     if path.exists():
         return
     if diff := _uncommitted():
         (folder / "uncommitted.diff").write_bytes(diff)
-    write(
-        provenance(folder)
+    write_numbers(
+        collect_provenance(folder)
         | {
             "cwd": str(Path.cwd()),
             "diff_sha256": hashlib.sha256(diff).hexdigest() if diff else None,
@@ -105,35 +105,39 @@ def begin(run: Run, folder: Path) -> None:
                 "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
             },
             "cores": os.cpu_count(),
-            "machine": machine(),
+            "machine": describe_machine(),
             "data_sha256": {name: _hash(split) for name, split in run.data.splits.items()},
         },
         path,
     )
 
 
-def read(folder: Path) -> dict[str, Any]:
+def read_provenance(folder: Path) -> dict[str, Any]:
     """What is known of the beginning of a run; of an older one that is less."""
-    for name in (BEGUN, "metrics.json"):
+    for name in (PROVENANCE, "metrics.json"):
         if (folder / name).is_file():
             known = json.loads((folder / name).read_text())
-            return known if name == BEGUN else {key: known.get(key) for key in ("git", "versions")}
+            return (
+                known
+                if name == PROVENANCE
+                else {key: known.get(key) for key in ("git", "versions")}
+            )
     return {}
 
 
-def flat(node: Mapping[str, Any] | list[Any], above: str = "") -> dict[str, Any]:
+def flatten(node: Mapping[str, Any] | list[Any], above: str = "") -> dict[str, Any]:
     """The values of nested dicts and lists by their paths, as in versions.torch."""
     found: dict[str, Any] = {}
     pairs = node.items() if isinstance(node, Mapping) else enumerate(node)
     for key, value in pairs:
         if isinstance(value, (Mapping, list)):
-            found |= flat(value, f"{above}{key}.")
+            found |= flatten(value, f"{above}{key}.")
         else:
             found[f"{above}{key}"] = value
     return found
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """The kind of the processors that the numbers come from."""
     gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
     return {

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from vaelab.runs import untrusted, weights
 
 
-class Recorded(NamedTuple):
+class RecordedRun(NamedTuple):
     """The config of a finished run and what its command chose, typed in the folder `started`."""
 
     cfg: DictConfig
@@ -17,26 +17,29 @@ class Recorded(NamedTuple):
     started: str = "."
 
 
-def recorded(path: Path) -> Recorded:
+def read_recorded_run(path: Path) -> RecordedRun:
     """What a run folder, or a model.safetensors, says of its making."""
-    if file := weights.found(path):
-        header = weights.read(file)
-        return Recorded(header.cfg, header.choices, header.overrides)
+    if file := weights.find_weights_file(path):
+        header = weights.read_header(file)
+        return RecordedRun(header.cfg, header.choices, header.overrides)
     folder = path / ".hydra"
     if not (folder / "config.yaml").is_file():
         raise FileNotFoundError(
-            f"{path} is no run folder: it holds no .hydra/config.yaml, and no {weights.NAME}"
+            f"{path} is no run folder: it holds no .hydra/config.yaml, and no {weights.FILE_NAME}"
         )
     untrusted.check_links(path)
-    cfg, hydra = untrusted.config(folder / "config.yaml"), untrusted.plain(folder / "hydra.yaml")
+    cfg, hydra = (
+        untrusted.read_config(folder / "config.yaml"),
+        untrusted.read_yaml(folder / "hydra.yaml"),
+    )
     if not {"data", "module"} <= cfg.keys():
         raise ValueError(f"{folder / 'config.yaml'} is no config of vaelab")
-    said = untrusted.table(untrusted.table(hydra, "hydra"), "runtime")
-    words = untrusted.table(untrusted.table(hydra, "hydra"), "overrides").get("task")
+    said = untrusted.get_table(untrusted.get_table(hydra, "hydra"), "runtime")
+    words = untrusted.get_table(untrusted.get_table(hydra, "hydra"), "overrides").get("task")
     own = {
         group: name
-        for group, name in untrusted.table(said, "choices").items()
+        for group, name in untrusted.get_table(said, "choices").items()
         if isinstance(group, str) and not group.startswith("hydra")
     }
     typed = [str(word) for word in words] if isinstance(words, list) else []
-    return Recorded(cfg, own, typed, str(said.get("cwd") or "."))
+    return RecordedRun(cfg, own, typed, str(said.get("cwd") or "."))

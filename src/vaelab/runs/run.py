@@ -14,9 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 from vaelab.data.base import DataModule
 from vaelab.module import VAEModule
 from vaelab.runs import checkpoints, untrusted, weights
-from vaelab.runs.build import build
+from vaelab.runs.build import build_from_config
 from vaelab.runs.config_check import check_types
-from vaelab.runs.recorded import Recorded, recorded
+from vaelab.runs.recorded import RecordedRun, read_recorded_run
 from vaelab.vae import VAE
 
 BESIDE = ("logger", "callbacks", "trainer")  # groups that no model is built of
@@ -48,8 +48,10 @@ class Run:
         """The objects of a config, whose relative paths begin in the folder `started`."""
         parts = deepcopy(cfg)  # to build a part resolves, in place, what it links to
         keys = [key for key in ("root", "path", "cache") if parts.data.get(key) is not None]
-        data = build(parts.data, **{key: str(Path(started, parts.data[key])) for key in keys})
-        return cls(cfg, data, build(parts.module, vae={"shape": list(data.shape)}))
+        data = build_from_config(
+            parts.data, **{key: str(Path(started, parts.data[key])) for key in keys}
+        )
+        return cls(cfg, data, build_from_config(parts.module, vae={"shape": list(data.shape)}))
 
     @classmethod
     def open(cls, path: str | Path, checkpoint: str = "best", ready: bool = True) -> Run:
@@ -60,19 +62,19 @@ class Run:
             ready: Whether the data set is read, which may not be there.
         """
         path = Path(path)
-        file = weights.found(path)
+        file = weights.find_weights_file(path)
         if file is not None and checkpoint != "best":
             raise ValueError(f"{file} has no other weights: leave out checkpoint {checkpoint}")
-        found = recorded(path)
-        run = cls._of_stranger(found, path)
+        found = read_recorded_run(path)
+        run = cls._build_untrusted(found, path)
         run.choices, run.overrides = found.choices, found.overrides
         run.load(file or path / "checkpoints" / f"{checkpoint}.ckpt")
         if ready:
-            run.make_ready()
+            run.load_data()
         return run
 
     @classmethod
-    def _of_stranger(cls, found: Recorded, path: Path) -> Run:
+    def _build_untrusted(cls, found: RecordedRun, path: Path) -> Run:
         """The objects of a config that anybody may have written."""
         untrusted.check_config(found.cfg)
         for part, kind in (("data", DataModule), ("module", VAEModule)):
@@ -93,23 +95,23 @@ class Run:
                 f"{' '.join(str(error).split())[:200]})"
             ) from error
 
-    def make_ready(self) -> None:
+    def load_data(self) -> None:
         """Read the data set."""
         self.data.prepare_data()
         self.data.setup()
 
-    def read_instead(self, data: DictConfig) -> None:
+    def replace_data(self, data: DictConfig) -> None:
         """Read another data set of the same shape, its pixels made what they were in training."""
         kinds = {key: self.cfg.data[key] for key in ("binarize", "dequantize")}
         self.cfg.data, shape = data, self.data.shape
         self.cfg.data.merge_with(kinds)
-        self.data = build(self.cfg.data)
+        self.data = build_from_config(self.cfg.data)
         if self.data.shape != shape:
             raise ValueError(
                 f"this data set has x of {list(self.data.shape)}, the run of {list(shape)}: choose "
                 "another one"
             )
-        self.make_ready()
+        self.load_data()
 
     def load(self, path: Path) -> None:
         """Take the weights of a checkpoint, or of a model.safetensors."""
@@ -127,14 +129,14 @@ class Run:
 
     def save(self, path: Path) -> None:
         """Write the weights as model.safetensors; the same run gives the same bytes."""
-        header = weights.Header(self.cfg, self.choices, self.overrides, self.step)
-        weights.save(header, self.vae.state_dict(), path)
+        header = weights.WeightsHeader(self.cfg, self.choices, self.overrides, self.step)
+        weights.save_weights(header, self.vae.state_dict(), path)
 
     def begin(self, folder: Path) -> None:
         """Take the best weights of a finished run; prior and objective may be others."""
         if not folder.exists():
             raise FileNotFoundError(f"start={folder}: there is no such run folder")
-        theirs, _ = _read(weights.found(folder) or folder / "checkpoints" / "best.ckpt")
+        theirs, _ = _read(weights.find_weights_file(folder) or folder / "checkpoints" / "best.ckpt")
         ours = self.module.state_dict()
         for name in sorted(ours.keys() | theirs.keys()):
             if name in ours and name in theirs and ours[name].shape == theirs[name].shape:
@@ -150,7 +152,7 @@ class Run:
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], int]:
     """The weights of a checkpoint, and the optimizer steps that they have seen."""
     if path.suffix == ".safetensors" and path.is_file():
-        tensors = {f"vae.{name}": each for name, each in weights.load(path).items()}
-        return tensors, weights.read(path).step
-    state = checkpoints.read(path)
+        tensors = {f"vae.{name}": each for name, each in weights.load_weights(path).items()}
+        return tensors, weights.read_header(path).step
+    state = checkpoints.read_checkpoint(path)
     return state["state_dict"], state["global_step"]

@@ -19,7 +19,7 @@ import yaml
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from vaelab.runtime.metric_names import TITLES
+from vaelab.runtime.metric_names import METRICS
 
 TRUSTED = (
     "vaelab.",
@@ -43,7 +43,7 @@ DEPTH = 50  # of what lies in one another in a config
 FAR = 1e100  # a number beyond is as good as infinite, and no axis has room for it
 
 NUMBERS = {
-    *TITLES,
+    *METRICS,
     *("nll_se", "images", "all_images", "samples", "seed", "epochs", "steps", "step", "wall_s"),
     *("parameters", "encoder_outputs"),
 }
@@ -125,12 +125,12 @@ def check_links(folder: Path) -> None:
         folders[:] = [name for name in folders if name != "wandb"]
 
 
-def config(path: Path) -> DictConfig:
+def read_config(path: Path) -> DictConfig:
     """The config of a yaml file or of its text; a list or a word is none."""
-    return parsed(_text(path), path)
+    return parse_config(_text(path), path)
 
 
-def parsed(text: str, path: Path) -> DictConfig:
+def parse_config(text: str, path: Path) -> DictConfig:
     """A config as yaml; `path` is where it was found."""
     found = _yaml(text, path)
     if not isinstance(found, DictConfig):
@@ -138,7 +138,7 @@ def parsed(text: str, path: Path) -> DictConfig:
     return found
 
 
-def plain(path: Path) -> Any:
+def read_yaml(path: Path) -> Any:
     """What a yaml file holds, with its interpolations as they are written."""
     return OmegaConf.to_container(_yaml(_text(path), path), resolve=False)
 
@@ -151,7 +151,7 @@ def _yaml(text: str, path: Path) -> Any:
         raise ValueError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from error
 
 
-def table(node: Any, key: str) -> dict[Any, Any]:
+def get_table(node: Any, key: str) -> dict[Any, Any]:
     """What lies below a key, empty where that is no table."""
     found = node.get(key) if isinstance(node, dict) else None
     return found if isinstance(found, dict) else {}
@@ -169,7 +169,7 @@ def _check_size(text: str) -> None:
             raise ValueError("its parts lie too deep in one another")
 
 
-def numbers(path: Path) -> dict[str, Any]:
+def read_numbers(path: Path) -> dict[str, Any]:
     """A file of numbers as `record.write` writes it, None for what is not finite.
 
     Empty where there is none; a ValueError where one is not what its name says.
@@ -185,7 +185,7 @@ def numbers(path: Path) -> dict[str, Any]:
     for key, value in found.items():
         if value is not None and (wanted := _wanted(key, value, found.get("monitor"))):
             raise ValueError(f"{path} is damaged: {key} is no {wanted}")
-    return {key: finite(value) for key, value in found.items()}
+    return {key: replace_non_finite(value) for key, value in found.items()}
 
 
 def _wanted(key: str, value: Any, monitor: Any) -> str | None:
@@ -209,14 +209,14 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def finite(value: Any) -> Any:
+def replace_non_finite(value: Any) -> Any:
     """None for a number that is not finite, of a list for each of those."""
     if isinstance(value, list):
-        return [finite(each) for each in value]
+        return [replace_non_finite(each) for each in value]
     return None if is_number(value) and not abs(value) <= FAR else value
 
 
-def rows(path: Path) -> list[dict[str, float]]:
+def read_csv_rows(path: Path) -> list[dict[str, float]]:
     """The rows of a csv, of each the columns that hold a number, finite or not.
 
     Empty where there is no file; a line that was cut off has fewer columns.

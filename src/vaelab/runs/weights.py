@@ -17,13 +17,13 @@ from safetensors.torch import save as serialized
 from torch import Tensor
 
 from vaelab.runs import untrusted
-from vaelab.runtime.files import written
+from vaelab.runtime.files import atomic_write
 
-NAME = "model.safetensors"
+FILE_NAME = "model.safetensors"
 KEY = "vaelab"  # the one key of the metadata: of several the order would be random
 
 
-class Header(NamedTuple):
+class WeightsHeader(NamedTuple):
     """What a file says of its weights."""
 
     cfg: DictConfig
@@ -32,16 +32,16 @@ class Header(NamedTuple):
     step: int
 
 
-def save(header: Header, tensors: dict[str, Tensor], path: Path) -> None:
+def save_weights(header: WeightsHeader, tensors: dict[str, Tensor], path: Path) -> None:
     """Write tensors, named as in `VAE.state_dict`, with what the file says of them."""
     said = {"config": OmegaConf.to_yaml(header.cfg), "step": header.step}
     said |= {"choices": header.choices, "overrides": header.overrides}
     tensors = {name: each.contiguous() for name, each in tensors.items()}
-    with written(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(serialized(tensors, {KEY: json.dumps(said)}))
 
 
-def load(path: Path) -> dict[str, Tensor]:
+def load_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a file, named as in `VAE.state_dict`."""
     try:
         return load_file(path)
@@ -49,13 +49,15 @@ def load(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} is truncated or no file of weights") from error
 
 
-def read(path: Path) -> Header:
+def read_header(path: Path) -> WeightsHeader:
     """What the file says, which may come from anybody."""
     try:
         with safe_open(path, "pt") as file:
             said = json.loads(file.metadata()[KEY])
-        cfg = untrusted.parsed(said["config"], path)
-        header = Header(cfg, dict(said["choices"]), list(said["overrides"]), int(said["step"]))
+        cfg = untrusted.parse_config(said["config"], path)
+        header = WeightsHeader(
+            cfg, dict(said["choices"]), list(said["overrides"]), int(said["step"])
+        )
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is truncated or no file of weights") from error
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
@@ -65,20 +67,20 @@ def read(path: Path) -> Header:
     return header
 
 
-def found(path: Path) -> Path | None:
+def find_weights_file(path: Path) -> Path | None:
     """The file of weights that `path` is, or holds without being a run folder."""
     if path.suffix == ".safetensors" and path.is_file():
         return path
-    inside = path / NAME
+    inside = path / FILE_NAME
     return inside if inside.is_file() and not (path / ".hydra").is_dir() else None
 
 
-def folder(path: Path) -> Path:
+def results_folder(path: Path) -> Path:
     """Where the results of a run go, or of weights at this path."""
     return path.parent if path.is_file() else path
 
 
-def fingerprint(state: dict[str, Tensor]) -> str:
+def hash_weights(state: dict[str, Tensor]) -> str:
     """SHA-256 of the weights of a VAE."""
     digest = hashlib.sha256()
     for name, weight in sorted(state.items()):

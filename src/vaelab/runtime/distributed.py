@@ -12,22 +12,22 @@ from tqdm import tqdm
 T = TypeVar("T")
 
 
-def share() -> tuple[int, int]:
+def rank_and_world_size() -> tuple[int, int]:
     """The number of this process and how many there are."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
 
 
-def mean_of_processes(x: Tensor) -> Tensor:
+def mean_over_processes(x: Tensor) -> Tensor:
     """The mean of what each process holds."""
-    return sum_of_processes(x) / share()[1]
+    return sum_over_processes(x) / rank_and_world_size()[1]
 
 
 @torch.no_grad()
-def sum_of_processes(x: Tensor) -> Tensor:
+def sum_over_processes(x: Tensor) -> Tensor:
     """The sum of what each process holds."""
-    if share()[1] == 1:
+    if rank_and_world_size()[1] == 1:
         return x.detach()
     total = x.detach().clone()
     torch.distributed.all_reduce(total)
@@ -35,26 +35,26 @@ def sum_of_processes(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def of_first_process(x: Tensor) -> Tensor:
+def broadcast_from_first_process(x: Tensor) -> Tensor:
     """What the first process holds."""
-    if share()[1] == 1:
+    if rank_and_world_size()[1] == 1:
         return x.detach()
     first = x.detach().clone()
     torch.distributed.broadcast(first, 0)
     return first
 
 
-def merged(own: dict[int, Any]) -> dict[int, Any]:
+def merge_over_processes(own: dict[int, Any]) -> dict[int, Any]:
     """The dicts of all processes in one, for every process."""
-    if share()[1] == 1:
+    if rank_and_world_size()[1] == 1:
         return own
-    every: list[Any] = [None] * share()[1]
+    every: list[Any] = [None] * rank_and_world_size()[1]
     torch.distributed.all_gather_object(every, own)
     return {key: value for part in every for key, value in part.items()}
 
 
 @contextmanager
-def torchrun() -> Iterator[None]:
+def torchrun_process_group() -> Iterator[None]:
     """Inside, the processes that torchrun started, if it did, know of each other."""
     if not torch.distributed.is_torchelastic_launched():
         yield
@@ -70,12 +70,12 @@ def torchrun() -> Iterator[None]:
         torch.distributed.destroy_process_group()
 
 
-def wait_for_all() -> None:
+def wait_for_all_processes() -> None:
     """Return when every process has come here."""
-    if share()[1] > 1:
+    if rank_and_world_size()[1] > 1:
         torch.distributed.barrier()
 
 
-def progress(items: Iterable[T], title: str) -> "tqdm[T]":
+def progress_bar(items: Iterable[T], title: str) -> "tqdm[T]":
     """Items with a progress bar of the first process; silent where there is no terminal."""
-    return tqdm(items, title, leave=False, disable=True if share()[0] else None)
+    return tqdm(items, title, leave=False, disable=True if rank_and_world_size()[0] else None)

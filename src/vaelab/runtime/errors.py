@@ -20,7 +20,7 @@ class JobFailed(BaseException):
     """Carries the error of a job past Hydra, which would print it in its own way."""
 
 
-class Stopped(BaseException):
+class TrainingStopped(BaseException):
     """A signal has ended a training after a step, and its last checkpoint is of that step."""
 
     def __init__(self, number: int, step: int, folder: Path):
@@ -29,12 +29,12 @@ class Stopped(BaseException):
         self.status = 128 + number
 
 
-def users_environment() -> dict[str, str]:
+def subprocess_environment() -> dict[str, str]:
     """That of a command which this one calls: its errors, too, end in one line."""
     return {name: word for name, word in os.environ.items() if name != "HYDRA_FULL_ERROR"}
 
 
-def check_extra(name: str, *packages: str) -> None:
+def check_extra_installed(name: str, *packages: str) -> None:
     """Refuse to begin without the packages of an extra."""
     missing = [package for package in packages if not find_spec(package)]
     if missing:
@@ -43,7 +43,7 @@ def check_extra(name: str, *packages: str) -> None:
         )
 
 
-def is_users(error: Exception) -> bool:
+def is_user_error(error: Exception) -> bool:
     """Whether an error is about what was asked for, not about the code."""
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
@@ -51,7 +51,7 @@ def is_users(error: Exception) -> bool:
     return isinstance(error, (*users, MisconfigurationException))
 
 
-def one_line(error: BaseException) -> str:
+def one_line_message(error: BaseException) -> str:
     """The message of an error in one line."""
     if isinstance(error, MissingConfigException):
         group, _, option = str(error.missing_cfg_file).rpartition("/")

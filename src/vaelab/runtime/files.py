@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @contextmanager
-def written(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, which takes its place at the end; nothing after an error.
 
     Whoever reads `path`, also after a kill, finds the old file or the new one.
@@ -24,7 +24,7 @@ def written(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[bool]:
+def locked(path: Path) -> Iterator[bool]:
     """Whether nobody else holds the file, which is then this process's until the end or its death.
 
     Everybody gets it where the system or the disk knows no such locks.

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-NATS = "nats per image"
+NATS_PER_IMAGE = "nats per image"
 
 
-class Title(NamedTuple):
+class Metric(NamedTuple):
     """A number's name, unit and meaning; without a unit it is a pure number."""
 
     name: str
@@ -16,16 +16,28 @@ class Title(NamedTuple):
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
 
-TITLES = {
-    key: Title(*title)
+METRICS = {
+    key: Metric(*title)
     for key, title in {
         # likelihood
-        "elbo": ("ELBO", NATS, "minus reconstruction, minus KL; the weight of the KL is 1 here"),
-        "elbo_exact": ("ELBO, exact", NATS, "the same, without sampling: the decoder is linear"),
-        "nll": ("NLL", NATS, "minus the importance-weighted bound on log p(x)"),
+        "elbo": (
+            "ELBO",
+            NATS_PER_IMAGE,
+            "minus reconstruction, minus KL; the weight of the KL is 1 here",
+        ),
+        "elbo_exact": (
+            "ELBO, exact",
+            NATS_PER_IMAGE,
+            "the same, without sampling: the decoder is linear",
+        ),
+        "nll": ("NLL", NATS_PER_IMAGE, "minus the importance-weighted bound on log p(x)"),
         "bits_per_dim": ("bits/dim", "bits", "NLL by pixel and channel, in bits"),
-        "reconstruction": ("reconstruction", NATS, "-log p(x|z) with z drawn from q(z|x)"),
-        "kl": ("KL", NATS, "KL(q(z|x) || p(z)): what the codes cost"),
+        "reconstruction": (
+            "reconstruction",
+            NATS_PER_IMAGE,
+            "-log p(x|z) with z drawn from q(z|x)",
+        ),
+        "kl": ("KL", NATS_PER_IMAGE, "KL(q(z|x) || p(z)): what the codes cost"),
         "active_units": ("active units", "dimensions", "whose mean moves with the image"),
         "rmse": ("RMSE", "of a pixel", "of the reconstruction from the likeliest code"),
         "decoder_scale": ("decoder scale", "of a pixel", "the scale of p(x|z)"),
@@ -35,19 +47,55 @@ TITLES = {
             "with the weight of the KL counted in",
         ),
         # generalisation
-        "elbo_gap": ("ELBO, train less test", NATS, "of as many images; 0 if nothing is memorised"),
-        "nll_gap": ("NLL, test less train", NATS, "the same of bounds with equal samples"),
+        "elbo_gap": (
+            "ELBO, train less test",
+            NATS_PER_IMAGE,
+            "of as many images; 0 if nothing is memorised",
+        ),
+        "nll_gap": (
+            "NLL, test less train",
+            NATS_PER_IMAGE,
+            "the same of bounds with equal samples",
+        ),
         # latents
-        "mutual_information": ("mutual information", NATS, "of x and z under q(z|x), at most ln N"),
-        "mutual_information_limit": ("its limit, ln N", NATS, "N images cannot show more"),
-        "aggregate_kl": ("KL(q(z) || p(z))", NATS, "how far the codes in all are from the prior"),
-        "total_correlation": ("total correlation", NATS, "how much the dimensions of z depend"),
-        "dimension_kl": ("dimension-wise KL", NATS, "how far each dimension is from the prior"),
+        "mutual_information": (
+            "mutual information",
+            NATS_PER_IMAGE,
+            "of x and z under q(z|x), at most ln N",
+        ),
+        "mutual_information_limit": (
+            "its limit, ln N",
+            NATS_PER_IMAGE,
+            "N images cannot show more",
+        ),
+        "aggregate_kl": (
+            "KL(q(z) || p(z))",
+            NATS_PER_IMAGE,
+            "how far the codes in all are from the prior",
+        ),
+        "total_correlation": (
+            "total correlation",
+            NATS_PER_IMAGE,
+            "how much the dimensions of z depend",
+        ),
+        "dimension_kl": (
+            "dimension-wise KL",
+            NATS_PER_IMAGE,
+            "how far each dimension is from the prior",
+        ),
         # gaps
-        "ais": ("log p(x) by annealing", NATS, "a bound that owes nothing to q(z|x)"),
-        "iw_bound": ("importance-weighted bound", NATS, "on log p(x), of the same images"),
-        "amortisation_gap": ("amortisation gap", NATS, "what the best q of each image would gain"),
-        "approximation_gap": ("approximation gap", NATS, "what the best q still lacks"),
+        "ais": ("log p(x) by annealing", NATS_PER_IMAGE, "a bound that owes nothing to q(z|x)"),
+        "iw_bound": (
+            "importance-weighted bound",
+            NATS_PER_IMAGE,
+            "on log p(x), of the same images",
+        ),
+        "amortisation_gap": (
+            "amortisation gap",
+            NATS_PER_IMAGE,
+            "what the best q of each image would gain",
+        ),
+        "approximation_gap": ("approximation gap", NATS_PER_IMAGE, "what the best q still lacks"),
         # reconstructions
         "psnr": ("PSNR", "dB", "of the reconstruction from the likeliest code"),
         "ssim": ("SSIM", "", "structural similarity of the same; 1 is identity"),

@@ -22,19 +22,19 @@ class Stream(IntEnum):
     POINTS = 8
 
 
-def seed_from(stream: Stream, *numbers: int) -> int:
+def derive_seed(stream: Stream, *numbers: int) -> int:
     """One well-mixed seed from non-negative numbers: (0, 1) and (1, 0) differ."""
     return int(np.random.SeedSequence((stream, *numbers)).generate_state(1)[0])
 
 
-def generator(stream: Stream, *numbers: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed_from(stream, *numbers))
+def seeded_generator(stream: Stream, *numbers: int) -> torch.Generator:
+    return torch.Generator().manual_seed(derive_seed(stream, *numbers))
 
 
 @contextmanager
-def noise(stream: Stream, *numbers: int) -> Iterator[None]:
+def seeded_noise(stream: Stream, *numbers: int) -> Iterator[None]:
     """Inside, torch draws what these numbers say; outside, its random state is as it was."""
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
-        torch.manual_seed(seed_from(stream, *numbers))
+        torch.manual_seed(derive_seed(stream, *numbers))
         yield

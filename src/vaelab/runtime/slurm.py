@@ -13,30 +13,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-def helps() -> bool:
+def is_worker_rank() -> bool:
     """Whether this process is one of several of the same job, and not the first."""
     names = ("LOCAL_RANK", "RANK", "SLURM_PROCID")
     return any(os.environ.get(name, "0") != "0" for name in names)
 
 
-def tasks() -> int:
+def count_tasks() -> int:
     """How many processes srun or torchrun started for this job."""
     return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
 
 
-def restarted() -> bool:
+def was_requeued() -> bool:
     """Whether this is a job that Slurm has put into the queue again."""
     return os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
 
 
-def signals() -> list[int]:
+def stop_signals() -> list[int]:
     """Those that ask a training to stop: of Slurm, of anybody, and of submitit where it waits."""
     submitit = callable(signal.getsignal(signal.SIGUSR2))
     return [signal.SIGTERM, signal.SIGUSR1, *([signal.SIGUSR2] if submitit else [])]
 
 
 @contextmanager
-def requeued() -> Iterator[None]:
+def requeue_on_signal() -> Iterator[None]:
     """What a signal of Slurm's stops inside is put into the queue again.
 
     A training stops after a step; all else at once, for its last checkpoint is written by then.
@@ -52,7 +52,7 @@ def requeued() -> Iterator[None]:
         for number, handler in handlers.items():
             if status == 128 + number and callable(handler):
                 handler(number, None)  # submitit's, which ends this process
-            elif status == 128 + number and queued and not helps():
+            elif status == 128 + number and queued and not is_worker_rank():
                 subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
         raise
     finally:

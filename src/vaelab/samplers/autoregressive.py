@@ -14,7 +14,7 @@ from vaelab.samplers.base import Sampler
 from vaelab.vae import VAE
 
 
-class Autoregressive(Sampler):
+class AutoregressiveSampler(Sampler):
     """c_i ~ p(c_i | c_1 ... c_{i-1}) with its logits divided by the temperature, then their codes.
 
     For a run with prior=pixelcnn; it needs no codes of images.

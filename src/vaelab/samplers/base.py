@@ -62,7 +62,7 @@ class Sampler:
         """z (n, latent_dim), of images with labels y where p(z) depends on them."""
 
 
-class Fitted(Sampler):
+class FittedSampler(Sampler):
     """Fits codes that are shifted and scaled to mean 0 and deviation 1 in each dimension."""
 
     mean: Tensor

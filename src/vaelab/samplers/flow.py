@@ -14,10 +14,10 @@ from zuko.flows.autoregressive import MAF
 from zuko.flows.spline import NSF
 
 from vaelab.samplers.base import check_at_least_one
-from vaelab.samplers.learned import Learned
+from vaelab.samplers.learned import LearnedSampler
 
 
-class Flow(Learned):
+class FlowSampler(LearnedSampler):
     """z = f(T e) with e ~ N(0, I) and log p(z) = log N(f^-1(z); 0, I) + ln |det df^-1/dz|.
 
     T is the temperature. A draw takes one pass of the network for each dimension and transform.

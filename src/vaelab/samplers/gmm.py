@@ -10,12 +10,12 @@ import warnings
 import torch
 from torch import Tensor
 
-from vaelab.samplers.base import Fitted, check_at_least_one
+from vaelab.samplers.base import FittedSampler, check_at_least_one
 
 log = logging.getLogger(__name__)
 
 
-class GMM(Fitted):
+class GMMSampler(FittedSampler):
     """z ~ sum_k w_k N(m_k, T^2 S_k), by expectation maximisation; T is the temperature.
 
     Arguments:

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaelab.runtime.distributed import progress
-from vaelab.runtime.seeding import Stream, noise
-from vaelab.samplers.base import Fitted, check_at_least_one
+from vaelab.runtime.distributed import progress_bar
+from vaelab.runtime.seeding import Stream, seeded_noise
+from vaelab.samplers.base import FittedSampler, check_at_least_one
 
 HELD_OUT = 10  # one code in so many, for early stopping
 EVERY = 100  # steps between two looks at them
 
 
-class Learned(Fitted):
+class LearnedSampler(FittedSampler):
     """Maximises the mean of log p(z), or of a bound on it, by Adam; its rate falls as a cosine.
 
     The weights kept are the best on a tenth of the codes that is held out.
@@ -63,7 +63,7 @@ class Learned(Fitted):
         optimizer = torch.optim.Adam(self.groups(), self.lr)
         rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
         best, kept, found = -math.inf, {}, 0
-        bar = progress(range(self.steps), f"fitting {self.name}")
+        bar = progress_bar(range(self.steps), f"fitting {self.name}")
         for step in bar:
             self._step(rest, optimizer)
             rate.step()
@@ -97,5 +97,5 @@ class Learned(Fitted):
     def _value(self, codes: Tensor) -> float:
         """The mean over codes, with the same noise every time."""
         self.network.eval()
-        with noise(Stream.EVALUATION):
+        with seeded_noise(Stream.EVALUATION):
             return self.log_prob(codes).mean().item()

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, MixtureSameFamily, MultivariateNormal
 
-from vaelab.distributions.layers import Layers, Pick, Walk
-from vaelab.distributions.mixture import mixture
+from vaelab.distributions.layers import LayerPass, Layers, Pick
+from vaelab.distributions.mixture import make_mixture
 from vaelab.distributions.normal import DiagonalNormal
-from vaelab.objectives.base import sample as draws
+from vaelab.objectives.base import sample_prior as draws
 from vaelab.samplers.base import Sampler
 from vaelab.vae import VAE
 
 
-class Prior(Sampler):
+class PriorSampler(Sampler):
     """z ~ p(z); it needs no codes.
 
     The temperature T multiplies the standard deviations of a normal, and of every component of a
@@ -37,7 +37,7 @@ class Prior(Sampler):
 
     def density(self, y: Tensor | None = None) -> Distribution:
         """p(z), or p(z|y), at the temperature."""
-        p = (self.vae if y is None else self.vae.given(y)).latents()
+        p = (self.vae if y is None else self.vae.condition_on(y)).latents()
         return p if self.temperature == 1 else _tempered(p, self.temperature)
 
 
@@ -50,10 +50,10 @@ def _tempered(p: Distribution, temperature: float) -> Distribution:
         return MultivariateNormal(p.loc, scale_tril=root, validate_args=False)
     if isinstance(p, MixtureSameFamily):
         weights: Any = p.mixture_distribution
-        return mixture(weights.logits, _tempered(p.component_distribution, temperature))
+        return make_mixture(weights.logits, _tempered(p.component_distribution, temperature))
     if isinstance(p, Layers):
 
-        def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> Walk:
+        def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> LayerPass:
             return p.walk(size, z, lambda layer: pick(_narrowed(layer, temperature)))
 
         return Layers(walk, p.parts, p.zeros)

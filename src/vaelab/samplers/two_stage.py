@@ -11,17 +11,17 @@ from torch import Tensor
 
 from vaelab.likelihoods.gaussian import Gaussian
 from vaelab.models.mlp import Decoder, Encoder
-from vaelab.objectives.base import draw_with_kl
+from vaelab.objectives.base import sample_with_kl
 from vaelab.posteriors.diagonal import Diagonal
 from vaelab.priors.normal import UnitNormal
 from vaelab.samplers.base import check_at_least_one
-from vaelab.samplers.learned import Learned
+from vaelab.samplers.learned import LearnedSampler
 from vaelab.vae import VAE
 
 HASTE = 10  # of the scale
 
 
-class TwoStage(Learned):
+class TwoStageSampler(LearnedSampler):
     """z ~ p(z|u) = N(z; m(u), s^2 I), its noise included, with u ~ N(0, T^2 I).
 
     The codes fill all of R^latent_dim where images do not fill the space of theirs, so that a VAE
@@ -66,7 +66,7 @@ class TwoStage(Learned):
 
     def log_prob(self, codes: Tensor) -> Tensor:
         """The ELBO."""
-        u, kl = draw_with_kl(self.network.encode(codes), self.network.latents())
+        u, kl = sample_with_kl(self.network.encode(codes), self.network.latents())
         return self.network.decode(u).log_prob(codes) - kl.sum(-1)
 
     def draw(self, n: int) -> Tensor:

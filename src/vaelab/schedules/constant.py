@@ -3,7 +3,7 @@
 from vaelab.schedules.base import Schedule
 
 
-class Constant(Schedule):
+class ConstantSchedule(Schedule):
     """factor = 1."""
 
     def factor(self, step: int, total: float) -> float:

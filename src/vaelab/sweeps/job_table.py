@@ -7,7 +7,7 @@ from typing import Any
 from vaelab.runs.jobs import COLUMNS, FAILED
 
 
-def write_csv(rows: list[dict[str, Any]], path: Path) -> None:
+def write_job_table(rows: list[dict[str, Any]], path: Path) -> None:
     names = ["job", "choices", "group", *COLUMNS, "failed"]
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, names)
@@ -15,7 +15,7 @@ def write_csv(rows: list[dict[str, Any]], path: Path) -> None:
         writer.writerows(rows)
 
 
-def show(rows: list[dict[str, Any]]) -> None:
+def print_job_tables(rows: list[dict[str, Any]]) -> None:
     """A table for each group, ranked inside it by the ELBO of the validation images."""
     from rich.console import Console
     from rich.table import Column, Table

@@ -16,10 +16,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from vaelab.runs import untrusted
-from vaelab.runs.paths import RECORD, VALUE
+from vaelab.runs.paths import MULTIRUN_RECORD, VALUE
 from vaelab.runtime import slurm
-from vaelab.runtime.files import written
-from vaelab.runtime.overrides import quoted
+from vaelab.runtime.files import atomic_write
+from vaelab.runtime.overrides import quote_override
 
 MORE = ("n_trials",)  # settings of a sweeper that may change from one start to the next
 HARMLESS = re.compile(  # of Hydra's own words, what only says how many and where jobs run at a time
@@ -30,7 +30,7 @@ Close = Callable[[Path], bool]
 open_folders: dict[Path, Close] = {}  # of the multirun of this process, until its end
 
 
-def begin(config: DictConfig, close: Close) -> None:
+def start_multirun(config: DictConfig, close: Close) -> None:
     """Record what is asked for; refuse a folder in which something else was.
 
     Arguments:
@@ -44,34 +44,36 @@ def begin(config: DictConfig, close: Close) -> None:
             f"go on with what it holds by python {sys.argv[0]} resume={folder}"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    with written(folder / RECORD) as part:
+    with atomic_write(folder / MULTIRUN_RECORD) as part:
         OmegaConf.save(config, part)
     open_folders[folder] = close
-    print(f"if it is interrupted, {how_to_go_on(folder)}", flush=True)
+    print(f"if it is interrupted, {resume_hint(folder)}", flush=True)
     if "optuna" in config.hydra.sweeper._target_:
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        from vaelab.sweeps.optuna_study import repeat  # Optuna is an extra
+        from vaelab.sweeps.optuna_study import requeue_trials  # Optuna is an extra
 
         if again:
             with read_write(config):
-                repeat(config.hydra.sweeper, folder)
+                requeue_trials(config.hydra.sweeper, folder)
 
 
-def expanded(words: list[str]) -> list[str]:
+def expand_resume_command(words: list[str]) -> list[str]:
     """A command line with what resume=<the folder of a multirun> stands for."""
     for word in words:
         key, _, folder = word.partition("=")
-        if key == "resume" and (record := Path(folder, RECORD)).is_file():
+        if key == "resume" and (record := Path(folder, MULTIRUN_RECORD)).is_file():
             task, own = _words(record)
             _check(folder, own, task)
             others = [each for each in words if each not in (word, "-m", "--multirun")]
-            return ["-m", *task, *own, f"hydra.sweep.dir={quoted(folder)}", *others]
+            return ["-m", *task, *own, f"hydra.sweep.dir={quote_override(folder)}", *others]
     return words
 
 
 def _words(record: Path) -> tuple[list[str], list[str]]:
     """Those of a recorded command, without its folder: the config's, and Hydra's own."""
-    said = untrusted.table(untrusted.table(untrusted.plain(record), "hydra"), "overrides")
+    said = untrusted.get_table(
+        untrusted.get_table(untrusted.read_yaml(record), "hydra"), "overrides"
+    )
     task, own = ([str(word) for word in said.get(key) or []] for key in ("task", "hydra"))
     return task, [word for word in own if not word.startswith("hydra.sweep.dir=")]
 
@@ -83,15 +85,15 @@ def _check(folder: str, own: Iterable[str], task: Iterable[str]) -> None:
     if strange:
         raise ValueError(
             f"resume={folder}: its command had {strange[0]}, which a folder from elsewhere may not "
-            f"ask for: type the whole command again, with hydra.sweep.dir={quoted(folder)}"
+            f"ask for: type the whole command again, with hydra.sweep.dir={quote_override(folder)}"
         )
 
 
-def how_to_go_on(folder: Path) -> str:
+def resume_hint(folder: Path) -> str:
     return f"python {sys.argv[0]} resume={folder} does what is missing of this multirun"
 
 
-def value_of(job: Path) -> float | None:
+def read_finished_value(job: Path) -> float | None:
     """What a finished job came to; None where there is something left to do."""
     file = job / VALUE
     if not file.is_file():
@@ -104,15 +106,17 @@ def value_of(job: Path) -> float | None:
     return value
 
 
-def is_begun(folder: Path) -> bool:
+def was_interrupted(folder: Path) -> bool:
     """Whether a job was stopped before: one of a multirun, or one that Slurm starts again."""
-    again = slurm.restarted() or slurm.helps() or HydraConfig.get().mode == RunMode.MULTIRUN
+    again = (
+        slurm.was_requeued() or slurm.is_worker_rank() or HydraConfig.get().mode == RunMode.MULTIRUN
+    )
     return again and any(path.name != ".hydra" for path in folder.iterdir())
 
 
 def _recorded(folder: Path) -> Any:
-    record = folder / RECORD
-    return _asked(untrusted.config(record)) if record.is_file() else None
+    record = folder / MULTIRUN_RECORD
+    return _asked(untrusted.read_config(record)) if record.is_file() else None
 
 
 def _asked(config: Any) -> Any:

@@ -17,7 +17,7 @@ from optuna.storages import RDBStorage
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def repeat(sweeper: DictConfig, folder: Path) -> None:
+def requeue_trials(sweeper: DictConfig, folder: Path) -> None:
     """Queue what a study in the folder of a multirun has chosen, and move the sampler's seed on."""
     file, storage = folder / "optuna.db", sweeper.storage
     if not storage or storage.url != f"sqlite:///{file}":

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vaelab.figures.draw.rate_distortion import Point, rate_distortion
-from vaelab.figures.draw.style import save
-from vaelab.runs.jobs import differing, group, overrides
+from vaelab.figures.draw.rate_distortion import RateDistortionPoint, plot_rate_distortion
+from vaelab.figures.draw.style import save_figure
+from vaelab.runs.jobs import comparison_group, differing_overrides, read_overrides
 
 COLUMNS: tuple[str, ...] = (
     "run",
@@ -30,7 +30,9 @@ def write_rate_distortion(evaluated: Mapping[Path, dict[str, Any]], folder: Path
     rows = [_row(run, numbers) for run, numbers in evaluated.items() if "kl" in numbers]
     if not rows:
         return []
-    typed = differing([overrides(run) for run, numbers in evaluated.items() if "kl" in numbers])
+    typed = differing_overrides(
+        [read_overrides(run) for run, numbers in evaluated.items() if "kl" in numbers]
+    )
     for row, words in zip(rows, typed, strict=True):
         row["choices"] = words
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,20 +43,20 @@ def write_rate_distortion(evaluated: Mapping[Path, dict[str, Any]], folder: Path
         writer.writerows(rows)
     points = {
         name: [
-            Point(row["choices"] or row["run"], row["rate"], row["distortion"])
+            RateDistortionPoint(row["choices"] or row["run"], row["rate"], row["distortion"])
             for row in rows
             if row["group"] == name
         ]
         for name in dict.fromkeys(row["group"] for row in rows)
     }
-    return [path, save(rate_distortion(points), path.with_suffix(".png"))]
+    return [path, save_figure(plot_rate_distortion(points), path.with_suffix(".png"))]
 
 
 def _row(run: Path, numbers: dict[str, Any]) -> dict[str, Any]:
     found = {name: numbers[name] for name in COLUMNS if name in numbers}
     return found | {
         "run": run.name,
-        "group": group(numbers),
+        "group": comparison_group(numbers),
         "rate": numbers["kl"],
         "distortion": numbers["reconstruction"],
     }

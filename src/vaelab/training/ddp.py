@@ -16,7 +16,7 @@ from hydra.utils import get_original_cwd, to_absolute_path
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.strategies.launchers import subprocess_script
 
-from vaelab.runtime.overrides import goes_on, quoted
+from vaelab.runtime.overrides import is_resume_command, quote_override
 
 VARIABLES = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -32,14 +32,14 @@ class DDP(DDPStrategy):
 def _command(local_rank: int) -> tuple[Sequence[str], str]:
     hydra = HydraConfig.get()
     command = [sys.executable, to_absolute_path(sys.argv[0]), *hydra.overrides.task]
-    if goes_on(hydra.overrides.task):  # it names the folder
+    if is_resume_command(hydra.overrides.task):  # it names the folder
         return command, get_original_cwd()
-    folder = f"hydra.run.dir={quoted(hydra.runtime.output_dir)}"
+    folder = f"hydra.run.dir={quote_override(hydra.runtime.output_dir)}"
     return [*command, folder, "hydra.mode=RUN", "hydra.output_subdir=null"], get_original_cwd()
 
 
 @contextmanager
-def process_group() -> Iterator[None]:
+def ddp_process_group() -> Iterator[None]:
     """Afterwards the processes of a job are parted, so that the next job can start its own."""
     before = {name: os.environ.get(name) for name in VARIABLES}
     try:

@@ -25,7 +25,7 @@ WITHIN = (
 )
 
 
-def shorten(trainer: Trainer) -> None:
+def use_short_loop(trainer: Trainer) -> None:
     """Let a trainer take the short way where it can."""
     trainer.fit_loop.epoch_loop.__class__ = ShortLoop
 

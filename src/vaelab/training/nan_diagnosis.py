@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vaelab.data.base import TrainingBatches
-from vaelab.runtime.distributed import share
+from vaelab.runtime.distributed import rank_and_world_size
 
 if TYPE_CHECKING:
     from vaelab.module import Batch, VAEModule
@@ -25,7 +25,7 @@ FOLLOW = ("loss", "elbo")  # terms that are sums of the others
 
 
 @dataclass
-class Attempt:
+class RecordedBatch:
     """A batch that was trained on, with what it takes to compute the same once more.
 
     Attributes:
@@ -44,7 +44,7 @@ class Attempt:
     found: Tensor | None = None
 
 
-class Event(NamedTuple):
+class NonFiniteEvent(NamedTuple):
     """What was not finite, where, and the file that it can be repeated from.
 
     Attributes:
@@ -70,15 +70,15 @@ class Event(NamedTuple):
         return f"largest activations: {largest}; the batch is in {self.file}"
 
 
-def repeated(module: VAEModule, attempt: Attempt) -> Event:
+def diagnose_batch(module: VAEModule, attempt: RecordedBatch) -> NonFiniteEvent:
     """What was not finite when this batch was trained on."""
     with _Largest(module) as largest, torch.random.fork_rng(_devices(module.device)):
         _set_random_states(attempt.random, module.device)
-        names = not_finite(module, attempt.batch, attempt.step)
-    return Event(attempt.step + 1, attempt.epoch, attempt.number, names, largest.sorted())
+        names = find_non_finite(module, attempt.batch, attempt.step)
+    return NonFiniteEvent(attempt.step + 1, attempt.epoch, attempt.number, names, largest.sorted())
 
 
-def not_finite(module: VAEModule, batch: Batch, step: int) -> list[str]:
+def find_non_finite(module: VAEModule, batch: Batch, step: int) -> list[str]:
     """The terms of the objective that are not finite for a batch.
 
     If there are none, the gradients that are not, of the weights nearest to the loss first.
@@ -100,7 +100,7 @@ def not_finite(module: VAEModule, batch: Batch, step: int) -> list[str]:
     ]
 
 
-def repeat(module: VAEModule, path: Path) -> list[str]:
+def repeat_saved_batch(module: VAEModule, path: Path) -> list[str]:
     """What was not finite in the event of a file: it is computed once more, from its weights."""
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -113,11 +113,11 @@ def repeat(module: VAEModule, path: Path) -> list[str]:
     module.load_state_dict(weights)
     module.train()
     torch.set_rng_state(tensors["random.host"])
-    return not_finite(module, (tensors["x"], tensors["y"]), said["step"] - 1)
+    return find_non_finite(module, (tensors["x"], tensors["y"]), said["step"] - 1)
 
 
-def save(module: VAEModule, attempt: Attempt, event: Event) -> Path:
-    rank = share()[0]
+def save_event(module: VAEModule, attempt: RecordedBatch, event: NonFiniteEvent) -> Path:
+    rank = rank_and_world_size()[0]
     name = f"step-{event.step}" + (f"-rank-{rank}" if rank else "")
     path = Path(module.trainer.default_root_dir, "nan", f"{name}.safetensors")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -162,7 +162,7 @@ def _devices(device: torch.device) -> list[torch.device]:
     return [device] if device.type == "cuda" else []
 
 
-def random_states(device: torch.device) -> list[Tensor]:
+def get_random_states(device: torch.device) -> list[Tensor]:
     return [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in _devices(device))]
 
 

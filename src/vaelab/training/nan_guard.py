@@ -28,8 +28,14 @@ from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim import Optimizer
 
-from vaelab.runtime.distributed import merged, share
-from vaelab.training.nan_diagnosis import Attempt, Event, random_states, repeated, save
+from vaelab.runtime.distributed import merge_over_processes, rank_and_world_size
+from vaelab.training.nan_diagnosis import (
+    NonFiniteEvent,
+    RecordedBatch,
+    diagnose_batch,
+    get_random_states,
+    save_event,
+)
 
 if TYPE_CHECKING:
     from vaelab.module import Batch, VAEModule
@@ -45,7 +51,7 @@ FILES = 5  # events that are looked into and saved
 log = logging.getLogger(__name__)
 
 
-class Guard:
+class NaNGuard:
     """Watches the losses and gradients of one training.
 
     Attributes:
@@ -63,7 +69,7 @@ class Guard:
         """Called before the first step, when optimizer and weights are on their device."""
         trainer: Trainer = module.trainer
         device, optimizer = module.device, trainer.optimizers[0]
-        self.attempts: list[Attempt] = []
+        self.attempts: list[RecordedBatch] = []
         self.losses: list[Tensor] = []
         self.asked = False  # whether a step of the optimizer waits to be settled
         self.found, self.one = torch.zeros((), device=device), torch.ones((), device=device)
@@ -99,8 +105,8 @@ class Guard:
             return
         if not self.attempts and self.buffers:
             torch._foreach_copy_(self.before, self.buffers)
-        states, epoch = random_states(module.device), module.current_epoch
-        self.attempts.append(Attempt(batch, number, epoch, module.global_step, states))
+        states, epoch = get_random_states(module.device), module.current_epoch
+        self.attempts.append(RecordedBatch(batch, number, epoch, module.global_step, states))
 
     def note(self, loss: Tensor) -> None:
         if self.watching:
@@ -121,7 +127,7 @@ class Guard:
         torch._amp_foreach_non_finite_check_and_unscale_(
             [*self.losses, *gradients], self.found, self.one
         )
-        if share()[1] > 1:
+        if rank_and_world_size()[1] > 1:
             torch.distributed.all_reduce(self.found, torch.distributed.ReduceOp.MAX)
         self.losses.clear()
         self.asked = True
@@ -191,13 +197,13 @@ class Guard:
             event = self._examined(module)
             if stops:
                 self._stop(module, event)
-            if share()[0] == 0:
+            if rank_and_world_size()[0] == 0:
                 done = "skipped" if self.on_nan == "skip" else "older weights restored"
                 log.warning(f"{event.what}: {done} ({event.where})")
         if self.on_nan == "restore":
             self._restore(module)
 
-    def _stop(self, module: VAEModule, event: Event) -> None:
+    def _stop(self, module: VAEModule, event: NonFiniteEvent) -> None:
         last = Path(module.trainer.default_root_dir, "checkpoints", "last.ckpt")
         left = ""
         if all(weight.isfinite().all() for weight in module.state_dict().values()):
@@ -229,20 +235,20 @@ class Guard:
         if self.buffers:
             torch._foreach_copy_(self.buffers, self.before)
 
-    def _examined(self, module: VAEModule) -> Event:
+    def _examined(self, module: VAEModule) -> NonFiniteEvent:
         """The event as the first process sees it that finds its reason; the batch is saved."""
-        rank, suspects = share()[0], self.attempts
+        rank, suspects = rank_and_world_size()[0], self.attempts
         if self.late:
             marked = torch.stack([each.found for each in suspects if each.found is not None])
             suspects = suspects[int(marked.argmax()) :][:1]
-        events = [repeated(module, each) for each in suspects]
+        events = [diagnose_batch(module, each) for each in suspects]
         self._put_buffers_back()
         mine = next((each for each in events if each.names), None)
         if mine:
             attempt = suspects[events.index(mine)]
-            mine = mine._replace(file=str(save(module, attempt, mine)))
-        first = [each for _, each in sorted(merged({rank: mine}).items()) if each]
+            mine = mine._replace(file=str(save_event(module, attempt, mine)))
+        first = [each for _, each in sorted(merge_over_processes({rank: mine}).items()) if each]
         if first:
             return first[0]
         unknown = events[-1]._replace(names=["the sum of gradients"])
-        return unknown._replace(file=str(save(module, suspects[-1], unknown)))
+        return unknown._replace(file=str(save_event(module, suspects[-1], unknown)))

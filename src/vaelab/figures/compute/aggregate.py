@@ -14,12 +14,17 @@ from torch.distributions import (
     constraints,
 )
 
-from vaelab.distributions.codes import UniformIndices, indices_of
+from vaelab.distributions.codebook import UniformIndices, vectors_to_indices
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.distributions.one_hot import OneHots
-from vaelab.figures.compute.base import Codes, LeftOut, drawn_from_prior, looking
+from vaelab.figures.compute.base import (
+    EncodedImages,
+    FigureNotApplicable,
+    evaluation_mode,
+    sample_prior_points,
+)
 from vaelab.figures.compute.dimensions import Dimension
-from vaelab.figures.draw.aggregate import Numbers, Panel, Plane, Shares
+from vaelab.figures.draw.aggregate import AggregatePlane, MarginalPanel, Panel, SharesPanel
 from vaelab.posteriors.vq import VQ
 from vaelab.vae import VAE
 
@@ -29,11 +34,11 @@ SIDE = 100  # of a plane of such points
 OUTSIDE = 0.002  # the share of draws that may lie beyond either end
 
 
-def panels(vae: VAE, codes: Codes, dimensions: Sequence[Dimension]) -> list[Panel]:
+def compute_panels(vae: VAE, codes: EncodedImages, dimensions: Sequence[Dimension]) -> list[Panel]:
     """Of the first PANELS dimensions: numbers and their density, or the shares of categories."""
-    draws = drawn_from_prior(vae, codes.split.labels)
-    with looking(vae) as device:
-        p = vae.given(codes.split.labels.to(device)).latents()
+    draws = sample_prior_points(vae, codes.split.labels)
+    with evaluation_mode(vae) as device:
+        p = vae.condition_on(codes.split.labels.to(device)).latents()
         return [_panel(p, each, codes.drawn, draws) for each in dimensions[:PANELS]]
 
 
@@ -41,21 +46,21 @@ def _panel(p: Distribution, dimension: Dimension, q: Tensor, draws: Tensor) -> P
     start, stop = dimension.places.start, dimension.places.stop
     if isinstance(p, OneHots) and stop - start > 1:
         shares = q[:, start:stop].mean(0), p.mean[start:stop].cpu()
-        return Shares(dimension.label, *(each.numpy() for each in shares))
+        return SharesPanel(dimension.label, *(each.numpy() for each in shares))
     q, draws = q[:, start], draws[:, start]
-    points = torch.linspace(*ends(q, draws), POINTS)
-    normal = marginal(p, start)
+    points = torch.linspace(*sample_range(q, draws), POINTS)
+    normal = prior_marginal(p, start)
     density = normal.log_prob(points).exp().numpy() if normal else None
-    return Numbers(dimension.label, q.numpy(), draws.numpy(), points.numpy(), density)
+    return MarginalPanel(dimension.label, q.numpy(), draws.numpy(), points.numpy(), density)
 
 
-def marginal(p: Distribution, place: int) -> Distribution | None:
+def prior_marginal(p: Distribution, place: int) -> Distribution | None:
     """p(z_d) on the CPU, d being a place, where p is normal, several normals or a mixture of them.
 
     Where p depends on the label it is the mean over labels.
     """
     if isinstance(p, OneHots):
-        return marginal(p.normal, place - p.log_p.shape[-2:].numel())
+        return prior_marginal(p.normal, place - p.log_p.shape[-2:].numel())
     weights, parts = torch.ones(1), p
     if isinstance(p, MixtureSameFamily):
         chances: Any = p.mixture_distribution
@@ -68,21 +73,21 @@ def marginal(p: Distribution, place: int) -> Distribution | None:
     return MixtureSameFamily(mixing, Normal(mean, variance.sqrt()))
 
 
-def planar(vae: VAE, codes: Codes) -> Plane:
+def compute_plane(vae: VAE, codes: EncodedImages) -> AggregatePlane:
     """Draws of q(z) of two dimensions, and p(z) on the square around them."""
-    with looking(vae) as device:
-        p = vae.given(codes.split.labels.to(device)).latents()
+    with evaluation_mode(vae) as device:
+        p = vae.condition_on(codes.split.labels.to(device)).latents()
         real = vae.posterior.support is constraints.real_vector
         if vae.latent_dim != 2 or p.batch_shape or not real:
-            raise LeftOut("there is no plane with one density")
-        low, high = ends(codes.drawn, drawn_from_prior(vae, codes.split.labels))
+            raise FigureNotApplicable("there is no plane with one density")
+        low, high = sample_range(codes.drawn, sample_prior_points(vae, codes.split.labels))
         axis = torch.linspace(low, high, SIDE, device=device)
         z = torch.cartesian_prod(axis, axis).flip(-1)
         density = p.log_prob(z).exp().reshape(SIDE, SIDE)
-    return Plane(codes.drawn.numpy(), axis.cpu().numpy(), density.cpu().numpy())
+    return AggregatePlane(codes.drawn.numpy(), axis.cpu().numpy(), density.cpu().numpy())
 
 
-def ends(*draws: Tensor) -> tuple[float, float]:
+def sample_range(*draws: Tensor) -> tuple[float, float]:
     """What holds all draws (N, ...) but OUTSIDE of them at either end."""
     shares = torch.tensor([OUTSIDE, 1 - OUTSIDE])
     found = torch.stack([each.double().quantile(shares.double()) for each in draws])
@@ -90,17 +95,17 @@ def ends(*draws: Tensor) -> tuple[float, float]:
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
-def used(vae: VAE, codes: Codes) -> Shares:
+def compute_code_usage(vae: VAE, codes: EncodedImages) -> SharesPanel:
     """How often each code of a codebook is used, in q(z) and in p(z)."""
     posterior = vae.posterior
     if not isinstance(posterior, VQ):
-        raise LeftOut("there is no codebook")
-    draws = drawn_from_prior(vae, codes.split.labels)
-    with looking(vae):
+        raise FigureNotApplicable("there is no codebook")
+    draws = sample_prior_points(vae, codes.split.labels)
+    with evaluation_mode(vae):
         uniform = isinstance(getattr(vae.latents(), "indices", None), UniformIndices)
     book = posterior.codebook.cpu()
-    q, p = (_counts(indices_of(z, book), len(book)) for z in (codes.drawn, draws))
-    return Shares("", q.numpy(), (torch.full_like(p, 1 / len(p)) if uniform else p).numpy())
+    q, p = (_counts(vectors_to_indices(z, book), len(book)) for z in (codes.drawn, draws))
+    return SharesPanel("", q.numpy(), (torch.full_like(p, 1 / len(p)) if uniform else p).numpy())
 
 
 def _counts(indices: Tensor, size: int) -> Tensor:

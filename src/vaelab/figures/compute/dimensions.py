@@ -8,14 +8,20 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vaelab.data.base import DataModule, Split
-from vaelab.distributions.codes import codes as of_codebook
+from vaelab.distributions.codebook import codes_constraint as of_codebook
 from vaelab.distributions.layers import Layers
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.distributions.one_hot import OneHotBlocks, OneHots
-from vaelab.figures.compute.base import IMAGES, Codes, each_posterior, looking, spread
-from vaelab.figures.draw.style import symbol
+from vaelab.figures.compute.base import (
+    IMAGES,
+    EncodedImages,
+    evaluation_mode,
+    iterate_posteriors,
+    spread_subset,
+)
+from vaelab.figures.draw.style import latent_symbol
 from vaelab.metrics.latents import KLPerDimension
-from vaelab.objectives.base import draw_with_kl
+from vaelab.objectives.base import sample_with_kl
 from vaelab.vae import VAE
 
 
@@ -39,19 +45,19 @@ class Dimension(NamedTuple):
     @property
     def label(self) -> str:
         cost = f"var {self.variance:.2f}" if self.nats is None else f"{self.nats:.2f} nats"
-        return f"{symbol(self.name)}   {cost}"
+        return f"{latent_symbol(self.name)}   {cost}"
 
 
-def dimensions(vae: VAE, codes: Codes, kl: Mapping[str, float]) -> list[Dimension]:
+def rank_dimensions(vae: VAE, codes: EncodedImages, kl: Mapping[str, float]) -> list[Dimension]:
     """The most active first: by their KL, or where that is not known by their variance."""
     found = []
-    for name, places in named(vae).items():
+    for name, places in dimension_places(vae).items():
         variance = codes.likeliest[:, places].var(0, correction=0).sum().item()
         found.append(Dimension(name, places, kl.get(name), variance))
     return sorted(found, key=lambda each: -each.activity)
 
 
-def named(vae: VAE) -> dict[str, range]:
+def dimension_places(vae: VAE) -> dict[str, range]:
     """The places in z of each dimension.
 
     Numbers are z1, z2, ...; those of several layers z1.1, z1.2, ..., the layer first. Categorical
@@ -81,8 +87,8 @@ def kl_by_dimension(vae: VAE, data: DataModule, split: Split) -> dict[str, float
     of several can ask for it.
     """
     metric = None
-    with looking(vae):
-        for model, q in each_posterior(vae, data, spread(split, IMAGES)):
+    with evaluation_mode(vae):
+        for model, q in iterate_posteriors(vae, data, spread_subset(split, IMAGES)):
             kl = _kl(q, model.latents()) if vae.posterior.density else None
             if kl is None:
                 return {}
@@ -91,14 +97,14 @@ def kl_by_dimension(vae: VAE, data: DataModule, split: Split) -> dict[str, float
     if metric is None:
         return {}
     means = metric.compute().reshape(-1)  # which torchmetrics has squeezed if there is one
-    return dict(zip(named(vae), means.tolist(), strict=True))
+    return dict(zip(dimension_places(vae), means.tolist(), strict=True))
 
 
 def _kl(q: Distribution, p: Distribution) -> Tensor | None:
     """Of each dimension (B, dimensions), None where it is not known."""
     if isinstance(q, Layers) and isinstance(p, Layers):
         return _log_ratio(q, p)
-    z, kl = draw_with_kl(q, p)
+    z, kl = sample_with_kl(q, p)
     return kl if kl.shape == z.shape or isinstance(q, OneHots) else None
 
 

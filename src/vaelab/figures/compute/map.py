@@ -11,12 +11,12 @@ from torch.distributions import Normal, constraints
 from vaelab.data.base import DataModule
 from vaelab.distributions.normal import StandardNormal
 from vaelab.figures.compute.base import (
-    Codes,
-    LeftOut,
-    check_pictures,
-    decoded,
-    drawn_from_prior,
-    looking,
+    EncodedImages,
+    FigureNotApplicable,
+    check_image_data,
+    decode_latents,
+    evaluation_mode,
+    sample_prior_points,
 )
 from vaelab.figures.draw.map import Cloud
 from vaelab.vae import VAE
@@ -27,13 +27,15 @@ PIXELS = 640  # in a row of them, at most
 Plane = tuple[np.ndarray, tuple[str, str]]  # points (N, 2) and what the axes are
 
 
-def cloud(vae: VAE, data: DataModule, codes: Codes, projection: Projection = "pca") -> Cloud:
+def compute_cloud(
+    vae: VAE, data: DataModule, codes: EncodedImages, projection: Projection = "pca"
+) -> Cloud:
     """The likeliest codes of images, and their labels."""
     z = codes.likeliest
     if vae.latent_dim < 2 or len(z) < 3:
-        raise LeftOut("a map needs two latent dimensions and three images")
+        raise FigureNotApplicable("a map needs two latent dimensions and three images")
     if (z == z[0]).all():
-        raise LeftOut("all images have one code")
+        raise FigureNotApplicable("all images have one code")
     project = _itself if vae.latent_dim == 2 else _PROJECTIONS[projection]
     points, axes = project(z)
     labels, classes, title = _labels(data, codes.split.labels)
@@ -84,7 +86,7 @@ def _labels(data: DataModule, labels: Tensor) -> tuple[np.ndarray, Sequence[str]
     return y[:, chosen].numpy(), yes_or_no, title
 
 
-class Decoded(NamedTuple):
+class DecodedPlane(NamedTuple):
     """Pictures (R, C, ...) of a plane: z_1 of the columns, z_2 of the rows, what else is given."""
 
     images: Tensor
@@ -93,21 +95,21 @@ class Decoded(NamedTuple):
     title: str
 
 
-def decoded_plane(vae: VAE, data: DataModule, codes: Codes) -> Decoded:
+def compute_decoded_plane(vae: VAE, data: DataModule, codes: EncodedImages) -> DecodedPlane:
     """The pictures where equal shares of p(z) lie between neighbours, in each dimension.
 
     A conditional model decodes all with the label of the first image. Where q(z|x) has no density
     the shares are of the codes.
     """
-    check_pictures(data)
+    check_image_data(data)
     if vae.latent_dim != 2 or vae.posterior.support is not constraints.real_vector:
-        raise LeftOut("only two dimensions make a plane")
+        raise FigureNotApplicable("only two dimensions make a plane")
     first, second = _quantiles(vae, codes, max(5, min(SIDE, PIXELS // data.shape[2] // 2 * 2 + 1)))
     second = second.flip(0)
     z = torch.stack(torch.meshgrid(first, second, indexing="xy"), -1)
-    images = decoded(vae, data, z, codes.split.labels[:1])
+    images = decode_latents(vae, data, z, codes.split.labels[:1])
     title = _given(data, codes.split.labels[0]) if vae.conditional else ""
-    return Decoded(images, first.tolist(), second.tolist(), title)
+    return DecodedPlane(images, first.tolist(), second.tolist(), title)
 
 
 def _given(data: DataModule, label: Tensor) -> str:
@@ -117,13 +119,13 @@ def _given(data: DataModule, label: Tensor) -> str:
     return f"with the label {classes[label] if classes else label.item()}"
 
 
-def _quantiles(vae: VAE, codes: Codes, many: int) -> Tensor:
+def _quantiles(vae: VAE, codes: EncodedImages, many: int) -> Tensor:
     """Values (2, many) of z_1 and of z_2 with equal shares between them."""
     shares = (torch.arange(many) + 0.5) / many
-    with looking(vae) as device:
-        p = vae.given(codes.split.labels[:1].to(device)).latents()
+    with evaluation_mode(vae) as device:
+        p = vae.condition_on(codes.split.labels[:1].to(device)).latents()
     if vae.posterior.density and isinstance(p, StandardNormal):
         return Normal(0.0, 1.0).icdf(shares).expand(2, -1)
     random = vae.posterior.density
-    draws = drawn_from_prior(vae, codes.split.labels) if random else codes.drawn
+    draws = sample_prior_points(vae, codes.split.labels) if random else codes.drawn
     return draws.quantile(shares, 0).T

@@ -12,12 +12,12 @@ from vaelab.data.base import DataModule
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.distributions.sphere import sphere
 from vaelab.figures.compute.base import (
-    Codes,
-    LeftOut,
-    check_pictures,
-    decoded,
-    drawn_from_prior,
-    looking,
+    EncodedImages,
+    FigureNotApplicable,
+    check_image_data,
+    decode_latents,
+    evaluation_mode,
+    sample_prior_points,
 )
 from vaelab.figures.compute.dimensions import Dimension
 from vaelab.vae import VAE
@@ -44,44 +44,44 @@ class Traversals(NamedTuple):
     unit: str
 
 
-def traversed(
-    vae: VAE, data: DataModule, codes: Codes, dimensions: Sequence[Dimension]
+def compute_traversals(
+    vae: VAE, data: DataModule, codes: EncodedImages, dimensions: Sequence[Dimension]
 ) -> Traversals:
     """The code of the first image, of which each row moves one dimension and holds the others.
 
     On the sphere the others shrink to make room for it. Of several stochastic layers those below
     the dimension's follow p, each at its mean. Categories are not moved.
     """
-    check_pictures(data)
+    check_image_data(data)
     moved = [each for each in dimensions if len(each.places) == 1][:ROWS]
     if not moved:
-        raise LeftOut(f"nothing lies between {vae.posterior.support}")
+        raise FigureNotApplicable(f"nothing lies between {vae.posterior.support}")
     z, y = codes.likeliest[0], codes.split.labels[:1]
     move = _rotated if vae.posterior.support is sphere else _replaced
     mean, deviation, values, unit = _scale(vae, codes)
     images, own = [], []
     for place in (each.places.start for each in moved):
         row = move(z, place, mean[place] + deviation[place] * values)
-        images.append(decoded(vae, data, _followed(vae, row, place, y), y))
+        images.append(decode_latents(vae, data, _followed(vae, row, place, y), y))
         own.append((z[place] - mean[place]) / deviation[place])
     labels = [each.label for each in moved]
     return Traversals(torch.stack(images), labels, values, torch.stack(own), unit)
 
 
-def _scale(vae: VAE, codes: Codes) -> tuple[Tensor, Tensor, Tensor, str]:
+def _scale(vae: VAE, codes: EncodedImages) -> tuple[Tensor, Tensor, Tensor, str]:
     """Mean and deviation of each dimension (D,), the values counted by them, and their unit."""
     zeros, y = torch.zeros(vae.latent_dim), codes.split.labels
     if vae.posterior.support is sphere:
         return zeros, zeros + 1, torch.linspace(-1, 1, ON_SPHERE), "coordinate on the unit sphere"
     values, whose = torch.linspace(-REACH, REACH, COLUMNS), "the prior, from its mean"
-    with looking(vae) as device:
-        p = vae.given(y[:1].to(device)).latents()
+    with evaluation_mode(vae) as device:
+        p = vae.condition_on(y[:1].to(device)).latents()
     if not vae.posterior.density:
         moments, whose = (codes.drawn.mean(0), codes.drawn.std(0)), "the codes, from their mean"
     elif isinstance(p, DiagonalNormal):
         moments = (p.mean.reshape(-1).cpu(), p.variance.sqrt().reshape(-1).cpu())
     else:
-        draws = drawn_from_prior(vae, y)
+        draws = sample_prior_points(vae, y)
         moments = (draws.mean(0), draws.std(0))
     return *moments, values, f"standard deviations of {whose}"
 
@@ -108,8 +108,8 @@ def _followed(vae: VAE, z: Tensor, place: int, y: Tensor) -> Tensor:
     """
     if not vae.layered:
         return z
-    with looking(vae) as device:
-        p: Any = vae.given(y.to(device)).latents()
+    with evaluation_mode(vae) as device:
+        p: Any = vae.condition_on(y.to(device)).latents()
         numbers, turns, z = count(), count(), z.to(device)
         one = torch.Size([1])
         turn = p.walk(one, None, lambda layer: torch.full_like(layer.mean, next(numbers))).z[0]

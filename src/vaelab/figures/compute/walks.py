@@ -9,7 +9,13 @@ from torch.nn.functional import normalize
 
 from vaelab.data.base import DataModule
 from vaelab.distributions.sphere import sphere
-from vaelab.figures.compute.base import Codes, LeftOut, check_pictures, decoded, shown
+from vaelab.figures.compute.base import (
+    EncodedImages,
+    FigureNotApplicable,
+    check_image_data,
+    decode_latents,
+    to_display_range,
+)
 from vaelab.vae import VAE
 
 STEPS = 11
@@ -27,27 +33,27 @@ class Walks(NamedTuple):
     path: str
 
 
-def walked(vae: VAE, data: DataModule, codes: Codes, most: int) -> Walks:
+def compute_walks(vae: VAE, data: DataModule, codes: EncodedImages, most: int) -> Walks:
     """At most so many pairs; those of a conditional model have one label."""
-    check_pictures(data)
+    check_image_data(data)
     round_ = vae.posterior.support is sphere
     if not round_ and vae.posterior.support is not constraints.real_vector:
-        raise LeftOut(f"nothing lies between {vae.posterior.support}")
+        raise FigureNotApplicable(f"nothing lies between {vae.posterior.support}")
     images, labels = codes.split
     pairs = _alike(labels, most) if vae.conditional else _apart(len(images), most)
     if not pairs:
-        raise LeftOut("there are no two images to walk between")
+        raise FigureNotApplicable("there are no two images to walk between")
     share = torch.linspace(0, 1, STEPS).unsqueeze(-1)
     between = []
     for first, last in pairs:
         ends = codes.likeliest[first], codes.likeliest[last]
-        z = arc(*ends, share) if round_ else torch.lerp(*ends, share)
-        between.append(decoded(vae, data, z, labels[first : first + 1]))
-    ends = torch.stack([shown(data.prepare(images[list(pair)]), data) for pair in pairs])
+        z = interpolate_on_arc(*ends, share) if round_ else torch.lerp(*ends, share)
+        between.append(decode_latents(vae, data, z, labels[first : first + 1]))
+    ends = torch.stack([to_display_range(data.prepare(images[list(pair)]), data) for pair in pairs])
     return Walks(ends, torch.stack(between), "along an arc" if round_ else "in a straight line")
 
 
-def arc(first: Tensor, last: Tensor, share: Tensor) -> Tensor:
+def interpolate_on_arc(first: Tensor, last: Tensor, share: Tensor) -> Tensor:
     """[sin((1 - t) a) u + sin(t a) v] / sin a, for u, v (D,) of length 1 at an angle a; t (C, 1).
 
     Reference: Animating Rotation with Quaternion Curves (Shoemake, 1985), section 3.3

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from vaelab.figures.draw.style import BLACK, SKY, WIDTH, figure, look
+from vaelab.figures.draw.style import BLACK, SKY, WIDTH, new_figure, plot_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ PANEL = 1.25  # inches
 BINS = 30
 
 
-class Numbers(NamedTuple):
+class MarginalPanel(NamedTuple):
     """Draws of one dimension (N,) of q(z), and of p(z) (M,) with its density at points (P,)."""
 
     name: str
@@ -29,7 +29,7 @@ class Numbers(NamedTuple):
     density: np.ndarray | None = None
 
 
-class Shares(NamedTuple):
+class SharesPanel(NamedTuple):
     """How often each of K categories or codes is chosen, (K,), adding up to 1."""
 
     name: str
@@ -37,10 +37,10 @@ class Shares(NamedTuple):
     p: np.ndarray
 
 
-Panel = Numbers | Shares
+Panel = MarginalPanel | SharesPanel
 
 
-class Plane(NamedTuple):
+class AggregatePlane(NamedTuple):
     """Draws (N, 2) of q(z), and p(z) (P, P) where both dimensions take the values of `axis` (P,).
 
     z_1 rises along the columns.
@@ -51,15 +51,15 @@ class Plane(NamedTuple):
     density: np.ndarray
 
 
-@look()
-def aggregate(panels: Sequence[Panel]) -> Figure:
+@plot_style()
+def plot_aggregate(panels: Sequence[Panel]) -> Figure:
     """A panel for each dimension: numbers as a histogram, categories as bars, p(z) as a line.
 
     Where the density of p(z) is not known the line is a histogram of its draws.
     """
     drawn, room = _grid(len(panels))
     for axes, panel in zip(room, panels, strict=True):
-        if isinstance(panel, Numbers):
+        if isinstance(panel, MarginalPanel):
             _draw_numbers(axes, panel)
         else:
             _draw_shares(axes, panel)
@@ -74,7 +74,7 @@ def aggregate(panels: Sequence[Panel]) -> Figure:
     return drawn
 
 
-def _draw_numbers(axes: Axes, panel: Numbers) -> None:
+def _draw_numbers(axes: Axes, panel: MarginalPanel) -> None:
     edges = np.linspace(panel.points[0], panel.points[-1], BINS + 1)
     axes.hist(panel.q, edges, density=True, color=SKY, label="q(z), draws")
     if panel.density is not None:
@@ -86,16 +86,16 @@ def _draw_numbers(axes: Axes, panel: Numbers) -> None:
     axes.locator_params(axis="x", nbins=4)
 
 
-def _draw_shares(axes: Axes, panel: Shares) -> None:
+def _draw_shares(axes: Axes, panel: SharesPanel) -> None:
     axes.stairs(panel.q, fill=True, color=SKY, label="q(z), draws")
     axes.stairs(panel.p, baseline=None, color=BLACK, linewidth=1.2, label="p(z)")
     axes.set_xticks([])
 
 
-@look()
-def usage(codes: Shares) -> Figure:
+@plot_style()
+def plot_code_usage(codes: SharesPanel) -> Figure:
     """How often each code of a codebook is used, the most used first."""
-    drawn = figure(WIDTH, 2.6)
+    drawn = new_figure(WIDTH, 2.6)
     axes = drawn.add_subplot()
     order = np.argsort(-codes.q, kind="stable")
     many = len(order)
@@ -110,10 +110,10 @@ def usage(codes: Shares) -> Figure:
     return drawn
 
 
-@look()
-def aggregate_plane(plane: Plane) -> Figure:
+@plot_style()
+def plot_aggregate_plane(plane: AggregatePlane) -> Figure:
     """The density of the draws of q(z), with contours of p(z) over it."""
-    drawn = figure(4.4, 3.6)
+    drawn = new_figure(4.4, 3.6)
     axes = drawn.add_subplot()
     low, high = plane.axis[[0, -1]]
     bins = np.linspace(low, high, BINS + 1)
@@ -131,7 +131,7 @@ def aggregate_plane(plane: Plane) -> Figure:
 def _grid(count: int) -> tuple[Figure, list[Axes]]:
     """A figure with room for so many panels, in rows of COLUMNS."""
     rows, columns = math.ceil(count / COLUMNS), min(count, COLUMNS)
-    drawn = figure(max(WIDTH * columns / COLUMNS, 3.0), rows * PANEL + 0.4)
+    drawn = new_figure(max(WIDTH * columns / COLUMNS, 3.0), rows * PANEL + 0.4)
     room = drawn.subplots(rows, columns, squeeze=False).flatten().tolist()
     for axes in room[count:]:
         axes.remove()

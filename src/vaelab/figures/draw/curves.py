@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vaelab.figures.draw.style import SKY, VERMILLION, WIDTH, figure, look
-from vaelab.runs.history import Curve
+from vaelab.figures.draw.style import SKY, VERMILLION, WIDTH, new_figure, plot_style
+from vaelab.runs.history import MetricCurve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,8 +24,10 @@ STYLES = {
 }
 
 
-@look()
-def curves(found: Mapping[str, Mapping[str, Curve]], per_epoch: float | None = None) -> Figure:
+@plot_style()
+def plot_curves(
+    found: Mapping[str, Mapping[str, MetricCurve]], per_epoch: float | None = None
+) -> Figure:
     """A panel for each term, train and validation together, in nats per image.
 
     The first twentieth of the steps may leave a panel, or they would fill it.
@@ -34,7 +36,7 @@ def curves(found: Mapping[str, Mapping[str, Curve]], per_epoch: float | None = N
         found: Curves by the name of the term and by stage, train or val.
         per_epoch: Optimizer steps of an epoch, for a second axis.
     """
-    drawn = figure(WIDTH / 3 * max(2, len(found)), HEIGHT)
+    drawn = new_figure(WIDTH / 3 * max(2, len(found)), HEIGHT)
     panels = drawn.subplots(1, len(found), squeeze=False)[0]
     for axes, (term, stages) in zip(panels, found.items(), strict=True):
         for stage, curve in stages.items():
@@ -50,7 +52,7 @@ def curves(found: Mapping[str, Mapping[str, Curve]], per_epoch: float | None = N
     return drawn
 
 
-def _range(stages: Mapping[str, Curve]) -> tuple[float, float]:
+def _range(stages: Mapping[str, MetricCurve]) -> tuple[float, float]:
     """What holds all values but those of the beginning."""
     last = max(curve.steps.max() for curve in stages.values())
     kept = [curve.values[curve.steps >= BEGINNING * last] for curve in stages.values()]

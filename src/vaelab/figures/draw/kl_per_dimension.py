@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vaelab.figures.draw.style import WIDTH, bare, figure, look, symbol
+from vaelab.figures.draw.style import WIDTH, hide_frame, latent_symbol, new_figure, plot_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,8 +16,8 @@ NAMED = 40  # rows that have room for their names
 UNNAMED = 4.0  # inches of more rows
 
 
-@look()
-def kl_per_dimension(epochs: np.ndarray, kl: np.ndarray, names: Sequence[str]) -> Figure:
+@plot_style()
+def plot_kl_per_dimension(epochs: np.ndarray, kl: np.ndarray, names: Sequence[str]) -> Figure:
     """KL in nats of every dimension at every epoch, the dimension of the largest last KL on top.
 
     Arguments:
@@ -29,7 +29,7 @@ def kl_per_dimension(epochs: np.ndarray, kl: np.ndarray, names: Sequence[str]) -
 
     order = np.argsort(-kl[-1], kind="stable")
     height = max(2.0, len(names) * 0.16 + 0.7) if len(names) <= NAMED else UNNAMED
-    drawn = figure(WIDTH, height)
+    drawn = new_figure(WIDTH, height)
     axes = drawn.add_subplot()
     edges = (_edges(epochs), np.arange(len(names) + 1) - 0.5)
     mesh = axes.pcolormesh(*edges, kl[:, order].T, cmap="viridis", vmin=0, rasterized=True)
@@ -37,11 +37,11 @@ def kl_per_dimension(epochs: np.ndarray, kl: np.ndarray, names: Sequence[str]) -
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(names) <= NAMED:
-        axes.set_yticks(range(len(names)), [symbol(list(names)[i]) for i in order.tolist()])
+        axes.set_yticks(range(len(names)), [latent_symbol(list(names)[i]) for i in order.tolist()])
     else:
         axes.set_yticks([])
         axes.set_ylabel(f"{len(names)} latent dimensions, the largest last KL on top")
-    bare(axes)
+    hide_frame(axes)
     bar: Any = drawn.colorbar(mesh, label="KL (nats)")
     bar.outline.set_visible(False)
     return drawn

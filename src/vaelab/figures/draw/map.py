@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from vaelab.figures.draw.style import PALETTE, figure, look
-from vaelab.figures.draw.tiles import tiles
+from vaelab.figures.draw.style import PALETTE, new_figure, plot_style
+from vaelab.figures.draw.tiles import plot_tiles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,16 +43,16 @@ class Cloud(NamedTuple):
     equal: bool = True
 
 
-@look()
-def latent_map(cloud: Cloud) -> Figure:
+@plot_style()
+def plot_latent_map(cloud: Cloud) -> Figure:
     """The codes of images, coloured by their labels."""
-    drawn = figure(SIZE + LEGEND, SIZE)
+    drawn = new_figure(SIZE + LEGEND, SIZE)
     _scatter(drawn.add_subplot(), cloud)
     return drawn
 
 
-@look()
-def decoded_map(
+@plot_style()
+def plot_decoded_map(
     cloud: Cloud,
     images: Tensor,
     columns: Sequence[float],
@@ -66,9 +66,9 @@ def decoded_map(
         columns, rows: The values of the first and of the second dimension.
         title: What the decoder was given besides.
     """
-    drawn = figure(2 * WIDE + LEGEND, WIDE)
+    drawn = new_figure(2 * WIDE + LEGEND, WIDE)
     left, right = drawn.subplots(1, 2)
-    tiles(left, images, _some(rows), _some(columns), gap=0)
+    plot_tiles(left, images, _some(rows), _some(columns), gap=0)
     left.set(xlabel=cloud.axes[0], ylabel=cloud.axes[1], title=title)
     _scatter(right, cloud)
     return drawn

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vaelab.figures.draw.style import BLUE, WIDTH, figure, look
+from vaelab.figures.draw.style import BLUE, WIDTH, new_figure, plot_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ ROOM = 0.15  # of the range, around the points
 LINES = 7
 
 
-class Point(NamedTuple):
+class RateDistortionPoint(NamedTuple):
     """Rate E[KL(q(z|x) || p(z))] and distortion E[-log p(x|z)], in nats per image."""
 
     name: str
@@ -27,13 +27,13 @@ class Point(NamedTuple):
     distortion: float
 
 
-@look()
-def rate_distortion(groups: Mapping[str, list[Point]]) -> Figure:
+@plot_style()
+def plot_rate_distortion(groups: Mapping[str, list[RateDistortionPoint]]) -> Figure:
     """A panel for each group of runs that can be compared; lines have the same ELBO.
 
     Reference: Fixing a Broken ELBO (Alemi et al., 2018), figure 1, arXiv:1711.00464
     """
-    drawn = figure(max(WIDTH / 2 * len(groups), 4.5), 3.6)
+    drawn = new_figure(max(WIDTH / 2 * len(groups), 4.5), 3.6)
     panels = drawn.subplots(1, len(groups), squeeze=False)[0]
     for axes, (group, points) in zip(panels, groups.items(), strict=True):
         rates, distortions = (np.array([point[i] for point in points]) for i in (1, 2))
@@ -48,7 +48,7 @@ def rate_distortion(groups: Mapping[str, list[Point]]) -> Figure:
     return drawn
 
 
-def _name(axes: Axes, point: Point) -> None:
+def _name(axes: Axes, point: RateDistortionPoint) -> None:
     """Write the name beside a point, towards the middle of the panel, and let that be."""
     right = point.rate > sum(axes.get_xlim()) / 2
     axes.annotate(

@@ -43,7 +43,7 @@ LOOK: Any = {
 
 
 @contextmanager
-def look() -> Iterator[None]:
+def plot_style() -> Iterator[None]:
     """Inside, what is drawn has this look; `@look()` is the same for a function."""
     import matplotlib
 
@@ -51,7 +51,7 @@ def look() -> Iterator[None]:
         yield
 
 
-def figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """An empty figure of so many inches, which makes room for its labels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -61,32 +61,32 @@ def figure(width: float, height: float) -> Figure:
     return drawn
 
 
-def bare(axes: Axes) -> None:
+def hide_frame(axes: Axes) -> None:
     """Neither frame nor marks, but labels stay."""
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
 
 
-def symbol(name: str) -> str:
+def latent_symbol(name: str) -> str:
     """A name such as z12, or z1.2 of a layer, as it is printed: with a subscript."""
     return f"${name[0]}_{{{name[1:].replace('.', ',')}}}$"
 
 
-@look()
-def save(drawn: Figure | Image.Image, path: Path) -> Path:
+@plot_style()
+def save_figure(drawn: Figure | Image.Image, path: Path) -> Path:
     """Write a figure, or the pixels of a picture, in the format that the path ends in."""
     settings: dict[str, Any] = {"metadata": {"Date": None}} if path.suffix == ".svg" else {}
     if isinstance(drawn, Image.Image) and path.suffix == ".png":
         drawn.save(path)
     elif isinstance(drawn, Image.Image):
-        framed(drawn).savefig(path, **settings)
+        figure_of_image(drawn).savefig(path, **settings)
     else:
         drawn.savefig(path, **settings)
     return path
 
 
-def framed(picture: Image.Image) -> Figure:
+def figure_of_image(picture: Image.Image) -> Figure:
     """A figure of nothing but the picture."""
-    drawn = figure(picture.width / DPI, picture.height / DPI)
+    drawn = new_figure(picture.width / DPI, picture.height / DPI)
     drawn.figimage(np.asarray(picture), resize=True)
     return drawn

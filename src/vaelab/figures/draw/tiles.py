@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from vaelab.figures.draw.style import bare
+from vaelab.figures.draw.style import hide_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 GAP = 2  # pixels
 
 
-class Tiles(NamedTuple):
+class TileLayout(NamedTuple):
     """Where the tiles of one size lie in the pixels of the whole, `gap` pixels apart."""
 
     height: int
@@ -38,22 +38,22 @@ class Tiles(NamedTuple):
         axes.add_patch(Rectangle(corner, *size, fill=False, color=colour, linewidth=1.5))
 
 
-def tiles(
+def plot_tiles(
     axes: Axes, images: Tensor, rows: Sequence[str], columns: Sequence[str], gap: int = GAP
-) -> Tiles:
+) -> TileLayout:
     """Images (R, C, 1 or 3, H, W) in [0, 1], nan as grey, with a label for each row and column."""
     shown = images.flatten(0, 1).float().nan_to_num(0.5).clamp(0, 1)
     whole = make_grid(shown, images.shape[1], padding=gap, pad_value=1.0)
     axes.imshow(whole.movedim(0, -1).numpy())
     height, width = images.shape[-2:]
-    place = Tiles(height, width, gap)
+    place = TileLayout(height, width, gap)
     axes.set_yticks([place.centre(row, 0)[1] for row in range(len(rows))], rows)
     axes.set_xticks([place.centre(0, column)[0] for column in range(len(columns))], columns)
-    bare(axes)
+    hide_frame(axes)
     return place
 
 
-def aspect(images: Tensor) -> float:
+def tile_aspect(images: Tensor) -> float:
     """Height over width of images (R, C, channels, H, W) as tiles."""
     rows, columns, _, height, width = images.shape
     return (rows * (height + GAP) + GAP) / (columns * (width + GAP) + GAP)

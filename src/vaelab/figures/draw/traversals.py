@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from vaelab.figures.draw.style import ORANGE, WIDTH, figure, look
-from vaelab.figures.draw.tiles import aspect, tiles
+from vaelab.figures.draw.style import ORANGE, WIDTH, new_figure, plot_style
+from vaelab.figures.draw.tiles import plot_tiles, tile_aspect
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@look()
-def traversals(
+@plot_style()
+def plot_traversals(
     images: Tensor, labels: Sequence[str], values: Tensor, own: Tensor, unit: str
 ) -> Figure:
     """A row for each dimension, a column for each value that it takes.
@@ -28,10 +28,10 @@ def traversals(
             lies beyond them, and what the frame means is said below.
         unit: Of the values.
     """
-    drawn = figure(WIDTH, 0.83 * WIDTH * aspect(images) + 0.5)
+    drawn = new_figure(WIDTH, 0.83 * WIDTH * tile_aspect(images) + 0.5)
     axes = drawn.add_subplot()
     columns = [f"{value:g}" if i % 2 == 0 else "" for i, value in enumerate(values.tolist())]
-    place = tiles(axes, images, labels, columns)
+    place = plot_tiles(axes, images, labels, columns)
     framed = False
     for row, value in enumerate(own):
         distance, nearest = (values - value).abs().min(0)

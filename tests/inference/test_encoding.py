@@ -1,0 +1,134 @@
+"""scripts/encode.py: the codes of a data set, image by image."""
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+import torch
+from test_celeba import official
+
+from vaelab.evaluation.likelihood import likelihood_numbers
+from vaelab.inference.encoding import encode_batches, posterior_parameters, save_latents
+from vaelab.runs.run import Run
+
+MLP = ["model.hidden=[8]", "latent_dim=3"]
+# The kinds of q(z|x), and what is said of each.
+KINDS = {
+    "diagonal": ([*MLP], {"mean": 3, "scale": 3}),
+    "full": ([*MLP, "posterior=full"], {"mean": 3, "scale": 3}),
+    "vmf": ([*MLP, "posterior=vmf"], {"direction": 3, "concentration": None}),
+    "iaf": ([*MLP, "posterior=iaf"], {"z": 3}),
+    "planar": ([*MLP, "posterior=planar"], {"z": 3}),
+    "deterministic": ([*MLP, "posterior=deterministic", "objective=autoencoder"], {"mean": 3}),
+    "gumbel": ([*MLP, "posterior=gumbel", "posterior.categories=3"], {"mode": 3}),
+    "vq": (
+        ["model.hidden=[8]", "latent_dim=4", "posterior=vq", "posterior.dim=2", "objective=vq"],
+        {"code": 2},
+    ),
+    "ladder": (
+        ["model=ladder", "model.hidden=[8,6]", "model.latents=[2,1]", "latent_dim=3"],
+        {"mode": 3},
+    ),
+}
+
+
+@pytest.fixture
+def run(config):
+    def make(*words):
+        run = Run.build(config(*words))
+        run.load_data()
+        return run
+
+    return make
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_means_of_the_terms_are_the_numbers_of_the_evaluation(run, kind):
+    words, code = KINDS[kind]
+    run = run(*words)
+    numbers = likelihood_numbers(run.vae, run.data, "test", samples=1, seed=4)
+    batches = list(encode_batches(run.vae, run.data, "test", seed=4))
+    for name in ("elbo", "reconstruction", "kl"):
+        if name in numbers:
+            mean = torch.cat([batch.terms[name] for batch in batches]).double().mean().item()
+            assert mean == pytest.approx(numbers[name], rel=1e-12)
+        else:
+            assert kind == "deterministic"
+            assert name not in batches[0].terms
+    assert torch.equal(torch.cat([batch.index for batch in batches]), torch.arange(500))
+    sizes = {name: part.shape[1:] for name, part in batches[0].code.items()}
+    assert sizes == {name: torch.Size([size] if size else []) for name, size in code.items()}
+
+
+def test_the_scale_of_a_full_covariance_is_that_of_each_dimension(run):
+    run = run(*MLP, "posterior=full")
+    q = run.vae.encode(run.data.prepare(run.data.splits["test"].images[:2]))
+    drawn = q.sample(torch.Size([20_000]))
+    scale = posterior_parameters(q)["scale"]
+    error = (drawn.std(0) - scale) / scale
+    assert error.abs().max().item() < 5 / (2 * 20_000) ** 0.5
+
+
+def test_a_parquet_file_holds_what_torch_computes(train, command):
+    folder = train(*MLP)["folder"]
+    status, output = command("scripts/encode.py", str(folder), "--split", "all")
+    assert status == 0, output
+    path = folder / "codes-all.parquet"
+    assert output.splitlines()[-1] == str(path)
+    file = parquet.ParquetFile(path)
+    said = file.schema_arrow.metadata
+    assert (said[b"run"], said[b"step"], said[b"measure"]) == (b"run", b"2", b"probability")
+    table = file.read().to_pandas()
+    codes = [f"{part}_{i}" for part in ("mean", "scale") for i in range(3)]
+    assert [*table.columns] == ["index", "split", "label", *codes, "reconstruction", "kl", "elbo"]
+    assert table.groupby("split").size().to_dict() == {"train": 4000, "val": 500, "test": 500}
+    run = Run.open(folder)
+    split = run.data.splits["test"]
+    with torch.no_grad():
+        q = run.vae.encode(run.data.prepare(split.images))
+    test = table[table.split == "test"]
+    assert (test["index"] == np.arange(500)).all()
+    assert (test["label"] == split.labels.numpy()).all()
+    for name, part in (("mean", q.mean), ("scale", q.scale)):
+        found = test[[f"{name}_{i}" for i in range(3)]].to_numpy()
+        np.testing.assert_allclose(found, part.numpy(), rtol=1e-5, atol=1e-6)
+    kl = 0.5 * (q.mean**2 + q.scale**2 - 1 - 2 * q.scale.log()).sum(-1)
+    np.testing.assert_allclose(test["kl"], kl.numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(test["elbo"], -(test["reconstruction"] + test["kl"]), rtol=1e-6)
+
+
+def test_the_same_run_gives_the_same_file_in_row_groups(run, tmp_path, monkeypatch):
+    run = run(*MLP)
+    monkeypatch.setattr("vaelab.inference.encoding.ROWS", 256)
+    paths = [tmp_path / "new" / name for name in ("first.parquet", "again.parquet")]
+    for path in paths:
+        save_latents(run, ["val", "test"], path, {"step": 3})
+        torch.rand(3)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert parquet.ParquetFile(paths[0]).metadata.num_row_groups == 4
+    assert sorted(path.name for path in paths[0].parent.iterdir()) == [
+        "again.parquet",
+        "first.parquet",
+    ]
+
+
+def test_attributes_are_columns_of_their_names(run, tmp_path):
+    official(tmp_path)
+    run = run(*MLP, "model=conditional", "model.labels=4", "data=celeba", f"data.root={tmp_path}")
+    save_latents(run, ["test"], tmp_path / "x.parquet", {})
+    table = parquet.read_table(tmp_path / "x.parquet").to_pandas()
+    names = [f"label_{name}" for name in run.data.attributes]
+    assert (table[names].to_numpy() == run.data.splits["test"].labels.numpy()).all()
+
+
+def test_an_optimal_scale_is_that_of_the_training_images(run, tmp_path):
+    run = run(*MLP, "loss=gaussian", "loss.scale=optimal", "data.binarize=none")
+    save_latents(run, ["test"], tmp_path / "x.parquet", {})
+    elbo = parquet.read_table(tmp_path / "x.parquet")["elbo"].to_numpy()
+    numbers = likelihood_numbers(run.vae, run.data, "test", samples=1)
+    assert elbo.astype(np.float64).mean() == pytest.approx(numbers["elbo"], rel=1e-6)
+
+
+def test_a_missing_extra_is_said_in_one_line(command, monkeypatch):
+    monkeypatch.setattr("vaelab.cli.entry_point.find_spec", lambda name: None)
+    status, _ = command("scripts/encode.py", "nowhere")
+    assert status == "error: pyarrow is not installed: pip install -e '.[export]' does it"

@@ -1,0 +1,72 @@
+"""scripts/dashboard.py: the saved view of a W&B project, without a server."""
+
+import json
+
+import pytest
+
+from vaelab.loggers import wandb_workspace
+
+# The package uses what its own pydantic deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Pydantic V1 style:DeprecationWarning")
+
+
+@pytest.fixture
+def alone(monkeypatch, tmp_path):
+    """No key, and nobody else's either."""
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def test_print_shows_every_panel(command, alone):
+    status, output = command("scripts/dashboard.py", "--print")
+    assert status == 0
+    for section, panels in wandb_workspace.LAYOUT.items():
+        assert f"\n{section}\n" in output
+        for kind, title, keys in panels:
+            (line,) = [line for line in output.splitlines() if _is(line, kind, title, keys)]
+            assert line.startswith("  ")
+
+
+def _is(line, kind, title, keys):
+    return line.split()[:1] == [kind] and title in line and line.endswith(", ".join(keys))
+
+
+@pytest.mark.parametrize("group", [None, "Group", "choices.model"])
+def test_the_view_can_be_built_offline_and_has_the_keys_that_runs_log(alone, group):
+    view = wandb_workspace.build_workspace("me", "vaelab", group)
+    spec = json.loads(view._to_model().spec.model_dump_json(by_alias=True, exclude_none=True))
+    sections = {each["name"]: each for each in spec["section"]["panelBankConfig"]["sections"]}
+    assert [*sections] == [*wandb_workspace.LAYOUT]
+    for name, panels in wandb_workspace.LAYOUT.items():
+        found = sections[name]["panels"]
+        assert len(found) == len(panels)
+        for panel, (kind, _, keys) in zip(found, panels, strict=True):
+            text = json.dumps(panel["config"])
+            for key in keys:
+                assert key.replace("choices.", "choices.value.") in text or kind == "parallel", key
+    (runs,) = spec["section"]["runSets"]
+    assert runs["sort"]["keys"][0]["key"] == {"section": "summary", "name": "val/elbo.max"}
+    assert len(runs["grouping"]) == (group is not None)
+    assert spec["section"]["settings"]["xAxis"] == "trainer/global_step"
+
+
+def test_without_a_key_it_fails_in_one_line(command, alone):
+    status, _ = command("scripts/dashboard.py", "--entity", "me")
+    assert status == "error: W&B is offline or has no key: `wandb login` first, or use --print"
+
+
+@pytest.mark.slow
+def test_without_a_network_it_fails_in_one_line_that_holds_no_key(command, alone, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    status, output = command("scripts/dashboard.py", "--entity", "me")
+    assert status.startswith("error: W&B did not take the view: ")
+    assert "\n" not in status
+    assert "a" * 40 not in status + output
+
+
+def test_a_missing_extra_is_said_in_one_line(command, alone, monkeypatch):
+    monkeypatch.setattr("vaelab.cli.entry_point.find_spec", lambda name: None)
+    status, _ = command("scripts/dashboard.py")
+    assert status.endswith("is not installed: pip install -e '.[dashboard]' does it")
