@@ -1,6 +1,9 @@
-# make demo: install and train on the embedded digits.  make test: the quick tests.  make test-slow: the rest.
-# make test-oldest: the quick tests with the oldest versions that pyproject.toml accepts.
-# make docs: the site in site/, to be opened by a double click on site/index.html.
+# make demo         install vaelab and train on the embedded digits
+# make test         run the quick tests
+# make test-slow    run the slow tests
+# make test-oldest  run the quick tests with the oldest versions that pyproject.toml accepts
+# make check        check style (ruff) and types (pyright)
+# make docs         build the site: open site/index.html in a browser
 PYTHON ?= python3
 QUICK = -n logical --dist loadfile -m "not slow and not gpu"
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt

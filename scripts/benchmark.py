@@ -1,11 +1,12 @@
-"""How fast vaelab is beside a loop written by hand and beside others.
+"""Compare the speed of vaelab with hand-written loops and with other libraries.
 
-`python scripts/benchmark.py mlp conv nll startup faces scale` (or some of them) runs every way in
-a process of its own, the ways alternating, and prints a table of medians. The ratio to the first
-way is the median over the rounds of the ratio within a round, because machines change their speed
-while they run. The first epoch of a process compiles and warms up, and does not count.
+`python scripts/benchmark.py mlp conv nll startup faces scale` (or some of these sections) runs each
+implementation in a separate process, alternating between them, and prints a table of medians. The
+ratio to the first implementation is the median over rounds of the ratio within a round, because
+the speed of a machine drifts. The first epoch of a process compiles and warms up, so it is not
+counted.
 
-MNIST is read from VAELAB_DATA; pythae comes with the extra `peers`.
+MNIST is read from VAELAB_DATA; pythae is installed with the extra `peers`.
 """
 
 import argparse
@@ -19,34 +20,39 @@ import tempfile
 import time
 from pathlib import Path
 
-HERE = Path(__file__).parent
-TRAIN = [str(HERE.parent / "train.py"), "samples=1", "+callbacks.clock._target_=report.Clock"]
+SCRIPTS = Path(__file__).parent
+TRAIN = [str(SCRIPTS.parent / "train.py"), "samples=1", "+callbacks.clock._target_=report.Clock"]
 CONV = ["model=conv", "model.channels=[32,64,128]", "trainer.limit_train_batches=100"]
 SIZES = (1_000, 10_000, 60_000, 200_000)
 
 
-def way(name: str, *words: str) -> list[str]:
-    return [str(HERE / "ways" / f"{name}.py"), *words]
+def way_command(name: str, *words: str) -> list[str]:
+    """Return the arguments of Python that run scripts/ways/<name>.py."""
+    return [str(SCRIPTS / "ways" / f"{name}.py"), *words]
 
 
-def sections(folder: Path, epochs: int) -> dict[str, dict[str, list[str]]]:
-    """The commands of every way; the first of a section is what the others are compared with."""
-    n = f"--epochs={epochs}"
-    some = [*TRAIN, f"trainer.max_epochs={epochs}", "data=mnist"]
-    train = [*some, "data.validation=0"]
-    short = [n, "--batches=100"]
-    part = [*some, "trainer.limit_val_batches=1"]
-    mapped = {n: way("faces", "mapped", str(folder), f"--pictures={n}") for n in SIZES}
+def list_sections(folder: Path, epochs: int) -> dict[str, dict[str, list[str]]]:
+    """Return the command of each implementation by section; the first one is the reference."""
+    epochs_option = f"--epochs={epochs}"
+    validated = [*TRAIN, f"trainer.max_epochs={epochs}", "data=mnist"]
+    train = [*validated, "data.validation=0"]
+    short = [epochs_option, "--batches=100"]
+    mnist_subset = [*validated, "trainer.limit_val_batches=1"]
+    cached_images = {
+        n: way_command("faces", "mapped", str(folder), f"--pictures={n}") for n in SIZES
+    }
     return {
         "mlp": {
-            "hand-written, compiled": way("hand", "mlp", "--compile", n),
-            "hand-written": way("hand", "mlp", n),
+            "hand-written, compiled": way_command("hand", "mlp", "--compile", epochs_option),
+            "hand-written": way_command("hand", "mlp", epochs_option),
             "vaelab": train,
             "vaelab compile=true": [*train, "compile=true"],
-            "stock Lightning, in memory": way("lightning", "mlp", n),
-            "pythae": way("peer", "mlp", n),
-            "pytorch/examples": way("examples", str(epochs)),
-            "stock Lightning, torchvision": way("lightning", "mlp", "--torchvision", n),
+            "stock Lightning, in memory": way_command("lightning", "mlp", epochs_option),
+            "pythae": way_command("peer", "mlp", epochs_option),
+            "pytorch/examples": way_command("examples", str(epochs)),
+            "stock Lightning, torchvision": way_command(
+                "lightning", "mlp", "--torchvision", epochs_option
+            ),
         },
         "bf16": {
             "mlp, fp32": train,
@@ -55,42 +61,44 @@ def sections(folder: Path, epochs: int) -> dict[str, dict[str, list[str]]]:
             "conv, bf16": [*train, *CONV, "trainer.precision=bf16-mixed"],
         },
         "conv": {
-            "hand-written, compiled": way("hand", "conv", "--compile", *short),
-            "hand-written": way("hand", "conv", *short),
+            "hand-written, compiled": way_command("hand", "conv", "--compile", *short),
+            "hand-written": way_command("hand", "conv", *short),
             "vaelab": [*train, *CONV],
             "vaelab channels_last=false": [*train, *CONV, "channels_last=false"],
-            "pythae": way("peer", "conv", *short),
+            "pythae": way_command("peer", "conv", *short),
         },
         "nll": {
-            "hand-written, compiled": way("nll", "hand"),
-            "vaelab": way("nll", "vaelab"),
-            "vaelab, 500 samples": way("nll", "vaelab", "--samples=500"),
-            "pythae": way("peer", "nll"),
+            "hand-written, compiled": way_command("nll", "hand"),
+            "vaelab": way_command("nll", "vaelab"),
+            "vaelab, 500 samples": way_command("nll", "vaelab", "--samples=500"),
+            "pythae": way_command("peer", "nll"),
         },
         "startup": {
             "import torch, pytorch_lightning": ["-c", "import torch, pytorch_lightning"],
             "train.py --help": [TRAIN[0], "--help"],
-            "loading the data": way("load"),
+            "loading the data": way_command("load"),
             "train.py to its first step": [*TRAIN, "trainer.max_steps=1"],
         },
         "faces": {
-            "vaelab from the cache": way("faces", "cache", str(folder)),
-            "torchvision, 2 workers": way("faces", "torchvision", str(folder)),
-            "vaelab building the cache": way("faces", "build", str(folder)),
-            "two processes decoding": way("faces", "decode", str(folder)),
+            "vaelab from the cache": way_command("faces", "cache", str(folder)),
+            "torchvision, 2 workers": way_command("faces", "torchvision", str(folder)),
+            "vaelab building the cache": way_command("faces", "build", str(folder)),
+            "two processes decoding": way_command("faces", "decode", str(folder)),
         },
-        "scale": {f"{n} of MNIST": [*part, f"data.validation={60_000 - n}"] for n in SIZES[:3]}
-        | {f"{n} from a cache": command for n, command in mapped.items()},
+        "scale": {
+            f"{n} of MNIST": [*mnist_subset, f"data.validation={60_000 - n}"] for n in SIZES[:3]
+        }
+        | {f"{n} from a cache": command for n, command in cached_images.items()},
     }
 
 
-def measured(command: list[str], folder: Path) -> dict:
-    """What one process reports, and its seconds from start to end."""
+def run_and_measure(command: list[str], folder: Path) -> dict:
+    """Run one process; return what it reports and its seconds from start to end."""
     path = folder / "report.json"
     path.unlink(missing_ok=True)
-    before = [os.environ.get("PYTHONPATH"), str(HERE / "ways")]
+    paths = [os.environ.get("PYTHONPATH"), str(SCRIPTS / "ways")]
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, before)),
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "BENCHMARK_REPORT": str(path),
         "BENCHMARK_START": repr(time.time()),
         "WANDB_MODE": "offline",
@@ -105,64 +113,71 @@ def measured(command: list[str], folder: Path) -> dict:
     return {"whole": whole} | (json.loads(path.read_text()) if path.exists() else {})
 
 
-def seconds(section: str, reports: list[dict]) -> list[float]:
-    """The seconds to be compared: of epochs, of an image, or of a whole process."""
+def compared_seconds(section: str, reports: list[dict]) -> list[float]:
+    """Return the seconds to compare: of each epoch, of an image, or of a whole process."""
     if section == "startup":
         return [
-            each.get("first_step") or each.get("seconds", [each["whole"]])[0] for each in reports
+            report.get("first_step") or report.get("seconds", [report["whole"]])[0]
+            for report in reports
         ]
-    return [epoch for each in reports for epoch in each["seconds"][1:] or each["seconds"]]
+    return [epoch for report in reports for epoch in report["seconds"][1:] or report["seconds"]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    names = list(sections(Path(), 1))
-    parser.add_argument("sections", nargs="*", default=names, help=f"some of {', '.join(names)}")
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each way")
-    parser.add_argument("--epochs", type=int, default=4, help="of each process, the first unused")
-    parser.add_argument("--ways", default="", help="only ways whose name holds this")
-    parser.add_argument("--out", type=Path, help="a json of all that was measured")
-    asked = parser.parse_args()
-    if unknown := set(asked.sections) - set(names):
-        parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(names)}")
-    found: dict = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    args = _parse_arguments()
+    results: dict = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for section in asked.sections:
-            ways = sections(folder, asked.epochs)[section]
-            ways = {way: words for way, words in ways.items() if asked.ways in way}
+        for section in args.sections:
+            commands = list_sections(folder, args.epochs)[section]
+            commands = {way: words for way, words in commands.items() if args.ways in way}
             if section == "faces":
-                measured(way("faces", "make", name), folder)
-                measured(ways["vaelab building the cache"], folder)
-            reports: dict[str, list[dict]] = {way: [] for way in ways}
-            for _ in range(asked.rounds):
-                for each, command in ways.items():
-                    if "building" in each:
+                run_and_measure(way_command("faces", "make", name), folder)
+                run_and_measure(commands["vaelab building the cache"], folder)
+            reports: dict[str, list[dict]] = {way: [] for way in commands}
+            for _ in range(args.rounds):
+                for way, command in commands.items():
+                    if "building" in way:
                         for file in (folder / "cache").glob("*.u8"):
                             file.unlink()
-                    reports[each].append(measured(command, folder))
-            found[section] = reports
-            show(section, reports)
-            if asked.out:
-                asked.out.write_text(json.dumps(found, indent=1) + "\n")
+                    reports[way].append(run_and_measure(command, folder))
+            results[section] = reports
+            print_table(section, reports)
+            if args.out:
+                args.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
-def show(section: str, reports: dict[str, list[dict]]) -> None:
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    names = list(list_sections(Path(), 1))
+    parser.add_argument("sections", nargs="*", default=names, help=f"any of {', '.join(names)}")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each implementation")
+    parser.add_argument("--epochs", type=int, default=4, help="per process; the first is not used")
+    parser.add_argument("--ways", default="", help="only implementations whose name contains this")
+    parser.add_argument("--out", type=Path, help="write all measurements to this json file")
+    args = parser.parse_args()
+    if unknown := set(args.sections) - set(names):
+        parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(names)}")
+    return args
+
+
+def print_table(section: str, all_reports: dict[str, list[dict]]) -> None:
+    """Print the seconds of each implementation and their ratio to the first one."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(section, "median s", "min", "max", "ratio", "peak MB")
-    rounds = {
-        each: [statistics.median(seconds(section, [report])) for report in found]
-        for each, found in reports.items()
+    medians = {
+        way: [statistics.median(compared_seconds(section, [report])) for report in reports]
+        for way, reports in all_reports.items()
     }
-    first = next(iter(rounds.values()))
-    for each, found in reports.items():
-        times = seconds(section, found)
-        ratio = statistics.median(a / b for a, b in zip(rounds[each], first, strict=True))
-        peak = max(report.get("peak_mb", 0) for report in found)
+    reference = next(iter(medians.values()))
+    for way, reports in all_reports.items():
+        times = compared_seconds(section, reports)
+        ratio = statistics.median(a / b for a, b in zip(medians[way], reference, strict=True))
+        peak = max(report.get("peak_mb", 0) for report in reports)
         numbers = (statistics.median(times), min(times), max(times), ratio)
-        table.add_row(each, *(f"{number:.4g}" for number in numbers), f"{peak:.0f}")
+        table.add_row(way, *(f"{number:.4g}" for number in numbers), f"{peak:.0f}")
     Console().print(table)
 
 

@@ -1,9 +1,10 @@
-"""Train a net that images are compared by: `python scripts/features.py digits` or `clothes`.
+"""Train a feature network: `python scripts/features.py digits` or `clothes`.
 
-It learns the classes of the 60,000 training images of MNIST or FashionMNIST, which are read from
-VAELAB_DATA: digits turned, scaled and shifted a little, clothes mirrored, and every other picture
-as bits, so that its features serve for both. How often it is right on the test images goes into the
-file too.
+The network is a classifier of the 60,000 training images of MNIST or FashionMNIST, which are read
+from VAELAB_DATA. Digits are rotated, scaled and shifted a little, and clothes are mirrored at
+random. Half of the images of each batch are binarized, so that the features suit grayscale and
+binarized images. The recipe and the accuracy on the test images are saved as metadata of the
+weights file.
 """
 
 import argparse
@@ -28,7 +29,9 @@ from vaelab.data.mnist import MNIST
 from vaelab.features.classifier import Classifier
 
 SOURCES = {"digits": MNIST, "clothes": FashionMNIST}
-TURN, SCALE, SHIFT = math.radians(10), 0.1, 2 / 14  # at most; of half a picture's edge
+MAX_ROTATION = math.radians(10)
+MAX_SCALING = 0.1
+MAX_SHIFT = 2 / 14  # 2 pixels, as a fraction of half the width of an image
 
 
 def main() -> None:
@@ -37,38 +40,43 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(features.__path__[0]))
-    asked = parser.parse_args()
-    source, root = SOURCES[asked.name], os.environ.get("VAELAB_DATA", "data")
-    grey, bits = (
-        source(root, validation=0, binarize=binarize, batch_size=250, seed=asked.seed)
+    arguments = parser.parse_args()
+    source, root = SOURCES[arguments.name], os.environ.get("VAELAB_DATA", "data")
+    grayscale, binarized = (
+        source(root, validation=0, binarize=binarize, batch_size=250, seed=arguments.seed)
         for binarize in ("none", "dynamic")
     )
-    for data in (grey, bits):
+    for data in (grayscale, binarized):
         data.prepare_data()
         data.setup()
-    started, started_cpu = time.perf_counter(), time.process_time()
-    net = trained(grey, asked.epochs, asked.seed, moved if asked.name == "digits" else mirrored)
+    start, cpu_start = time.perf_counter(), time.process_time()
+    augment = transform_randomly if arguments.name == "digits" else mirror_randomly
+    net = train_classifier(grayscale, arguments.epochs, arguments.seed, augment)
     recipe = {
-        "command": f"python scripts/features.py {asked.name}",
-        "epochs": asked.epochs,
-        "seed": asked.seed,
-        "seconds": round(time.perf_counter() - started),
-        "cpu_seconds": round(time.process_time() - started_cpu),
+        "command": f"python scripts/features.py {arguments.name}",
+        "epochs": arguments.epochs,
+        "seed": arguments.seed,
+        "seconds": round(time.perf_counter() - start),
+        "cpu_seconds": round(time.process_time() - cpu_start),
         "date": date.today(),
         "torch": torch.__version__,
-        "accuracy_grey": accuracy(net, grey),
-        "accuracy_bits": accuracy(net, bits),
+        "accuracy_grey": compute_accuracy(net, grayscale),
+        "accuracy_bits": compute_accuracy(net, binarized),
     }
-    path = asked.out / f"{asked.name}.safetensors"
+    path = arguments.out / f"{arguments.name}.safetensors"
     weights = {key: weight.contiguous() for key, weight in net.state_dict().items()}
     save_file(weights, path, {key: str(value) for key, value in recipe.items()})
     print(*(f"{key}: {value}" for key, value in recipe.items()), path, sep="\n")
 
 
-def trained(
-    data: DataModule, epochs: int, seed: int, varied: Callable[[Tensor], Tensor]
+def train_classifier(
+    data: DataModule, epochs: int, seed: int, augment: Callable[[Tensor], Tensor]
 ) -> Classifier:
-    """A net after so many epochs of the training images, each time varied anew."""
+    """Train a classifier on the training images.
+
+    Arguments:
+        augment: Transforms a batch of images (B, 1, H, W) at random, differently in every epoch.
+    """
     torch.manual_seed(seed)
     net = Classifier().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches = data.train_dataloader()
@@ -77,7 +85,7 @@ def trained(
     for epoch in tqdm(range(epochs), "epochs", disable=None):
         batches.set_epoch(epoch)
         for x, y in batches:
-            x = half_bits(varied(data.prepare(x)))
+            x = binarize_half(augment(data.prepare(x)))
             with torch.autocast("cpu", torch.bfloat16):
                 logits = net.logits(x)
             loss = cross_entropy(logits.float(), y)
@@ -88,32 +96,32 @@ def trained(
     return net.eval()
 
 
-def moved(x: Tensor) -> Tensor:
-    """Pictures (B, 1, H, W), each turned, scaled and shifted by chance."""
-    turn, scale, across, down = torch.rand(4, len(x)).mul(2).sub(1)
-    turn, scale = TURN * turn, 1 + SCALE * scale
-    cos, sin = scale * turn.cos(), scale * turn.sin()
-    rows = [cos, -sin, SHIFT * across], [sin, cos, SHIFT * down]
-    maps = torch.stack([torch.stack(row, -1) for row in rows], 1)
-    return grid_sample(x, affine_grid(maps, list(x.shape), False), align_corners=False)
+def transform_randomly(x: Tensor) -> Tensor:
+    """Rotate, scale and shift each of the images (B, 1, H, W) at random."""
+    rotation, scale, shift_x, shift_y = torch.rand(4, len(x)).mul(2).sub(1)
+    rotation, scale = MAX_ROTATION * rotation, 1 + MAX_SCALING * scale
+    cos, sin = scale * rotation.cos(), scale * rotation.sin()
+    rows = [cos, -sin, MAX_SHIFT * shift_x], [sin, cos, MAX_SHIFT * shift_y]
+    matrices = torch.stack([torch.stack(row, -1) for row in rows], 1)
+    return grid_sample(x, affine_grid(matrices, list(x.shape), False), align_corners=False)
 
 
-def mirrored(x: Tensor) -> Tensor:
-    """Pictures (B, 1, H, W), each left and right exchanged or not."""
+def mirror_randomly(x: Tensor) -> Tensor:
+    """Mirror each of the images (B, 1, H, W) horizontally with probability 1/2."""
     return torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
 
 
-def half_bits(x: Tensor) -> Tensor:
-    """Every other picture with its pixels drawn as bits."""
+def binarize_half(x: Tensor) -> Tensor:
+    """Binarize every other image, in place; pixels are the probabilities of a 1."""
     x[::2] = x[::2].clamp(0, 1).bernoulli()
     return x
 
 
 @torch.no_grad()
-def accuracy(net: Classifier, data: DataModule) -> float:
-    """The part of the test images whose class it names."""
-    right = [net.logits(data.prepare(x)).argmax(1) == y for x, y in data.batches("test")]
-    return torch.cat(right).float().mean().item()
+def compute_accuracy(net: Classifier, data: DataModule) -> float:
+    """Compute the fraction of the test images that are classified correctly."""
+    is_correct = [net.logits(data.prepare(x)).argmax(1) == y for x, y in data.batches("test")]
+    return torch.cat(is_correct).float().mean().item()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Fill the tables of docs/parts.md with the numbers of finished runs.
 
-`python scripts/parts.py runs/* multirun/*/*` takes those that were trained as experiment=parts says
-and differ from it in the part of a row; the others are passed over.
+`python scripts/parts.py runs/* multirun/*/*` uses the runs that were trained with experiment=parts
+and replace only the part of a row. Other runs are ignored.
 """
 
 import argparse
@@ -31,16 +31,20 @@ PROTOCOL = {"data": "mnist", "experiment": "parts"}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders")
-    parser.add_argument("--page", type=Path, default=PAGE, help="the tables to be filled")
-    asked = parser.parse_args()
-    found = {switch: numbers for folder in asked.runs for switch, numbers in measured(folder)}
-    page = asked.page.read_text()
-    asked.page.write_text("\n".join(filled(line, found) for line in page.split("\n")))
-    print(f"{len(found)} runs: {', '.join(sorted(found))}")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the page whose tables are filled")
+    args = parser.parse_args()
+    runs = {switch: numbers for folder in args.runs for switch, numbers in read_run(folder)}
+    page = args.page.read_text()
+    args.page.write_text("\n".join(fill_row(line, runs) for line in page.split("\n")))
+    print(f"{len(runs)} runs: {', '.join(sorted(runs))}")
 
 
-def measured(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What a run of the protocol differs in, as it is typed, and its numbers; else nothing."""
+def read_run(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the switch that names the part, and the numbers, of a run of the protocol.
+
+    The switch lists what differs from the protocol, as in `posterior=vmf prior=sphere`. Yields
+    nothing for other folders.
+    """
     path = folder / "metrics.json"
     if not path.is_file():
         return
@@ -51,21 +55,24 @@ def measured(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     words = [f"{group}={choices[group]}" for group in GROUPS if choices[group] != GROUPS[group]]
     if numbers["pixels"] != "binary":
         words.insert(0, f"loss={choices['loss']}")
-    settings = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
-    words += [each for each in settings if each.startswith(SETTINGS)]
+    overrides = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
+    words += [word for word in overrides if word.startswith(SETTINGS)]
     yield " ".join(words) or "posterior=diagonal", numbers
 
 
-def filled(line: str, found: dict[str, dict[str, Any]]) -> str:
-    """A row with its last cell replaced, or the line as it is."""
+def fill_row(line: str, runs: dict[str, dict[str, Any]]) -> str:
+    """Return a table row with its last cell replaced, or any other line unchanged."""
     row = ROW.match(line)
-    if not row or row[1] not in found:
+    if not row or row[1] not in runs:
         return line
-    return f"{line.rpartition(' | ')[0]} | {figure(found[row[1]])} |"
+    return f"{line.rpartition(' | ')[0]} | {format_result(runs[row[1]])} |"
 
 
-def figure(numbers: dict[str, Any]) -> str:
-    """NLL in nats and what goes with it, or what a run without a density has."""
+def format_result(numbers: dict[str, Any]) -> str:
+    """Return the NLL in nats with its standard error, KL and active units.
+
+    Without a density there is no NLL: return the root mean squared error of a pixel.
+    """
     if "nll" not in numbers:
         return f"RMSE {numbers['rmse']:.4f}"
     text = f"{numbers['nll']:.2f} +- {numbers['nll_se']:.2f} ("

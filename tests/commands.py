@@ -1,4 +1,4 @@
-"""The commands of the docs, and how little of each will do in a test."""
+"""Find the commands in the documentation, and shorten them for a test."""
 
 import re
 from collections.abc import Iterable
@@ -14,36 +14,44 @@ SMOKE = {
     "logger=csv": "logger",
     GRIDS: "pictures",
 }
+NOTES = ROOT / "docs" / "notes"
 FENCE = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 INLINE = re.compile(r"(?<!`)`((?:python|torchrun|pip|make|benchmark\.py) [^`]*)`(?!`)")
 
 
-def pages() -> list[Path]:
-    """Every page for a reader, in any language."""
+def list_pages() -> list[Path]:
+    """Return every documentation page, in both languages."""
     return [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def name(page: Path) -> str:
+def list_english_notes() -> list[Path]:
+    """Return the thirteen notes in English, without their index."""
+    return [path for path in sorted(NOTES.glob("[01]*.md")) if ".zh-CN" not in path.name]
+
+
+def page_name(page: Path) -> str:
+    """Return the path of a page relative to the repository, as a test id."""
     return str(page.relative_to(ROOT))
 
 
-def lines(page: Path) -> list[str]:
-    """The commands of its bash blocks."""
+def block_commands(page: Path) -> list[str]:
+    """Return the commands in the bash blocks of a page."""
     blocks = [code for info, code in FENCE.findall(page.read_text()) if info == "bash"]
     return [line.partition("  #")[0].strip() for code in blocks for line in code.splitlines()]
 
 
-def commands(page: Path) -> list[str]:
-    """Those, and the commands within its sentences."""
+def all_commands(page: Path) -> list[str]:
+    """Return the commands in the bash blocks and in the sentences of a page."""
     text = FENCE.sub("", page.read_text())
-    return [*lines(page), *(" ".join(each.split()) for each in INLINE.findall(text))]
+    return [*block_commands(page), *(" ".join(code.split()) for code in INLINE.findall(text))]
 
 
-def smoked(words: Iterable[str]) -> list[str]:
-    """The words of a training with those that make it short, where it does not say otherwise."""
+def shorten_training(words: Iterable[str]) -> list[str]:
+    """Return the words of a training command with the settings of SMOKE that it does not set."""
     words = list(words)
     return words + [word for word, key in SMOKE.items() if f"{key}=" not in " ".join(words)]
 
 
-def needs_mnist(line: str) -> bool:
-    return re.search(r"data=(fashion_)?mnist\b|experiment=parts\b", line) is not None
+def needs_mnist(command: str) -> bool:
+    """Return True if a command reads the MNIST or FashionMNIST files."""
+    return re.search(r"data=(fashion_)?mnist\b|experiment=parts\b", command) is not None

@@ -1,10 +1,11 @@
-"""What all tests share: one thread, no network, and the command's own way from words to objects."""
+"""Fixtures of all tests: one thread, no network, configs composed as by the commands."""
 
 import os
 
 os.environ.update(OMP_NUM_THREADS="1", WANDB_MODE="offline")
-os.environ.pop("HYDRA_FULL_ERROR", None)  # with which no error is one line
-os.environ.setdefault("VAELAB_REAL_DATA", os.environ.pop("VAELAB_DATA", ""))  # for those that skip
+os.environ.pop("HYDRA_FULL_ERROR", None)  # it turns one-line errors into tracebacks
+# Tests must not find real data by chance: those that need it read VAELAB_REAL_DATA, or skip.
+os.environ.setdefault("VAELAB_REAL_DATA", os.environ.pop("VAELAB_DATA", ""))
 
 import copy
 import functools
@@ -36,11 +37,11 @@ GRIDS = "callbacks.pictures.only=[reconstructions,samples]"
 QUICK = ("logger=none", "trainer=smoke", "trainer.accelerator=cpu", "samples=2", GRIDS)
 
 torch.set_num_threads(1)
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job ignores
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores SIGINT
 
 
 def options(group: str) -> list[str]:
-    """The files of a config group."""
+    """Return the names of the options of a config group."""
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
@@ -57,7 +58,7 @@ def composed(recipe: str, overrides: tuple[str, ...]) -> DictConfig:
 
 @pytest.fixture
 def config(tmp_path) -> Callable[..., DictConfig]:
-    """The config that a command line composes, with its run folder in tmp_path."""
+    """Compose the config of a command line, with its run folder in tmp_path."""
 
     def compose_config(*overrides: str, recipe: str = "train") -> DictConfig:
         cfg = copy.deepcopy(composed(recipe, overrides))
@@ -70,7 +71,7 @@ def config(tmp_path) -> Callable[..., DictConfig]:
 
 @pytest.fixture
 def part(config) -> Callable[..., Any]:
-    """The part that `group=option key=value ...` names, as its user gets it."""
+    """Build the part that `group=option key=value ...` selects, as train.py builds it."""
     from vaelab.runs.build import build_from_config
 
     def build_part(choice: str, *settings: str, recipe: str = "train") -> Any:
@@ -81,18 +82,18 @@ def part(config) -> Callable[..., Any]:
 
 @pytest.fixture
 def command(tmp_path, monkeypatch, capfd) -> Callable[..., tuple[Any, str]]:
-    """Runs a script of this project as the shell would, in tmp_path: exit status and output."""
+    """Run a script of this project in this process, in tmp_path; return exit status and output."""
     state = Singleton.get_state()
 
     def run_script(script: str, *words: str) -> tuple[Any, str]:
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # to have it as it was, afterwards
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # so that it is restored after the test
         monkeypatch.setattr("sys.argv", [str(ROOT / script), *words])
         try:
             runpy.run_path(str(ROOT / script), run_name="__main__")
             status = 0
-        except SystemExit as end:
-            status = end.code
+        except SystemExit as error:
+            status = error.code
         return status, "".join(capfd.readouterr())
 
     yield run_script
@@ -101,9 +102,9 @@ def command(tmp_path, monkeypatch, capfd) -> Callable[..., tuple[Any, str]]:
 
 @pytest.fixture
 def shell(tmp_path) -> Callable[..., str]:
-    """Runs a script of this project in a process of its own, in tmp_path; gives what it prints.
+    """Run a script of this project in a subprocess, in tmp_path; return its standard output.
 
-    An option of python's own, such as -m, may stand in the place of a script.
+    The first word may also be an option of the Python interpreter, such as -m.
     """
 
     def run_process(script: str, *words: str, **environment: str) -> str:
@@ -124,20 +125,20 @@ def shell(tmp_path) -> Callable[..., str]:
 
 @pytest.fixture
 def stopped_at(monkeypatch):
-    """Sends the training of this process a signal after a step."""
+    """Send this process a signal after a given optimizer step of a training."""
     from vaelab.callbacks.checkpoint import Checkpoint
 
-    end = Checkpoint.on_train_batch_end
+    on_train_batch_end = Checkpoint.on_train_batch_end
 
-    def at(step, number=signal.SIGTERM):
+    def signal_after(step, number=signal.SIGTERM):
         def send(self, trainer, *args):
             if trainer.global_step == step:
                 os.kill(os.getpid(), number)
-            end(self, trainer, *args)
+            on_train_batch_end(self, trainer, *args)
 
         monkeypatch.setattr(Checkpoint, "on_train_batch_end", send)
 
-    yield at
+    yield signal_after
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGUSR1, signal.SIG_DFL)
 
@@ -150,6 +151,8 @@ def free_port() -> int:
 
 
 class Idx(NamedTuple):
+    """A folder of IDX files, and the images and labels written to them."""
+
     root: str
     train: tuple[torch.Tensor, torch.Tensor]
     test: tuple[torch.Tensor, torch.Tensor]
@@ -157,7 +160,7 @@ class Idx(NamedTuple):
 
 @pytest.fixture
 def idx(tmp_path, monkeypatch) -> Idx:
-    """60 and 20 small random pictures in the files of MNIST and FashionMNIST."""
+    """60 training and 20 test images of random pixels in the files of MNIST and FashionMNIST."""
     root, parts = tmp_path / "idx", {}
     for prefix, count in (("train", 60), ("t10k", 20)):
         images = torch.randint(0, 256, (count, 28, 28), dtype=torch.uint8)
@@ -178,12 +181,12 @@ def idx(tmp_path, monkeypatch) -> Idx:
 
 @pytest.fixture
 def train(tmp_path) -> Callable[..., dict[str, Any]]:
-    """Does what `python train.py ...` does, in this process; gives metrics.json and the folder."""
-    from vaelab.train import train as run
+    """Train in this process as `python train.py ...` does; return metrics.json and the folder."""
+    from vaelab.train import train as train_run
 
     state = Singleton.get_state()
 
-    def command(*overrides: str, folder: str = "run") -> dict[str, Any]:
+    def train_in_process(*overrides: str, folder: str = "run") -> dict[str, Any]:
         path = tmp_path / folder
         with initialize_config_dir(str(CONF), version_base="1.3", job_name="train"):
             cfg = compose("train", [*QUICK, *overrides], return_hydra_config=True)
@@ -194,8 +197,8 @@ def train(tmp_path) -> Callable[..., dict[str, Any]]:
         (path / ".hydra").mkdir(parents=True)
         OmegaConf.save(cfg, path / ".hydra" / "config.yaml")
         OmegaConf.save({"hydra": {"runtime": hydra.runtime}}, path / ".hydra" / "hydra.yaml")
-        best = run(cfg)
+        best = train_run(cfg)
         return json.loads((path / "metrics.json").read_text()) | {"best": best, "folder": path}
 
-    yield command
+    yield train_in_process
     Singleton.set_state(state)

@@ -1,4 +1,4 @@
-"""A prior that no posterior of vaelab fits, for the tests of refusals."""
+"""A prior whose support no posterior of vaelab has, for tests of error messages."""
 
 from torch.distributions import Independent, Uniform, constraints
 
@@ -6,7 +6,7 @@ from vaelab.priors.base import Prior
 
 
 class Cube(Prior):
-    """p(z) = 1 on [0, 1]^D."""
+    """The uniform prior p(z) = 1 on [0, 1]^D."""
 
     support = constraints.unit_interval
 

@@ -1,4 +1,4 @@
-"""A linear VAE at its optimum, which is probabilistic PCA."""
+"""Linear VAEs with known optima: at its optimum a linear VAE is probabilistic PCA."""
 
 import torch
 
@@ -7,8 +7,12 @@ from vaelab.runs.build import build_from_config
 D, Q, N = 12, 3, 400
 
 
-def linear_vae(config):
-    """At the maximum-likelihood solution for some data x: (vae, M), x, eigenvalues, variance."""
+def build_optimal_linear_vae(config):
+    """Build a linear VAE at the maximum-likelihood solution for random data x.
+
+    Returns:
+        (vae, M), x (N, D), the eigenvalues of the covariance of x, and the decoder variance s^2.
+    """
     torch.manual_seed(3)
     x = torch.randn(N, D).double() @ torch.randn(D, D).double() + torch.randn(D).double()
     center = x.mean(0)
@@ -16,11 +20,15 @@ def linear_vae(config):
     values, vectors = values.flip(0), vectors.flip(1)
     variance = values[Q:].mean()
     weight = vectors[:, :Q] * (values[:Q] - variance).sqrt()
-    return with_decoder(config, weight, center, variance), x, values, variance
+    return build_linear_vae(config, weight, center, variance), x, values, variance
 
 
-def with_decoder(config, weight, center, variance):
-    """W, b and s^2 of the decoder, with the best diagonal posterior for them."""
+def build_linear_vae(config, weight, center, variance):
+    """Build a linear VAE with decoder N(W z + b, s^2 I) and the best diagonal posterior for it.
+
+    Returns:
+        vae and M = W^T W + s^2 I.
+    """
     cfg = config("model.hidden=[]", "loss=gaussian", f"latent_dim={Q}")
     vae = build_from_config(cfg.module.vae, shape=[D]).double()
     m = weight.T @ weight + variance * torch.eye(Q).double()

@@ -75,12 +75,12 @@ def test_metrics_json_says_what_was_measured_and_how(train):
 
 
 def test_a_finished_run_opens_with_the_weights_it_was_evaluated_with(train):
-    from vaelab.evaluation.likelihood import likelihood_numbers
+    from vaelab.evaluation.likelihood import evaluate_likelihood
 
     numbers = train(*SMALL)
     run = Run.open(numbers["folder"])
     assert run.step == 2
-    again = likelihood_numbers(run.vae, run.data, "test", samples=2)
+    again = evaluate_likelihood(run.vae, run.data, "test", samples=2)
     assert again["elbo"] == pytest.approx(numbers["elbo"], abs=1e-9)
     assert again["nll"] == pytest.approx(numbers["nll"], abs=1e-9)
 

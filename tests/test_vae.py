@@ -11,14 +11,14 @@ def vae(config):
     return Run.build(config("model.hidden=[16]", "latent_dim=5")).vae
 
 
-def test_its_parts_are_distributions(vae):
+def test_vae_returns_distributions(vae):
     q, p = vae.encode(torch.rand(3, 1, 28, 28)), vae.latents()
     assert (q.batch_shape, q.event_shape) == ((3,), (5,))
     assert (p.batch_shape, p.event_shape) == ((), (5,))
     assert vae.decode(p.sample((3,))).event_shape == (1, 28, 28)
 
 
-def test_codes_may_have_any_leading_dimensions(vae):
+def test_latents_may_have_any_leading_dimensions(vae):
     z = torch.randn(2, 3, 4, 5)
     p = vae.decode(z)
     assert p.batch_shape == (2, 3, 4)
@@ -31,7 +31,7 @@ def test_decoder_channels_follow_from_the_likelihood(config):
     assert run.vae.decoder(torch.zeros(1, 20)).shape == (1, 3, 64, 64)
 
 
-def test_it_starts_at_the_train_mean(vae):
+def test_initialize_sets_the_output_to_the_mean_image(vae):
     x = torch.rand(500, 1, 28, 28).round()
     before = vae.decode(torch.zeros(1, 5)).log_prob(x).mean()
     vae.initialize(x)
@@ -49,24 +49,24 @@ def test_distributions_stay_float32_under_bf16_autocast(vae):
     assert q.mean.dtype == p.mean.dtype == torch.float32
 
 
-def test_of_an_autocast_only_the_networks_take_notice(vae):
-    x, seen = torch.rand(3, 1, 28, 28), []
+def test_autocast_can_be_restricted_to_the_networks(vae):
+    x, dtypes = torch.rand(3, 1, 28, 28), []
     for network in (vae.encoder, vae.decoder):
-        network.register_forward_hook(lambda _, __, out: seen.append(out.dtype))
+        network.register_forward_hook(lambda _, __, out: dtypes.append(out.dtype))
     weight = torch.eye(5)
     with torch.autocast("cpu", torch.bfloat16), vae.autocast_networks_only("cpu"):
-        z = vae.encode(x).rsample() @ weight  # a product, which autocast would round
+        z = vae.encode(x).rsample() @ weight  # autocast would round this product
         assert vae.decode(z).log_prob(x.round()).dtype == z.dtype == torch.float32
-    assert seen == [torch.bfloat16] * 2
+    assert dtypes == [torch.bfloat16] * 2
     vae.decode(z)
-    assert seen[-1] == torch.float32
+    assert dtypes[-1] == torch.float32
 
 
-def test_double_stays_double(vae):
+def test_float64_is_preserved(vae):
     assert vae.double().encode(torch.rand(3, 1, 28, 28).double()).mean.dtype == torch.float64
 
 
-def test_a_prior_on_another_support_is_refused(config):
+def test_different_supports_are_refused(config):
     class Spherical(torch.nn.Module):
         support = constraints.unit_interval
 
@@ -75,17 +75,17 @@ def test_a_prior_on_another_support_is_refused(config):
 
 
 @pytest.mark.parametrize("size", [0, -3])
-def test_no_latent_dimension_is_refused(config, size):
+def test_latent_dim_below_1_is_refused(config, size):
     with pytest.raises(ValueError, match=f"latent_dim={size}: it must be at least 1"):
         Run.build(config(f"latent_dim={size}"))
 
 
-SETTINGS = ["bce", "mse", "gaussian", "laplace", "student_t", "continuous_bernoulli"]
+LOSSES = ["bce", "mse", "gaussian", "laplace", "student_t", "continuous_bernoulli"]
 
 
 @pytest.mark.parametrize("model", ["mlp", "conv"])
-@pytest.mark.parametrize("loss", SETTINGS)
-def test_at_the_start_random_codes_cost_next_to_nothing(config, loss, model):
+@pytest.mark.parametrize("loss", LOSSES)
+def test_random_latents_cost_little_after_initialize(config, loss, model):
     run = Run.build(config(f"loss={loss}", f"model={model}"))
     x = torch.rand(300, 1, 28, 28).square()
     x = x.round() if loss == "bce" else x
@@ -99,7 +99,7 @@ def test_at_the_start_random_codes_cost_next_to_nothing(config, loss, model):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["mse", "gaussian", "student_t"])
-def test_two_hidden_layers_and_a_density_do_not_collapse(train, loss):
+def test_two_hidden_layers_with_a_density_do_not_collapse(train, loss):
     words = [f"loss={loss}", "data.binarize=none", "data.dequantize=true", "latent_dim=40"]
     words += ["model.hidden=[300,300]", "trainer.limit_train_batches=1.0"]
     assert train(*words, "trainer.max_epochs=20")["kl"] > 1.0

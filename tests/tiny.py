@@ -1,4 +1,4 @@
-"""Small models of several kinds, as words of the command line."""
+"""Command-line overrides for small models, one set for each kind."""
 
 MLP = ("model.hidden=[8]",)
 TINY = (*MLP, "latent_dim=3")

@@ -1,4 +1,4 @@
-"""The way of pytorch/examples: torchvision, ToTensor, DataLoader, Adam, the loss read each step."""
+"""Train as pytorch/examples does: torchvision, DataLoader, Adam, loss.item() in each step."""
 
 import os
 import sys

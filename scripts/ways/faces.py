@@ -1,4 +1,4 @@
-"""An epoch of loading faces: from the cache of vaelab, or with torchvision and a DataLoader."""
+"""Time the loading of faces: from the cache of vaelab, or with torchvision and a DataLoader."""
 
 import argparse
 import time
@@ -10,20 +10,20 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("way", choices=("make", "build", "cache", "mapped", "decode", "torchvision"))
 parser.add_argument("root", type=Path)
 parser.add_argument("--pictures", type=int, default=20_000)
-asked = parser.parse_args()
-folder = asked.root / "celeba"
+args = parser.parse_args()
+folder = args.root / "celeba"
 
 
-def make():
-    """Pictures of 178x218 with the files that list them, as CelebA is published."""
+def make_images():
+    """Write random images of 178x218 with annotation files, in the format of CelebA."""
     import numpy as np
     from PIL import Image
 
     (folder / "img_align_celeba").mkdir(parents=True)
-    chance = np.random.default_rng(0)
-    names = [f"{number:06}.jpg" for number in range(1, asked.pictures + 1)]
+    generator = np.random.default_rng(0)
+    names = [f"{number:06}.jpg" for number in range(1, args.pictures + 1)]
     for name in names:
-        small = chance.integers(0, 256, (14, 11, 3), dtype=np.uint8)
+        small = generator.integers(0, 256, (14, 11, 3), dtype=np.uint8)
         face = Image.fromarray(small).resize((178, 218), Image.Resampling.BICUBIC)
         face.save(folder / "img_align_celeba" / name, quality=95)
     columns = " ".join(f"Attribute{number}" for number in range(40))
@@ -33,25 +33,26 @@ def make():
     rows = zip(names, splits, strict=True)
     partition = "".join(f"{name} {split}\n" for name, split in rows)
     (folder / "list_eval_partition.txt").write_text(partition)
-    for name, width in (("identity_CelebA", 1), ("list_landmarks_align_celeba", 10)):
+    for file, width in (("identity_CelebA", 1), ("list_landmarks_align_celeba", 10)):
         head = f"{len(names)}\n{' '.join('x' * width)}\n" if width > 1 else ""
-        rows = "".join(f"{each} {' '.join('1' * width)}\n" for each in names)
-        (folder / f"{name}.txt").write_text(head + rows)
+        rows = "".join(f"{name} {' '.join('1' * width)}\n" for name in names)
+        (folder / f"{file}.txt").write_text(head + rows)
     bbox = "".join(f"{name} 1 1 1 1\n" for name in names)
     (folder / "list_bbox_celeba.txt").write_text(f"{len(names)}\nname x y w h\n{bbox}")
 
 
-def faces():
+def load_celeba():
+    """Return the data module of the images, which builds its cache where there is none."""
     from vaelab.data.celeba import CelebA
 
-    data = CelebA(str(asked.root))
+    data = CelebA(str(args.root))
     data.prepare_data()
     data.setup()
     return data
 
 
-def decode():
-    """What two processes reach alone, each with half of the pictures and nothing else to do."""
+def time_decoding():
+    """Return the seconds that two processes need to decode half of the images each."""
     from multiprocessing import get_context
 
     paths = sorted(map(str, (folder / "img_align_celeba").iterdir()))
@@ -70,23 +71,25 @@ def _decode_all(paths):
         read_image(path, lambda name: Path(name).read_bytes(), (3, 64, 64), 140, "")
 
 
-def made_up():
-    """A cache of pictures of 64x64 that cost nothing to decode."""
+def constant_image_batches():
+    """Return the training batches of a cache of constant 64x64 images, which need no decoding."""
     from vaelab.data.base import Split, TrainingBatches
     from vaelab.data.cache import open_cached
 
-    images = open_cached(asked.root, "made", (3, 64, 64), range(asked.pictures), _flat, 0).images
+    images = open_cached(
+        args.root, "made", (3, 64, 64), range(args.pictures), _constant_image, 0
+    ).images
     return TrainingBatches(Split(images, images.new_zeros(len(images), 0)), 128, seed=0)
 
 
-def _flat(number):
+def _constant_image(number):
     import torch
 
     return torch.full((3, 64, 64), number % 256, dtype=torch.uint8)
 
 
-def loaded(batches, prepare):
-    """The seconds of three epochs."""
+def time_epochs(batches, prepare):
+    """Return the seconds of each of three epochs."""
     seconds = []
     for _ in range(3):
         started = time.perf_counter()
@@ -96,7 +99,8 @@ def loaded(batches, prepare):
     return seconds
 
 
-def torchvision():
+def time_torchvision():
+    """Return the seconds of each of three epochs with torchvision and a DataLoader."""
     from torch.utils.data import DataLoader
     from torchvision import datasets
     from torchvision.transforms import CenterCrop, Compose, Resize, ToTensor
@@ -106,30 +110,30 @@ def torchvision():
             return True
 
     transform = Compose([CenterCrop(140), Resize(64), ToTensor()])
-    data = CelebA(str(asked.root), "train", transform=transform)
-    return loaded(DataLoader(data, batch_size=128, shuffle=True, num_workers=2), lambda x: x)
+    data = CelebA(str(args.root), "train", transform=transform)
+    return time_epochs(DataLoader(data, batch_size=128, shuffle=True, num_workers=2), lambda x: x)
 
 
 def anonymous_mb() -> float:
-    """The memory of this process that no file backs."""
+    """Return the anonymous memory of this process in MB: memory that is not backed by a file."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
 
-if asked.way == "make":
-    make()
-elif asked.way == "decode":
-    report(seconds=decode())
-elif asked.way == "torchvision":
-    report(seconds=torchvision())
-elif asked.way == "build":
-    import vaelab.data.celeba  # noqa: F401 - not to be timed
+if args.way == "make":
+    make_images()
+elif args.way == "decode":
+    report(seconds=time_decoding())
+elif args.way == "torchvision":
+    report(seconds=time_torchvision())
+elif args.way == "build":
+    import vaelab.data.celeba  # noqa: F401 - imported before the clock starts
 
     started = time.perf_counter()
-    faces()
+    load_celeba()
     report(seconds=[time.perf_counter() - started])
 else:
-    batches = made_up() if asked.way == "mapped" else faces().train_dataloader()
+    batches = constant_image_batches() if args.way == "mapped" else load_celeba().train_dataloader()
     before = anonymous_mb()
-    seconds = loaded(batches, lambda x: x / 255)
+    seconds = time_epochs(batches, lambda x: x / 255)
     report(seconds=seconds, anonymous_mb=anonymous_mb(), grown_mb=anonymous_mb() - before)

@@ -1,4 +1,4 @@
-"""A loop written by hand over tensors in memory, with fused Adam, compiled or not."""
+"""Train with a hand-written loop over tensors in memory and fused Adam, compiled or not."""
 
 import argparse
 
@@ -13,22 +13,22 @@ parser.add_argument("--batches", type=int, default=469)
 parser.add_argument("--compile", action="store_true")
 parser.add_argument("--bf16", action="store_true")
 parser.add_argument("--channels-last", action="store_true")
-asked = parser.parse_args()
+args = parser.parse_args()
 
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-images = digits(asked.batches).to(device)
-vae = PlainVAE(*NETS[asked.net]()).to(device)
-if asked.channels_last:
+images = digits(args.batches).to(device)
+vae = PlainVAE(*NETS[args.net]()).to(device)
+if args.channels_last:
     vae.to(memory_format=torch.channels_last)
-if asked.compile:
+if args.compile:
     vae.compile()
 optimizer = torch.optim.Adam(vae.parameters(), 1e-3, fused=True)
 seconds = []
-for _ in range(asked.epochs):
+for _ in range(args.epochs):
     started = now()
     for index in torch.randperm(len(images), device=device).split(128):
         x = images[index].float() / 255
-        with torch.autocast(device.type, torch.bfloat16, enabled=asked.bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=args.bf16):
             loss = vae(x)
         optimizer.zero_grad()
         loss.backward()

@@ -1,4 +1,4 @@
-"""A stock Lightning loop, over tensors in memory or over torchvision and a DataLoader."""
+"""Train with stock Lightning, on tensors in memory or on torchvision and a DataLoader."""
 
 import argparse
 import tempfile
@@ -14,13 +14,13 @@ parser.add_argument("net", choices=NETS)
 parser.add_argument("--epochs", type=int, default=5)
 parser.add_argument("--batches", type=int, default=469)
 parser.add_argument("--torchvision", action="store_true")
-asked = parser.parse_args()
+args = parser.parse_args()
 
 
-class Module(LightningModule):
+class PlainModule(LightningModule):
     def __init__(self):
         super().__init__()
-        self.vae = PlainVAE(*NETS[asked.net]())
+        self.vae = PlainVAE(*NETS[args.net]())
 
     def training_step(self, batch, batch_idx):
         loss = self.vae(batch[0])
@@ -32,10 +32,10 @@ class Module(LightningModule):
 
 
 class InMemory:
-    """Batches of the images of an epoch, in a new order."""
+    """Iterates over batches of all images, in a new random order in each epoch."""
 
     def __init__(self):
-        self.images = digits(asked.batches)
+        self.images = digits(args.batches)
 
     def __len__(self):
         return -(-len(self.images) // 128)
@@ -45,7 +45,7 @@ class InMemory:
             yield (self.images[index].float() / 255,)
 
 
-def per_item() -> DataLoader:
+def torchvision_loader() -> DataLoader:
     import os
 
     from torchvision.datasets import MNIST
@@ -57,9 +57,9 @@ def per_item() -> DataLoader:
 
 with tempfile.TemporaryDirectory() as folder:
     trainer = Trainer(
-        max_epochs=asked.epochs,
+        max_epochs=args.epochs,
         default_root_dir=folder,
         enable_model_summary=False,
         callbacks=[Clock()],
     )
-    trainer.fit(Module(), per_item() if asked.torchvision else InMemory())
+    trainer.fit(PlainModule(), torchvision_loader() if args.torchvision else InMemory())

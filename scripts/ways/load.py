@@ -1,4 +1,4 @@
-"""The seconds that loading the embedded digits takes."""
+"""Time the loading of the embedded digits."""
 
 import time
 

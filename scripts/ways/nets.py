@@ -1,4 +1,4 @@
-"""The models of the benchmark as anybody would write them down in plain torch."""
+"""The models of the benchmark in plain PyTorch."""
 
 import os
 from itertools import pairwise
@@ -12,16 +12,16 @@ LATENT = 20
 
 
 def digits(batches: int = 469) -> Tensor:
-    """The first 128 * batches training images of MNIST (*, 1, 28, 28), uint8; all by default."""
+    """Return the first 128 * batches training images of MNIST, uint8 (*, 1, 28, 28)."""
     return MNIST(os.environ["VAELAB_DATA"], train=True).data[: 128 * batches, None]
 
 
 def mlp(hidden: tuple[int, ...] = (400,), latent: int = LATENT) -> tuple[nn.Module, nn.Module]:
-    """Encoder and decoder 784-hidden-latent."""
+    """Return encoder and decoder 784-hidden-latent."""
 
     def layers(*sizes: int) -> list[nn.Module]:
-        inside = [[nn.Linear(a, b), nn.ReLU()] for a, b in pairwise(sizes)]
-        return [layer for pair in inside for layer in pair][:-1]
+        pairs = [[nn.Linear(a, b), nn.ReLU()] for a, b in pairwise(sizes)]
+        return [layer for pair in pairs for layer in pair][:-1]
 
     encoder = nn.Sequential(nn.Flatten(), *layers(784, *hidden, 2 * latent))
     decoder = nn.Sequential(*layers(latent, *reversed(hidden), 784), nn.Unflatten(1, (1, 28, 28)))
@@ -29,7 +29,7 @@ def mlp(hidden: tuple[int, ...] = (400,), latent: int = LATENT) -> tuple[nn.Modu
 
 
 def conv() -> tuple[nn.Module, nn.Module]:
-    """Encoder and decoder with 32, 64 and 128 channels at 14, 7 and 3 pixels."""
+    """Return encoder and decoder with 32, 64 and 128 channels at 14, 7 and 3 pixels."""
     encoder = nn.Sequential(
         nn.Conv2d(1, 32, 4, 2, 1),
         nn.ReLU(),
@@ -57,7 +57,7 @@ NETS = {"mlp": mlp, "conv": conv}
 
 
 class PlainVAE(nn.Module):
-    """The negative ELBO of images x (B, 1, 28, 28), mean over images."""
+    """A VAE whose forward pass returns the mean negative ELBO of images x (B, 1, 28, 28)."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module):
         super().__init__()

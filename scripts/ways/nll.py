@@ -1,4 +1,4 @@
-"""Seconds per image of the importance-weighted bound of a 784-200-200-50 net, ours or by hand."""
+"""Time the importance-weighted bound of a 784-200-200-50 VAE, per image: vaelab or hand-written."""
 
 import argparse
 import math
@@ -13,14 +13,15 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("way", choices=("vaelab", "hand"))
 parser.add_argument("--images", type=int, default=8)
 parser.add_argument("--samples", type=int, default=5000)
-asked = parser.parse_args()
-LATENT, HIDDEN, AT_ONCE = 50, [200, 200], 2000
+args = parser.parse_args()
+LATENT, HIDDEN, MAX_LATENTS = 50, [200, 200], 2000  # MAX_LATENTS decoded at once
 
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-x = (digits()[: asked.images] / 255).to(device)
+x = (digits()[: args.images] / 255).to(device)
 
 
-def by_hand():
+def handwritten_bound():
+    """Return bound(x, samples), written in plain PyTorch and compiled."""
     vae = PlainVAE(*mlp(tuple(HIDDEN), LATENT)).to(device)
 
     @torch.compile
@@ -37,7 +38,7 @@ def by_hand():
     def bound(x, samples):
         total, done = torch.full((len(x),), -math.inf, device=device), 0
         while done < samples:
-            count = min(AT_ONCE // len(x), samples - done)
+            count = min(MAX_LATENTS // len(x), samples - done)
             noise = torch.randn(count, len(x), LATENT, device=device)
             total = torch.logaddexp(total, log_weights(x, noise).logsumexp(0))
             done += count
@@ -46,10 +47,11 @@ def by_hand():
     return bound
 
 
-def by_vaelab():
+def vaelab_bound():
+    """Return bound(x, samples) of vaelab."""
     from functools import partial
 
-    from vaelab.cli.entry_point import keep_memory
+    from vaelab.cli.entry_point import keep_freed_memory
     from vaelab.estimators.importance import importance_bound
     from vaelab.likelihoods.bernoulli import Bernoulli
     from vaelab.models.mlp import Decoder, Encoder
@@ -57,17 +59,17 @@ def by_vaelab():
     from vaelab.priors.normal import UnitNormal
     from vaelab.vae import VAE
 
-    keep_memory()
+    keep_freed_memory()
     encoder, decoder = partial(Encoder, hidden=HIDDEN), partial(Decoder, hidden=HIDDEN)
     vae = VAE((1, 28, 28), LATENT, encoder, decoder, Diagonal, UnitNormal, Bernoulli).to(device)
     return partial(importance_bound, vae)
 
 
-bound = by_hand() if asked.way == "hand" else by_vaelab()
+bound = handwritten_bound() if args.way == "hand" else vaelab_bound()
 seconds = []
 with torch.no_grad():
     for _ in range(8):
         started = now()
-        bound(x, asked.samples)
+        bound(x, args.samples)
         seconds.append((now() - started) / len(x))
 report(seconds=seconds)

@@ -1,4 +1,4 @@
-"""The same nets in pythae (the extra `peers`): its trainer, or its get_nll."""
+"""Time pythae (the extra `peers`) on the same models: its trainer, or its get_nll."""
 
 import argparse
 import tempfile
@@ -20,7 +20,7 @@ parser.add_argument("--epochs", type=int, default=5)
 parser.add_argument("--batches", type=int, default=469)
 parser.add_argument("--images", type=int, default=8)
 parser.add_argument("--samples", type=int, default=5000)
-asked = parser.parse_args()
+args = parser.parse_args()
 
 
 class Encoder(BaseEncoder):
@@ -53,20 +53,20 @@ class Clock(TrainingCallback):
         self.starts.append(now())
 
 
-def model(nets, latent):
+def build_vae(nets, latent):
     config = VAEConfig(input_dim=(1, 28, 28), latent_dim=latent, reconstruction_loss="bce")
     return VAE(config, Encoder(nets[0]), Decoder(nets[1]))
 
 
-x = digits(asked.batches).float() / 255
-if asked.net == "nll":
-    vae, x = model(mlp((200, 200), 50), 50), x[: asked.images]
+x = digits(args.batches).float() / 255
+if args.net == "nll":
+    vae, x = build_vae(mlp((200, 200), 50), 50), x[: args.images]
     vae.eval()
     seconds = []
     with torch.no_grad():
         for _ in range(8):
             started = now()
-            vae.get_nll(x, asked.samples)
+            vae.get_nll(x, args.samples)
             seconds.append((now() - started) / len(x))
     report(seconds=seconds)
 else:
@@ -74,12 +74,12 @@ else:
     with tempfile.TemporaryDirectory() as folder:
         settings = BaseTrainerConfig(
             output_dir=folder,
-            num_epochs=asked.epochs,
+            num_epochs=args.epochs,
             learning_rate=1e-3,
             per_device_train_batch_size=128,
         )
         data = BaseDataset(x, torch.zeros(len(x)))
         BaseTrainer(
-            model(NETS[asked.net](), LATENT), data, training_config=settings, callbacks=[clock]
+            build_vae(NETS[args.net](), LATENT), data, training_config=settings, callbacks=[clock]
         ).train()
     report(seconds=[end - start for start, end in pairwise(clock.starts)])

@@ -1,4 +1,4 @@
-"""What a way of doing something tells the benchmark: its figures, its device and its memory."""
+"""Report the seconds, device and memory of a benchmark process to scripts/benchmark.py."""
 
 import json
 import os
@@ -12,23 +12,23 @@ from pytorch_lightning import Callback
 
 
 def report(**figures: Any) -> None:
-    """Leave figures where scripts/benchmark.py reads them."""
+    """Write figures to the file that scripts/benchmark.py reads."""
     figures["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     figures["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     Path(os.environ["BENCHMARK_REPORT"]).write_text(json.dumps(figures))
 
 
 def now() -> float:
-    """Seconds, when the device has done all it was asked for."""
+    """Return the time in seconds, after all work of the device is done."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 class Clock(Callback):
-    """The seconds of every epoch of a Trainer, those of its validation, and of the first step.
+    """Reports the seconds of every epoch without validation, and the seconds to the first step.
 
-    An epoch ends where the next one begins, so that checkpoints and loggers count.
+    An epoch ends where the next one begins, so that checkpoints and loggers are included.
     """
 
     def __init__(self):
@@ -54,7 +54,7 @@ class Clock(Callback):
     def on_train_end(self, trainer, pl_module):
         ends = [*self.starts[1:], now()]
         seconds = [
-            end - start - inside
-            for start, end, inside in zip(self.starts, ends, self.validation, strict=True)
+            end - start - validation
+            for start, end, validation in zip(self.starts, ends, self.validation, strict=True)
         ]
         report(seconds=seconds, validation=self.validation, first_step=self.first_step)

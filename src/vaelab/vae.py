@@ -1,4 +1,4 @@
-"""The model: encoder, posterior, prior, decoder and likelihood put together."""
+"""The VAE: an encoder, a posterior, a prior, a decoder and a likelihood as one model."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,25 +13,31 @@ from vaelab.likelihoods.base import Likelihood
 from vaelab.posteriors.base import Posterior
 from vaelab.priors.base import Prior
 
-EXCESS = 0.5  # nats, above what the codes of a small Bernoulli decoder cost at its start
-QUIETED = 256  # images that this is found from
-TRIES = 20
+MAX_INITIAL_COST = 0.5  # nats; a small Bernoulli decoder costs less than this when training starts
+INITIALIZATION_IMAGES = 256
+MAX_REDUCTIONS = 20
 
 
 class VAE(nn.Module):
-    """q(z|x), p(z) and p(x|z) as distributions; what fits what is worked out here.
+    """A variational autoencoder that gives q(z|x), p(z) and p(x|z) as distributions.
+
+    The number of encoder outputs and of decoder channels follows from the posterior and the
+    likelihood.
 
     Attributes:
-        layered: Whether z is of several stochastic layers, with networks between them.
-        conditional: Whether it has to be `condition_on` the labels of its images.
+        layered: True if z consists of several stochastic layers with networks between them.
+        conditional: True if the model needs the labels of its images, see `condition_on`.
 
     Arguments:
-        shape: Of one x, (C, H, W) for pictures.
+        shape: The shape of one x, (C, H, W) for images.
         latent_dim: The number of latent dimensions.
-        encoder, decoder: From an architecture, called as models/base.py says.
-        posterior: Called with latent_dim.
-        prior: Called with latent_dim and shape.
-        likelihood: Called with shape.
+        encoder, decoder: Build the networks of an architecture, see models/base.py.
+        posterior: Builds the posterior from latent_dim.
+        prior: Builds the prior from latent_dim and shape.
+        likelihood: Builds the likelihood from shape.
+
+    Raises:
+        ValueError: If latent_dim is not positive, or posterior and prior have different supports.
     """
 
     layered = False
@@ -57,13 +63,13 @@ class VAE(nn.Module):
         self.prior = prior(latent_dim, self.shape)
         self.likelihood = likelihood(self.shape)
         if self.prior.support not in (None, self.posterior.support):
-            theirs, ours = (
+            posterior_support, prior_support = (
                 "real vectors" if part.support is constraints.real_vector else part.support
                 for part in (self.posterior, self.prior)
             )
             raise ValueError(
-                f"the posterior lives on {theirs} and the prior on {ours}: choose a prior= on the "
-                "posterior's support"
+                f"the posterior lives on {posterior_support} and the prior on {prior_support}: "
+                "choose a prior= with the posterior's support"
             )
         self.prior.prepare(self.posterior)
         self.encoder, self.decoder = self.build_networks(encoder, decoder)
@@ -72,68 +78,75 @@ class VAE(nn.Module):
     def build_networks(
         self, encoder: Callable[..., Any], decoder: Callable[..., Any]
     ) -> tuple[Any, Any]:
-        """Encoder and decoder with the sizes that posterior and likelihood ask for."""
+        """Build the encoder and the decoder with the output sizes that the other parts need."""
         outputs = (self.likelihood.outputs, *self.shape[1:])
         return encoder(self.shape, self.posterior.inputs), decoder(self.latent_dim, outputs)
 
     def encode(self, x: Tensor) -> Distribution:
-        """Images (B, *shape) to q(z|x)."""
-        return self.posterior(self.read(x))
+        """Return q(z|x) with batch shape (B,) for images x (B, *shape)."""
+        return self.posterior(self.run_encoder(x))
 
     def encode_with_frozen_copy(self, x: Tensor) -> tuple[Distribution, Distribution]:
-        """q(z|x), and the same again with its parameters cut: a gradient of its log density is one
-        by z alone."""
-        out = self.read(x)
+        """Return q(z|x) and a copy whose parameters are detached.
+
+        The log density of the copy has a gradient with respect to z only.
+        """
+        out = self.run_encoder(x)
         return self.posterior(out), self.posterior(out.detach())
 
-    def read(self, x: Tensor) -> Tensor:
-        """Images (B, *shape) to the parameters of q(z|x) (B, posterior.inputs)."""
-        return self._run(self.encoder, x)
+    def run_encoder(self, x: Tensor) -> Tensor:
+        """Compute the parameters of q(z|x) (B, posterior.inputs) for images x (B, *shape)."""
+        return self._run_network(self.encoder, x)
 
     def decode(self, z: Tensor) -> Distribution:
-        """Codes (*, latent_dim) to p(x|z), with batch shape (*)."""
-        out = self._run(self.decoder, z.reshape(-1, z.shape[-1]))
+        """Return p(x|z) with batch shape (*) for latents z (*, latent_dim)."""
+        out = self._run_network(self.decoder, z.reshape(-1, z.shape[-1]))
         return self.likelihood(out.reshape(*z.shape[:-1], *out.shape[1:]))
 
     def latents(self) -> Distribution:
-        """The prior p(z)."""
+        """Return the prior p(z)."""
         return self.posterior.prior_on_z(self.prior(self.encode))
 
     def check_labels(self, y: Tensor) -> None:
-        """Refuse labels that it cannot be given."""
+        """Raise a ValueError if the model cannot be conditioned on these labels."""
 
     def condition_on(self, y: Tensor) -> Self:
-        """The model with the labels of its images known; this one has no use for them."""
+        """Return the model conditioned on labels y; an unconditional model returns itself."""
         return self
 
     def initialize(self, x: Tensor) -> None:
-        """Start from images x (N, *shape): the output bias where p(x|z) fits them without any z."""
-        self.decoder.initialize(self.likelihood.initialize(x, self.decoder.shared))
+        """Initialize the output bias so that p(x|z) fits images x (N, *shape) without using z.
+
+        Prior and posterior initialize themselves on the same images.
+        """
+        self.decoder.initialize(self.likelihood.initialize(x, self.decoder.bias_per_channel))
         self.prior.initialize(x)
-        x = x[:: -(-len(x) // QUIETED)]
+        x = x[:: -(-len(x) // INITIALIZATION_IMAGES)]
         with torch.no_grad():
-            self.posterior.initialize(self.read(x))
+            self.posterior.initialize(self.run_encoder(x))
         self._reduce_initial_noise(x)
 
     @torch.no_grad()
     def _reduce_initial_noise(self, x: Tensor) -> None:
-        """Divide the output weights by 10 until random codes cost at most EXCESS nats.
+        """Divide the output weights by 10 until random latents cost at most MAX_INITIAL_COST nats.
 
-        As drawn, their noise costs a normal of small scale hundreds of nats. A decoder learns first
-        to do without it, and so without its codes, and does not come back to them: collapse.
+        With the default initialization, the noise of the latents costs a normal likelihood of
+        small scale hundreds of nats. The decoder would first learn to ignore the noise, and the
+        latents with it, and would not recover: posterior collapse.
         """
         z = self.encode(x).rsample()
-        fit = self.decode(torch.zeros_like(z)).log_prob(x).mean()
-        for _ in range(TRIES):
-            if not fit - self.decode(z).log_prob(x).mean() > EXCESS:
+        log_prob_without_noise = self.decode(torch.zeros_like(z)).log_prob(x).mean()
+        for _ in range(MAX_REDUCTIONS):
+            cost = log_prob_without_noise - self.decode(z).log_prob(x).mean()
+            if not cost > MAX_INITIAL_COST:
                 return
-            self.decoder.shrink(0.1)
+            self.decoder.scale_output_weights(0.1)
 
     @contextmanager
     def autocast_networks_only(self, device: str) -> Iterator[None]:
-        """Inside, encoder and decoder alone follow the autocast that is on outside.
+        """Restrict an active autocast to the encoder and the decoder inside this context.
 
-        Flows, mixtures and all that is computed from distributions is then float32.
+        Flows, mixtures and all computations on distributions then run in float32.
         """
         if not torch.is_autocast_enabled(device):
             yield
@@ -145,8 +158,8 @@ class VAE(nn.Module):
         finally:
             self._autocast = nullcontext
 
-    def _run(self, network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """What a network makes of x, in float32 at least, as distributions want it."""
+    def _run_network(self, network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Apply a network to x and return its output in float32 or float64."""
         with self._autocast():
             out = network(x)
         return out.to(torch.promote_types(out.dtype, torch.float32))

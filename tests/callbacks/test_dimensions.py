@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from tiny import TINY
 
-from vaelab.figures.compute.base import held_out_split
-from vaelab.figures.compute.dimensions import kl_by_dimension
+from vaelab.figures.compute.base import get_held_out_split
+from vaelab.figures.compute.dimensions import compute_kl_per_dimension
 from vaelab.runs.history import KL_FILE, read_kl_history
 from vaelab.runs.run import Run
 
@@ -14,7 +14,7 @@ def test_every_epoch_has_a_row_and_the_last_is_that_of_the_last_weights(train):
     assert found.epochs.tolist() == [0, 1, 2]
     assert found.names == ["z1", "z2", "z3"]
     run = Run.open(folder, "last")  # averaged, as validated
-    kl = kl_by_dimension(run.vae, run.data, held_out_split(run.data))
+    kl = compute_kl_per_dimension(run.vae, run.data, get_held_out_split(run.data))
     assert found.kl[-1] == pytest.approx(list(kl.values()), rel=1e-4)
     assert not np.allclose(found.kl[0], found.kl[-1])
 

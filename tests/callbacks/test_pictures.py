@@ -2,7 +2,7 @@ import pytest
 from tiny import TINY
 
 from vaelab.callbacks.pictures import Pictures
-from vaelab.figures.run_figures import FIGURES, GRIDS
+from vaelab.figures.run_figures import FIGURES, GRID_FIGURES
 
 
 def figures(folder):
@@ -24,12 +24,12 @@ def test_only_the_grids_are_drawn_during_the_training_now_and_then(train, monkey
     monkeypatch.setattr("vaelab.callbacks.pictures.Pictures", Watched)
     words = ("trainer.max_epochs=3", "callbacks.pictures.every=2", "callbacks.pictures.only=[map]")
     numbers = train(*TINY, *words)
-    assert seen == [set(), {*GRIDS}, {*GRIDS}]
-    assert figures(numbers["folder"]) == {*GRIDS, "map"}
+    assert seen == [set(), {*GRID_FIGURES}, {*GRID_FIGURES}]
+    assert figures(numbers["folder"]) == {*GRID_FIGURES, "map"}
 
 
 def test_what_cannot_be_drawn_is_refused_before_the_training(tmp_path):
-    with pytest.raises(ValueError, match=r"there is no figure mpa: choose from recon.* map,"):
+    with pytest.raises(ValueError, match=r"unknown figure mpa .*: choose from recon.* map,"):
         Pictures(str(tmp_path), only=["mpa"])
     with pytest.raises(ValueError, match=r"callbacks.pictures.every=0: it counts epochs"):
         Pictures(str(tmp_path), every=0)

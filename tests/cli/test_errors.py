@@ -69,8 +69,8 @@ CASES = {
     "no latents": ("latent_dim=0", "latent_dim=0: it must be at least 1"),
     "size that cannot be halved": (
         "model=conv model.channels=[8,8,8,8,8,8]",
-        "a convolution cannot halve pictures (C, H, W) of [1, 28, 28] 6 times: set data.shape, or "
-        "model.channels to at most 4 numbers",
+        "model.channels=[8, 8, 8, 8, 8, 8] halves the image 6 times, but an image of 28x28 pixels "
+        "can be halved at most 4 times: use at most 4 numbers",
     ),
     "bce on real pixels": (
         "data=arrays data.path={place}/standardised.npz",

@@ -129,13 +129,13 @@ def test_a_compiled_decoder_gives_the_same_numbers(folder):
 def test_fewer_images_are_the_first_of_the_split(folder):
     run = Run.open(folder)
     some = evaluate_run(run, EvaluationConfig(samples=2, images=150), ["likelihood"])
-    found = likelihood.likelihood_numbers(run.vae, run.data, "test", 2, 0, 150)
+    found = likelihood.evaluate_likelihood(run.vae, run.data, "test", 2, 0, 150)
     assert (some["images"], some["all_images"]) == (150, 500)
     assert some["elbo"] == found["elbo"]
     run.data.splits["test"] = type(run.data.splits["test"])(
         *(part[:150] for part in run.data.splits["test"])
     )
-    assert likelihood.likelihood_numbers(run.vae, run.data, "test", 2)["elbo"] == some["elbo"]
+    assert likelihood.evaluate_likelihood(run.vae, run.data, "test", 2)["elbo"] == some["elbo"]
 
 
 def test_a_part_without_a_meaning_says_why(train):
@@ -161,7 +161,7 @@ def test_a_part_without_a_meaning_is_asked_again(folder, monkeypatch):
 def test_the_gap_is_that_of_as_many_images_on_both_sides(folder):
     run = Run.open(folder)
     numbers = evaluate_run(run, EvaluationConfig(samples=2), FEW)
-    train = likelihood.likelihood_numbers(run.vae, run.data, "train", 2, 0, 500)
+    train = likelihood.evaluate_likelihood(run.vae, run.data, "train", 2, 0, 500)
     assert numbers["generalisation_images"] == 500
     assert numbers["elbo_gap"] == train["elbo"] - numbers["elbo"]
     assert numbers["nll_gap"] == numbers["nll"] - train["nll"]
@@ -217,17 +217,17 @@ def test_fewer_images_or_samples_never_enter_the_table(evaluated, tmp_path):
 
 def test_a_record_covers_what_is_of_as_many_samples_and_images_or_less():
     found = {"split": "test", "images": 100, "all_images": 500, "samples": 50}
-    assert records.covers(found, 50, 100)
-    assert records.covers(found | {"images": 500}, 50)
-    assert records.covers(found | {"images": 500}, 50, 1000)
-    assert not records.covers(found, 50)
-    assert not records.covers(found, 51, 100)
-    assert not records.covers(found, 50, 101)
-    assert not records.covers(found | {"split": "val"}, 50, 100)
+    assert records.has_at_least(found, 50, 100)
+    assert records.has_at_least(found | {"images": 500}, 50)
+    assert records.has_at_least(found | {"images": 500}, 50, 1000)
+    assert not records.has_at_least(found, 50)
+    assert not records.has_at_least(found, 51, 100)
+    assert not records.has_at_least(found, 50, 101)
+    assert not records.has_at_least(found | {"split": "val"}, 50, 100)
 
 
 def test_a_whole_record_is_shown_and_not_replaced_by_less(evaluated, tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "ENOUGH", 3)
+    monkeypatch.setattr(records, "RECORD_SAMPLES", 3)
     nll = evaluated(samples=3)["nll"]
     evaluated(samples=2)
     (found,) = written_records(tmp_path)
@@ -245,7 +245,7 @@ def test_a_record_of_other_weights_is_not_replaced_in_silence(evaluated, tmp_pat
 
 
 def test_other_likelihoods_and_bits_stand_in_other_tables(evaluated, tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "ENOUGH", 2)
+    monkeypatch.setattr(records, "RECORD_SAMPLES", 2)
     evaluated(samples=2)
     (found,) = written_records(tmp_path)
     other = found | {"name": "other", "loss": "gaussian", "measure": "density"}
@@ -270,7 +270,7 @@ def test_a_multirun_stands_for_its_jobs(command, folder, tmp_path):
     status, output = command("scripts/evaluate.py", str(tmp_path), *words)
     assert status == 0
     *_, left_out, path = output.splitlines()
-    assert left_out == "Not shown: 1 of fewer images or samples than all and 5000."
+    assert left_out == "Not shown: 1 without all images or 5000 samples."
     assert path == "results/table.md"
     assert (folder / "evaluation" / "test-best-2-first100" / "numbers.json").is_file()
     assert [each["name"] for each in written_records(tmp_path)] == [f"{tmp_path.name}-run"]

@@ -1,4 +1,4 @@
-"""The folder conf is the menu: what it offers exists, is explained and trains."""
+"""Test that every option in conf/ exists, is explained in the menu and trains."""
 
 import inspect
 import math
@@ -12,46 +12,46 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import DictConfig
 from PIL import Image
-from test_celeba import official
+from test_celeba import write_celeba
 
 from vaelab.cli.menu import render_menu
 from vaelab.runs.build import build_from_config
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
-RECIPES = {"sampler": "sample"}  # of the groups that another command than train.py chooses from
+RECIPES = {"sampler": "sample"}  # groups that another command than train.py uses
 PARTS = ["data", "model", "posterior", "prior", "loss", "objective", "kl", "optimizer", "schedule"]
 TRAINED = [*PARTS, "callbacks", "trainer"]
 
 
 @pytest.fixture
 def folders(tmp_path, idx):
-    """A small source for each data set."""
+    """Write small data for each data set; return the settings that select it."""
     np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).random((40, 1, 28, 28)))
     for i in range(40):
         pixels = np.random.default_rng(i).integers(0, 256, (40, 30, 3), dtype=np.uint8)
-        path = tmp_path / "pictures" / f"class{i % 2}" / f"{i}.png"
+        path = tmp_path / "images" / f"class{i % 2}" / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
     (tmp_path / "faces").mkdir()
-    official(tmp_path / "faces")
+    write_celeba(tmp_path / "faces")
     return {
         "celeba": [f"data.root={tmp_path}/faces"],
         "arrays": [f"data.path={tmp_path}/x.npz"],
-        "image_folder": [f"data.root={tmp_path}/pictures"],
+        "image_folder": [f"data.root={tmp_path}/images"],
         "mnist": [f"data.root={idx.root}", "data.validation=10"],
         "fashion_mnist": [f"data.root={idx.root}", "data.validation=10"],
         "sprites": ["data.shape=[1,28,28]", "data.angles=2", "data.positions=2"],
     }
 
 
-def test_every_group_is_in_the_recipe_of_its_command():
+def test_every_group_is_in_the_defaults_of_its_command():
     for group in GROUPS:
         assert f"- {group}: " in (CONF / f"{RECIPES.get(group, 'train')}.yaml").read_text()
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
-def test_the_first_line_explains_the_file(file):
+def test_first_line_of_a_file_explains_it(file):
     lines = (CONF / file).read_text().splitlines()
     if lines[0] == "# @package _global_":
         lines = lines[1:]
@@ -59,24 +59,26 @@ def test_the_first_line_explains_the_file(file):
     assert len(lines[0]) <= 110
 
 
-def test_the_menu_names_every_option():
-    text = render_menu(CONF)
+def test_menu_names_every_option():
+    text = render_menu()
     assert "hydra/launcher=joblib|ray|slurm" in text
     for group in GROUPS:
-        part = text.split(f"\n{group}=\n")[1].split("\n\n")[0]
-        assert [line[4:].split()[0] for line in part.splitlines()] == options(group)
+        section = text.split(f"\n{group}=\n")[1].split("\n\n")[0]
+        assert [line[4:].split()[0] for line in section.splitlines()] == options(group)
 
 
-WITHOUT_CODE = {"optimizer", "trainer", "experiment", "sweep"}  # of their own
+# Groups that use classes of torch or Lightning, or no classes.
+WITHOUT_CODE = {"optimizer", "trainer", "experiment", "sweep"}
 
 
 @pytest.mark.parametrize("group", sorted({*GROUPS} - WITHOUT_CODE))
-def test_a_group_has_a_folder_of_its_name_in_src(group):
+def test_group_has_a_folder_of_the_same_name_in_src(group):
     names = ("likelihoods",) if group == "loss" else (group, f"{group}s")
     assert any((ROOT / "src" / "vaelab" / name).is_dir() for name in names)
 
 
 def targets(node, path=""):
+    """Yield the path and the node of every `_target_` in a config."""
     if isinstance(node, DictConfig):
         if "_target_" in node:
             yield path, node
@@ -84,23 +86,23 @@ def targets(node, path=""):
             yield from targets(node._get_node(key), f"{path}.{key}")
 
 
-@pytest.mark.parametrize("group", sorted({*GROUPS} - {"sweep"}))  # it sets Hydra's keys only
+@pytest.mark.parametrize("group", sorted({*GROUPS} - {"sweep"}))  # sweep sets only keys of Hydra
 def test_every_key_is_an_argument_of_its_target(config, group):
     for option in options(group):
         chosen = config(f"{group}={option}", recipe=RECIPES.get(group, "train"))
         for path, node in targets(chosen):
             parameters = inspect.signature(get_object(node["_target_"])).parameters
-            if not any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+            if not any(argument.kind is argument.VAR_KEYWORD for argument in parameters.values()):
                 keys = {key for key in node if not key.startswith("_")}
                 assert keys <= parameters.keys(), (path, keys - parameters.keys())
 
 
 CHOICES = [f"{group}={option}" for group in TRAINED for option in options(group)]
-# Tested in test_ddp and test_slurm; always on.
-SPECIAL = {"trainer=ddp", "trainer=slurm_ddp", "callbacks=default"}
+# Tested in test_ddp and test_slurm; callbacks=default is used in every test.
+TESTED_IN_OTHER_FILES = {"trainer=ddp", "trainer=slurm_ddp", "callbacks=default"}
 
 
-# What an option cannot do without.
+# Settings without which an option is refused.
 NEEDS = {
     "data=toy2d": ["loss=mse"],
     "posterior=deterministic": ["objective=autoencoder"],
@@ -115,30 +117,32 @@ NEEDS = {
 }
 
 
-def started(train, *words):
-    """What objective=prior goes on from."""
+def start_setting(train, *words):
+    """Train a run and return the setting with which objective=prior starts from it."""
     return f"start={train(*words, folder='before')['folder']}"
 
 
-def finite(numbers):
+def has_finite_loss(numbers):
     return math.isfinite(numbers["reconstruction"])
 
 
-@pytest.mark.parametrize("choice", [choice for choice in CHOICES if choice not in SPECIAL])
+@pytest.mark.parametrize(
+    "choice", [choice for choice in CHOICES if choice not in TESTED_IN_OTHER_FILES]
+)
 def test_every_option_trains(train, folders, choice):
     group, option = choice.split("=")
-    more = [*folders.get(option, []), "data.batch_size=4"] if group == "data" else []
-    more += NEEDS.get(choice, [])
+    settings = [*folders.get(option, []), "data.batch_size=4"] if group == "data" else []
+    settings += NEEDS.get(choice, [])
     if group == "callbacks":
         choice = f"callbacks=[default,{option}]"
     if group != "model":
-        more.append("model.hidden=[8]")
+        settings.append("model.hidden=[8]")
     if choice == "objective=prior":
-        more.append(started(train, "model.hidden=[8]"))
+        settings.append(start_setting(train, "model.hidden=[8]"))
     if choice in ("model=ladder_conv", "model=resnet"):
-        more.append("model.channels=[4,8]")
-    numbers = train(choice, *more, "trainer.max_epochs=1", "trainer.limit_train_batches=1")
-    assert finite(numbers)
+        settings.append("model.channels=[4,8]")
+    numbers = train(choice, *settings, "trainer.max_epochs=1", "trainer.limit_train_batches=1")
+    assert has_finite_loss(numbers)
     assert numbers["steps"] == 1
 
 
@@ -146,54 +150,63 @@ COMBINED = ["data", "model", *PARTS[2:], "callbacks"]
 PIXELS = ["none", "dynamic", "dequantize"]
 
 
-def pairs():
-    """Choices such that every two options of different groups meet in one of them."""
-    found = [[f"{group}={option}" for option in options(group)] for group in COMBINED]
-    return [list(each) for each in AllPairs([*found, [f"pixels={each}" for each in PIXELS]])]
+def list_combinations():
+    """Return combinations in which every two options of different groups occur together."""
+    choices = [[f"{group}={option}" for option in options(group)] for group in COMBINED]
+    choices.append([f"pixels={pixels}" for pixels in PIXELS])
+    return [list(combination) for combination in AllPairs(choices)]
 
 
-WITHOUT_KL = {"autoencoder", "rae", "wae_mmd", "swae", "aae"}  # of z, so that a point will do
-SAMPLED = {"iwae", "miwae", "piwae", "ciwae", "dreg", "stl", "renyi"}
-LAYERS = {"elbo", "iwae", "miwae", "ciwae", "renyi", "factor", "info_mmd", "ms_ssim"}
+WITHOUT_KL = {
+    "autoencoder",
+    "rae",
+    "wae_mmd",
+    "swae",
+    "aae",
+}  # a point posterior works
+MULTI_SAMPLE = {"iwae", "miwae", "piwae", "ciwae", "dreg", "stl", "renyi"}
+LAYERED = {"elbo", "iwae", "miwae", "ciwae", "renyi", "factor", "info_mmd", "ms_ssim"}
 LEVELS = ("discretized_logistic", "logistic_mixture", "categorical")
 CONVOLUTIONAL = ("conv", "resnet", "ladder_conv", "conditional_conv", "vq")
 SCALED = {"gaussian", "laplace", "student_t", "discretized_logistic"}
 
 
-def refusal(choices):
-    """The reasons for which a combination must be refused, if there are any."""
+def expected_refusals(choices):
+    """Return a part of each error message that may refuse a combination; empty if it must train."""
     chosen = dict(choice.split("=") for choice in choices)
     objective, posterior, prior = chosen["objective"], chosen["posterior"], chosen["prior"]
     loss, points = chosen["loss"], chosen["data"] == "toy2d"
     real = chosen["data"] == "arrays" or points
-    labelled = not real and chosen["data"] != "sprites"  # by as many classes as models expect
+    labelled = not real and chosen["data"] != "sprites"  # with the ten classes of model=conditional
     levels = loss in LEVELS
     dequantize, flows = chosen["pixels"] == "dequantize", ("iaf", "naf")
     layered = chosen["model"] in ("ladder", "ladder_conv", "bottom_up")
     kinds = {"vmf": "sphere", "vq": "codes", "gumbel": "one-hot"}
     kinds |= {"sphere": "sphere", "codes": "codes", "pixelcnn": "codes", "categorical": "one-hot"}
     reasons = {
-        "no KL to be weighted": objective in WITHOUT_KL | {"beta_tc", "info_mmd", "vq", "prior"}
+        "no weighted KL term": objective in WITHOUT_KL | {"beta_tc", "info_mmd", "vq", "prior"}
         and chosen["kl"] != "constant",
-        "draw by draw": objective in SAMPLED and chosen["kl"] in ("free_bits", "capacity"),
+        "not linear in the KL": objective in MULTI_SAMPLE
+        and chosen["kl"] in ("free_bits", "capacity"),
         "lives on": prior != "vamp" and kinds.get(posterior, "plane") != kinds.get(prior, "plane"),
         "do not fill": prior == "categorical" and posterior != "gumbel",
-        "relaxes": posterior == "gumbel" and (objective in SAMPLED or prior == "vamp"),
-        "no more than one layer": layered and objective not in LAYERS,
+        "relaxes": posterior == "gumbel" and (objective in MULTI_SAMPLE or prior == "vamp"),
+        "supports one stochastic layer only": layered and objective not in LAYERED,
         "normal layers of its own": layered and (posterior, prior) != ("diagonal", "normal"),
         "pseudo-inputs have no labels": "conditional" in chosen["model"] and prior == "vamp",
         "data's labels are": "conditional" in chosen["model"] and not labelled,
         "are points": (posterior, prior) == ("vq", "vamp"),
-        "one code": posterior == "vq" and objective not in WITHOUT_KL | {"beta_tc", "vq", "prior"},
+        "samples vary": posterior == "vq"
+        and objective not in WITHOUT_KL | {"beta_tc", "vq", "prior"},
         "set posterior=vq, or": posterior != "vq" and objective == "vq",
-        "positions": chosen["model"] == "vq" and not shared_out(chosen),
-        "nothing to learn": objective == "prior" and prior in ("normal", "sphere", "codes"),
-        "of which run": objective == "prior",
-        "no density": posterior == "deterministic" and objective not in WITHOUT_KL,
-        "no noise": posterior != "deterministic" and objective == "rae",
+        "positions": chosen["model"] == "vq" and not outputs_fit_the_grid(chosen),
+        "no trainable parameters": objective == "prior" and prior in ("normal", "sphere", "codes"),
+        "as in start=runs": objective == "prior",
+        "with a density": posterior == "deterministic" and objective not in WITHOUT_KL,
+        "deterministic latents": posterior != "deterministic" and objective == "rae",
         "by dimension": objective == "beta_tc" and (posterior, prior) != ("diagonal", "normal"),
         "batch normalization": chosen["model"] == "resnet" and prior == "vamp",
-        "were permuted": objective == "factor" and posterior in ("vmf", "gumbel"),
+        "permuted independently": objective == "factor" and posterior in ("vmf", "gumbel"),
         "moments": objective == "dip" and posterior in (*flows, "planar", "vmf", "vq", "gumbel"),
         "rounding errors": posterior in flows and (prior == "vamp" or objective in ("stl", "dreg")),
         "would train the prior": objective in WITHOUT_KL
@@ -201,42 +214,41 @@ def refusal(choices):
         "would not train the scale": objective in ("ms_ssim", "vae_gan") and loss in SCALED,
         "256 levels": levels and (dequantize or (real and chosen["pixels"] == "none")),
         "takes pixels in": points and loss in ("bce", "continuous_bernoulli", *LEVELS),
-        "reads pixels as probabilities": points and chosen["pixels"] == "dynamic",
-        "pictures": points
+        "treats pixels as probabilities": points and chosen["pixels"] == "dynamic",
+        "images (C, H, W)": points
         and (chosen["model"] in CONVOLUTIONAL or objective in ("vae_gan", "ms_ssim")),
-        "channels of pictures": points and loss == "logistic_mixture",
-        "spreads 256 levels": dequantize and (real or chosen["data"] == "sprites"),
+        "channels of images": points and loss == "logistic_mixture",
+        "needs pixels with 256 levels": dequantize and (real or chosen["data"] == "sprites"),
     }
     return [reason for reason, holds in reasons.items() if holds]
 
 
-def side(chosen):
+def image_size(chosen):
     return 64 if chosen["data"] in ("celeba", "image_folder") else 28
 
 
 def latent_dim(chosen):
-    """Small, and what the positions of a convolutional code ask for."""
-    places = side(chosen) ** 2
-    return {"vq": places // 16, "ladder_conv": 5 * places // 16}.get(chosen["model"], 3)
+    """Return a small latent_dim that the grid of a convolutional model divides."""
+    positions = image_size(chosen) ** 2
+    return {"vq": positions // 16, "ladder_conv": 5 * positions // 16}.get(chosen["model"], 3)
 
 
-def cut(chosen):
-    """Settings of posteriors that cut the code into pieces."""
+def posterior_settings(chosen):
+    """Return the settings of discrete posteriors that fit latent_dim."""
     size = latent_dim(chosen)
-    smallest = next(count for count in range(2, size + 1) if size % count == 0)
-    return {"vq": {"dim": 1}, "gumbel": {"categories": smallest}}.get(chosen["posterior"], {})
+    divisor = next(count for count in range(2, size + 1) if size % count == 0)
+    return {"vq": {"dim": 1}, "gumbel": {"categories": divisor}}.get(chosen["posterior"], {})
 
 
-def shared_out(chosen):
-    """Whether the outputs of the encoder can be shared out among the positions of model=vq."""
+def outputs_fit_the_grid(chosen):
+    """Return True if the positions of model=vq divide the number of encoder outputs."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         node = compose("train", [f"posterior={chosen['posterior']}"]).posterior
-    return (
-        build_from_config(node, **cut(chosen))(latent_dim(chosen)).inputs % latent_dim(chosen) == 0
-    )
+    posterior = build_from_config(node, **posterior_settings(chosen))(latent_dim(chosen))
+    return posterior.inputs % latent_dim(chosen) == 0
 
 
-FACES = "model.labels=4"  # attributes in the folder of faces
+FACES = "model.labels=4"  # the number of attributes in the folder of faces
 MLP, CONV = ["model.hidden=[8]"], ["model.channels=[4,8]"]
 SMALL = {
     "mlp": MLP,
@@ -254,9 +266,9 @@ SMALL = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("choices", pairs(), ids=" ".join)
-def test_any_combination_trains_or_is_refused_with_its_reason(train, folders, tmp_path, choices):
-    reasons = refusal(choices)
+@pytest.mark.parametrize("choices", list_combinations(), ids=" ".join)
+def test_combination_trains_or_is_refused_with_a_reason(train, folders, tmp_path, choices):
+    reasons = expected_refusals(choices)
     chosen = dict(choice.split("=") for choice in choices)
     words = [choice for choice in choices if not choice.startswith(("pixels", "callbacks"))]
     words.append(f"callbacks=[{','.join(dict.fromkeys(['default', chosen['callbacks']]))}]")
@@ -267,7 +279,7 @@ def test_any_combination_trains_or_is_refused_with_its_reason(train, folders, tm
         "dequantize": ["data.binarize=none", "data.dequantize=true"],
     }[chosen["pixels"]]
     words += [*SMALL[chosen["model"]], f"latent_dim={latent_dim(chosen)}"]
-    words += [f"posterior.{key}={value}" for key, value in cut(chosen).items()]
+    words += [f"posterior.{key}={value}" for key, value in posterior_settings(chosen).items()]
     if "conditional" in chosen["model"] and chosen["data"] == "celeba":
         words.append(FACES)
     words += ["data.batch_size=2", "trainer.max_epochs=1"]
@@ -278,11 +290,11 @@ def test_any_combination_trains_or_is_refused_with_its_reason(train, folders, tm
         assert not (tmp_path / "run" / "checkpoints").exists()
     else:
         numbers = train(*words)
-        assert finite(numbers)
+        assert has_finite_loss(numbers)
         assert numbers["steps"] == 2
 
 
-def test_an_optimal_scale_trains(train):
+def test_optimal_scale_trains(train):
     assert math.isfinite(train("loss=gaussian", "loss.scale=optimal", "model.hidden=[8]")["elbo"])
 
 
@@ -293,9 +305,9 @@ def test_every_experiment_trains(train, folders, config, name):
     if name == "conditional_faces":
         words.append(FACES)
     if name == "vq_prior":
-        words.append(started(train, "experiment=vq_vae", *words))
+        words.append(start_setting(train, "experiment=vq_vae", *words))
     numbers = train(f"experiment={name}", *words)
-    assert finite(numbers)
+    assert has_finite_loss(numbers)
 
 
 @pytest.mark.parametrize("option", options("logger"))

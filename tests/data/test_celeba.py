@@ -7,8 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from pictures import chw, scene
 from PIL import Image
+from sample_images import make_image, to_chw
 from torchvision.transforms import v2
 
 from vaelab.data import cache, celeba
@@ -21,16 +21,16 @@ ROWS = np.random.default_rng(0).choice([-1, 1], (len(SPLIT), len(ATTRIBUTES)))
 IMG = "img_align_celeba"
 
 
-def face(number, format="JPEG"):
+def encode_face(number, format="JPEG"):
     file = io.BytesIO()
-    scene(number).save(file, format, quality=95)
+    make_image(number).save(file, format, quality=95)
     return file.getvalue()
 
 
-def write_pictures(folder):
+def write_images(folder):
     folder.mkdir(parents=True)
     for number, name in enumerate(NAMES):
-        (folder / name).write_bytes(face(number))
+        (folder / name).write_bytes(encode_face(number))
 
 
 def write_zip(folder, prefix=f"{IMG}/"):
@@ -39,10 +39,10 @@ def write_zip(folder, prefix=f"{IMG}/"):
         if prefix:
             file.writestr(prefix, "")
         for number, name in enumerate(NAMES):
-            file.writestr(prefix + name, face(number))
+            file.writestr(prefix + name, encode_face(number))
 
 
-def write_txt(folder, order=slice(None)):
+def write_txt_tables(folder, order=slice(None)):
     rows = list(zip(NAMES, ROWS, SPLIT, strict=True))[order]
     partition = [f"{name} {split}\n" for name, _, split in rows]
     (folder / "list_eval_partition.txt").write_text("".join(partition))
@@ -51,7 +51,7 @@ def write_txt(folder, order=slice(None)):
     (folder / "list_attr_celeba.txt").write_text("".join(attributes))
 
 
-def write_csv(folder):
+def write_csv_tables(folder):
     for name, header, rows in (
         ("list_eval_partition.csv", ["partition"], [[split] for split in SPLIT]),
         ("list_attr_celeba.csv", ATTRIBUTES, ROWS.tolist()),
@@ -62,29 +62,29 @@ def write_csv(folder):
             table.writerows([image, *row] for image, row in zip(NAMES, rows, strict=True))
 
 
-def official(folder):
-    write_pictures(folder / IMG)
-    write_txt(folder)
+def write_celeba(folder):
+    write_images(folder / IMG)
+    write_txt_tables(folder)
 
 
-def zipped(folder):
+def write_zip_layout(folder):
     write_zip(folder)
-    write_txt(folder)
+    write_txt_tables(folder)
 
 
-def kaggle(folder):
-    write_pictures(folder / IMG / IMG)
-    write_csv(folder)
+def write_kaggle_layout(folder):
+    write_images(folder / IMG / IMG)
+    write_csv_tables(folder)
 
 
-def opened(root, **settings):
+def load_celeba(root, **settings):
     data = CelebA(str(root), **settings)
     data.prepare_data()
     data.setup()
     return data
 
 
-def equal(one, other):
+def are_equal(one, other):
     return one.attributes == other.attributes and all(
         torch.equal(x, y)
         for split in ("train", "val", "test")
@@ -95,18 +95,18 @@ def equal(one, other):
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
     root = tmp_path_factory.mktemp("reference")
-    official(root)
-    return opened(root)
+    write_celeba(root)
+    return load_celeba(root)
 
 
-@pytest.mark.parametrize("layout", [official, zipped, kaggle])
+@pytest.mark.parametrize("layout", [write_celeba, write_zip_layout, write_kaggle_layout])
 @pytest.mark.parametrize("folder", ["", "celeba", "CelebA"])
 def test_all_layouts_give_the_same_tensors(tmp_path, reference, layout, folder):
     layout(tmp_path / folder)
-    assert equal(opened(tmp_path), reference)
+    assert are_equal(load_celeba(tmp_path), reference)
 
 
-def test_the_partition_file_splits(reference):
+def test_partition_file_defines_the_split(reference):
     sizes = {name: len(split.images) for name, split in reference.splits.items()}
     assert sizes == {"train": 5, "val": 2, "test": 2}
     assert reference.pixels == "levels"
@@ -120,14 +120,14 @@ def test_labels_are_the_attributes_as_0_and_1(reference):
         assert labels.tolist() == ((ROWS[np.equal(SPLIT, number)] + 1) // 2).tolist()
 
 
-def test_pictures_are_the_middle_made_smaller(reference):
+def test_images_are_center_crops_resized(reference):
     for split, number in (("train", 0), ("val", 1), ("test", 2)):
         for image, i in zip(
             reference.splits[split].images, np.flatnonzero(np.equal(SPLIT, number)), strict=True
         ):
-            picture = Image.open(io.BytesIO(face(i)))
-            expected = v2.Compose([v2.CenterCrop(140), v2.Resize(64)])(picture)
-            assert (image.numpy() == chw(expected)).all()
+            image_file = Image.open(io.BytesIO(encode_face(i)))
+            expected = v2.Compose([v2.CenterCrop(140), v2.Resize(64)])(image_file)
+            assert (image.numpy() == to_chw(expected)).all()
 
 
 @pytest.mark.parametrize(
@@ -139,186 +139,195 @@ def test_pictures_are_the_middle_made_smaller(reference):
         (None, (3, 178, 178), (0, 20, 178, 198)),
     ],
 )
-def test_pictures_that_need_no_resize_are_exact(tmp_path, crop, shape, box):
-    official(tmp_path)
-    (tmp_path / IMG / NAMES[0]).write_bytes(face(0, "PNG"))
-    images = opened(tmp_path, crop=crop, shape=shape).splits["train"].images
-    assert (images[0].numpy() == chw(scene(0).crop(box))).all()
+def test_images_that_need_no_resize_are_exact(tmp_path, crop, shape, box):
+    write_celeba(tmp_path)
+    (tmp_path / IMG / NAMES[0]).write_bytes(encode_face(0, "PNG"))
+    images = load_celeba(tmp_path, crop=crop, shape=shape).splits["train"].images
+    assert (images[0].numpy() == to_chw(make_image(0).crop(box))).all()
 
 
-def test_grey_is_one_channel(tmp_path, reference):
-    zipped(tmp_path)
-    grey = opened(tmp_path, shape=(1, 64, 64)).splits["train"].images.float()
+def test_grayscale_images_have_one_channel(tmp_path, reference):
+    write_zip_layout(tmp_path)
+    grayscale = load_celeba(tmp_path, shape=(1, 64, 64)).splits["train"].images.float()
     weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
-    colour = reference.splits["train"].images.float()
-    assert (grey - (colour * weights).sum(1, keepdim=True)).abs().max() < 4
+    color = reference.splits["train"].images.float()
+    assert (grayscale - (color * weights).sum(1, keepdim=True)).abs().max() < 4
 
 
 def test_attributes_are_joined_by_name(tmp_path, reference):
-    official(tmp_path)
-    write_txt(tmp_path, order=slice(None, None, -1))
-    assert equal(opened(tmp_path), reference)
+    write_celeba(tmp_path)
+    write_txt_tables(tmp_path, order=slice(None, None, -1))
+    assert are_equal(load_celeba(tmp_path), reference)
 
 
-def test_the_second_run_decodes_nothing(tmp_path, reference, monkeypatch):
-    zipped(tmp_path)
-    opened(tmp_path, cache=str(tmp_path / "elsewhere"))
+def test_second_run_decodes_nothing(tmp_path, reference, monkeypatch):
+    write_zip_layout(tmp_path)
+    load_celeba(tmp_path, cache=str(tmp_path / "outside"))
     assert not (tmp_path / "cache").exists()
-    monkeypatch.setattr(celeba, "picture", pytest.fail)
-    again = opened(tmp_path, cache=str(tmp_path / "elsewhere"))
+    monkeypatch.setattr(celeba, "read_image", pytest.fail)
+    again = load_celeba(tmp_path, cache=str(tmp_path / "outside"))
     again.setup()
-    assert equal(again, reference)
+    assert are_equal(again, reference)
 
 
-@pytest.mark.parametrize("layout", [official, zipped])
-def test_changed_pictures_are_decoded_anew(tmp_path, reference, layout):
+@pytest.mark.parametrize("layout", [write_celeba, write_zip_layout])
+def test_changed_images_are_decoded_again(tmp_path, reference, layout):
     layout(tmp_path)
-    opened(tmp_path)
-    if layout is official:
-        (tmp_path / IMG / NAMES[0]).write_bytes(face(100))
+    load_celeba(tmp_path)
+    if layout is write_celeba:
+        (tmp_path / IMG / NAMES[0]).write_bytes(encode_face(100))
     else:
         with zipfile.ZipFile(tmp_path / f"{IMG}.zip", "w") as file:
             for number, name in enumerate(NAMES):
-                file.writestr(name, face(number or 100))
-    changed = opened(tmp_path).splits["train"].images
+                file.writestr(name, encode_face(number or 100))
+    changed = load_celeba(tmp_path).splits["train"].images
     same = (changed == reference.splits["train"].images).flatten(1).all(1)
     assert same.tolist() == [False, True, True, True, True]
 
 
-def test_another_crop_is_decoded_anew(tmp_path, reference):
-    zipped(tmp_path)
-    opened(tmp_path, crop=100)
-    assert equal(opened(tmp_path), reference)
+def test_images_are_decoded_again_with_another_crop(tmp_path, reference):
+    write_zip_layout(tmp_path)
+    load_celeba(tmp_path, crop=100)
+    assert are_equal(load_celeba(tmp_path), reference)
 
 
-@pytest.mark.parametrize("layout", [official, zipped])
-def test_a_changed_partition_moves_the_pictures(tmp_path, layout):
+@pytest.mark.parametrize("layout", [write_celeba, write_zip_layout])
+def test_changed_partition_moves_the_images(tmp_path, layout):
     layout(tmp_path)
-    if layout is official:  # of the same size and time, the files are told apart by name only
+    if layout is write_celeba:  # files of equal size and time, which differ only in their names
         for number, name in enumerate(NAMES):
-            (tmp_path / IMG / name).write_bytes(face(number, "BMP"))
+            (tmp_path / IMG / name).write_bytes(encode_face(number, "BMP"))
             os.utime(tmp_path / IMG / name, (0, 0))
-    before = opened(tmp_path)
+    before = load_celeba(tmp_path)
     file = tmp_path / "list_eval_partition.txt"
     moved = file.read_text().replace(f"{NAMES[0]} 0", f"{NAMES[0]} 2")
     file.write_text(moved.replace(f"{NAMES[3]} 2", f"{NAMES[3]} 0"))
-    after = opened(tmp_path)
+    after = load_celeba(tmp_path)
     assert torch.equal(after.splits["test"].images[0], before.splits["train"].images[0])
     assert torch.equal(after.splits["train"].images[1], before.splits["test"].images[0])
 
 
-def test_a_forked_process_opens_the_zip_for_itself(tmp_path, monkeypatch):
-    zipped(tmp_path)
+def test_forked_process_opens_the_zip_again(tmp_path, monkeypatch):
+    write_zip_layout(tmp_path)
     source = CelebA(str(tmp_path))._faces.source
-    assert source.read(NAMES[0]) == face(0)
-    opened_here = source.opened
+    assert source.read(NAMES[0]) == encode_face(0)
+    opened_before = source.opened
     monkeypatch.setattr(os, "getpid", lambda: -1)
-    assert source.read(NAMES[1]) == face(1)
-    assert source.opened[1] is not opened_here[1]
+    assert source.read(NAMES[1]) == encode_face(1)
+    assert source.opened[1] is not opened_before[1]
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_several_processes_read_the_zip(tmp_path, reference, monkeypatch):
-    monkeypatch.setattr(cache, "_cores", lambda: 2)
-    settings = {"shape": (3, 256, 256), "crop": None}  # few pictures in a chunk
-    zipped(tmp_path / "zip")
-    official(tmp_path / "folder")
-    one, other = opened(tmp_path / "zip", **settings), opened(tmp_path / "folder", **settings)
-    assert equal(one, other)
+    monkeypatch.setattr(cache, "_count_cores", lambda: 2)
+    settings = {"shape": (3, 256, 256), "crop": None}  # few images in a chunk
+    write_zip_layout(tmp_path / "zip")
+    write_celeba(tmp_path / "folder")
+    one, other = (
+        load_celeba(tmp_path / "zip", **settings),
+        load_celeba(tmp_path / "folder", **settings),
+    )
+    assert are_equal(one, other)
 
 
-@pytest.mark.parametrize("prefix", ["../../climbs/", "/etc/", "a/../../b/", "..\\\\", "C:/"])
-def test_a_zip_whose_members_climb_out_is_refused(tmp_path, prefix):
+@pytest.mark.parametrize("prefix", ["../../outside/", "/etc/", "a/../../b/", "..\\\\", "C:/"])
+def test_zip_member_that_leads_out_of_the_folder_is_refused(tmp_path, prefix):
     root = tmp_path / "root"
     write_zip(root, prefix=prefix)
-    write_txt(root)
+    write_txt_tables(root)
     with pytest.raises(
-        ValueError, match=r"^\S+zip holds .*, out of its folder: download it again$"
+        ValueError,
+        match=r"^\S+zip has the member .*, which leads out of its folder: download it again$",
     ):
-        opened(root)
+        load_celeba(root)
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
 
 
-def test_a_zip_with_a_link_is_refused(tmp_path):
+def test_zip_with_a_symbolic_link_is_refused(tmp_path):
     write_zip(tmp_path)
-    write_txt(tmp_path)
+    write_txt_tables(tmp_path)
     link = zipfile.ZipInfo("img_align_celeba/link.jpg")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "img_align_celeba.zip", "a") as file:
         file.writestr(link, "/etc/passwd")
-    with pytest.raises(ValueError, match="out of its folder"):
-        opened(tmp_path)
+    with pytest.raises(ValueError, match="leads out of its folder"):
+        load_celeba(tmp_path)
 
 
-def test_a_member_that_unfolds_to_gigabytes_is_not_unfolded(tmp_path, monkeypatch):
+def test_too_large_zip_member_is_not_decompressed(tmp_path, monkeypatch):
     write_zip(tmp_path)
-    write_txt(tmp_path)
-    monkeypatch.setattr("vaelab.data.image_file.LARGEST", 1000)
-    with pytest.raises(ValueError, match=r"cannot be read as a picture .* more than 1000"):
-        opened(tmp_path)
+    write_txt_tables(tmp_path)
+    monkeypatch.setattr("vaelab.data.image_file.MAX_FILE_BYTES", 1000)
+    with pytest.raises(ValueError, match=r"cannot be read as an image .* at most 1000 are allowed"):
+        load_celeba(tmp_path)
 
 
 @pytest.mark.parametrize("piece", ["img_align_celeba", "list_eval_partition.txt", "one"])
-def test_a_link_out_of_the_root_is_refused(tmp_path, piece):
-    official(tmp_path / "root")
+def test_link_that_leads_out_of_the_root_is_refused(tmp_path, piece):
+    write_celeba(tmp_path / "root")
     path = tmp_path / "root" / piece
     if piece == "one":
         path = next((tmp_path / "root/img_align_celeba").iterdir())
-    path.rename(tmp_path / "elsewhere")
-    path.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match=rf"^{path} is a link that leads out of "):
-        opened(tmp_path / "root")
+    path.rename(tmp_path / "outside")
+    path.symlink_to(tmp_path / "outside")
+    with pytest.raises(ValueError, match=rf"^{path} is a symbolic link that leads out of "):
+        load_celeba(tmp_path / "root")
 
 
-def test_a_picture_that_is_named_twice_is_an_error(tmp_path):
-    official(tmp_path)
+def test_image_that_is_listed_twice_is_refused(tmp_path):
+    write_celeba(tmp_path)
     path = tmp_path / "list_eval_partition.txt"
     path.write_text(path.read_text() + path.read_text().splitlines()[0] + "\n")
-    with pytest.raises(ValueError, match="names a picture twice"):
-        opened(tmp_path)
+    with pytest.raises(ValueError, match="lists an image twice"):
+        load_celeba(tmp_path)
 
 
-def test_names_of_the_partition_that_climb_out_are_not_found(tmp_path):
-    official(tmp_path / "root")
-    (tmp_path / "root/secret.jpg").write_bytes(face(0))
+def test_partition_names_outside_the_folder_are_not_found(tmp_path):
+    write_celeba(tmp_path / "root")
+    (tmp_path / "root/secret.jpg").write_bytes(encode_face(0))
     with open(tmp_path / "root/list_eval_partition.txt", "a") as file:
         file.write("../secret.jpg 0\n")
-    with pytest.raises(FileNotFoundError, match=r"names 1 pictures .* the first \.\./secret\.jpg"):
-        opened(tmp_path / "root")
+    with pytest.raises(FileNotFoundError, match=r"lists 1 images .* the first of them \.\./secret"):
+        load_celeba(tmp_path / "root")
 
 
-def test_an_empty_root_is_told_which_files_to_put_where(tmp_path):
+def test_error_of_an_empty_root_says_which_files_to_put_where(tmp_path):
     message = (
-        rf"^{tmp_path}/celeba lacks img_align_celeba\.zip \(or .*\), list_eval_partition\.txt "
-        r"\(or \.csv\), list_attr_celeba\.txt \(or \.csv\) of CelebA: put that there, .*VAELAB_DATA"
+        rf"^the CelebA folder {tmp_path}/celeba lacks img_align_celeba\.zip \(or .*\), "
+        r"list_eval_partition\.txt \(or \.csv\), list_attr_celeba\.txt \(or \.csv\): "
+        r"put the missing files there, .*VAELAB_DATA"
     )
     with pytest.raises(FileNotFoundError, match=message):
-        opened(tmp_path)
+        load_celeba(tmp_path)
 
 
 @pytest.mark.parametrize("piece", [f"{IMG}.zip", "list_eval_partition.txt", "list_attr_celeba.txt"])
-def test_only_what_is_missing_is_asked_for(tmp_path, piece):
-    zipped(tmp_path)
+def test_error_lists_only_the_missing_files(tmp_path, piece):
+    write_zip_layout(tmp_path)
     (tmp_path / piece).unlink()
-    with pytest.raises(FileNotFoundError, match=rf"^{tmp_path} lacks {piece} \([^,]*: put that"):
-        opened(tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match=rf"folder {tmp_path} lacks {piece} \([^,]*: put the"
+    ):
+        load_celeba(tmp_path)
 
 
-@pytest.mark.parametrize("layout", [official, zipped])
-def test_missing_pictures_are_counted_and_the_first_is_named(tmp_path, layout):
+@pytest.mark.parametrize("layout", [write_celeba, write_zip_layout])
+def test_missing_images_are_counted_and_the_first_is_named(tmp_path, layout):
     layout(tmp_path)
     with open(tmp_path / "list_eval_partition.txt", "a") as file:
         file.write("900000.jpg 0\n800000.jpg 1\n")
-    with pytest.raises(FileNotFoundError, match=rf"2 pictures that .*{IMG}.* the first 900000.jpg"):
-        opened(tmp_path)
+    with pytest.raises(FileNotFoundError, match=rf"2 images that .*{IMG}.* first of them 900000"):
+        load_celeba(tmp_path)
 
 
 def test_missing_attributes_are_counted_and_the_first_is_named(tmp_path):
-    official(tmp_path)
+    write_celeba(tmp_path)
     file = tmp_path / "list_attr_celeba.txt"
     file.write_text("\n".join(file.read_text().splitlines()[:-2]))
-    with pytest.raises(FileNotFoundError, match=rf"2 pictures that .*attr.* the first {NAMES[-2]}"):
-        opened(tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match=rf"2 images that .*attr.* first of them {NAMES[-2]}"
+    ):
+        load_celeba(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -334,25 +343,25 @@ def test_missing_attributes_are_counted_and_the_first_is_named(tmp_path):
         (f"{IMG}.zip", "<html>Quota exceeded</html>"),
     ],
 )
-def test_a_damaged_file_is_named_in_one_line(tmp_path, file, text):
-    zipped(tmp_path)
+def test_damaged_file_is_named_in_one_line(tmp_path, file, text):
+    write_zip_layout(tmp_path)
     (tmp_path / file).write_text(text)
     with pytest.raises(ValueError, match=rf"{file}.*: download it again$") as error:
-        opened(tmp_path)
+        load_celeba(tmp_path)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("damage", [b"", b"no picture", face(0)[:3000]])
-def test_a_damaged_picture_is_named_in_one_line(tmp_path, damage):
-    official(tmp_path)
+@pytest.mark.parametrize("damage", [b"", b"not an image", encode_face(0)[:3000]])
+def test_damaged_image_is_named_in_one_line(tmp_path, damage):
+    write_celeba(tmp_path)
     (tmp_path / IMG / NAMES[3]).write_bytes(damage)
     with pytest.raises(ValueError, match=rf"^{NAMES[3]} cannot be read .*{IMG} again$") as error:
-        opened(tmp_path)
+        load_celeba(tmp_path)
     assert "\n" not in str(error.value)
     assert not list((tmp_path / "cache").iterdir())
 
 
 @pytest.mark.parametrize("setting", [{"shape": (4, 64, 64)}, {"shape": (64, 64)}, {"crop": 0}])
-def test_settings_that_no_picture_can_have_are_refused(tmp_path, setting):
+def test_invalid_arguments_are_refused(tmp_path, setting):
     with pytest.raises(ValueError, match=rf"^data\.{next(iter(setting))}="):
         CelebA(str(tmp_path), **setting)

@@ -12,7 +12,7 @@ SOURCES = [MNIST, FashionMNIST]
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_files_already_there_are_read_and_split(kind, idx):
+def test_existing_files_are_read_and_split(kind, idx):
     data = kind(idx.root, validation=10)
     data.prepare_data()
     data.setup()
@@ -24,14 +24,14 @@ def test_files_already_there_are_read_and_split(kind, idx):
     assert torch.equal(data.splits["train"].labels, labels[:50])
 
 
-def test_validation_0_trains_on_all(idx):
+def test_validation_0_trains_on_all_images(idx):
     data = MNIST(idx.root, validation=0)
     data.setup()
     assert len(data.splits["train"].images) == 60
     assert not data.has_validation
 
 
-def test_a_larger_shape_is_padded_with_black(idx):
+def test_larger_shape_is_padded_with_black(idx):
     data = MNIST(idx.root, shape=(1, 32, 32), validation=10)
     data.setup()
     images = data.splits["test"].images
@@ -41,13 +41,13 @@ def test_a_larger_shape_is_padded_with_black(idx):
 
 
 @pytest.mark.parametrize("shape", [(1, 29, 29), (3, 28, 28), (1, 20, 20), (784,)])
-def test_a_shape_it_cannot_be_padded_to_is_refused(shape, tmp_path):
+def test_shape_that_cannot_be_reached_by_padding_is_refused(shape, tmp_path):
     with pytest.raises(ValueError, match=r"as in data\.shape=\[1,32,32\]"):
         MNIST(str(tmp_path), shape=shape)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered"])
-def test_a_damaged_file_is_named(idx, damage):
+def test_damaged_file_is_named(idx, damage):
     path = Path(idx.root, "MNIST", "raw", "train-images-idx3-ubyte")
     content = bytearray(path.read_bytes())
     if damage == "altered":
@@ -57,44 +57,44 @@ def test_a_damaged_file_is_named(idx, damage):
         MNIST(idx.root).prepare_data()
 
 
-def test_absent_and_offline_says_which_files_to_put_where(tmp_path, monkeypatch):
-    def offline(*_, **__):
+def test_error_of_a_failed_download_says_which_files_to_put_where(tmp_path, monkeypatch):
+    def fail_to_download(*_, **__):
         raise OSError("no network")
 
-    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", offline)
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", fail_to_download)
     monkeypatch.setattr("torchvision.datasets.mnist.check_integrity", lambda *_: False)
-    with pytest.raises(FileNotFoundError) as caught:
+    with pytest.raises(FileNotFoundError) as error:
         MNIST(str(tmp_path / "nothing")).prepare_data()
-    message = str(caught.value)
+    message = str(error.value)
     assert "\n" not in message
     for word in ("MNIST/raw", "t10k-labels-idx1-ubyte", "VAELAB_DATA"):
         assert word in message
 
 
-def test_no_room_left_to_train_on_is_refused(idx):
-    with pytest.raises(ValueError, match=r"data\.validation=60 leaves nothing of 60"):
+def test_validation_that_leaves_no_training_images_is_refused(idx):
+    with pytest.raises(ValueError, match=r"data\.validation=60 leaves none of the 60 images"):
         MNIST(idx.root, validation=60).setup()
 
 
 REAL = os.environ.get("VAELAB_REAL_DATA", "")
-BITS = {
+TEST_SHA256 = {
     MNIST: "e57c29358f8feb9d94da931970e5d4412a2ac9422f0a8515278b558a6d213cf7",
     FashionMNIST: "98c656837e4fef38294a86c585c72175d89c351ea5538ed52c63055d70ff5fe3",
 }
 
 
-@pytest.mark.skipif(not REAL, reason="VAELAB_DATA is not set: the real MNIST files are needed")
+@pytest.mark.skipif(not REAL, reason="VAELAB_DATA is not set, but the real MNIST files are needed")
 @pytest.mark.parametrize("kind", SOURCES)
-def test_the_test_bits_are_the_ones_published_with_every_number(kind):
+def test_binarized_test_images_have_the_published_hash(kind):
     data = kind(str(ROOT / REAL), binarize="dynamic")
     data.prepare_data()
     data.setup()
-    assert data.bits_sha256["test"] == BITS[kind]
+    assert data.bits_sha256["test"] == TEST_SHA256[kind]
     assert [len(data.splits[name].images) for name in ("train", "val")] == [50_000, 10_000]
 
 
-@pytest.mark.skipif(not REAL, reason="VAELAB_DATA is not set: the real MNIST files are needed")
-def test_one_bernoulli_per_pixel_costs_what_the_literature_says():
+@pytest.mark.skipif(not REAL, reason="VAELAB_DATA is not set, but the real MNIST files are needed")
+def test_one_bernoulli_per_pixel_has_the_published_log_likelihood():
     from vaelab.likelihoods.bernoulli import Bernoulli
 
     data = MNIST(str(ROOT / REAL), validation=0)

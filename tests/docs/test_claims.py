@@ -1,4 +1,4 @@
-"""The numbers that the README promises, on the real MNIST files."""
+"""Test the numbers in the README on the real MNIST files."""
 
 import os
 
@@ -12,25 +12,28 @@ pytestmark = [
 ]
 
 
-def trained(train, name, folder="run", **settings):
+def train_experiment(train, name, folder="run", **settings):
     words = [f"{key}={value}" for key, value in settings.items()]
     words += ["trainer=default", f"data.root={ROOT / REAL}"]
     return train(f"experiment={name}", *words, folder=folder)
 
 
-def test_the_net_of_pytorch_examples_reaches_its_published_elbo(train):
-    runs = [trained(train, "pytorch_examples", seed=seed, folder=f"{seed}") for seed in (0, 1, 2)]
+def test_pytorch_examples_reaches_its_published_elbo(train):
+    runs = [
+        train_experiment(train, "pytorch_examples", seed=seed, folder=f"{seed}")
+        for seed in (0, 1, 2)
+    ]
     assert all(run["epochs"] == 10 and run["images"] == 10_000 for run in runs)
     assert all(run["measure"] == "grey" for run in runs)
     elbo = sum(run["elbo"] for run in runs) / 3
-    assert -106.1 <= elbo < -45.53  # the entropy of the test pixels: above it would be a bug
+    assert -106.1 <= elbo < -45.53  # minus the entropy of the test pixels, an upper bound
 
 
-def test_the_linear_vae_reaches_probabilistic_pca_and_not_more(train):
-    from vaelab.evaluation.likelihood import likelihood_numbers
+def test_linear_vae_reaches_but_does_not_exceed_probabilistic_pca(train):
+    from vaelab.evaluation.likelihood import evaluate_likelihood
     from vaelab.runs.run import Run
 
-    run = Run.open(trained(train, "linear_vae")["folder"])
-    numbers = likelihood_numbers(run.vae, run.data, "train", samples=1)
+    run = Run.open(train_experiment(train, "linear_vae")["folder"])
+    numbers = evaluate_likelihood(run.vae, run.data, "train", samples=1)
     assert numbers["images"] == 60_000
     assert 299.4 <= numbers["elbo_exact"] <= 299.7584

@@ -1,4 +1,4 @@
-"""The README is short, and every command in it runs."""
+"""Test that the README is short and that every command in it runs."""
 
 import os
 import re
@@ -8,61 +8,67 @@ import subprocess
 
 import numpy as np
 import pytest
-from commands import lines, needs_mnist, smoked
+from commands import block_commands, needs_mnist, shorten_training
 from conftest import ROOT
 from PIL import Image
-from test_celeba import official
+from test_celeba import write_celeba
 
 README = (ROOT / "README.md").read_text()
-LINES = lines(ROOT / "README.md")
+LINES = block_commands(ROOT / "README.md")
 COMMANDS = [line for line in LINES if line.startswith("python train.py")]
 SCRIPTS = [line.removeprefix("python ") for line in LINES if line.startswith("python scripts/")]
-ELSEWHERE = (
-    "scripts/explore.py runs/<run>",  # which tests/explorer drives in a browser
+TESTED_IN_OTHER_FILES = (
+    "scripts/explore.py runs/<run>",  # tests/explorer, in a browser
     "scripts/reproduce.py",  # tests/reproduction/test_reproduce.py
 )
 
 
-def test_it_is_under_100_lines():
+def test_readme_is_under_100_lines():
     assert len(README.splitlines()) < 100
 
 
-def test_its_pictures_are_there():
+def test_images_of_the_readme_exist():
     for name in re.findall(r"!\[.*?\]\((.*?)\)", README):
-        with Image.open(ROOT / name) as picture:
-            assert min(picture.size) > 100
+        with Image.open(ROOT / name) as image:
+            assert min(image.size) > 100
 
 
-def test_every_line_is_a_command_that_is_tested_here():
+def test_every_command_is_tested():
     others = {"make demo", "export VAELAB_DATA=<folder>"}
     others |= {f"python {script}" for script in SCRIPTS}
     assert set(LINES) - set(COMMANDS) == others
-    assert set(ELSEWHERE) <= set(SCRIPTS)
+    assert set(TESTED_IN_OTHER_FILES) <= set(SCRIPTS)
 
 
-def test_every_script_for_a_run_is_in_it():
+def test_readme_names_every_script_for_runs():
     named = {path.name for path in (ROOT / "scripts").glob("*.py") if path.name in README}
-    inward = {
-        "benchmark.py",
-        "parts.py",
-        "features.py",
-    }  # of docs/performance.md, parts, evaluation
-    assert {path.name for path in (ROOT / "scripts").glob("*.py")} == named | inward
+    for_developers = {"benchmark.py", "compare_versions.py", "features.py", "parts.py"}
+    assert {path.name for path in (ROOT / "scripts").glob("*.py")} == named | for_developers
 
 
 @pytest.mark.slow
-def test_the_commands_for_a_finished_run_work(shell, tmp_path):
+def test_commands_for_finished_runs_work(shell, tmp_path):
     shutil.copytree(ROOT / "results", tmp_path / "results")
-    shell(*smoked(["train.py", "model.hidden=[8]", "latent_dim=3", "hydra.run.dir=runs/one"]))
+    words = ["train.py", "model.hidden=[8]", "latent_dim=3", "hydra.run.dir=runs/one"]
+    shell(*shorten_training(words))
     for script in SCRIPTS:
-        if script not in ELSEWHERE:
+        if script not in TESTED_IN_OTHER_FILES:
             words = script.replace("<run>", "one").replace("--samples 500", "--samples 2")
             assert shell(*shlex.split(words))
-    made = {path.suffix for path in (tmp_path / "runs" / "one").rglob("*")}
-    assert {".json", ".png", ".svg", ".html", ".npz", ".onnx", ".safetensors", ".parquet"} <= made
+    suffixes = {path.suffix for path in (tmp_path / "runs" / "one").rglob("*")}
+    assert {
+        ".json",
+        ".png",
+        ".svg",
+        ".html",
+        ".npz",
+        ".onnx",
+        ".safetensors",
+        ".parquet",
+    } <= suffixes
 
 
-def test_make_demo_trains_the_convolutional_net():
+def test_make_demo_trains_the_convolutional_model():
     done = subprocess.run(
         ["make", "--no-print-directory", "-n", "demo"],
         cwd=ROOT,
@@ -75,13 +81,13 @@ def test_make_demo_trains_the_convolutional_net():
 
 @pytest.fixture
 def folder(tmp_path):
-    """The user's own data, in the folder where the commands are typed."""
+    """Return a folder with the data of a user: x.npz, CelebA and a folder of images."""
     np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).normal(size=(200, 3)))
     (tmp_path / "faces").mkdir()
-    official(tmp_path / "faces")
+    write_celeba(tmp_path / "faces")
     for i in range(30):
         pixels = np.random.default_rng(i).integers(0, 256, (80, 70, 3), dtype=np.uint8)
-        path = tmp_path / "pictures" / f"class{i % 2}" / f"{i}.png"
+        path = tmp_path / "images" / f"class{i % 2}" / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
     return tmp_path
@@ -89,13 +95,13 @@ def folder(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("line", COMMANDS)
-def test_the_command_runs(line, folder, shell):
+def test_training_command_runs(line, folder, shell):
     if needs_mnist(line) and not os.environ["VAELAB_REAL_DATA"]:
         pytest.skip("VAELAB_DATA is not set: the real MNIST files are needed")
-    place = "faces" if "celeba" in line else "pictures"
-    words = shlex.split(line.replace("<folder>", str(folder / place)))[1:]
+    data_folder = "faces" if "celeba" in line else "images"
+    words = shlex.split(line.replace("<folder>", str(folder / data_folder)))[1:]
     if "--help" not in words:
-        words = smoked(words)
+        words = shorten_training(words)
     data = {"VAELAB_DATA": str(ROOT / os.environ["VAELAB_REAL_DATA"])}
     output = shell(*words, **data)
     if "--help" in words:

@@ -1,4 +1,4 @@
-"""Mutual information, the aggregate posterior and collapse of whole models."""
+"""Mutual information, aggregate posterior and posterior collapse of whole models."""
 
 import math
 
@@ -17,7 +17,7 @@ LIMIT = math.log(500)
 @pytest.fixture
 def run(config):
     def build(*words, spread=1.0):
-        """A model whose posteriors' means are `spread` times as far apart as they begin."""
+        """Build a model whose initial posterior means are scaled by `spread`."""
         run = Run.build(config("model.hidden=[16]", "latent_dim=4", *words))
         run.data.setup()
         if spread != 1.0:
@@ -28,7 +28,7 @@ def run(config):
     return build
 
 
-def test_the_parts_are_those_of_the_mixture_written_by_hand(run):
+def test_terms_equal_those_of_an_explicit_mixture(run):
     run = run(spread=10.0)
     numbers = evaluate(run, EvaluationConfig(seed=3))
     with torch.no_grad():
@@ -48,28 +48,28 @@ def test_the_parts_are_those_of_the_mixture_written_by_hand(run):
     assert not {"collapse", "kl_warning"} & numbers.keys()
 
 
-def test_codes_far_apart_reach_the_limit(run):
+def test_distant_latents_reach_the_information_limit(run):
     numbers = evaluate(run(spread=1e4), EvaluationConfig(images=50))
     assert numbers["mutual_information"] == pytest.approx(math.log(50), abs=1e-6)
     assert numbers["mutual_information"] <= numbers["mutual_information_limit"] + 1e-9
     assert numbers["latent_images"] == 50
 
 
-def test_codes_that_do_not_move_have_no_information_and_that_is_named_collapse(run):
+def test_constant_latents_have_no_information_and_are_a_collapse(run):
     run = run()
     with torch.no_grad():
         run.vae.encoder.layers[-1].weight.zero_()
     numbers = evaluate(run, EvaluationConfig())
     assert numbers["mutual_information"] == pytest.approx(0, abs=1e-9)
     assert numbers["collapse"].startswith(
-        "posterior collapse: the codes say nothing of the images (0.00 of 6.21 nats of "
+        "posterior collapse: the latents ignore the images (0.00 of 6.21 nats of "
         "information, 0 of 4 units active"
     )
     assert "kl=free_bits" in numbers["collapse"]
     assert "kl_warning" not in numbers
 
 
-def test_a_vampprior_of_all_images_leaves_no_kl_but_the_information(run):
+def test_vampprior_of_all_images_has_no_aggregate_kl(run):
     run = run("prior=vamp", "prior.components=500", spread=10.0)
     with torch.no_grad():
         run.vae.prior.inputs.copy_(run.data.splits["val"].images / 255)
@@ -81,7 +81,7 @@ def test_a_vampprior_of_all_images_leaves_no_kl_but_the_information(run):
 
 
 @pytest.mark.parametrize(
-    ("words", "left_out"),
+    ("words", "missing"),
     [
         (("posterior=full",), {"total_correlation", "dimension_kl"}),
         (("posterior=planar",), {"total_correlation", "dimension_kl"}),
@@ -96,11 +96,11 @@ def test_a_vampprior_of_all_images_leaves_no_kl_but_the_information(run):
         ),
     ],
 )
-def test_what_a_model_has_is_given_and_adds_up(run, words, left_out):
+def test_numbers_without_meaning_are_missing_and_terms_add_up(run, words, missing):
     numbers = evaluate(run(*words), EvaluationConfig(images=100))
     names = {"total_correlation", "dimension_kl", "aggregate_kl", "kl_check", "kl_check_se"}
     names |= {"mutual_information", "mutual_information_limit", "latent_images"}
-    assert numbers.keys() - {"collapse"} == names - left_out
+    assert numbers.keys() - {"collapse"} == names - missing
     if "kl_check" in numbers:
         assert abs(numbers["kl_check"]) < 5 * numbers["kl_check_se"] + 1e-3
 
@@ -108,13 +108,16 @@ def test_what_a_model_has_is_given_and_adds_up(run, words, left_out):
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("posterior=iaf",), "IAF has rounding errors"),
-        (("model=ladder", "model.hidden=[8,8]", "model.latents=[3,1]"), "several layers"),
+        (("posterior=iaf",), "the density of IAF has unbounded rounding errors"),
+        (
+            ("model=ladder", "model.hidden=[8,8]", "model.latents=[3,1]"),
+            "several stochastic layers",
+        ),
         (("posterior=deterministic", "objective=autoencoder"), "a point"),
         (("posterior=vq", "posterior.dim=1", "objective=vq"), "a point"),
     ],
 )
-def test_where_there_is_no_aggregate_the_reason_is_said(run, words, reason):
+def test_not_applicable_models_give_a_reason(run, words, reason):
     run = run(*words)
     with torch.no_grad():  # so that some unit is active
         for name, weight in run.vae.named_parameters():
@@ -124,7 +127,7 @@ def test_where_there_is_no_aggregate_the_reason_is_said(run, words, reason):
         evaluate(run, EvaluationConfig(images=200))
 
 
-def test_collapse_is_named_where_only_the_units_tell_of_it(run):
+def test_collapse_is_reported_without_aggregate_posterior(run):
     run = run("posterior=iaf")
     with torch.no_grad():
         run.vae.encoder.layers[-1].weight.zero_()
@@ -134,12 +137,12 @@ def test_collapse_is_named_where_only_the_units_tell_of_it(run):
 
 
 @pytest.mark.parametrize(
-    ("active", "units", "information", "start"),
+    ("active", "units", "information", "expected"),
     [
         (20, 20, 6.2, None),
         (7, 20, 2.8, None),
         (2, 2, 2.0, None),  # no room for more
-        (19, 200, 6.1, None),  # as many as are needed
+        (19, 200, 6.1, None),  # of which few are needed
         (2, 20, 0.26, "partial posterior collapse"),
         (0, 20, 0.001, "posterior collapse"),
         (1, 2, 0.001, "posterior collapse"),
@@ -147,36 +150,36 @@ def test_collapse_is_named_where_only_the_units_tell_of_it(run):
         (1, 20, None, None),
     ],
 )
-def test_the_rule_of_collapse(active, units, information, start):
+def test_describe_collapse(active, units, information, expected):
     sentence = describe_collapse(active, units, 0.3, information, 6.2)
-    assert sentence is None if start is None else sentence.startswith(start)
+    assert sentence is None if expected is None else sentence.startswith(expected)
 
 
-def test_a_sum_that_is_not_the_kl_is_warned_of(run, monkeypatch):
+def test_wrong_sum_of_terms_is_a_warning(run, monkeypatch):
     run = run(spread=10.0)
-    wrong = latents.draw_with_kl
+    original = latents.sample_with_kl
 
     def shifted(q, p):
-        z, kl = wrong(q, p)
+        z, kl = original(q, p)
         return z, kl + 1.0
 
-    monkeypatch.setattr(latents, "draw_with_kl", shifted)
+    monkeypatch.setattr(latents, "sample_with_kl", shifted)
     numbers = evaluate(run, EvaluationConfig())
     assert numbers["kl_check"] == pytest.approx(-4, abs=0.5)
-    assert f"is {numbers['kl_check']:+.2g} nats off the KL" in numbers["kl_warning"]
+    assert f"differs from the KL by {numbers['kl_check']:+.2g} nats" in numbers["kl_warning"]
 
 
-def test_what_was_found_is_kept_and_the_images_have_a_bound(run, monkeypatch, tmp_path):
+def test_journal_is_reused_and_number_of_images_is_limited(run, monkeypatch, tmp_path):
     run = run(spread=10.0)
-    monkeypatch.setattr(latents, "IMAGES", 150)
-    asked = EvaluationConfig(folder=tmp_path)
-    first = evaluate(run, asked)
+    monkeypatch.setattr(latents, "MAX_IMAGES", 150)
+    config = EvaluationConfig(folder=tmp_path)
+    first = evaluate(run, config)
     assert first["latent_images"] == 150
-    monkeypatch.setattr(latents, "_parts", None)
-    assert evaluate(run, asked) == first
+    monkeypatch.setattr(latents, "_decompose_batch_kl", None)
+    assert evaluate(run, config) == first
 
 
-def test_the_same_seed_gives_the_same_numbers_and_leaves_the_random_state(run):
+def test_seed_repeats_the_numbers_and_random_state_is_untouched(run):
     run, state = run(spread=10.0), torch.get_rng_state()
     first = evaluate(run, EvaluationConfig(seed=1))
     assert torch.equal(state, torch.get_rng_state())
@@ -185,8 +188,8 @@ def test_the_same_seed_gives_the_same_numbers_and_leaves_the_random_state(run):
     assert evaluate(run, EvaluationConfig(seed=2)) != first
 
 
-def test_the_densities_are_exact_where_float32_is_not(run):
-    """With scales of e^-6 and means of 50 float32 is off by thousandths."""
+def test_densities_are_computed_in_float64(run):
+    """With scales of e^-6 and means of 50, float32 has errors of 1e-3."""
     run = run()
     with torch.no_grad():
         run.vae.encoder.layers[-1].weight.zero_()

@@ -4,10 +4,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from objectives.toy import LOG_P, Toy, images, weights
+from objectives.toy import LOG_P, Toy, images, log_weights
 
 from vaelab.estimators.importance import importance_bound
-from vaelab.evaluation.likelihood import likelihood_numbers
+from vaelab.evaluation.likelihood import evaluate_likelihood
 from vaelab.metrics.linear import exact_elbo
 from vaelab.runs.run import Run
 from vaelab.runtime.seeding import Stream, seeded_noise
@@ -25,33 +25,33 @@ from vaelab.runtime.seeding import Stream, seeded_noise
         ((0.0, 1.0), 500, -1.9334),
     ],
 )
-def test_importance_weighted_bounds_of_the_toy_are_the_known_values(q, samples, bound):
+def test_importance_bounds_of_the_toy_have_the_known_values(q, samples, bound):
     count = 1_000_000 // samples
-    found = torch.cat([importance_bound(Toy(*q), x, samples) for x in images(count).split(500)])
-    error = found.std().item() / math.sqrt(count)
-    assert found.mean().item() == pytest.approx(bound, abs=4 * error + 5e-5)
+    bounds = torch.cat([importance_bound(Toy(*q), x, samples) for x in images(count).split(500)])
+    error = bounds.std().item() / math.sqrt(count)
+    assert bounds.mean().item() == pytest.approx(bound, abs=4 * error + 5e-5)
 
 
-def test_with_the_exact_posterior_every_bound_is_log_p():
+def test_exact_posterior_gives_log_p_for_any_number_of_samples():
     for samples in (1, 7, 5000):
         bound = importance_bound(Toy(), images(3), samples)
         torch.testing.assert_close(bound, torch.full((3,), LOG_P).double())
 
 
 def test_more_samples_tighten_the_bound():
-    drawn = weights(Toy(0.0, 1.0), images(50), 64)
+    drawn = log_weights(Toy(0.0, 1.0), images(50), 64)
     bounds = [
         (drawn.unflatten(0, (-1, k)).logsumexp(1) - math.log(k)).mean(0) for k in (1, 2, 8, 64)
     ]
     assert all((looser <= tighter).all() for looser, tighter in pairwise(bounds))
 
 
-def test_the_bound_does_not_depend_on_how_it_is_chunked(monkeypatch):
-    monkeypatch.setattr("vaelab.estimators.importance.CHUNK", 30)
+def test_bound_does_not_depend_on_chunks(monkeypatch):
+    monkeypatch.setattr("vaelab.estimators.importance.MAX_DECODER_OUTPUTS", 30)
     torch.manual_seed(1)
     chunked = importance_bound(Toy(0.0, 1.0), images(10), 7)
     torch.manual_seed(1)
-    drawn = torch.cat([weights(Toy(0.0, 1.0), images(10), k) for k in (3, 3, 1)])
+    drawn = torch.cat([log_weights(Toy(0.0, 1.0), images(10), k) for k in (3, 3, 1)])
     torch.testing.assert_close(chunked, drawn.logsumexp(0) - math.log(7))
 
 
@@ -63,8 +63,8 @@ def run(config):
     return run
 
 
-def test_its_numbers_are_those_of_an_evaluation_written_by_hand(run):
-    numbers = likelihood_numbers(run.vae, run.data, "test", samples=20)
+def test_numbers_equal_those_of_an_explicit_evaluation(run):
+    numbers = evaluate_likelihood(run.vae, run.data, "test", samples=20)
     x = run.data.splits["test"].images / 255
     with torch.no_grad():
         mean, raw = run.vae.encoder(x).chunk(2, -1)
@@ -90,13 +90,13 @@ def test_its_numbers_are_those_of_an_evaluation_written_by_hand(run):
     assert numbers["active_units"] == int((mean.var(0) > 0.01).sum())
 
 
-def test_the_standard_error_is_that_of_a_mean_over_images(run):
+def test_standard_error_is_that_of_the_mean_over_images(run):
     data = run.data
-    numbers = likelihood_numbers(run.vae, data, "val", samples=2)
+    numbers = evaluate_likelihood(run.vae, data, "val", samples=2)
     batches = data.batches("val")
     bounds = []
     with torch.no_grad():
-        for number, (x, _) in zip(batches.numbers, batches, strict=True):
+        for number, (x, _) in zip(batches.batch_numbers, batches, strict=True):
             with seeded_noise(Stream.EVALUATION, 0, number):
                 q = run.vae.encode(data.prepare(x))
                 q.rsample()  # the sample of the ELBO comes first
@@ -106,27 +106,27 @@ def test_the_standard_error_is_that_of_a_mean_over_images(run):
     assert numbers["nll_se"] == pytest.approx(nll.std().item() / math.sqrt(500), rel=0.01)
 
 
-def test_active_units_are_those_whose_mean_moves(run):
+def test_active_units_are_dimensions_whose_mean_varies(run):
     with torch.no_grad():
         run.vae.encoder.layers[-1].weight[0].zero_()
         run.vae.encoder.layers[-1].weight[1:3].mul_(100)
-    assert likelihood_numbers(run.vae, run.data, "val", samples=1)["active_units"] == 2
+    assert evaluate_likelihood(run.vae, run.data, "val", samples=1)["active_units"] == 2
 
 
-def test_a_linear_vae_gets_its_exact_elbo(config):
+def test_linear_vae_has_an_exact_elbo(config):
     run = Run.build(config("model.hidden=[]", "loss=mse", "data.binarize=none"))
     run.data.setup()
-    numbers = likelihood_numbers(run.vae, run.data, "val", samples=1)
+    numbers = evaluate_likelihood(run.vae, run.data, "val", samples=1)
     with torch.no_grad():
         expected = exact_elbo(run.vae, run.data.prepare(run.data.splits["val"].images)).mean()
     assert numbers["elbo_exact"] == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_an_optimal_scale_is_that_of_the_training_images_with_these_weights(config):
+def test_optimal_scale_is_calibrated_on_training_images(config):
     words = ("model.hidden=[16]", "loss=gaussian", "loss.scale=optimal", "data.binarize=none")
     run = Run.build(config(*words))
     run.data.setup()
-    numbers = likelihood_numbers(run.vae, run.data, "test", samples=1)
+    numbers = evaluate_likelihood(run.vae, run.data, "test", samples=1)
     x = run.data.prepare(run.data.splits["train"].images)
     with torch.no_grad():
         errors = (run.vae.decode(run.vae.encode(x).rsample()).mean - x).square().mean()
@@ -134,53 +134,53 @@ def test_an_optimal_scale_is_that_of_the_training_images_with_these_weights(conf
 
 
 @pytest.mark.parametrize("samples", [0, -3, "many", 1.5])
-def test_an_impossible_number_of_samples_is_refused(run, samples):
-    with pytest.raises(ValueError, match=f"samples={samples}: it must be a whole number"):
-        likelihood_numbers(run.vae, run.data, "test", samples=samples)
+def test_invalid_number_of_samples_is_refused(run, samples):
+    with pytest.raises(ValueError, match=f"samples={samples}: it must be an integer"):
+        evaluate_likelihood(run.vae, run.data, "test", samples=samples)
 
 
-def test_the_same_seed_gives_the_same_numbers_and_leaves_the_random_state(run):
+def test_seed_repeats_the_numbers_and_random_state_is_untouched(run):
     state = torch.get_rng_state()
-    first = likelihood_numbers(run.vae, run.data, "val", samples=3, seed=1)
+    first = evaluate_likelihood(run.vae, run.data, "val", samples=3, seed=1)
     assert torch.equal(state, torch.get_rng_state())
     torch.rand(5)
-    assert likelihood_numbers(run.vae, run.data, "val", samples=3, seed=1) == first
-    assert likelihood_numbers(run.vae, run.data, "val", samples=3, seed=2) != first
+    assert evaluate_likelihood(run.vae, run.data, "val", samples=3, seed=1) == first
+    assert evaluate_likelihood(run.vae, run.data, "val", samples=3, seed=2) != first
 
 
-def test_two_shares_add_up_to_the_whole(run, monkeypatch):
-    whole = likelihood_numbers(run.vae, run.data, "test", samples=3)
-    shares, sizes = [], []
+def test_two_processes_give_the_numbers_of_one(run, monkeypatch):
+    whole = evaluate_likelihood(run.vae, run.data, "test", samples=3)
+    parts, sizes = [], []
     for rank in (0, 1):
-        monkeypatch.setattr("vaelab.data.base.share", lambda rank=rank: (rank, 2))
-        shares.append(likelihood_numbers(run.vae, run.data, "test", samples=3))
+        monkeypatch.setattr("vaelab.data.base.rank_and_world_size", lambda rank=rank: (rank, 2))
+        parts.append(evaluate_likelihood(run.vae, run.data, "test", samples=3))
         sizes.append(sum(len(x) for x, _ in run.data.batches("test")))
     assert sum(sizes) == 500
     for name in ("elbo", "reconstruction", "kl", "nll"):
-        mean = np.average([share[name] for share in shares], weights=sizes)
+        mean = np.average([part[name] for part in parts], weights=sizes)
         assert mean == pytest.approx(whole[name], rel=1e-12)
 
 
-def test_the_batch_size_does_not_bend_the_mean(run):
-    whole = likelihood_numbers(run.vae, run.data, "test", samples=1)
+def test_mean_does_not_depend_on_the_batch_size(run):
+    whole = evaluate_likelihood(run.vae, run.data, "test", samples=1)
     run.data.batch_size = 77  # does not divide 500
-    assert likelihood_numbers(run.vae, run.data, "test", samples=1)["kl"] == pytest.approx(
+    assert evaluate_likelihood(run.vae, run.data, "test", samples=1)["kl"] == pytest.approx(
         whole["kl"]
     )
 
 
-def test_grey_pixels_get_no_nll_and_no_bits_per_dim(config):
+def test_grayscale_pixels_as_probabilities_have_no_nll_and_no_bits_per_dim(config):
     run = Run.build(config("model.hidden=[16]", "latent_dim=3", "data.binarize=none"))
     run.data.setup()
-    numbers = likelihood_numbers(run.vae, run.data, "val", samples=2)
+    numbers = evaluate_likelihood(run.vae, run.data, "val", samples=2)
     assert numbers["measure"] == "grey"
     assert not {"nll", "nll_se", "bits_per_dim", "bits_sha256", "samples"} & numbers.keys()
 
 
-def test_a_density_gets_an_nll_but_no_bits_per_dim(config):
+def test_density_has_an_nll_but_no_bits_per_dim(config):
     run = Run.build(config("model.hidden=[16]", "loss=mse", "data.binarize=none"))
     run.data.setup()
-    numbers = likelihood_numbers(run.vae, run.data, "val", samples=2)
+    numbers = evaluate_likelihood(run.vae, run.data, "val", samples=2)
     assert numbers["measure"] == "density"
     assert "nll" in numbers
     assert "bits_per_dim" not in numbers
@@ -198,36 +198,36 @@ def test_a_density_gets_an_nll_but_no_bits_per_dim(config):
 def test_bits_per_dim_of_256_levels(config, choices, extra):
     run = Run.build(config("model.hidden=[8]", "data.binarize=none", *choices))
     run.data.setup()
-    numbers = likelihood_numbers(run.vae, run.data, "val", samples=1)
+    numbers = evaluate_likelihood(run.vae, run.data, "val", samples=1)
     expected = numbers["nll"] / 784 / math.log(2) + extra
     assert numbers["bits_per_dim"] == pytest.approx(expected)
 
 
-def test_a_density_of_undequantized_levels_has_no_bits_per_dim(config):
+def test_density_of_undequantized_levels_has_no_bits_per_dim(config):
     run = Run.build(config("model.hidden=[8]", "data.binarize=none", "loss=gaussian"))
     run.data.setup()
-    assert "bits_per_dim" not in likelihood_numbers(run.vae, run.data, "val", samples=1)
+    assert "bits_per_dim" not in evaluate_likelihood(run.vae, run.data, "val", samples=1)
 
 
-def test_a_uniform_density_of_dequantized_levels_is_8_bits_per_dim(config):
+def test_uniform_density_of_dequantized_levels_has_8_bits_per_dim(config):
     run = Run.build(config("data.dequantize=true", "data.binarize=none", LOSS))
     run.data.setup()
     with torch.no_grad():
         run.vae.decoder.layers[-1].weight.zero_()
         run.vae.decoder.layers[-1].bias.zero_()
-    assert likelihood_numbers(run.vae, run.data, "val", samples=1)["bits_per_dim"] == pytest.approx(
-        8, abs=1e-3
-    )
+    assert evaluate_likelihood(run.vae, run.data, "val", samples=1)[
+        "bits_per_dim"
+    ] == pytest.approx(8, abs=1e-3)
 
 
 LOSS = "loss=continuous_bernoulli"
 
 
-def test_an_optimal_laplace_is_calibrated_to_absolute_errors(config):
+def test_optimal_laplace_scale_is_calibrated_on_absolute_errors(config):
     choices = ("loss=laplace", "loss.scale=optimal", "model.hidden=[8]", "data.binarize=none")
     run = Run.build(config(*choices))
     run.data.setup()
-    numbers = likelihood_numbers(run.vae, run.data, "val", samples=1)
+    numbers = evaluate_likelihood(run.vae, run.data, "val", samples=1)
     x = run.data.prepare(run.data.splits["train"].images)
     with torch.no_grad():
         error = (run.vae.decode(run.vae.encode(x).rsample()).mean - x).abs().mean().item()
@@ -236,10 +236,10 @@ def test_an_optimal_laplace_is_calibrated_to_absolute_errors(config):
 
 
 @pytest.mark.parametrize("posterior", ["iaf", "planar"])
-def test_a_posterior_without_a_known_mean_has_no_more_active_units_than_it_uses(config, posterior):
+def test_constant_posterior_with_estimated_mean_has_no_active_units(config, posterior):
     run = Run.build(config(f"posterior={posterior}", "model.hidden=[8]", "latent_dim=4"))
     run.data.setup()
     with torch.no_grad():
         for weight in run.vae.encoder.parameters():
             weight.zero_()  # q(z|x) is the same for every x
-    assert likelihood_numbers(run.vae, run.data, "val", samples=1)["active_units"] == 0
+    assert evaluate_likelihood(run.vae, run.data, "val", samples=1)["active_units"] == 0

@@ -17,10 +17,14 @@ from vaelab.samplers.prior import PriorSampler
 TINY = ("model.hidden=[8]", "latent_dim=3")
 
 
-def asked(folder, images=100, split="test", sampler=None, features=None):
-    how = {"features": features, "folder": folder}
+def make_config(folder, images=100, split="test", sampler=None, features=None):
     return EvaluationConfig(
-        split, samples=1, images=images, sampler=sampler or PriorSampler(), **how
+        split,
+        samples=1,
+        images=images,
+        sampler=sampler or PriorSampler(),
+        features=features,
+        folder=folder,
     )
 
 
@@ -36,17 +40,17 @@ def run(config):
 
 
 @torch.no_grad()
-def test_its_numbers_are_those_of_the_features_of_both_sides(run, tmp_path):
+def test_numbers_equal_those_of_explicit_features(run, tmp_path):
     run = run("data.binarize=none")
-    numbers = samples.evaluate(run, asked(tmp_path))
+    numbers = samples.evaluate(run, make_config(tmp_path))
     net = load_features("digits")
     x = run.data.prepare(run.data.splits["test"].images[:100])
     train = run.data.prepare(run.data.splits["train"].images[:100])
     again = run.vae.decode(mode_or_mean(run.vae.encode(x))).mean
     new = sample_images(run.vae, run.data, PriorSampler(), 100).x
     real, train, again, new = (net(images) for images in (x, train, again, new))
-    named_as = {"features": "digits", "sampler": "prior", "compared": "means"}
-    assert {key: numbers.pop(key) for key in named_as} == named_as
+    labels = {"features": "digits", "sampler": "prior", "compared": "means"}
+    assert {key: numbers.pop(key) for key in labels} == labels
     expected = {
         "temperature": 1.0,
         "fid_images": 100,
@@ -59,19 +63,19 @@ def test_its_numbers_are_those_of_the_features_of_both_sides(run, tmp_path):
     assert numbers == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-def test_an_untrained_model_is_above_the_floor(run, tmp_path):
-    numbers = samples.evaluate(run(), asked(tmp_path, None))
+def test_untrained_model_is_above_the_floor(run, tmp_path):
+    numbers = samples.evaluate(run(), make_config(tmp_path, None))
     assert numbers["fid_images"] == 500
     assert 0 < 5 * numbers["fid_floor"] < numbers["fid"]
     assert numbers["kid"] > 10 * numbers["kid_se"]
     assert numbers["coverage"] < 0.1
 
 
-def test_images_of_the_data_itself_reach_the_floor(run, tmp_path, monkeypatch):
+def test_images_of_the_data_reach_the_floor(run, tmp_path, monkeypatch):
     run = run("data.binarize=none")
     unseen = run.data.prepare(run.data.splits["val"].images)
-    monkeypatch.setattr(samples, "new_images", lambda *words: unseen)
-    numbers = samples.evaluate(run, asked(tmp_path, None))
+    monkeypatch.setattr(samples, "generate_images", lambda *args: unseen)
+    numbers = samples.evaluate(run, make_config(tmp_path, None))
     assert numbers["fid"] < 2 * numbers["fid_floor"]
     assert numbers["kid"] < 4 * numbers["kid_se"]
     assert min(numbers[name] for name in ("precision", "recall", "coverage")) > 0.9
@@ -87,10 +91,10 @@ def test_images_of_the_data_itself_reach_the_floor(run, tmp_path, monkeypatch):
         (["data.binarize=none", "loss=discretized_logistic"], "means"),
     ],
 )
-def test_images_beside_bits_are_draws_and_all_others_are_means(
+def test_binary_pixels_are_compared_with_samples_and_others_with_means(
     run, tmp_path, monkeypatch, words, compared
 ):
-    class Looking(torch.nn.Module):
+    class RecordingNet(torch.nn.Module):
         num_features = 2
 
         def __init__(self):
@@ -102,63 +106,65 @@ def test_images_beside_bits_are_draws_and_all_others_are_means(
             self.bits.append(bool(((x == 0) | (x == 1)).all()))
             return torch.randn(len(x), 2)
 
-    net = Looking()
-    monkeypatch.setattr(samples, "named", lambda name: net)
-    numbers = samples.evaluate(run(*words), asked(tmp_path))
+    net = RecordingNet()
+    monkeypatch.setattr(samples, "load_features", lambda name: net)
+    numbers = samples.evaluate(run(*words), make_config(tmp_path))
     assert numbers["compared"] == compared
     assert all(net.bits) == (compared == "draws")
 
 
-def test_the_labels_of_a_conditional_model_are_those_of_the_split(run, tmp_path, monkeypatch):
-    run, found = run("model=conditional"), []
+def test_conditional_model_takes_the_labels_of_the_split(run, tmp_path, monkeypatch):
+    run, generated = run("model=conditional"), []
 
-    def watched(*words):
-        found.append(sample_images(*words))
-        return found[0]
+    def record_samples(*args):
+        generated.append(sample_images(*args))
+        return generated[0]
 
-    monkeypatch.setattr("vaelab.evaluation.new_images.sample", watched)
-    samples.evaluate(run, asked(tmp_path, 30))
-    assert torch.equal(found[0].label, run.data.splits["test"].labels[:30])
+    monkeypatch.setattr("vaelab.evaluation.new_images.sample_images", record_samples)
+    samples.evaluate(run, make_config(tmp_path, 30))
+    assert torch.equal(generated[0].label, run.data.splits["test"].labels[:30])
 
 
-def test_a_fitted_sampler_is_named(run, tmp_path):
+def test_sampler_is_recorded(run, tmp_path):
     numbers = samples.evaluate(
-        run(), asked(tmp_path, sampler=GMMSampler(temperature=0.9, components=2))
+        run(), make_config(tmp_path, sampler=GMMSampler(temperature=0.9, components=2))
     )
     assert (numbers["sampler"], numbers["temperature"]) == ("gmm", 0.9)
 
 
-def test_another_net_can_be_asked_for(run, tmp_path):
-    numbers = samples.evaluate(run(), asked(tmp_path, features="clothes"))
+def test_feature_network_can_be_chosen(run, tmp_path):
+    numbers = samples.evaluate(run(), make_config(tmp_path, features="clothes"))
     assert numbers["features"] == "clothes"
     with pytest.raises(ValueError, match="features=eyes: choose from"):
-        samples.evaluate(run(), asked(tmp_path, features="eyes"))
+        samples.evaluate(run(), make_config(tmp_path, features="eyes"))
 
 
-def test_there_is_no_floor_for_training_images_or_where_these_are_fewer(run, tmp_path):
+def test_no_floor_for_training_split_or_fewer_training_images(run, tmp_path):
     run = run()
-    assert "fid_floor" not in samples.evaluate(run, asked(tmp_path, split="train"))
+    assert "fid_floor" not in samples.evaluate(run, make_config(tmp_path, split="train"))
     split = run.data.splits["train"]
     run.data.splits["train"] = type(split)(split.images[:99], split.labels[:99])
-    assert "fid_floor" not in samples.evaluate(run, asked(tmp_path))
+    assert "fid_floor" not in samples.evaluate(run, make_config(tmp_path))
 
 
-def test_without_its_net_the_part_is_absent_and_says_why(run, tmp_path, monkeypatch):
+def test_not_applicable_without_weights_of_the_feature_network(run, tmp_path, monkeypatch):
     def missing(name):
         raise FileNotFoundError("put weights there")
 
-    monkeypatch.setattr(samples, "named", missing)
+    monkeypatch.setattr(samples, "load_features", missing)
     with pytest.raises(NotApplicable, match="put weights there"):
-        samples.evaluate(run(), asked(tmp_path, features="inception"))
-    assert neighbours.evaluate(run(), asked(tmp_path))["nearest_train"] > 0
+        samples.evaluate(run(), make_config(tmp_path, features="inception"))
+    assert neighbours.evaluate(run(), make_config(tmp_path))["nearest_train"] > 0
 
 
-def test_tables_measurements_and_a_handful_of_images_are_absent(run, tmp_path):
+def test_not_applicable_to_tables_wide_ranges_and_few_images(run, tmp_path):
     for name, x in (("table", np.zeros((60, 3))), ("far", np.full((60, 1, 9, 9), -2.0))):
         x = x + np.random.default_rng(0).random(x.shape)
         np.savez(tmp_path / f"{name}.npz", x=x)
         made = run("data=arrays", f"data.path={tmp_path}/{name}.npz", "loss=gaussian")
-        with pytest.raises(NotApplicable, match="it is for pictures"):
-            samples.evaluate(made, asked(tmp_path))
-    with pytest.raises(NotApplicable, match="5 images are too few to compare: take at least 6"):
-        samples.evaluate(run(), asked(tmp_path, 5))
+        with pytest.raises(NotApplicable, match="this part needs images"):
+            samples.evaluate(made, make_config(tmp_path))
+    with pytest.raises(
+        NotApplicable, match="5 images are too few to compare: take at least --images"
+    ):
+        samples.evaluate(run(), make_config(tmp_path, 5))

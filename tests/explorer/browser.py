@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by selenium, and the page that it looks at."""
+"""Drive the explorer page in Debian's Chromium with selenium."""
 
 import importlib.util
 import json
@@ -20,80 +20,80 @@ CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,1200")
 FLAGS += ("--disable-quic", "--no-first-run", "--disable-background-networking")
 FLAGS += ("--disable-component-update", "--disable-sync")
-SIZE = 28  # of the pictures that are looked at
+SIZE = 28  # edge of the images whose pixels are compared
 PIXELS = """
 const images = [...document.querySelectorAll(arguments[0] + ' img')], size = arguments[1];
-const image = images.find(each => each.offsetParent);  // the one that can be seen
+const image = images.find(candidate => candidate.offsetParent);  // the visible one
 const canvas = document.createElement('canvas');
 canvas.width = canvas.height = size;
 const pen = canvas.getContext('2d');
 pen.drawImage(image, 0, 0, size, size);
 return Array.from(pen.getImageData(0, 0, size, size).data);
 """
-TURN = """
+SET_SLIDER = """
 arguments[0].value = arguments[1];
 arguments[0].dispatchEvent(new Event('input', {bubbles: true}));
 """
-WATCHED = """
+AUDITED_RUN = """
 import runpy, sys
-def watch(event, values):
+def report_connections(event, values):
     if event == "socket.connect" and "127.0.0.1" not in values[1]:
-        print("it calls", values[1], flush=True)
-sys.addaudithook(watch)
+        print("connects to", values[1], flush=True)
+sys.addaudithook(report_connections)
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-PATIENCE = 90  # seconds, for a machine with much else to do
+TIMEOUT = 90  # seconds; long, for busy machines
 
 
-def need_browser() -> None:
-    """Skip where something is missing, but fail if VAELAB_REQUIRE_BROWSER=1 says it is there."""
+def require_browser() -> None:
+    """Skip the test if the browser or a package is missing; fail if VAELAB_REQUIRE_BROWSER=1."""
     packages = ("gradio", "selenium")
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     missing += [str(path) for path in (CHROMIUM, DRIVER) if not path.exists()]
     if missing and os.environ.get("VAELAB_REQUIRE_BROWSER") == "1":
-        pytest.fail(f"VAELAB_REQUIRE_BROWSER=1, but there is no {' and no '.join(missing)}")
+        pytest.fail(f"VAELAB_REQUIRE_BROWSER=1, but these are missing: {', '.join(missing)}")
     if missing:
-        pytest.skip(f"the page needs a browser: there is no {' and no '.join(missing)}")
+        pytest.skip(f"the page needs a browser; missing: {', '.join(missing)}")
 
 
 @contextmanager
-def served(folder: Path, port: int, *runs: Path) -> Iterator[str]:
-    """scripts/explore.py in a process of its own; the address of its page.
+def serve_runs(folder: Path, port: int, *runs: Path) -> Iterator[str]:
+    """Run scripts/explore.py in a subprocess and yield the URL of its page.
 
-    It fails if that process has ended or has called any other host.
+    Fails if the process ends early, prints a traceback, or connects to any other host.
     """
     script = ROOT / "scripts" / "explore.py"
-    words = [sys.executable, "-c", WATCHED, script, *runs, "--port", str(port)]
+    command = [sys.executable, "-c", AUDITED_RUN, script, *runs, "--port", str(port)]
     environment = os.environ | {"GRADIO_TEMP_DIR": str(folder / "uploads")}
     with (folder / "log").open("w") as file:
-        server = subprocess.Popen(words, cwd=folder, env=environment, stdout=file, stderr=file)
+        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file)
     try:
-        address = f"http://127.0.0.1:{port}/"
-        wait_for(address, server, folder / "log")
-        yield address
+        url = f"http://127.0.0.1:{port}/"
+        wait_until_served(url, server, folder / "log")
+        yield url
         log = (folder / "log").read_text()
         assert server.poll() is None, log
-        assert "it calls" not in log, log
+        assert "connects to" not in log, log
         assert "Traceback" not in log, log
     finally:
         server.terminate()
         server.wait()
 
 
-def wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + PATIENCE
+def wait_until_served(url: str, server: subprocess.Popen, log: Path) -> None:
+    end = time.monotonic() + TIMEOUT
     while time.monotonic() < end and server.poll() is None:
         try:
-            with urllib.request.urlopen(address):
+            with urllib.request.urlopen(url):
                 return
         except OSError:
             time.sleep(0.2)
-    pytest.fail(f"the page does not answer: {log.read_text()[-2000:]}")
+    pytest.fail(f"the page does not respond: {log.read_text()[-2000:]}")
 
 
 @contextmanager
-def browser(folder: Path) -> Iterator[Any]:
+def open_browser(folder: Path) -> Iterator[Any]:
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -109,74 +109,78 @@ def browser(folder: Path) -> Iterator[Any]:
         driver.quit()
 
 
-def requested(driver: Any) -> set[str]:
-    """Every host that the page has asked for something."""
+def requested_hosts(driver: Any) -> set[str]:
+    """Return every host from which the page requested something."""
     messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    sent = [each for each in messages if each["method"] == "Network.requestWillBeSent"]
-    addresses = [each["params"]["request"]["url"] for each in sent]
-    return {address.split("/")[2] for address in addresses if address.startswith(("http", "ws"))}
+    requests = [entry for entry in messages if entry["method"] == "Network.requestWillBeSent"]
+    urls = [entry["params"]["request"]["url"] for entry in requests]
+    return {url.split("/")[2] for url in urls if url.startswith(("http", "ws"))}
 
 
-def same(first: Any, second: Any) -> bool:
+def is_equal(first: Any, second: Any) -> bool:
     return np.array_equal(first, second) if isinstance(first, np.ndarray) else first == second
 
 
 class Page:
-    """What a visitor sees and does; every change is waited for."""
+    """The page as a visitor sees and uses it. Actions wait for their effect."""
 
-    def __init__(self, driver: Any, address: str):
+    def __init__(self, driver: Any, url: str):
         from selenium.webdriver.support.ui import WebDriverWait
 
-        self.driver, self.wait = driver, WebDriverWait(driver, PATIENCE, 0.05)
-        driver.get(address)
-        self.until(lambda: self.find(".decoded img"))
+        self.driver, self.wait = driver, WebDriverWait(driver, TIMEOUT, 0.05)
+        driver.get(url)
+        self.wait_until(lambda: self.find(".decoded img"))
 
-    def until(self, holds: Callable[[], Any]) -> None:
-        self.wait.until(lambda _: holds())
+    def wait_until(self, condition: Callable[[], Any]) -> None:
+        self.wait.until(lambda _: condition())
 
-    def changes(self, act: Callable[[], Any], what: Callable[[], Any]) -> None:
-        """Do it and wait until what is seen is another."""
-        before = what()
+    def act_and_wait(self, act: Callable[[], Any], observe: Callable[[], Any]) -> None:
+        """Call `act` and wait until the result of `observe` changes."""
+        before = observe()
         act()
-        self.until(lambda: not same(what(), before))
+        self.wait_until(lambda: not is_equal(observe(), before))
 
     def find(self, selector: str) -> list[Any]:
         return self.driver.find_elements("css selector", selector)
 
-    def seen(self, selector: str) -> list[Any]:
-        return [each for each in self.find(selector) if each.is_displayed()]
+    def find_visible(self, selector: str) -> list[Any]:
+        return [element for element in self.find(selector) if element.is_displayed()]
 
-    def words(self, selector: str) -> str:
-        return "\n".join(each.text for each in self.seen(selector))
+    def visible_text(self, selector: str) -> str:
+        return "\n".join(element.text for element in self.find_visible(selector))
 
     def messages(self) -> str:
-        return self.words(".message")
+        return self.visible_text(".message")
 
-    def tab(self, name: str) -> None:
-        """Open a tab, the first of this name that can be seen."""
-        self.until(lambda: any(each.text == name for each in self.seen("button[role=tab]")))
-        next(each for each in self.seen("button[role=tab]") if each.text == name).click()
+    def open_tab(self, name: str) -> None:
+        """Open the first visible tab with this name."""
+        tabs = "button[role=tab]"
+        self.wait_until(lambda: any(tab.text == name for tab in self.find_visible(tabs)))
+        next(tab for tab in self.find_visible(tabs) if tab.text == name).click()
 
-    def pixels(self, where: str = ".decoded figure:last-of-type") -> np.ndarray:
-        return np.array(self.driver.execute_script(PIXELS, where, SIZE))
+    def read_pixels(self, selector: str = ".decoded figure:last-of-type") -> np.ndarray:
+        return np.array(self.driver.execute_script(PIXELS, selector, SIZE))
 
-    def sliders(self) -> dict[str, float]:
-        """The values by the names of the latents."""
-        return {name: float(each.get_attribute("value")) for name, each in self._sliders().items()}
+    def read_sliders(self) -> dict[str, float]:
+        """Return the values of the sliders by the name of their latent."""
+        return {
+            name: float(slider.get_attribute("value"))
+            for name, slider in self._find_sliders().items()
+        }
 
-    def turn(self, name: str, value: float) -> None:
-        self.driver.execute_script(TURN, self._sliders()[name], value)
+    def set_slider(self, name: str, value: float) -> None:
+        self.driver.execute_script(SET_SLIDER, self._find_sliders()[name], value)
 
-    def _sliders(self) -> dict[str, Any]:
-        found = self.seen(".dials input[type=range]")
-        return {each.get_attribute("aria-label").split()[3]: each for each in found}
+    def _find_sliders(self) -> dict[str, Any]:
+        sliders = self.find_visible(".dials input[type=range]")
+        return {slider.get_attribute("aria-label").split()[3]: slider for slider in sliders}
 
-    def ring(self) -> float:
-        """How far from the left the mark of the map is, in pixels."""
-        return self.seen(".map .here")[0].rect["x"]
+    def read_ring_position(self) -> float:
+        """Return the x coordinate of the ring on the map, in pixels."""
+        return self.find_visible(".map .here")[0].rect["x"]
 
     def drag(self, element: Any, *steps: tuple[int, int]) -> None:
-        """Press at the first step from the middle of an element, go the others, let go."""
+        """Press at an offset from an element's centre, move by the other steps, and release."""
         from selenium.webdriver.common.action_chains import ActionChains
 
         chain = ActionChains(self.driver, duration=20)

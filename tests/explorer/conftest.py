@@ -1,4 +1,4 @@
-"""Run folders as train.py leaves them, after no training or very little."""
+"""Write run folders as train.py does, after little or no training."""
 
 import itertools
 from collections.abc import Callable
@@ -13,23 +13,23 @@ from omegaconf import OmegaConf
 
 
 @pytest.fixture(scope="session")
-def saved() -> Callable[..., Path]:
-    """Writes the run of a command line to a folder, its weights after so many steps."""
+def save_run() -> Callable[..., Path]:
+    """Write the run folder of a command with weights after a number of optimizer steps."""
     from vaelab.runs.run import Run
 
     def save(folder: Path, *words: str, steps: int = 0) -> Path:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = compose("train", [f"folder={folder}", *QUICK, *words], return_hydra_config=True)
-        chosen = {"choices": dict(cfg.hydra.runtime.choices), "cwd": str(folder)}
+        runtime = {"choices": dict(cfg.hydra.runtime.choices), "cwd": str(folder)}
         OmegaConf.set_struct(cfg, False)
         del cfg["hydra"]
         torch.manual_seed(0)
         run = Run.build(cfg)
-        train(run, steps)
+        train_briefly(run, steps)
         (folder / ".hydra").mkdir(parents=True)
         (folder / "checkpoints").mkdir()
         OmegaConf.save(cfg, folder / ".hydra" / "config.yaml")
-        OmegaConf.save({"hydra": {"runtime": chosen}}, folder / ".hydra" / "hydra.yaml")
+        OmegaConf.save({"hydra": {"runtime": runtime}}, folder / ".hydra" / "hydra.yaml")
         state = {"state_dict": run.module.state_dict(), "global_step": steps}
         torch.save(state, folder / "checkpoints" / "best.ckpt")
         return folder
@@ -37,7 +37,7 @@ def saved() -> Callable[..., Path]:
     return save
 
 
-def train(run: Any, steps: int) -> None:
+def train_briefly(run: Any, steps: int) -> None:
     if not steps:
         return
     run.data.setup()

@@ -1,10 +1,10 @@
-"""Files that are no pictures, or not safe ones."""
+"""Create files that are not images, or not safe to decode."""
 
 import zlib
 
 
-def bad_files() -> dict[str, bytes]:
-    """No picture, half of one, and one of 100 megapixels in 12 kB."""
+def make_bad_files() -> dict[str, bytes]:
+    """Return a text file, a truncated image, and an image of 100 megapixels in 12 kB."""
     rows = zlib.compress(bytes(10_000 * 1251), 9)
     header = (10_000).to_bytes(4) * 2 + bytes([1, 0, 0, 0, 0])
 

@@ -1,17 +1,18 @@
-"""What an explorer answers, of models of every kind."""
+"""The methods of Explorer, for models of every kind."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
-from files import bad_files
+from files import make_bad_files
 from PIL import Image
 
 from vaelab.data.base import Split
-from vaelab.distributions.one_hot import OneHotBlocks
-from vaelab.evaluation.likelihood import likelihood_numbers
+from vaelab.distributions.one_hot import OneHotConstraint
+from vaelab.evaluation.likelihood import evaluate_likelihood
 from vaelab.explorer.explorer import Explorer
 from vaelab.inference.batches import mode_or_mean
 from vaelab.metrics.latents import KLPerDimension
@@ -31,260 +32,285 @@ KINDS = {
     ),
     "vq": ("model=vq", "model.channels=8", "posterior.codes=16"),
     "autoencoder": (*SMALL, "posterior=deterministic", "objective=autoencoder"),
-    "grey": (*SMALL, "data.binarize=none"),
+    "grayscale": (*SMALL, "data.binarize=none"),
     "levels": (*SMALL, "data.binarize=none", "loss=discretized_logistic"),
 }
-TURNED = [kind for kind in KINDS if kind != "vq"]
+KINDS_WITH_CONTROLS = [kind for kind in KINDS if kind != "vq"]
 
 
 @pytest.fixture(scope="module")
-def explorer(saved, tmp_path_factory):
-    """An explorer of each kind, made once."""
+def open_kind(save_run, tmp_path_factory):
+    """Return a function that opens the explorer of a kind, once for all tests."""
     folder = tmp_path_factory.mktemp("runs")
-    return cache(lambda kind: Explorer.open(saved(folder / kind, *KINDS[kind])))
+    return cache(lambda kind: Explorer.open(save_run(folder / kind, *KINDS[kind])))
 
 
 @pytest.fixture
-def made_of(saved, tmp_path):
-    """An explorer of a run on arrays x, perhaps with labels y."""
+def explore_arrays(save_run, tmp_path):
+    """Return a function that opens an explorer of a run on images x and optional labels y."""
 
-    def make(x: np.ndarray, *words: str, **labels: np.ndarray) -> Explorer:
+    def open_explorer(x: np.ndarray, *words: str, **labels: np.ndarray) -> Explorer:
         np.savez(tmp_path / "x.npz", x=x, **labels)
         data = ("data=arrays", f"data.path={tmp_path / 'x.npz'}", "data.test=0.5")
         shape = f"data.shape={list(x.shape[1:])}".replace(" ", "")
-        return Explorer.open(saved(tmp_path / "run", *data, shape, *SMALL, *words))
+        return Explorer.open(save_run(tmp_path / "run", *data, shape, *SMALL, *words))
 
-    return make
+    return open_explorer
 
 
-def test_another_data_set_of_the_same_shape_is_read_with_the_pixels_of_the_run(made_of, config):
+def test_replaced_data_set_uses_the_pixels_of_the_run(explore_arrays, config):
     x = np.zeros((40, 1, 28, 28), np.uint8)
-    folder = made_of(x, "data.binarize=fixed").run.cfg.folder
+    folder = explore_arrays(x, "data.binarize=fixed").run.cfg.folder
     explorer = Explorer.open(folder, data=config("data=mnist5k").data)
     assert len(explorer.run.data.splits["test"].images) == 500
-    assert set(explorer.image(0).unique().tolist()) == {0, 1}
-    assert "MNIST5k" in explorer.data[0]
-    with pytest.raises(ValueError, match=r"x of \[3, 64, 64\], the run of \[1, 28, 28\]"):
+    assert set(explorer.test_image(0).unique().tolist()) == {0, 1}
+    assert "MNIST5k" in explorer.data_identity[0]
+    with pytest.raises(ValueError, match=r"images of shape \[3, 64, 64\], but .* on \[1, 28, 28\]"):
         Explorer.open(folder, data=config("data=celeba").data)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_model_encodes_decodes_walks_and_has_terms(explorer, kind):
-    one = explorer(kind)
-    x, y = one.image(3), one.label_of(3)
-    z = one.encode(x, y)
-    picture = one.decode(z, y)
-    assert picture.shape == one.run.data.shape
-    assert 0 <= picture.min() <= picture.max() <= 1
-    assert one.decode(one.middle, y).shape == picture.shape
-    terms = one.terms(x, y)
+def test_every_kind_encodes_decodes_and_has_terms(open_kind, kind):
+    explorer = open_kind(kind)
+    x, y = explorer.test_image(3), explorer.test_label(3)
+    z = explorer.encode(x, y)
+    image = explorer.decode(z, y)
+    assert image.shape == explorer.run.data.shape
+    assert 0 <= image.min() <= image.max() <= 1
+    assert explorer.decode(explorer.central_latent, y).shape == image.shape
+    terms = explorer.compute_terms(x, y)
     assert all(math.isfinite(term) for term in terms.values())
-    assert ("elbo" in terms) == one.random
-    assert ("nll" in terms) == (kind not in ("autoencoder", "grey"))
-    if one.random:
+    assert ("elbo" in terms) == explorer.has_prior
+    assert ("nll" in terms) == (kind not in ("autoencoder", "grayscale"))
+    if explorer.has_prior:
         assert terms["elbo"] == pytest.approx(-terms["reconstruction"] - terms["kl"], rel=1e-5)
-        assert one.decode(one.draw(y, 0), y).shape == picture.shape
+        assert explorer.decode(explorer.sample_latent(y, 0), y).shape == image.shape
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_walk_begins_and_ends_at_its_images(explorer, kind):
-    one = explorer(kind)
-    ends = [(one.encode(one.image(n), one.label_of(n)), one.label_of(n)) for n in (0, 1)]
-    for share, (z, y) in zip((0.0, 1.0), ends, strict=True):
-        at, label = one.walk(ends[0], ends[1], share)
-        torch.testing.assert_close(at, z)
+def test_interpolation_starts_and_ends_at_its_images(open_kind, kind):
+    explorer = open_kind(kind)
+    labels = [explorer.test_label(index) for index in (0, 1)]
+    latents = [explorer.encode(explorer.test_image(index), labels[index]) for index in (0, 1)]
+    ends = list(zip(latents, labels, strict=True))
+    for weight, (z, y) in zip((0.0, 1.0), ends, strict=True):
+        point, label = explorer.interpolate(ends[0], ends[1], weight)
+        torch.testing.assert_close(point, z)
         torch.testing.assert_close(label, y)
 
 
-def test_half_way_is_a_point_of_the_sphere(explorer):
-    one = explorer("sphere")
-    a, b = one.codes[:2]
-    z, _ = one.walk((a, torch.zeros(0)), (b, torch.zeros(0)), 0.5)
+def test_interpolation_stays_on_the_sphere(open_kind):
+    explorer = open_kind("sphere")
+    a, b = explorer.latents[:2]
+    z, _ = explorer.interpolate((a, torch.zeros(0)), (b, torch.zeros(0)), 0.5)
     assert z.norm().item() == pytest.approx(1)
     assert (z @ a).item() == pytest.approx((z @ b).item(), abs=1e-5)
 
 
-def test_half_way_is_made_of_codes_of_the_codebook(explorer):
-    one, none = explorer("vq"), torch.zeros(0)
-    book = one.vae.posterior.codebook
+def test_interpolation_consists_of_codebook_vectors(open_kind):
+    explorer, no_label = open_kind("vq"), torch.zeros(0)
+    book = explorer.vae.posterior.codebook
     first, last = (book[torch.randint(len(book), (49,))].flatten() for _ in range(2))
-    z, _ = one.walk((first, none), (last, none), 0.5)
+    z, _ = explorer.interpolate((first, no_label), (last, no_label), 0.5)
     pieces = z.unflatten(-1, (-1, book.shape[1]))
     assert (pieces.unsqueeze(1) == book).all(-1).any(1).all()
     assert (z != first).any()
 
 
-@pytest.mark.parametrize("kind", TURNED)
-def test_what_a_dial_is_set_to_it_reads_and_the_picture_changes(explorer, kind):
-    one = explorer(kind)
-    assert one.dials
-    for dial in one.dials:
-        z, y = one.codes[0].clone(), one.label_of(0)
-        before = one.decode(z, y)
-        value = dial.high if dial.read(z) < (dial.low + dial.high) / 2 else dial.low
-        dial.write(z, value)
-        assert dial.read(z) == pytest.approx(value)
-        others = [each for each in one.dials if each != dial]
-        assert all(each.read(z) == each.read(one.codes[0]) for each in others)
-        assert (one.decode(z, y) != before).any()
+@pytest.mark.parametrize("kind", KINDS_WITH_CONTROLS)
+def test_control_sets_its_value_and_changes_the_image(open_kind, kind):
+    explorer = open_kind(kind)
+    assert explorer.controls
+    for control in explorer.controls:
+        z, y = explorer.latents[0].clone(), explorer.test_label(0)
+        before = explorer.decode(z, y)
+        middle = (control.low + control.high) / 2
+        value = control.high if control.get_value(z) < middle else control.low
+        control.set_value(z, value)
+        assert control.get_value(z) == pytest.approx(value)
+        others = [other for other in explorer.controls if other != control]
+        original = explorer.latents[0]
+        assert all(other.get_value(z) == other.get_value(original) for other in others)
+        assert (explorer.decode(z, y) != before).any()
 
 
-@pytest.mark.parametrize("kind", TURNED)
-def test_dials_reach_every_code_and_their_names_are_their_places(explorer, kind):
-    one = explorer(kind)
-    for dial in one.dials:
-        values = [dial.read(z) for z in one.codes]
-        assert dial.low <= min(values) <= max(values) <= dial.high
-        if not dial.categories:
-            assert dial.name == f"z{dial.first + 1}"
+@pytest.mark.parametrize("kind", KINDS_WITH_CONTROLS)
+def test_controls_cover_all_latents_and_are_named_by_dimension(open_kind, kind):
+    explorer = open_kind(kind)
+    for control in explorer.controls:
+        values = [control.get_value(z) for z in explorer.latents]
+        assert control.low <= min(values) <= max(values) <= control.high
+        if not control.categories:
+            assert control.name == f"z{control.first + 1}"
 
 
-def test_a_category_stays_one_hot(explorer):
-    one = explorer("joint")
-    support = one.vae.posterior.support
-    assert isinstance(support, OneHotBlocks)
-    variable = next(dial for dial in one.dials if dial.categories)
-    z = one.codes[0].clone()
-    variable.write(z, 7.0)
+def test_categorical_control_keeps_z_one_hot(open_kind):
+    explorer = open_kind("joint")
+    support = explorer.vae.posterior.support
+    assert isinstance(support, OneHotConstraint)
+    variable = next(control for control in explorer.controls if control.categories)
+    z = explorer.latents[0].clone()
+    variable.set_value(z, 7.0)
     assert support.check(z)
 
 
-def test_the_dimension_of_the_largest_kl_comes_first(explorer):
-    one = explorer("mlp")
-    x = torch.stack([one.image(n) for n in one.indices])
-    metric = KLPerDimension(one.vae.latent_dim)
-    metric.update(closed_form_kl(one.vae.encode(x), one.vae.latents()).detach())
+def test_controls_are_sorted_by_kl(open_kind):
+    explorer = open_kind("mlp")
+    x = torch.stack([explorer.test_image(n) for n in explorer.test_indices])
+    metric = KLPerDimension(explorer.vae.latent_dim)
+    metric.update(closed_form_kl(explorer.vae.encode(x), explorer.vae.latents()).detach())
     order = metric.compute().argsort(descending=True).tolist()
-    assert [dial.first for dial in one.dials] == order
-    assert one.dials[0].activity == f"{metric.compute().max():.2f} nats"
+    assert [control.first for control in explorer.controls] == order
+    assert explorer.controls[0].activity == f"{metric.compute().max():.2f} nats"
 
 
-def test_without_a_kl_by_dimension_it_is_that_of_the_largest_variance(explorer):
-    one = explorer("autoencoder")
-    order = one.codes.var(0).argsort(descending=True).tolist()
-    assert [dial.first for dial in one.dials] == order
+def test_controls_are_sorted_by_variance_without_a_kl_per_dimension(open_kind):
+    explorer = open_kind("autoencoder")
+    order = explorer.latents.var(0).argsort(descending=True).tolist()
+    assert [control.first for control in explorer.controls] == order
 
 
-def test_of_several_layers_the_first_in_z_is_turned(explorer):
-    assert {dial.first for dial in explorer("ladder").dials} == {0, 1, 2}
-    assert {dial.first for dial in explorer("bottom_up").dials} == {0, 1, 2, 3}
+def test_hierarchical_models_have_controls_for_the_first_layer_in_z(open_kind):
+    assert {control.first for control in open_kind("ladder").controls} == {0, 1, 2}
+    assert {control.first for control in open_kind("bottom_up").controls} == {0, 1, 2, 3}
 
 
-def test_codes_of_a_codebook_have_neither_dials_nor_a_map(explorer):
-    assert explorer("vq").dials == []
-    assert explorer("vq").plane is None
-    assert explorer("mlp").plane is not None
+def test_codebook_latents_have_neither_controls_nor_a_plane(open_kind):
+    assert open_kind("vq").controls == []
+    assert open_kind("vq").plane is None
+    assert open_kind("mlp").plane is not None
 
 
-def test_encode_and_decode_are_the_model_own(explorer):
-    one = explorer("mlp")
-    x, none = one.image(2), torch.zeros(0)
+def test_encode_and_decode_match_the_model(open_kind):
+    explorer = open_kind("mlp")
+    x, no_label = explorer.test_image(2), torch.zeros(0)
     with torch.no_grad():
-        z = mode_or_mean(one.vae.encode(x.unsqueeze(0)))
-        torch.testing.assert_close(one.encode(x, none), z[0])
-        torch.testing.assert_close(one.codes[2], z[0])
-        torch.testing.assert_close(one.decode(z[0], none), one.vae.decode(z).mean[0])
+        z = mode_or_mean(explorer.vae.encode(x.unsqueeze(0)))
+        torch.testing.assert_close(explorer.encode(x, no_label), z[0])
+        torch.testing.assert_close(explorer.latents[2], z[0])
+        torch.testing.assert_close(explorer.decode(z[0], no_label), explorer.vae.decode(z).mean[0])
 
 
 @pytest.mark.parametrize("kind", ["mlp", "vq"])
-def test_the_terms_of_an_image_are_those_that_evaluation_has(explorer, kind):
-    one = explorer(kind)
-    whole = one.run.data.splits["test"]
+def test_terms_match_the_evaluation(open_kind, kind):
+    explorer = open_kind(kind)
+    test_split = explorer.run.data.splits["test"]
     try:
-        one.run.data.splits["test"] = Split(*(part[4:5] for part in whole))
-        numbers = likelihood_numbers(one.vae, one.run.data, samples=64)
+        explorer.run.data.splits["test"] = Split(*(part[4:5] for part in test_split))
+        numbers = evaluate_likelihood(explorer.vae, explorer.run.data, samples=64)
     finally:
-        one.run.data.splits["test"] = whole
-    terms = one.terms(one.image(4), one.label_of(4))
+        explorer.run.data.splits["test"] = test_split
+    terms = explorer.compute_terms(explorer.test_image(4), explorer.test_label(4))
     exact = ("kl", "rmse") if kind == "mlp" else tuple(terms)
     assert [terms[key] for key in exact] == pytest.approx([numbers[key] for key in exact], rel=1e-5)
 
 
-def test_terms_are_always_the_same_and_leave_the_random_state(explorer):
-    one = explorer("mlp")
+def test_terms_are_reproducible_and_keep_the_random_state(open_kind):
+    explorer = open_kind("mlp")
     state = torch.get_rng_state()
-    first = one.terms(one.image(0), torch.zeros(0))
+    first = explorer.compute_terms(explorer.test_image(0), torch.zeros(0))
     assert torch.equal(state, torch.get_rng_state())
     torch.rand(3)
-    assert one.terms(one.image(0), torch.zeros(0)) == first
+    assert explorer.compute_terms(explorer.test_image(0), torch.zeros(0)) == first
 
 
-def test_a_label_changes_the_picture_and_has_to_be_one_of_the_classes(explorer):
-    one = explorer("conditional")
-    assert one.names == [str(each) for each in range(10)]
-    z = one.codes[0]
-    assert (one.decode(z, one.label(["3"])) != one.decode(z, one.label(["8"]))).any()
+def test_label_changes_the_image_and_must_be_one_class(open_kind):
+    explorer = open_kind("conditional")
+    assert explorer.label_names == [str(label) for label in range(10)]
+    z = explorer.latents[0]
+    assert (
+        explorer.decode(z, explorer.make_label(["3"]))
+        != explorer.decode(z, explorer.make_label(["8"]))
+    ).any()
     for names in ([], ["1", "2"]):
         with pytest.raises(ValueError, match="choose one label of 0, 1"):
-            one.label(names)
-    assert explorer("mlp").names == []
-    assert explorer("mlp").label([]).shape == (0,)
+            explorer.make_label(names)
+    assert open_kind("mlp").label_names == []
+    assert open_kind("mlp").make_label([]).shape == (0,)
 
 
-def test_attributes_can_be_any_number(made_of):
+def test_image_can_have_any_number_of_attributes(explore_arrays):
     x = np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8), np.uint8)
     y = np.random.default_rng(1).integers(0, 2, (20, 3))
-    one = made_of(x, "loss=mse", "model=conditional", "model.labels=3", y=y)
-    assert one.attributes
-    assert one.label(["0", "2"]).tolist() == [1, 0, 1]
-    assert one.label([]).tolist() == [0, 0, 0]
-    assert one.label_of(1).tolist() == one.run.data.splits["test"].labels[1].tolist()
-    assert (
-        one.decode(one.codes[0], one.label([])) != one.decode(one.codes[0], one.label(["1"]))
-    ).any()
+    explorer = explore_arrays(x, "loss=mse", "model=conditional", "model.labels=3", y=y)
+    assert explorer.has_attributes
+    assert explorer.make_label(["0", "2"]).tolist() == [1, 0, 1]
+    assert explorer.make_label([]).tolist() == [0, 0, 0]
+    assert explorer.test_label(1).tolist() == explorer.run.data.splits["test"].labels[1].tolist()
+    z = explorer.latents[0]
+    plain, marked = (explorer.decode(z, explorer.make_label(names)) for names in ([], ["1"]))
+    assert (plain != marked).any()
 
 
-def test_a_file_is_seen_as_the_kind_of_pixels_that_the_model_knows(explorer, made_of, tmp_path):
+def test_image_file_is_converted_to_the_pixels_of_the_model(open_kind, explore_arrays, tmp_path):
     path = tmp_path / "ramp.png"
     ramp = np.tile(np.linspace(0, 255, 28).round().astype(np.uint8), (28, 1))
     Image.fromarray(ramp).save(path)
-    grey = torch.from_numpy(ramp)[None] / 255
-    torch.testing.assert_close(explorer("grey").read(path.read_bytes()), grey)
-    bits = explorer("mlp").read(path.read_bytes())
-    torch.testing.assert_close(bits, (grey > 0.5).float())
-    real = made_of(np.random.default_rng(0).normal(0, 2, (20, 1, 28, 28)).astype("f"), "loss=mse")
-    x = real.read(path.read_bytes())
+    grayscale = torch.from_numpy(ramp)[None] / 255
+    torch.testing.assert_close(open_kind("grayscale").read_image(path.read_bytes()), grayscale)
+    binary = open_kind("mlp").read_image(path.read_bytes())
+    torch.testing.assert_close(binary, (grayscale > 0.5).float())
+    images = np.random.default_rng(0).normal(0, 2, (20, 1, 28, 28)).astype("f")
+    real = explore_arrays(images, "loss=mse")
+    x = real.read_image(path.read_bytes())
     assert (x.min().item(), x.max().item()) == pytest.approx(real.range)
-    torch.testing.assert_close(real.shown(x), grey)
+    torch.testing.assert_close(real.to_display(x), grayscale)
 
 
-def test_colours_are_kept(made_of, tmp_path):
+def test_rgb_image_keeps_its_colours(explore_arrays, tmp_path):
     x = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), np.uint8)
-    one = made_of(x, "loss=mse")
+    explorer = explore_arrays(x, "loss=mse")
     path = tmp_path / "red.png"
     Image.new("RGB", (40, 30), "red").save(path)
-    seen = one.read(path.read_bytes())
-    assert seen.shape == (3, 8, 8)
-    assert seen.amin((1, 2)).tolist() == [1, 0, 0]
-    assert one.decode(one.encode(seen, torch.zeros(0)), torch.zeros(0)).shape == (3, 8, 8)
+    x = explorer.read_image(path.read_bytes())
+    assert x.shape == (3, 8, 8)
+    assert x.amin((1, 2)).tolist() == [1, 0, 0]
+    assert explorer.decode(explorer.encode(x, torch.zeros(0)), torch.zeros(0)).shape == (3, 8, 8)
 
 
 @pytest.mark.parametrize("name", ["no.png", "half.png", "large.png"])
-def test_what_is_no_safe_picture_is_refused_in_one_line(explorer, name):
-    with pytest.raises(ValueError, match=rf"^{name} cannot be read as a picture \(.*PNG") as error:
-        explorer("mlp").read(bad_files()[name], name)
+def test_unsafe_image_file_is_rejected_in_one_line(open_kind, name):
+    with pytest.raises(ValueError, match=rf"^{name} cannot be read as an image \(.*PNG") as error:
+        open_kind("mlp").read_image(make_bad_files()[name], name)
     assert "\n" not in str(error.value)
 
 
-def test_tables_are_refused(made_of):
-    with pytest.raises(ValueError, match="run is a run on tables"):
-        made_of(np.zeros((20, 6), "f"), "loss=mse")
+def test_run_on_tables_is_rejected(explore_arrays):
+    with pytest.raises(ValueError, match=r"run was trained on data of shape \[6\]"):
+        explore_arrays(np.zeros((20, 6), "f"), "loss=mse")
 
 
-def test_a_run_that_diverged_is_refused(explorer):
-    one = explorer("mlp")
-    weight = next(one.vae.encoder.parameters())
-    kept = weight.detach().clone()
+def test_diverged_run_is_rejected(open_kind):
+    explorer = open_kind("mlp")
+    weight = next(explorer.vae.encoder.parameters())
+    original = weight.detach().clone()
     try:
         weight.data.fill_(math.nan)
         with pytest.raises(ValueError, match="diverged"):
-            Explorer(one.run)
+            Explorer(explorer.run)
     finally:
-        weight.data.copy_(kept)
+        weight.data.copy_(original)
 
 
-def test_runs_on_the_same_data_know_it(explorer, made_of):
-    assert explorer("mlp").data == explorer("grey").data
-    other = made_of(np.zeros((1000, 1, 28, 28), np.uint8))
+def test_data_identity_distinguishes_data_sets(open_kind, explore_arrays):
+    assert open_kind("mlp").data_identity == open_kind("grayscale").data_identity
+    other = explore_arrays(np.zeros((1000, 1, 28, 28), np.uint8))
     assert len(other.run.data.splits["test"].images) == 500
-    assert explorer("mlp").data != other.data
+    assert open_kind("mlp").data_identity != other.data_identity
+
+
+def test_concurrent_calls_give_the_same_noise_as_single_ones(open_kind):
+    """Threads share torch's random state, and a hierarchical model caches its last pass."""
+    ladder = open_kind("ladder")
+    images = [(ladder.test_image(index), ladder.test_label(index)) for index in range(4)]
+
+    def compute(x_and_y):
+        terms = [ladder.compute_terms(*x_and_y) for _ in range(10)]
+        return terms, ladder.decode(ladder.encode(*x_and_y), x_and_y[1])
+
+    expected = [compute(image) for image in images]
+    with ThreadPoolExecutor(len(images)) as pool:
+        results = list(pool.map(compute, images))
+    for (terms, mean), (expected_terms, expected_mean) in zip(results, expected, strict=True):
+        assert terms == expected_terms
+        assert torch.equal(mean, expected_mean)

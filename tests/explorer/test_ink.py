@@ -1,22 +1,22 @@
-"""Drawings centred and scaled as the digits of MNIST were."""
+"""Drawings are centred and scaled like the digits of MNIST."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from vaelab.data.mnist5k import MNIST5k
-from vaelab.explorer.ink import as_mnist
+from vaelab.explorer.ink import format_as_mnist
 
 
 @pytest.fixture(scope="module")
 def digits() -> list[Image.Image]:
-    """One real digit of each class."""
+    """Return one test digit of each class."""
     images, labels = MNIST5k().load()["test"]
-    return [Image.fromarray(images[labels == each][0, 0].numpy()) for each in range(10)]
+    return [Image.fromarray(images[labels == label][0, 0].numpy()) for label in range(10)]
 
 
-def drawn(digit: Image.Image, scale: int, corner: tuple[int, int]) -> Image.Image:
-    """The ink of a digit, enlarged, somewhere on a pad."""
+def draw_on_pad(digit: Image.Image, scale: int, corner: tuple[int, int]) -> Image.Image:
+    """Draw the ink of a digit on a pad, enlarged, with its upper left corner at `corner`."""
     ink = digit.crop(digit.getbbox())
     pad = Image.new("L", (280, 280))
     pad.paste(ink.resize((scale * ink.width, scale * ink.height), Image.Resampling.NEAREST), corner)
@@ -24,24 +24,25 @@ def drawn(digit: Image.Image, scale: int, corner: tuple[int, int]) -> Image.Imag
 
 
 @pytest.mark.parametrize(("scale", "corner"), [(1, (200, 3)), (5, (40, 90)), (13, (0, 20))])
-def test_a_digit_of_mnist_comes_out_as_it_is_wherever_and_however_large(digits, scale, corner):
+def test_mnist_digit_is_restored_from_any_position_and_scale(digits, scale, corner):
     for digit in digits:
-        assert (np.asarray(as_mnist(drawn(digit, scale, corner))) == np.asarray(digit)).all()
+        restored = format_as_mnist(draw_on_pad(digit, scale, corner))
+        assert (np.asarray(restored) == np.asarray(digit)).all()
 
 
-def test_ink_stays_inside_even_where_its_mass_is_far_from_its_middle():
+def test_ink_stays_inside_if_its_centre_of_mass_is_off_centre():
     pad = Image.new("L", (280, 280))
     pad.paste(255, (50, 50, 60, 250))
     pad.paste(255, (50, 50, 250, 60))
-    assert as_mnist(pad).getbbox() == (8, 8, 28, 28)
+    assert format_as_mnist(pad).getbbox() == (8, 8, 28, 28)
 
 
-def test_a_dot_fills_the_box():
+def test_single_pixel_fills_the_box():
     pad = Image.new("L", (280, 280))
     pad.putpixel((3, 277), 255)
-    assert np.count_nonzero(as_mnist(pad)) == 400
+    assert np.count_nonzero(format_as_mnist(pad)) == 400
 
 
-def test_an_empty_pad_is_refused():
+def test_empty_drawing_is_rejected():
     with pytest.raises(ValueError, match="draw a digit"):
-        as_mnist(Image.new("L", (280, 280)))
+        format_as_mnist(Image.new("L", (280, 280)))

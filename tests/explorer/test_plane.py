@@ -1,4 +1,4 @@
-"""The flat map of codes."""
+"""The projection of latents onto a plane."""
 
 import pytest
 import torch
@@ -7,49 +7,49 @@ from sklearn.decomposition import PCA
 from vaelab.explorer.plane import MARGIN, LatentPlane
 
 
-def codes(dims: int) -> torch.Tensor:
+def sample_latents(dims: int) -> torch.Tensor:
     scale = torch.arange(1, dims + 1).double()
     return torch.randn(200, dims).double() * scale + 3
 
 
-def test_two_latents_are_their_own_map():
-    z = codes(2)
-    plane = LatentPlane.of(z)
-    torch.testing.assert_close(plane.places, z)
-    assert plane.share == 1
-    assert plane.code(0.5, -7).tolist() == [0.5, -7]
+def test_plane_of_two_latents_is_the_latent_space():
+    z = sample_latents(2)
+    plane = LatentPlane.from_latents(z)
+    torch.testing.assert_close(plane.points, z)
+    assert plane.explained_variance == 1
+    assert plane.to_latent(0.5, -7).tolist() == [0.5, -7]
 
 
-def test_of_more_it_is_that_of_the_principal_components():
-    z = codes(5)
-    plane, reference = LatentPlane.of(z), PCA(2).fit(z.numpy())
-    assert plane.share == pytest.approx(reference.explained_variance_ratio_.sum())
+def test_plane_of_more_latents_is_that_of_the_principal_components():
+    z = sample_latents(5)
+    plane, reference = LatentPlane.from_latents(z), PCA(2).fit(z.numpy())
+    assert plane.explained_variance == pytest.approx(reference.explained_variance_ratio_.sum())
     expected = torch.from_numpy(reference.transform(z.numpy()))
-    torch.testing.assert_close(plane.places.abs(), expected.abs())
+    torch.testing.assert_close(plane.points.abs(), expected.abs())
 
 
 @pytest.mark.parametrize("dims", [2, 5])
-def test_the_code_of_a_place_lies_there(dims):
-    plane = LatentPlane.of(codes(dims))
-    assert plane.place(plane.code(1.25, -2)) == pytest.approx((1.25, -2))
+def test_project_inverts_to_latent(dims):
+    plane = LatentPlane.from_latents(sample_latents(dims))
+    assert plane.project(plane.to_latent(1.25, -2)) == pytest.approx((1.25, -2))
 
 
-def test_the_square_holds_all_codes_and_its_shares_lead_back():
-    plane = LatentPlane.of(codes(5))
-    shares = torch.tensor([plane.shares(*place) for place in plane.places.tolist()])
-    assert shares.min() > 0
-    assert shares.max() < 1
-    width = (shares.amax(0) - shares.amin(0)).max()
+def test_map_contains_all_latents_and_positions_are_invertible():
+    plane = LatentPlane.from_latents(sample_latents(5))
+    positions = torch.tensor([plane.position_of(*point) for point in plane.points.tolist()])
+    assert positions.min() > 0
+    assert positions.max() < 1
+    width = (positions.amax(0) - positions.amin(0)).max()
     assert width.item() == pytest.approx(1 / MARGIN)
-    assert plane.shares(*plane.at(0.2, 0.9)) == pytest.approx((0.2, 0.9))
+    assert plane.position_of(*plane.point_at(0.2, 0.9)) == pytest.approx((0.2, 0.9))
 
 
-def test_up_is_up():
-    plane = LatentPlane.of(codes(2))
-    assert plane.at(0.5, 0)[1] > plane.at(0.5, 1)[1]
+def test_second_coordinate_increases_upwards():
+    plane = LatentPlane.from_latents(sample_latents(2))
+    assert plane.point_at(0.5, 0)[1] > plane.point_at(0.5, 1)[1]
 
 
-def test_codes_that_are_all_the_same_have_a_map():
-    plane = LatentPlane.of(torch.ones(5, 3))
-    assert plane.reach > 0
-    assert plane.share == 0
+def test_identical_latents_have_a_plane():
+    plane = LatentPlane.from_latents(torch.ones(5, 3))
+    assert plane.half_width > 0
+    assert plane.explained_variance == 0

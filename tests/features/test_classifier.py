@@ -1,4 +1,4 @@
-"""The nets for digits and clothes that come with the package."""
+"""Tests of the classifiers of digits and clothes whose weights come with the package."""
 
 import os
 import tomllib
@@ -14,9 +14,9 @@ from vaelab.data.fashion_mnist import FashionMNIST
 from vaelab.data.mnist import MNIST
 from vaelab.data.mnist5k import MNIST5k
 from vaelab.features.classifier import Classifier
-from vaelab.features.named import FOLDER, load_features
+from vaelab.features.named import WEIGHTS_FOLDER, load_features
 
-NETS = ("clothes", "digits")
+NAMES = ("clothes", "digits")
 REAL = os.environ["VAELAB_REAL_DATA"]
 
 
@@ -25,51 +25,51 @@ def digits():
     return load_features("digits")
 
 
-def accuracy(net, data):
+def compute_accuracy(net, data):
     data.prepare_data()
     data.setup()
-    right = [net.logits(data.prepare(x)).argmax(1) == y for x, y in data.batches("test")]
-    return torch.cat(right).float().mean().item()
+    is_correct = [net.logits(data.prepare(x)).argmax(1) == y for x, y in data.batches("test")]
+    return torch.cat(is_correct).float().mean().item()
 
 
 @pytest.mark.parametrize("binarize", ["none", "dynamic"])
-def test_it_names_the_embedded_digits_grey_and_as_bits(digits, binarize):
-    """Most of these are among the 60,000 that it was trained on: the test below is the honest one,
-    where the real test digits are at hand."""
-    assert accuracy(digits, MNIST5k(binarize=binarize)) > 0.985
+def test_embedded_digits_are_classified_grayscale_and_binarized(digits, binarize):
+    """Most of these digits are among the 60,000 training images; the test below uses others."""
+    assert compute_accuracy(digits, MNIST5k(binarize=binarize)) > 0.985
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not REAL, reason="VAELAB_DATA names no folder of the real data sets")
+@pytest.mark.skipif(not REAL, reason="VAELAB_DATA is not set, but the real data sets are needed")
 @pytest.mark.parametrize(
-    ("name", "source", "grey", "bits"),
+    ("name", "source", "min_grayscale", "min_binarized"),
     [("digits", MNIST, 0.993, 0.985), ("clothes", FashionMNIST, 0.91, 0.85)],
 )
-def test_it_names_images_that_it_was_not_trained_on_as_often_as_its_file_says(
-    name, source, grey, bits
-):
-    with safe_open(FOLDER / f"{name}.safetensors", "pt") as file:
+def test_accuracy_on_test_images_is_the_recorded_one(name, source, min_grayscale, min_binarized):
+    with safe_open(WEIGHTS_FOLDER / f"{name}.safetensors", "pt") as file:
         recipe = file.metadata()
-    for binarize, least, said in (("none", grey, "grey"), ("dynamic", bits, "bits")):
-        found = accuracy(load_features(name), source(REAL, binarize=binarize))
-        assert found == pytest.approx(float(recipe[f"accuracy_{said}"]), abs=0.001)
-        assert found > least
+    for binarize, minimum, key in (
+        ("none", min_grayscale, "accuracy_grey"),
+        ("dynamic", min_binarized, "accuracy_bits"),
+    ):
+        accuracy = compute_accuracy(load_features(name), source(REAL, binarize=binarize))
+        assert accuracy == pytest.approx(float(recipe[key]), abs=0.001)
+        assert accuracy > minimum
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_its_file_says_how_it_was_trained(name):
-    with safe_open(FOLDER / f"{name}.safetensors", "pt") as file:
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_file_records_how_it_was_trained(name):
+    with safe_open(WEIGHTS_FOLDER / f"{name}.safetensors", "pt") as file:
         recipe = file.metadata()
     assert recipe["command"] == f"python scripts/features.py {name}"
     assert {"seed", "epochs", "date", "torch", "seconds", "accuracy_bits"} < recipe.keys()
     assert float(recipe["accuracy_grey"]) > 0.9
 
 
-def test_the_files_together_are_small():
-    assert sum((FOLDER / f"{name}.safetensors").stat().st_size for name in NETS) < 1e6
+def test_weights_files_are_small():
+    assert sum((WEIGHTS_FOLDER / f"{name}.safetensors").stat().st_size for name in NAMES) < 1e6
 
 
-def test_it_gives_64_features_of_which_the_logits_are_made(digits):
+def test_logits_are_computed_from_64_features(digits):
     x = torch.rand(5, 1, 28, 28)
     features = digits(x)
     assert features.shape == (5, digits.num_features)
@@ -77,17 +77,17 @@ def test_it_gives_64_features_of_which_the_logits_are_made(digits):
     assert not features.requires_grad
 
 
-def test_a_picture_does_not_depend_on_the_others_of_its_batch(digits):
+def test_features_do_not_depend_on_other_images_of_the_batch(digits):
     x = torch.rand(4, 1, 28, 28)
     torch.testing.assert_close(digits(x)[:1], digits(x[:1]))
 
 
-def test_the_border_of_padded_pictures_is_taken_off(digits):
+def test_border_of_padded_images_is_removed(digits):
     x = torch.rand(3, 1, 28, 28)
     torch.testing.assert_close(digits(pad(x, (2, 2, 3, 3))), digits(x))
 
 
-def test_other_sizes_are_resized_and_colours_are_made_grey(digits):
+def test_other_sizes_are_resized_and_colors_averaged(digits):
     data = MNIST5k(binarize="none")
     data.setup()
     x, y = data.prepare(data.splits["test"].images[:200]), data.splits["test"].labels[:200]
@@ -95,27 +95,27 @@ def test_other_sizes_are_resized_and_colours_are_made_grey(digits):
     assert (digits.logits(larger).argmax(1) == y).float().mean() > 0.97
 
 
-def test_every_data_set_names_its_net():
-    found = [data.features for data in (MNIST5k, MNIST, FashionMNIST, CelebA)]
-    assert found == ["digits", "digits", "clothes", "inception"]
+def test_every_data_set_names_its_feature_network():
+    names = [data.features for data in (MNIST5k, MNIST, FashionMNIST, CelebA)]
+    assert names == ["digits", "digits", "clothes", "inception"]
 
 
-def test_another_name_is_refused_with_those_there_are():
+def test_unknown_name_is_refused_with_the_valid_ones():
     with pytest.raises(ValueError, match="features=resnet: choose from clothes, digits, inception"):
         load_features("resnet")
 
 
-def test_the_files_are_among_those_that_are_installed():
+def test_weights_files_are_part_of_the_package():
     project = tomllib.loads(Path(__file__).parents[2].joinpath("pyproject.toml").read_text())
     assert "features/*.safetensors" in project["tool"]["setuptools"]["package-data"]["vaelab"]
-    assert any(each.startswith("safetensors") for each in project["project"]["dependencies"])
+    assert any(package.startswith("safetensors") for package in project["project"]["dependencies"])
 
 
-def test_its_recipe_trains_a_net_of_the_same_kind(command, idx, monkeypatch, tmp_path):
+def test_script_trains_a_network_that_can_be_loaded(command, idx, monkeypatch, tmp_path):
     monkeypatch.setenv("VAELAB_DATA", idx.root)
-    for name in NETS:
-        words = (name, "--epochs=1", f"--out={tmp_path}")
-        status, output = command("scripts/features.py", *words)
+    for name in NAMES:
+        arguments = (name, "--epochs=1", f"--out={tmp_path}")
+        status, output = command("scripts/features.py", *arguments)
         assert status == 0, output
         Classifier.load(tmp_path / f"{name}.safetensors")
         assert "accuracy_bits: " in output

@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 import torch
-from test_celeba import official
+from test_celeba import write_celeba
 
-from vaelab.evaluation.likelihood import likelihood_numbers
-from vaelab.inference.encoding import encode_batches, posterior_parameters, save_latents
+from vaelab.evaluation.likelihood import evaluate_likelihood
+from vaelab.inference.encoding import encode_batches, extract_posterior_parameters, save_latents
 from vaelab.runs.run import Run
 
 MLP = ["model.hidden=[8]", "latent_dim=3"]
@@ -45,7 +45,7 @@ def run(config):
 def test_the_means_of_the_terms_are_the_numbers_of_the_evaluation(run, kind):
     words, code = KINDS[kind]
     run = run(*words)
-    numbers = likelihood_numbers(run.vae, run.data, "test", samples=1, seed=4)
+    numbers = evaluate_likelihood(run.vae, run.data, "test", samples=1, seed=4)
     batches = list(encode_batches(run.vae, run.data, "test", seed=4))
     for name in ("elbo", "reconstruction", "kl"):
         if name in numbers:
@@ -55,7 +55,7 @@ def test_the_means_of_the_terms_are_the_numbers_of_the_evaluation(run, kind):
             assert kind == "deterministic"
             assert name not in batches[0].terms
     assert torch.equal(torch.cat([batch.index for batch in batches]), torch.arange(500))
-    sizes = {name: part.shape[1:] for name, part in batches[0].code.items()}
+    sizes = {name: part.shape[1:] for name, part in batches[0].posterior.items()}
     assert sizes == {name: torch.Size([size] if size else []) for name, size in code.items()}
 
 
@@ -63,7 +63,7 @@ def test_the_scale_of_a_full_covariance_is_that_of_each_dimension(run):
     run = run(*MLP, "posterior=full")
     q = run.vae.encode(run.data.prepare(run.data.splits["test"].images[:2]))
     drawn = q.sample(torch.Size([20_000]))
-    scale = posterior_parameters(q)["scale"]
+    scale = extract_posterior_parameters(q)["scale"]
     error = (drawn.std(0) - scale) / scale
     assert error.abs().max().item() < 5 / (2 * 20_000) ** 0.5
 
@@ -98,7 +98,7 @@ def test_a_parquet_file_holds_what_torch_computes(train, command):
 
 def test_the_same_run_gives_the_same_file_in_row_groups(run, tmp_path, monkeypatch):
     run = run(*MLP)
-    monkeypatch.setattr("vaelab.inference.encoding.ROWS", 256)
+    monkeypatch.setattr("vaelab.inference.encoding.GROUP_ROWS", 256)
     paths = [tmp_path / "new" / name for name in ("first.parquet", "again.parquet")]
     for path in paths:
         save_latents(run, ["val", "test"], path, {"step": 3})
@@ -112,7 +112,7 @@ def test_the_same_run_gives_the_same_file_in_row_groups(run, tmp_path, monkeypat
 
 
 def test_attributes_are_columns_of_their_names(run, tmp_path):
-    official(tmp_path)
+    write_celeba(tmp_path)
     run = run(*MLP, "model=conditional", "model.labels=4", "data=celeba", f"data.root={tmp_path}")
     save_latents(run, ["test"], tmp_path / "x.parquet", {})
     table = parquet.read_table(tmp_path / "x.parquet").to_pandas()
@@ -124,11 +124,11 @@ def test_an_optimal_scale_is_that_of_the_training_images(run, tmp_path):
     run = run(*MLP, "loss=gaussian", "loss.scale=optimal", "data.binarize=none")
     save_latents(run, ["test"], tmp_path / "x.parquet", {})
     elbo = parquet.read_table(tmp_path / "x.parquet")["elbo"].to_numpy()
-    numbers = likelihood_numbers(run.vae, run.data, "test", samples=1)
+    numbers = evaluate_likelihood(run.vae, run.data, "test", samples=1)
     assert elbo.astype(np.float64).mean() == pytest.approx(numbers["elbo"], rel=1e-6)
 
 
 def test_a_missing_extra_is_said_in_one_line(command, monkeypatch):
-    monkeypatch.setattr("vaelab.cli.entry_point.find_spec", lambda name: None)
+    monkeypatch.setattr("vaelab.runtime.errors.find_spec", lambda name: None)
     status, _ = command("scripts/encode.py", "nowhere")
     assert status == "error: pyarrow is not installed: pip install -e '.[export]' does it"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import options
 from PIL import Image
-from test_celeba import official
+from test_celeba import write_celeba
 
 from vaelab.inference.sampling import encode_training_images, sample_images, save_samples
 from vaelab.runs.run import Run
@@ -60,7 +60,7 @@ def test_each_of_two_processes_encodes_its_share_as_one_process_would(run, monke
     run = run()
     whole = encode_training_images(run.vae, run.data).split(run.data.batch_size)
     for rank in (0, 1):
-        monkeypatch.setattr("vaelab.data.base.share", lambda rank=rank: (rank, 2))
+        monkeypatch.setattr("vaelab.data.base.rank_and_world_size", lambda rank=rank: (rank, 2))
         assert torch.equal(encode_training_images(run.vae, run.data), torch.cat(whole[rank::2]))
 
 
@@ -80,7 +80,7 @@ def test_the_same_seed_gives_the_same_bits_and_leaves_the_random_state(run, draw
 def test_how_it_is_chunked_does_not_matter(run, monkeypatch):
     run = run()
     whole = sample_images(run.vae, run.data, PriorSampler(), 20)
-    monkeypatch.setattr("vaelab.inference.sampling.CHUNK", 3 * 784)
+    monkeypatch.setattr("vaelab.inference.sampling.MAX_DECODER_OUTPUTS", 3 * 784)
     torch.testing.assert_close(sample_images(run.vae, run.data, PriorSampler(), 20).x, whole.x)
 
 
@@ -114,7 +114,7 @@ def conditional(run):
 
 
 def test_a_label_is_that_of_every_image(conditional, monkeypatch):
-    monkeypatch.setattr("vaelab.inference.sampling.CHUNK", 3 * 784)
+    monkeypatch.setattr("vaelab.inference.sampling.MAX_DECODER_OUTPUTS", 3 * 784)
     samples = sample_images(conditional.vae, conditional.data, PriorSampler(), 7, label=3)
     assert samples.label.tolist() == [3] * 7
     threes = conditional.vae.condition_on(torch.full((7,), 3)).decode(samples.z).mean.detach()
@@ -160,7 +160,7 @@ def test_a_label_that_no_training_image_has_is_refused(conditional):
 
 
 def test_attributes_are_chosen_by_their_names(config, tmp_path):
-    official(tmp_path)
+    write_celeba(tmp_path)
     words = ("model=conditional", "model.labels=4", "data=celeba", f"data.root={tmp_path}")
     run = Run.build(config(*TINY, *words))
     run.data.prepare_data()

@@ -1,4 +1,4 @@
-"""What base.py promises, for every file of conf/loss."""
+"""The contract of base.py, tested for every option in conf/loss."""
 
 import math
 
@@ -19,7 +19,7 @@ LEVELS = torch.arange(256).double() / 255
 
 @pytest.fixture
 def likelihood(part):
-    """The likelihood that an option names, for a shape, in evaluation and in float64."""
+    """Return a function that builds the likelihood of an option in eval mode and float64."""
 
     def make(option, shape):
         return part(*f"loss={option}".split())(shape).eval().double()
@@ -27,15 +27,15 @@ def likelihood(part):
     return make
 
 
-def outputs(likelihood, *size, spread=1.0):
-    """Decoder outputs about 0.5, where a pixel would be."""
+def random_outputs(likelihood, *size, spread=1.0):
+    """Sample decoder outputs about 0.5, the middle of the range of pixels."""
     shape = (*size, likelihood.outputs, *likelihood.shape[1:])
     return 0.5 + spread * torch.randn(shape).double()
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("shape", [(1, 4, 4), (3, 4, 4), (4,)])
-def test_any_leading_dimensions_and_any_shape(likelihood, option, shape):
+def test_log_prob_and_samples_have_the_correct_shapes(likelihood, option, shape):
     likelihood = likelihood(option, shape)
     x = torch.rand(6, *shape).double().round()
     start = likelihood.initialize(x)
@@ -50,7 +50,7 @@ def test_any_leading_dimensions_and_any_shape(likelihood, option, shape):
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("shared", [False, True])
-def test_initialize_fits_better_than_a_step_away(likelihood, option, shared):
+def test_initial_output_is_more_likely_than_outputs_nearby(likelihood, option, shared):
     shape = (2, 3, 3)
     likelihood = likelihood(option, shape)
     x = (torch.rand(200, 1, 3, 3).square() * torch.rand(200, *shape)).double()
@@ -60,38 +60,39 @@ def test_initialize_fits_better_than_a_step_away(likelihood, option, shared):
     if shared:
         assert (start == start[:, :1, :1]).all()
     best = likelihood(start).log_prob(x).mean()
-    guesses = ("student_t", "logistic_mixture", "discretized_logistic")
-    near = 2.0 if option.startswith(guesses) else 0.3
+    approximate = ("student_t", "logistic_mixture", "discretized_logistic")
+    distance = 2.0 if option.startswith(approximate) else 0.3
     for _ in range(5):
         step = torch.randn(len(start), 1, 1).double().expand_as(start)
-        assert likelihood(start + near * step).log_prob(x).mean() < best
+        assert likelihood(start + distance * step).log_prob(x).mean() < best
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("spread", [0.3, 3.0])
-def test_it_sums_or_integrates_to_one(likelihood, option, spread):
+def test_probability_sums_or_integrates_to_one(likelihood, option, spread):
     likelihood = likelihood(option, (1, 1, 1))
     if likelihood.pixels == "real":
-        unit = likelihood.support.check(torch.tensor([-1.0, 0.5])).tolist() == [False, True]
+        is_bounded = not likelihood.support.check(torch.tensor(-1.0))
         wide = torch.cat([torch.linspace(-6, 6, 400_001), torch.logspace(-5, 5, 400_001)])
-        x = torch.linspace(0, 1, 100_001) if unit else torch.cat([wide, -wide[400_001:]]).sort()[0]
+        unbounded = torch.cat([wide, -wide[400_001:]]).sort()[0]
+        x = torch.linspace(0, 1, 100_001) if is_bounded else unbounded
     else:
         x = LEVELS if likelihood.pixels == "levels" else torch.tensor([0.0, 1.0])
     x = x.double()
-    for out in outputs(likelihood, 5, spread=spread):
+    for out in random_outputs(likelihood, 5, spread=spread):
         p = likelihood(out).log_prob(x.reshape(-1, 1, 1, 1)).exp()
         total = torch.trapezoid(p, x) if likelihood.pixels == "real" else p.sum()
         assert total.item() == pytest.approx(1, abs=2e-4)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_its_mean_is_that_of_its_samples(likelihood, option):
+def test_mean_agrees_with_samples(likelihood, option):
     likelihood = likelihood(option, (3, 1, 1))
-    p = likelihood(outputs(likelihood, spread=0.3))
+    p = likelihood(random_outputs(likelihood, spread=0.3))
     x = p.sample((20_000,))
     assert likelihood.support.check(x).all()
     error = 5 * x.std(0) / math.sqrt(20_000)
-    if "mixture" in option:  # its mean is that of the channels before, put in their place
+    if "mixture" in option:  # its mean uses the means of the preceding channels
         error[1:] += 0.05
     elif likelihood.pixels == "levels":
         error += 0.5 / 255
@@ -113,27 +114,27 @@ def test_extreme_outputs_give_finite_values_and_gradients(likelihood, option, si
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_its_gradient_is_that_of_finite_differences(likelihood, option):
+def test_gradient_agrees_with_finite_differences(likelihood, option):
     likelihood = likelihood(option, (2, 1, 2))
     x = torch.tensor([0.0, 1.0, 77 / 255, 1.0]).double().round(decimals=12).reshape(2, 1, 2)
     if likelihood.pixels == "binary":
         x = x.round()
-    out = outputs(likelihood).requires_grad_()
+    out = random_outputs(likelihood).requires_grad_()
     assert torch.autograd.gradcheck(lambda out: likelihood(out).log_prob(x), out)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_what_it_measures_on_each_kind_of_pixels(likelihood, option):
+def test_measure_for_each_kind_of_pixels(likelihood, option):
     likelihood = likelihood(option, (1, 2, 2))
-    kinds = {pixels: likelihood.measure(pixels) for pixels in ("binary", "levels", "real")}
+    measures = {pixels: likelihood.measure(pixels) for pixels in ("binary", "levels", "real")}
     if likelihood.pixels == "binary":
-        assert kinds == {"binary": "probability", "levels": "grey", "real": "grey"}
+        assert measures == {"binary": "probability", "levels": "grey", "real": "grey"}
     elif likelihood.pixels == "levels":
-        assert kinds["binary"] == kinds["levels"] == "probability"
-        likelihood.check(0.0, 1.0, "levels")
+        assert measures["binary"] == measures["levels"] == "probability"
+        likelihood.check_pixels(0.0, 1.0, "levels")
         with pytest.raises(ValueError, match=r"256 levels.* are real: set a density such as"):
-            likelihood.check(0.0, 1.0, "real")
+            likelihood.check_pixels(0.0, 1.0, "real")
         with pytest.raises(ValueError, match=r"256 levels.* set data\.dequantize=false, or a"):
-            likelihood.check(0.0, 1.0, "dequantized")
+            likelihood.check_pixels(0.0, 1.0, "dequantized")
     else:
-        assert set(kinds.values()) == {"density"}
+        assert set(measures.values()) == {"density"}

@@ -67,6 +67,6 @@ def test_without_a_network_it_fails_in_one_line_that_holds_no_key(command, alone
 
 
 def test_a_missing_extra_is_said_in_one_line(command, alone, monkeypatch):
-    monkeypatch.setattr("vaelab.cli.entry_point.find_spec", lambda name: None)
+    monkeypatch.setattr("vaelab.runtime.errors.find_spec", lambda name: None)
     status, _ = command("scripts/dashboard.py")
     assert status.endswith("is not installed: pip install -e '.[dashboard]' does it")

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from vaelab.inference.encoding import encode_batches
-from vaelab.inference.image_grid import image_grid
+from vaelab.inference.image_grid import make_image_grid
 from vaelab.loggers import wandb_workspace
 from vaelab.loggers.base import open_png
-from vaelab.loggers.wandb import wandb_mode
+from vaelab.loggers.wandb import choose_wandb_mode
 from vaelab.runs.run import Run
 
 QUICK = ["logger=wandb", "trainer=smoke", "samples=1", "model.hidden=[4]"]
@@ -108,9 +108,9 @@ def check_table(folder):
     for i, (index, label, image, decoded, *terms) in enumerate(table["data"]):
         assert (index, label) == (i, batch.label[i].item())
         with Image.open(files[image["path"]]) as found:
-            assert found.tobytes() == image_grid(batch.x[i : i + 1], 1).tobytes()
+            assert found.tobytes() == make_image_grid(batch.x[i : i + 1], 1).tobytes()
         with Image.open(files[decoded["path"]]) as found:
-            assert found.tobytes() == image_grid(batch.decoded[i : i + 1], 1).tobytes()
+            assert found.tobytes() == make_image_grid(batch.decoded[i : i + 1], 1).tobytes()
         assert terms == pytest.approx([batch.terms[name][i].item() for name in named], rel=1e-5)
 
 
@@ -136,19 +136,19 @@ def test_artifacts_can_be_left_out(train, offline):
 
 @pytest.mark.parametrize("host", ["api.wandb.ai", "api.forge.coreweave.com"])
 def test_a_key_of_wandb_login_is_found(offline, tmp_path, host):
-    assert wandb_mode() == "offline"
+    assert choose_wandb_mode() == "offline"
     (tmp_path / ".netrc").write_text(f"machine {host} login user password {'a' * 40}")
     (tmp_path / ".netrc").chmod(0o600)
-    assert wandb_mode() == "online"
+    assert choose_wandb_mode() == "online"
 
 
 def test_a_key_of_another_server_is_none_of_this_one(offline, tmp_path, monkeypatch):
     (tmp_path / "keys").write_text(f"machine wandb.lab:8080 login user password {'a' * 40}")
     (tmp_path / "keys").chmod(0o600)
     monkeypatch.setenv("NETRC", str(tmp_path / "keys"))
-    assert wandb_mode() == "offline"
+    assert choose_wandb_mode() == "offline"
     monkeypatch.setenv("WANDB_BASE_URL", "http://wandb.lab:8080")
-    assert wandb_mode() == "online"
+    assert choose_wandb_mode() == "online"
 
 
 @pytest.mark.slow

@@ -7,12 +7,12 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from vaelab.metrics.kernel import kernel_distance
 
 
-def features(n, shift=0.0, dimensions=8):
+def make_features(n, shift=0.0, dimensions=8):
     return torch.randn(n, dimensions).double(), torch.randn(n, dimensions).double() + shift
 
 
-def test_it_is_the_mean_of_the_kernel_over_all_pairs():
-    x, y = features(7, 0.5)
+def test_distance_matches_explicit_sums_over_pairs():
+    x, y = make_features(7, 0.5)
     n, d = x.shape
 
     def kernel(a, b):
@@ -26,45 +26,45 @@ def test_it_is_the_mean_of_the_kernel_over_all_pairs():
 
 
 @pytest.mark.filterwarnings("ignore:.*will save all extracted features.*")
-def test_it_is_that_of_torchmetrics_with_all_images_in_one_subset():
-    x, y = features(60, 0.2)
+def test_distance_matches_torchmetrics_with_one_subset():
+    x, y = make_features(60, 0.2)
 
-    class Given(torch.nn.Module):
+    class IdentityFeatures(torch.nn.Module):
         num_features = 8
 
-        def forward(self, given):
-            return given
+        def forward(self, features):
+            return features
 
-    metric = KernelInceptionDistance(Given(), subsets=1, subset_size=60)
+    metric = KernelInceptionDistance(IdentityFeatures(), subsets=1, subset_size=60)
     metric.update(x, real=True)
     metric.update(y, real=False)
     assert kernel_distance(x, y)[0] == pytest.approx(metric.compute()[0].item(), rel=1e-9)
 
 
-def test_its_error_is_the_jackknife_over_pairs_of_images():
-    x, y = features(9, 0.5)
+def test_standard_error_matches_an_explicit_jackknife():
+    x, y = make_features(9, 0.5)
     without = []
     for i in range(9):
-        kept = torch.arange(9) != i
-        without.append(kernel_distance(x[kept], y[kept])[0])
+        others = torch.arange(9) != i
+        without.append(kernel_distance(x[others], y[others])[0])
     mean = sum(without) / 9
     error = math.sqrt(8 / 9 * sum((value - mean) ** 2 for value in without))
     assert kernel_distance(x, y)[1] == pytest.approx(error, rel=1e-9)
 
 
-def test_it_has_no_bias():
-    found = torch.tensor([kernel_distance(*features(20))[0] for _ in range(400)])
-    assert abs(found.mean()) < 4 * found.std() / math.sqrt(400)
+def test_distance_is_unbiased():
+    estimates = torch.tensor([kernel_distance(*make_features(20))[0] for _ in range(400)])
+    assert abs(estimates.mean()) < 4 * estimates.std() / math.sqrt(400)
 
 
-def test_its_error_is_the_spread_of_many_repetitions():
-    found = torch.tensor([kernel_distance(*features(200, 0.5)) for _ in range(300)])
-    spread = found[:, 0].std().item()
-    assert found[:, 1].mean().item() == pytest.approx(spread, rel=0.15)
+def test_standard_error_matches_repetitions():
+    estimates = torch.tensor([kernel_distance(*make_features(200, 0.5)) for _ in range(300)])
+    spread = estimates[:, 0].std().item()
+    assert estimates[:, 1].mean().item() == pytest.approx(spread, rel=0.15)
 
 
-def test_it_does_not_depend_on_how_it_is_chunked(monkeypatch):
-    x, y = features(23, 0.3)
+def test_distance_does_not_depend_on_the_chunk_size(monkeypatch):
+    x, y = make_features(23, 0.3)
     whole = kernel_distance(x, y)
-    monkeypatch.setattr("vaelab.metrics.kernel.ROWS", 5)
+    monkeypatch.setattr("vaelab.metrics.kernel.CHUNK_ROWS", 5)
     assert kernel_distance(x, y) == pytest.approx(whole)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from linear import D, Q, linear_vae, with_decoder
+from linear import D, Q, build_linear_vae, build_optimal_linear_vae
 from torch.distributions import MultivariateNormal
 
 from vaelab.metrics.linear import exact_elbo, is_linear
@@ -13,10 +13,10 @@ from vaelab.runs.run import Run
 
 @pytest.fixture
 def solved(config):
-    return linear_vae(config)
+    return build_optimal_linear_vae(config)
 
 
-def test_at_the_optimum_the_elbo_is_log_p_of_every_x(solved):
+def test_elbo_at_the_optimum_is_log_p_of_every_x(solved):
     (vae, _), x, values, variance = solved
     weight, center = vae.decoder.layers[-1].weight, vae.decoder.layers[-1].bias
     model = MultivariateNormal(center, weight @ weight.T + variance * torch.eye(D).double())
@@ -26,18 +26,18 @@ def test_at_the_optimum_the_elbo_is_log_p_of_every_x(solved):
     assert exact_elbo(vae, x).mean().item() == pytest.approx(expected.item(), abs=1e-10)
 
 
-def test_a_rotated_decoder_loses_what_a_diagonal_posterior_cannot_follow(solved, config):
+def test_rotated_decoder_loses_the_approximation_gap(solved, config):
     (vae, _), x, _, variance = solved
     rotation = torch.linalg.qr(torch.randn(Q, Q).double())[0]
     weight = vae.decoder.layers[-1].weight @ rotation
-    rotated, m = with_decoder(config, weight.detach(), vae.decoder.layers[-1].bias, variance)
+    rotated, m = build_linear_vae(config, weight.detach(), vae.decoder.layers[-1].bias, variance)
     loss = (m.diagonal().log().sum() - torch.logdet(m)) / 2
     difference = exact_elbo(vae, x).mean() - exact_elbo(rotated, x).mean()
     assert loss > 0.01
     torch.testing.assert_close(difference, loss)
 
 
-def test_it_is_the_mean_of_the_sampled_elbo(solved):
+def test_exact_elbo_is_the_mean_of_the_sampled_elbo(solved):
     from vaelab.kl.constant import ConstantWeight
     from vaelab.objectives.elbo import ELBO
 
@@ -57,5 +57,5 @@ def test_it_is_the_mean_of_the_sampled_elbo(solved):
         (("model=conv", "loss=mse"), False),
     ],
 )
-def test_a_linear_vae_is_recognised(config, overrides, linear):
+def test_linear_vaes_are_recognised(config, overrides, linear):
     assert is_linear(Run.build(config(*overrides)).vae) == linear

@@ -3,25 +3,25 @@ import torch
 from vaelab.metrics.terms import MeanTerms
 
 
-def test_the_mean_is_over_images_however_they_are_batched():
+def test_mean_does_not_depend_on_the_batch_size():
     values = torch.randn(100)
     for sizes in ([100], [64, 36], [1, 98, 1]):
         terms = MeanTerms()
-        for part in values.split(sizes):
-            terms.update({"loss": part, "square": part**2})
-        found = terms.compute()
-        torch.testing.assert_close(found["loss"], values.double().mean())
-        torch.testing.assert_close(found["square"], (values**2).double().mean())
+        for batch in values.split(sizes):
+            terms.update({"loss": batch, "square": batch**2})
+        means = terms.compute()
+        torch.testing.assert_close(means["loss"], values.double().mean())
+        torch.testing.assert_close(means["square"], (values**2).double().mean())
 
 
-def test_a_statistic_of_a_batch_counts_for_each_of_its_images():
+def test_batch_statistics_count_for_each_image():
     terms = MeanTerms()
     terms.update({"loss": torch.zeros(3), "weight": torch.tensor(1.0)})
     terms.update({"loss": torch.zeros(1), "weight": torch.tensor(0.0)})
     assert terms.compute()["weight"] == 0.75
 
 
-def test_a_batch_that_is_not_counted_only_names_its_terms():
+def test_uncounted_batch_only_registers_names():
     terms = MeanTerms()
     terms.update({"loss": torch.zeros(3) / 0, "weight": torch.tensor(5.0)}, counted=False)
     assert terms.names == ["loss", "weight"]
@@ -29,7 +29,7 @@ def test_a_batch_that_is_not_counted_only_names_its_terms():
     assert terms.compute() == {"loss": 1.0, "weight": 1.0}
 
 
-def test_reset_forgets_the_values():
+def test_reset_clears_the_sums():
     terms = MeanTerms()
     terms.update({"loss": torch.ones(2)})
     terms.reset()
@@ -37,7 +37,7 @@ def test_reset_forgets_the_values():
     assert terms.compute() == {"loss": 0.0}
 
 
-def test_nan_is_not_hidden():
+def test_nan_is_propagated():
     terms = MeanTerms()
     terms.update({"loss": torch.tensor([1.0, float("nan")])})
     assert terms.compute()["loss"].isnan()

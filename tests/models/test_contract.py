@@ -1,4 +1,4 @@
-"""What base.py promises, for every file of conf/model."""
+"""The contract of models/base.py, for every file of conf/model."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ OPTIONS = options("model")
 
 @pytest.fixture
 def vae(config):
-    """The model of a file, for pictures of some shape; a conditional one knows their labels."""
+    """A function that builds the model of a yaml file, conditioned on labels if it needs them."""
 
     def make(option, shape, images, *words):
         _, height, width = shape
@@ -29,7 +29,7 @@ def vae(config):
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 64, 64)])
-def test_it_takes_every_picture_size(vae, option, shape):
+def test_models_accept_every_image_size(vae, option, shape):
     vae = vae(option, shape, 2)
     z = vae.encode(torch.rand(2, *shape)).rsample()
     assert z.shape == (2, vae.latent_dim)
@@ -39,7 +39,7 @@ def test_it_takes_every_picture_size(vae, option, shape):
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_several_draws_are_decoded_as_each_alone(vae, option):
+def test_several_samples_are_decoded_like_single_ones(vae, option):
     vae = vae(option, (1, 28, 28), 4).eval()
     with torch.no_grad():
         q = vae.encode(torch.rand(4, 1, 28, 28))
@@ -48,18 +48,18 @@ def test_several_draws_are_decoded_as_each_alone(vae, option):
         assert (mean.shape, log_p.shape) == ((3, 4, 1, 28, 28), (3, 4))
         assert q.log_prob(z).shape == (3, 4)
         for number in range(3):
-            alone = z[number].clone()
-            torch.testing.assert_close(vae.decode(alone).mean, mean[number], rtol=1e-4, atol=1e-5)
+            single = z[number].clone()
+            torch.testing.assert_close(vae.decode(single).mean, mean[number], rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(
-                vae.latents().log_prob(alone), log_p[number], rtol=1e-4, atol=1e-4
+                vae.latents().log_prob(single), log_p[number], rtol=1e-4, atol=1e-4
             )
             torch.testing.assert_close(
-                q.log_prob(alone), q.log_prob(z)[number], rtol=1e-4, atol=1e-4
+                q.log_prob(single), q.log_prob(z)[number], rtol=1e-4, atol=1e-4
             )
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_the_decoder_can_start_at_a_given_output(vae, option):
+def test_decoder_initialize_sets_the_mean_output(vae, option):
     shape = (3, 8, 8)
     vae = vae(option, shape, 9, "loss=mse").eval()
     z = vae.latents().sample(torch.Size([9]))
@@ -67,20 +67,20 @@ def test_the_decoder_can_start_at_a_given_output(vae, option):
     start = torch.tensor([100.0, -200.0, 300.0])[:, None, None].expand(shape)
     vae.decoder.initialize(start)
     z = z.clone()
-    assert (vae.decode(z).mean - start - before).abs().max() < 2  # the bias that was there
+    assert (vae.decode(z).mean - start - before).abs().max() < 2  # the initial bias
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_shrinking_makes_less_depend_on_z(vae, option):
+def test_scaling_output_weights_scales_the_dependence_on_z(vae, option):
     vae = vae(option, (1, 8, 8), 9, "loss=mse").eval()
     z = vae.latents().sample(torch.Size([9]))
     spread = vae.decode(z).mean.std(0).mean()
-    vae.decoder.shrink(0.1)
+    vae.decoder.scale_output_weights(0.1)
     torch.testing.assert_close(vae.decode(z.clone()).mean.std(0).mean(), 0.1 * spread)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_outputs_are_raw(vae, option):
+def test_decoder_outputs_are_unbounded(vae, option):
     vae = vae(option, (1, 28, 28), 16, "loss=mse")
     out = vae.decode(1e3 * torch.randn(16, vae.latent_dim)).mean
     assert out.max() > 1

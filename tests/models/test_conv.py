@@ -9,7 +9,7 @@ SIZES = [(28, [8, 16]), (32, [4, 8, 16]), (64, [4, 4, 4, 4]), (128, [2, 2, 2, 2,
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("side", "widths"), SIZES)
 @pytest.mark.parametrize("kernel_size", [2, 4, 6])
-def test_it_halves_and_doubles_exactly(channels, side, widths, kernel_size):
+def test_convolutions_halve_and_double_even_sizes(channels, side, widths, kernel_size):
     shape, x = (channels, side, side), torch.randn(2, channels, side, side)
     encoder = Encoder(shape, 6, widths, kernel_size)
     assert encoder.stages(x).shape[2:] == (side // 2 ** len(widths),) * 2
@@ -19,7 +19,7 @@ def test_it_halves_and_doubles_exactly(channels, side, widths, kernel_size):
 
 @pytest.mark.parametrize("kernel_size", [2, 3, 4, 5, 6])
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 30, 25), (1, 9, 8)])
-def test_odd_sizes_come_back_too(shape, kernel_size):
+def test_decoder_restores_odd_sizes(shape, kernel_size):
     encoder = Encoder(shape, 6, [4, 4, 4], kernel_size)
     decoder = Decoder(3, shape, [4, 4, 4], kernel_size)
     assert encoder.stages(torch.randn(2, *shape)).shape[1:] == decoder.inside
@@ -33,7 +33,7 @@ def test_odd_sizes_come_back_too(shape, kernel_size):
         (
             (1, 28, 20),
             {"channels": [8] * 6},
-            r"\[1, 28, 20\] 6 times: set data\.shape, or model\.channels to at most 4",
+            r"model\.channels=\[8, 8, 8, 8, 8, 8\] .* 28x20 .* at most 4 times: use at most 4",
         ),
         ((784,), {}, r"data\.shape=\[784\]: use model=mlp"),
         ((1, 28, 28), {"channels": []}, r"model\.channels=\[\]"),
@@ -41,7 +41,7 @@ def test_odd_sizes_come_back_too(shape, kernel_size):
         ((1, 28, 28), {"kernel_size": 1}, r"model\.kernel_size=1"),
     ],
 )
-def test_an_impossible_size_is_refused(shape, settings, message):
-    for make in (lambda: Encoder(shape, 4, **settings), lambda: Decoder(4, shape, **settings)):
+def test_invalid_sizes_are_refused(shape, settings, message):
+    for build in (lambda: Encoder(shape, 4, **settings), lambda: Decoder(4, shape, **settings)):
         with pytest.raises(ValueError, match=message):
-            make()
+            build()

@@ -4,42 +4,42 @@ import torch
 from vaelab.models.vq import Decoder, Encoder
 
 
-def test_a_position_gives_the_numbers_of_its_own_place():
-    """A change in one corner moves the codes near it: 2 convolutions of 2 see 3 places further."""
+def test_encoder_outputs_are_ordered_by_position():
+    """A change in one corner changes only outputs of nearby positions, in the receptive field."""
     encoder, x = Encoder((1, 28, 28), 49 * 3, channels=8, residual=4), torch.rand(1, 1, 28, 28)
     y = x.clone()
     y[..., :4, :4] += 1
-    moved = (encoder(y) - encoder(x)).unflatten(1, (7, 7, 3)).abs().sum(-1)[0] > 1e-6
-    assert moved[:2, :2].all()
-    assert not moved[4:].any()
-    assert not moved[:, 4:].any()
+    is_changed = (encoder(y) - encoder(x)).unflatten(1, (7, 7, 3)).abs().sum(-1)[0] > 1e-6
+    assert is_changed[:2, :2].all()
+    assert not is_changed[4:].any()
+    assert not is_changed[:, 4:].any()
 
 
-def test_the_decoder_puts_a_position_back_in_its_place():
+def test_decoder_inputs_are_ordered_by_position():
     decoder, z = Decoder(49 * 3, (2, 28, 28), channels=8, residual=4), torch.randn(1, 49 * 3)
     other = z.clone()
-    other[:, :3] += 1  # of the first position
-    moved = (decoder(other) - decoder(z)).abs().sum(1)[0] > 1e-6
-    assert moved[:4, :4].any()
-    assert not moved[-6:].any()
-    assert not moved[:, -6:].any()
+    other[:, :3] += 1  # the first position
+    is_changed = (decoder(other) - decoder(z)).abs().sum(1)[0] > 1e-6
+    assert is_changed[:4, :4].any()
+    assert not is_changed[-6:].any()
+    assert not is_changed[:, -6:].any()
 
 
 @pytest.mark.parametrize(
-    ("shape", "size", "words"),
+    ("shape", "size", "message"),
     [
         ((1, 28, 28), 20, r"7x7 positions.* 20 numbers.* multiple of 49"),
         ((1, 30, 28), 49, "multiples of 4, not 30x28"),
         ((5,), 49, r"data\.shape=\[5\]: use model=mlp"),
     ],
 )
-def test_sizes_that_do_not_fit_are_refused(shape, size, words):
-    for make in (lambda: Encoder(shape, size), lambda: Decoder(size, shape)):
-        with pytest.raises(ValueError, match=words):
-            make()
+def test_sizes_that_do_not_match_the_grid_are_refused(shape, size, message):
+    for build in (lambda: Encoder(shape, size), lambda: Decoder(size, shape)):
+        with pytest.raises(ValueError, match=message):
+            build()
 
 
 @pytest.mark.parametrize("setting", [{"channels": 0}, {"residual": 0}, {"blocks": -1}])
-def test_an_impossible_setting_is_refused(setting):
+def test_invalid_settings_are_refused(setting):
     with pytest.raises(ValueError, match=rf"model\.{next(iter(setting))}="):
         Encoder((1, 28, 28), 49, **setting)

@@ -1,23 +1,23 @@
-"""What scripts/notes.py writes."""
+"""How notes write their figures."""
 
 import numpy as np
 from PIL import Image
 
 from vaelab.figures.draw.style import PALETTE
-from vaelab.notes.base import LARGE, write_figure
+from vaelab.notes.base import MAX_PNG_BYTES, write_figure
 
 
-def test_a_large_picture_keeps_the_colours_of_a_few_dots_apart(tmp_path):
-    """Greys that fill it, as of digits, and a dot in the colour of each class."""
+def test_quantization_keeps_the_colours_of_small_dots_distinct(tmp_path):
+    """The image holds shades of gray, as digits do, and one dot in the colour of each class."""
     pixels = np.random.default_rng(0).integers(0, 256, (400, 400, 1), dtype=np.uint8).repeat(3, 2)
     colours = np.array([list(bytes.fromhex(colour[1:])) for colour in PALETTE], dtype=np.uint8)
     pixels[0, : len(colours)] = colours
-    picture = Image.fromarray(pixels)
-    picture.save(tmp_path / "whole.png")
-    path = write_figure(picture, tmp_path / "small")
-    assert (tmp_path / "whole.png").stat().st_size > LARGE
+    image = Image.fromarray(pixels)
+    image.save(tmp_path / "full.png")
+    path = write_figure(image, tmp_path / "reduced")
+    assert (tmp_path / "full.png").stat().st_size > MAX_PNG_BYTES
     with Image.open(path) as file:
-        found = np.asarray(file.convert("RGB"))[0, : len(colours)].astype(int)
-    distance = np.abs(found[:, None] - found).sum(-1) + 1000 * np.eye(len(found))
+        kept = np.asarray(file.convert("RGB"))[0, : len(colours)].astype(int)
+    distance = np.abs(kept[:, None] - kept).sum(-1) + 1000 * np.eye(len(kept))
     assert distance.min() > 60
-    assert np.abs(found - colours).max() < 40
+    assert np.abs(kept - colours).max() < 40

@@ -1,20 +1,20 @@
-"""The bounds of z ~ N(0, 1), x | z ~ N(z, 1/4) at x = 1.5, whose log p(x) is known."""
+"""Importance-weighted bounds for z ~ N(0, 1), x | z ~ N(z, 1/4) at x = 1.5 (known log p(x))."""
 
 import itertools
 
 import pytest
 import torch
 
-from vaelab.notes.gap import TOYS, bounds, log_evidence, toy_weights
+from vaelab.notes.gap import PROPOSALS, importance_bounds, toy_log_evidence, toy_log_weights
 
 
-def test_log_p_is_known():
-    assert log_evidence() == pytest.approx(-1.9305103088617774, abs=1e-15)
+def test_toy_log_evidence_is_exact():
+    assert toy_log_evidence() == pytest.approx(-1.9305103088617774, abs=1e-15)
 
 
-def test_the_posterior_leaves_no_gap_in_any_draw():
-    log_w = toy_weights(*TOYS["the posterior"], 1000)
-    torch.testing.assert_close(log_w, torch.full_like(log_w, log_evidence()), rtol=1e-6, atol=0)
+def test_exact_posterior_has_constant_weights():
+    log_w = toy_log_weights(*PROPOSALS["the posterior"], 1000)
+    torch.testing.assert_close(log_w, torch.full_like(log_w, toy_log_evidence()), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -29,14 +29,14 @@ def test_the_posterior_leaves_no_gap_in_any_draw():
         ("p(z)", 500, -1.9334),
     ],
 )
-def test_other_proposals_leave_what_they_must(name, count, value):
-    log_w = toy_weights(*TOYS[name], 200_000)
+def test_bounds_of_other_proposals_match_exact_values(name, count, value):
+    log_w = toy_log_weights(*PROPOSALS[name], 200_000)
     groups = log_w[:, 0].unflatten(0, (-1, count)).logsumexp(1) - torch.tensor(count).log()
     error = groups.std().item() / len(groups) ** 0.5
-    assert bounds(log_w, [count])[count] == pytest.approx(value, abs=4 * error + 5e-4)
+    assert importance_bounds(log_w, [count])[count] == pytest.approx(value, abs=4 * error + 5e-4)
 
 
-def test_the_bounds_rise_with_the_number_of_draws_in_any_draw():
+def test_bounds_increase_with_the_number_of_samples():
     log_w = 5 * torch.randn(64, 3).double()
-    values = list(bounds(log_w, [1, 2, 4, 8, 16, 64]).values())
+    values = list(importance_bounds(log_w, [1, 2, 4, 8, 16, 64]).values())
     assert all(low <= high for low, high in itertools.pairwise(values))

@@ -1,3 +1,5 @@
+"""Test closed forms and estimates of KL(q || p)."""
+
 import math
 
 import pytest
@@ -28,10 +30,10 @@ Q = normal([0.5, -1.0], [0.25, 2.0])
         (normal([1.0, 0.5], [4.0, 0.5]), 4.005647180559945),
     ],
 )
-def test_the_closed_form_is_exact_and_by_dimension(p, kl):
-    found = closed_form_kl(Q, p)
-    assert found.shape == (1, 2)
-    assert found.sum().item() == pytest.approx(kl, abs=1e-14)
+def test_closed_form_kl_is_exact_for_each_dimension(p, kl):
+    exact = closed_form_kl(Q, p)
+    assert exact.shape == (1, 2)
+    assert exact.sum().item() == pytest.approx(kl, abs=1e-14)
 
 
 FULL = MultivariateNormal(
@@ -41,22 +43,22 @@ FULL = MultivariateNormal(
 FULL_KL = 0.8776518790819464
 
 
-def test_where_only_the_total_is_known_it_is_one_column():
+def test_closed_form_kl_has_one_column_if_only_the_total_is_known():
     p = MultivariateNormal(torch.zeros(1, 2).double(), torch.eye(2).double())
-    found = closed_form_kl(FULL, p)
-    assert found.shape == (1, 1)
-    assert found.item() == pytest.approx(FULL_KL, abs=1e-14)
+    exact = closed_form_kl(FULL, p)
+    assert exact.shape == (1, 1)
+    assert exact.item() == pytest.approx(FULL_KL, abs=1e-14)
 
 
-def test_without_a_closed_form_the_estimate_agrees_in_the_mean():
-    many = FULL.expand((20_000,))
-    _, found = sample_with_kl(many, normal([0.0, 0.0], [1.0, 1.0]))
-    assert found.shape == (20_000, 1)
-    error = found.std().item() / math.sqrt(20_000)
-    assert found.mean().item() == pytest.approx(FULL_KL, abs=4 * error)
+def test_mean_of_estimated_kl_is_the_closed_form():
+    q = FULL.expand((20_000,))
+    _, estimate = sample_with_kl(q, normal([0.0, 0.0], [1.0, 1.0]))
+    assert estimate.shape == (20_000, 1)
+    error = estimate.std().item() / math.sqrt(20_000)
+    assert estimate.mean().item() == pytest.approx(FULL_KL, abs=4 * error)
 
 
-def test_a_mixture_prior_falls_back_to_the_estimate():
+def test_kl_to_a_mixture_is_estimated():
     parts = Independent(Normal(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]).double(), 1.0), 1)
     p = MixtureSameFamily(Categorical(torch.ones(2).double()), parts)
     assert closed_form_kl(Q, p) is None
@@ -64,7 +66,7 @@ def test_a_mixture_prior_falls_back_to_the_estimate():
     torch.testing.assert_close(kl[..., 0], Q.log_prob(z) - p.log_prob(z))
 
 
-def test_draw_gives_reparameterised_samples_and_their_log_q():
+def test_sample_with_log_prob_is_reparameterised():
     mean = torch.zeros(4, 2, requires_grad=True)
     q = Independent(Normal(mean, 1.0), 1)
     z, log_q = sample_with_log_prob(q, 5)

@@ -1,4 +1,4 @@
-"""A prior learned on a finished run: what is kept, what is learned, and what is refused."""
+"""Test the training of a prior on a finished run: frozen and trained weights, and refusals."""
 
 import math
 from pathlib import Path
@@ -14,21 +14,21 @@ PRIOR = [*VQ[1:], "posterior=vq", *PIXELCNN, "objective=prior"]
 LONGER = ["trainer.max_epochs=4", "trainer.limit_train_batches=10"]
 
 
-def weights(folder, name="best"):
+def load_state_dict(folder, name="best"):
     path = Path(folder) / "checkpoints" / f"{name}.ckpt"
     return torch.load(path, weights_only=True)["state_dict"]
 
 
-def test_all_but_the_prior_stays_bit_for_bit_and_the_bound_rises(train):
+def test_training_changes_the_prior_alone_and_raises_the_bound(train):
     first = train(*VQ, *LONGER, folder="first")
     second = train(*PRIOR, *LONGER, f"start={first['folder']}", folder="second")
-    before = weights(first["folder"])
+    before = load_state_dict(first["folder"])
     for name in ("best", "last"):
-        after = weights(second["folder"], name)
-        kept = [key for key in after if not key.startswith("vae.prior.")]
-        assert any("codebook" in key for key in kept)
-        assert sorted(kept) == sorted(before)
-        assert all(torch.equal(before[key], after[key]) for key in kept)
+        after = load_state_dict(second["folder"], name)
+        frozen = [key for key in after if not key.startswith("vae.prior.")]
+        assert any("codebook" in key for key in frozen)
+        assert sorted(frozen) == sorted(before)
+        assert all(torch.equal(before[key], after[key]) for key in frozen)
     assert second["reconstruction"] == pytest.approx(first["reconstruction"], rel=1e-6)
     assert second["kl"] < first["kl"]
     assert first["kl"] == pytest.approx(2 * math.log(8), rel=1e-5)
@@ -37,7 +37,7 @@ def test_all_but_the_prior_stays_bit_for_bit_and_the_bound_rises(train):
 
 
 @pytest.mark.parametrize("callback", ["default", "default,ema"])
-def test_a_prior_of_any_other_model_is_learned_too(train, callback):
+def test_prior_of_a_continuous_model_is_trained(train, callback):
     words = ["model.hidden=[8]", "latent_dim=3"]
     first = train(*words, "data.batch_size=16", folder="first")
     second = train(
@@ -48,21 +48,22 @@ def test_a_prior_of_any_other_model_is_learned_too(train, callback):
         f"start={first['folder']}",
         folder="second",
     )
-    before, after = weights(first["folder"]), weights(second["folder"])
+    before, after = load_state_dict(first["folder"]), load_state_dict(second["folder"])
     assert all(torch.equal(before[key], after[key]) for key in before)
     fresh = Run.build(Run.open(second["folder"]).cfg).vae.prior.logits
     assert not torch.equal(after["vae.prior.logits"], fresh)
 
 
-def test_a_start_trains_on_with_any_objective(train):
+def test_start_works_with_any_objective(train):
     first = train("model.hidden=[8]", folder="first")
-    still = train("model.hidden=[8]", "optimizer.lr=0", f"start={first['folder']}", folder="second")
-    assert still["elbo"] == pytest.approx(first["elbo"])
+    words = ["model.hidden=[8]", "optimizer.lr=0", f"start={first['folder']}"]
+    second = train(*words, folder="second")
+    assert second["elbo"] == pytest.approx(first["elbo"])
 
 
 @pytest.mark.parametrize("words", [PRIOR, ["objective=prior", "prior=vamp"]])
 def test_only_the_prior_has_a_gradient(config, words):
-    """A VampPrior's goes through the encoder and stops there at none of its weights."""
+    """The gradient of a VampPrior passes through the encoder, but not to its parameters."""
     run = Run.build(config(*words, "model.hidden=[8]"))
     before = {name: value.clone() for name, value in run.vae.named_buffers()}
     run.module.train()
@@ -74,22 +75,22 @@ def test_only_the_prior_has_a_gradient(config, words):
     assert all(torch.equal(value, before[name]) for name, value in run.vae.named_buffers())
 
 
-def test_without_a_start_it_is_refused(train):
-    with pytest.raises(ValueError, match=r"say of which run, as in start=runs/"):
+def test_missing_start_is_refused(train):
+    with pytest.raises(ValueError, match=r"name its folder, as in start=runs/"):
         train(*PRIOR)
 
 
-def test_a_prior_with_nothing_to_learn_is_refused(config):
-    with pytest.raises(ValueError, match="nothing to learn: set prior=pixelcnn"):
+def test_prior_without_parameters_is_refused(config):
+    with pytest.raises(ValueError, match="no trainable parameters: set prior=pixelcnn"):
         Run.build(config("objective=prior"))
 
 
-def test_a_posterior_without_a_density_is_refused(config):
-    with pytest.raises(ValueError, match="is no density"):
+def test_posterior_without_density_is_refused(config):
+    with pytest.raises(ValueError, match="posterior with a density"):
         Run.build(config("objective=prior", "posterior=deterministic", "prior=mixture"))
 
 
-def test_a_run_that_is_not_there_is_said(train, tmp_path):
+def test_missing_run_or_checkpoint_raises(train, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"start=nowhere: there is no such run folder"):
         train(*PRIOR, "start=nowhere")
     with pytest.raises(FileNotFoundError, match=r"best\.ckpt: there is no such checkpoint"):
@@ -97,15 +98,15 @@ def test_a_run_that_is_not_there_is_said(train, tmp_path):
 
 
 @pytest.mark.parametrize("other", ["model.hidden=[9]", "posterior.codes=9", "model=conv"])
-def test_another_architecture_says_what_differs(train, other):
+def test_start_from_another_architecture_names_the_difference(train, other):
     first = train(*VQ, folder="first")
     words = [word for word in PRIOR if other != "model=conv" or "hidden" not in word]
-    with pytest.raises(ValueError, match=r"is of another architecture, see vae\.\w+"):
+    with pytest.raises(ValueError, match=r"has another architecture, see vae\.\w+"):
         train(*words, other, f"start={first['folder']}", folder="second")
 
 
-def test_a_checkpoint_that_is_none_is_said(train):
+def test_damaged_checkpoint_raises(train):
     first = train(*VQ, folder="first")
     (first["folder"] / "checkpoints" / "best.ckpt").write_bytes(b"no")
-    with pytest.raises(ValueError, match="truncated or no checkpoint"):
+    with pytest.raises(ValueError, match="truncated, or not a checkpoint"):
         train(*PRIOR, f"start={first['folder']}", folder="second")

@@ -1,4 +1,4 @@
-"""The VQ-VAE on models so small that every code can be counted."""
+"""Test the VQ-VAE on models so small that log p(x) is a sum over all codes."""
 
 import math
 
@@ -6,11 +6,11 @@ import pytest
 import torch
 from conftest import options
 
-from vaelab.distributions.codebook import codes_to_vectors
+from vaelab.distributions.codebook import indices_to_latents
 from vaelab.runs.run import Run
 
 SMALL = ["objective=vq", "model.hidden=[8]", "latent_dim=4", "posterior.dim=2", "posterior.codes=3"]
-ALL = torch.cartesian_prod(*[torch.arange(3)] * 2)
+ALL_CODES = torch.cartesian_prod(*[torch.arange(3)] * 2)
 
 
 @pytest.fixture
@@ -24,14 +24,14 @@ def run(config):
 
 
 def log_p(vae, x):
-    """log sum_c p(c) p(x|c) (B,), over all codes c."""
-    z = codes_to_vectors(ALL, vae.posterior.codebook)
+    """Compute log p(x) = log sum_c p(c) p(x|c) (B,) over all codes c."""
+    z = indices_to_latents(ALL_CODES, vae.posterior.codebook)
     joint = vae.decode(z).log_prob(x.unsqueeze(1)) + vae.latents().log_prob(z)
     return joint.logsumexp(-1)
 
 
 @pytest.mark.parametrize("prior", ["codes", "pixelcnn"])
-def test_the_elbo_is_at_most_the_exact_log_p(run, prior):
+def test_elbo_is_at_most_the_exact_log_p(run, prior):
     words = ["prior.channels=4", "prior.layers=2"] if prior == "pixelcnn" else []
     run, x = run(f"prior={prior}", *words), torch.rand(6, 1, 28, 28).round()
     run.vae.eval()
@@ -40,19 +40,19 @@ def test_the_elbo_is_at_most_the_exact_log_p(run, prior):
     torch.testing.assert_close(terms["elbo"], -terms["reconstruction"] - terms["kl"])
 
 
-def test_where_one_code_explains_x_it_misses_log_p_by_no_more_than_the_others_have(run):
-    """log p(x) - ELBO = -log P(c|x) of the code that q chose."""
+def test_gap_of_the_elbo_is_the_log_posterior_of_the_chosen_code(run):
+    """log p(x) - ELBO = -log p(c|x) for the code c that q(z|x) chose."""
     run, x = run(), torch.rand(6, 1, 28, 28).round()
     vae = run.vae.eval()
-    z = codes_to_vectors(ALL, vae.posterior.codebook)
+    z = indices_to_latents(ALL_CODES, vae.posterior.codebook)
     joint = vae.decode(z).log_prob(x.unsqueeze(1)) - 2 * math.log(3)
     chosen = (vae.encode(x).indices @ torch.tensor([3, 1])).unsqueeze(-1)
-    missing = -joint.log_softmax(-1).gather(-1, chosen).squeeze(-1)
+    gap = -joint.log_softmax(-1).gather(-1, chosen).squeeze(-1)
     elbo = run.module.objective(vae, x, 0)["elbo"]
-    torch.testing.assert_close(log_p(vae, x) - elbo, missing, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(log_p(vae, x) - elbo, gap, atol=1e-3, rtol=1e-4)
 
 
-def test_the_loss_is_minus_the_bound_and_commitment(run):
+def test_loss_is_minus_the_bound_plus_the_commitment(run):
     run, x = run("objective.commitment=0.5"), torch.rand(6, 1, 28, 28).round()
     terms = run.module.objective(run.vae, x, 0)
     expected = -terms["elbo"] + 0.5 * terms["commitment"]
@@ -62,43 +62,47 @@ def test_the_loss_is_minus_the_bound_and_commitment(run):
     assert 1 <= terms["perplexity"] <= 3.001
 
 
-def test_the_encoder_learns_from_the_decoder_as_if_there_were_no_codes(run):
-    """The gradient by the encoder's output is that by z, and 2 commitment (out - z)."""
+def test_gradient_of_the_encoder_passes_straight_through_the_quantization(run):
+    """The gradient for the encoder's output is the one for z plus 2 commitment (out - z)."""
     run, x = run("objective.commitment=0.25"), torch.rand(6, 1, 28, 28).round()
-    vae, outs = run.vae.eval(), []
-    vae.encoder.register_forward_hook(lambda _, __, out: (out.retain_grad(), outs.append(out))[0])
+    vae, outputs = run.vae.eval(), []
+    vae.encoder.register_forward_hook(
+        lambda _, __, out: (out.retain_grad(), outputs.append(out))[0]
+    )
     run.module.objective(vae, x, 0)["loss"].sum().backward()
-    (out,) = outs
+    (out,) = outputs
     z = vae.posterior(out.detach()).mean.requires_grad_()
     (slope,) = torch.autograd.grad(-vae.decode(z).log_prob(x).sum(), z)
     torch.testing.assert_close(out.grad, slope + 0.5 * (out - z).detach())
 
 
-def test_a_prior_beside_it_learns_and_the_encoder_does_not_from_it(run):
+def test_kl_trains_the_prior_but_not_the_encoder(run):
     run, x = run("prior=pixelcnn", "prior.channels=4"), torch.rand(6, 1, 28, 28).round()
     run.module.objective(run.vae, x, 0)["kl"].sum().backward()
     assert all(weight.grad is not None for weight in run.vae.prior.parameters())
     assert all(weight.grad is None for weight in run.vae.encoder.parameters())
 
 
-POINTS = {"vq", "prior", "autoencoder", "wae_mmd", "swae", "aae"}  # for these a point will do
-OTHERS = {"beta_tc", "rae"}  # that say which posterior they need
+ACCEPT_POINTS = {"vq", "prior", "autoencoder", "wae_mmd", "swae", "aae"}
+NAME_A_POSTERIOR = {"beta_tc", "rae"}  # their error names the posterior they need
 
 
-@pytest.mark.parametrize("objective", sorted({*options("objective")} - POINTS - OTHERS))
-def test_what_needs_noise_or_a_gradient_of_the_kl_is_refused(config, objective):
-    with pytest.raises(ValueError, match=r"gives each image one code.* set objective=vq"):
+@pytest.mark.parametrize(
+    "objective", sorted({*options("objective")} - ACCEPT_POINTS - NAME_A_POSTERIOR)
+)
+def test_objective_that_needs_varying_samples_is_refused(config, objective):
+    with pytest.raises(ValueError, match=r"samples vary.* set objective=vq"):
         Run.build(config("posterior=vq", f"objective={objective}", "model.hidden=[8]"))
 
 
-@pytest.mark.parametrize("objective", sorted(OTHERS))
-def test_what_needs_another_posterior_says_which(config, objective):
+@pytest.mark.parametrize("objective", sorted(NAME_A_POSTERIOR))
+def test_objective_that_needs_another_posterior_names_it(config, objective):
     with pytest.raises(ValueError, match="set posterior="):
         Run.build(config("posterior=vq", f"objective={objective}"))
 
 
-@pytest.mark.parametrize("objective", sorted(POINTS - {"vq", "prior"}))
-def test_what_a_point_will_do_for_takes_codes(config, objective):
+@pytest.mark.parametrize("objective", sorted(ACCEPT_POINTS - {"vq", "prior"}))
+def test_objective_without_a_kl_accepts_a_codebook(config, objective):
     run = Run.build(config("posterior=vq", f"objective={objective}", "model.hidden=[8]"))
     terms = run.module.objective(run.vae, torch.rand(6, 1, 28, 28).round(), 0)
     terms["loss"].mean().backward()
@@ -107,23 +111,23 @@ def test_what_a_point_will_do_for_takes_codes(config, objective):
         Run.build(config("posterior=vq", f"objective={objective}", "prior=pixelcnn"))
 
 
-def test_another_posterior_is_refused(config):
+def test_posterior_without_a_codebook_is_refused(config):
     with pytest.raises(ValueError, match="set posterior=vq, or model=vq"):
         Run.build(config("objective=vq", "posterior=diagonal", "prior=normal"))
 
 
-def test_a_mixture_of_points_is_refused(config):
-    with pytest.raises(ValueError, match="points: set prior=codes or pixelcnn"):
+def test_vamp_prior_is_refused(config):
+    with pytest.raises(ValueError, match="points: set prior=codes or prior=pixelcnn"):
         Run.build(config("objective=vq", "prior=vamp"))
 
 
 @pytest.mark.parametrize("kl", ["kl=free_bits", "kl=capacity", "kl.beta=4"])
-def test_a_weight_of_the_kl_is_refused(train, kl):
-    with pytest.raises(ValueError, match="no KL to be weighted"):
+def test_kl_weighting_is_refused(train, kl):
+    with pytest.raises(ValueError, match="no weighted KL term"):
         train("objective=vq", kl)
 
 
-def test_a_run_is_evaluated_with_one_sample(train):
+def test_run_is_evaluated_with_one_sample(train):
     numbers = train("objective=vq", "model.hidden=[8]", "samples=50")
     assert numbers["samples"] == 1
     assert numbers["nll"] == pytest.approx(-numbers["elbo"], rel=1e-5)
@@ -131,9 +135,9 @@ def test_a_run_is_evaluated_with_one_sample(train):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
-def test_compiled_it_has_the_same_gradient_and_codebook(run):
-    run, x, found = run("posterior.revive=0"), torch.rand(6, 1, 28, 28).round(), []
+@pytest.mark.filterwarnings("ignore")  # raised inside torch during compilation
+def test_compiled_objective_has_the_same_gradient_and_codebook(run):
+    run, x, results = run("posterior.revive=0"), torch.rand(6, 1, 28, 28).round(), []
     start = {name: value.clone() for name, value in run.vae.state_dict().items()}
     for compiled in (False, True):
         if compiled:
@@ -142,13 +146,13 @@ def test_compiled_it_has_the_same_gradient_and_codebook(run):
         run.module.zero_grad()
         run.module.objective(run.vae, x, 0)["loss"].mean().backward()
         gradients = [weight.grad.clone() for weight in run.vae.parameters()]
-        found.append([*gradients, run.vae.posterior.codebook.clone()])
-    assert not torch.equal(found[0][-1], start["posterior.codebook"])
-    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)
+        results.append([*gradients, run.vae.posterior.codebook.clone()])
+    assert not torch.equal(results[0][-1], start["posterior.codebook"])
+    torch.testing.assert_close(*results, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
-def test_on_the_embedded_digits_it_uses_its_codes_and_beats_the_mean_picture(train):
+def test_trained_model_uses_its_codes_and_beats_the_mean_image(train):
     numbers = train(
         "model=vq",
         "model.channels=32",
@@ -166,4 +170,4 @@ def test_on_the_embedded_digits_it_uses_its_codes_and_beats_the_mean_picture(tra
     x = run.data.prepare(run.data.splits["test"].images)
     assert numbers["rmse"] < 0.18
     with torch.no_grad():
-        assert run.vae.eval().encode(x).usage > 8
+        assert run.vae.eval().encode(x).code_perplexity > 8

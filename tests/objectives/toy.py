@@ -1,4 +1,4 @@
-"""The conjugate toy: z ~ N(0, 1), x|z ~ N(z, 1/4), x = 1.5, whose log p(x) is known."""
+"""A conjugate toy model with known log p(x): z ~ N(0, 1), x|z ~ N(z, 1/4), x = 1.5."""
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ X = 1.5
 class Shift(nn.Module):
     """N(x + shift, diag(exp(log_scale))^2)."""
 
-    outputs, density, exact_density = 1, True, True
+    outputs, has_density, has_exact_density = 1, True, True
     support = constraints.real_vector
 
     def __init__(self, shift=0.0, variance=1.0):
@@ -27,9 +27,9 @@ class Shift(nn.Module):
 
 
 class Toy(nn.Module):
-    """A VAE whose q(z|x) is N(mean, variance) for every x; the exact posterior by default.
+    """A VAE with q(z|x) = N(mean, variance) for every x; by default q(z|x) is the exact posterior.
 
-    The decoder and the prior are exact, and each has parameters of its own.
+    The decoder and the prior are exact, and each has its own parameters.
     """
 
     shape = (1,)
@@ -38,7 +38,7 @@ class Toy(nn.Module):
         super().__init__()
         self.encoder, self.prior = Shift(mean, variance), Shift()
         self.decoder = self.likelihood = Shift(variance=0.25)
-        self.posterior = Shift()  # as a module without any part in it
+        self.posterior = Shift()  # only its attributes are used
 
     def encode(self, x):
         return self.encoder(torch.zeros_like(x))
@@ -55,10 +55,12 @@ class Toy(nn.Module):
 
 
 def images(count):
+    """Return images (count, 1), all equal to X."""
     return torch.full((count, 1), X).double()
 
 
-def weights(toy, x, samples):
+def log_weights(toy, x, samples):
+    """Compute log importance weights (samples, B) of samples of q(z|x), without a gradient."""
     log_p, kl = importance_terms(
         toy, x, *sample_with_log_prob(toy.encode(x), samples), toy.latents()
     )

@@ -1,4 +1,4 @@
-"""The codebook follows the pieces that choose its codes."""
+"""The codebook is updated by moving averages of the vectors nearest to each code."""
 
 import pytest
 import torch
@@ -15,17 +15,17 @@ def posterior():
     return make
 
 
-def test_a_draw_is_made_of_the_nearest_codes(posterior):
-    q_of, out = posterior(), torch.randn(5, 6).double()
-    pieces = out.reshape(5, 3, 1, 2)
-    chosen = (pieces - q_of.codebook).square().sum(-1).argmin(-1)
-    q = q_of.eval()(out)
-    assert torch.equal(q.indices, chosen)
-    assert torch.equal(q.mean, q_of.codebook[chosen].reshape(5, 6))
+def test_sample_consists_of_the_nearest_codes(posterior):
+    vq, out = posterior(), torch.randn(5, 6).double()
+    vectors = out.reshape(5, 3, 1, 2)
+    nearest = (vectors - vq.codebook).square().sum(-1).argmin(-1)
+    q = vq.eval()(out)
+    assert torch.equal(q.indices, nearest)
+    assert torch.equal(q.mean, vq.codebook[nearest].reshape(5, 6))
 
 
-def test_one_step_moves_the_codebook_as_by_hand(posterior):
-    """Codes at 0 and 10; two pieces 1 and 3 choose the first, one of 8 the second."""
+def test_one_training_step_updates_the_codebook_as_computed_by_hand(posterior):
+    """The codes are 0 and 10; the vectors 1 and 3 are nearest to the first, 8 to the second."""
     vq = posterior(1, 2, 1, decay=0.9, epsilon=0.0)
     vq.codebook.copy_(torch.tensor([[0.0], [10.0]]))
     vq.sums.copy_(vq.codebook)
@@ -37,7 +37,7 @@ def test_one_step_moves_the_codebook_as_by_hand(posterior):
     torch.testing.assert_close(vq.codebook, sums / counts.unsqueeze(-1))
 
 
-def test_laplace_smooths_the_counts(posterior):
+def test_epsilon_smooths_the_counts(posterior):
     vq = posterior(1, 2, 1, decay=0.5, epsilon=0.2)
     vq.codebook.copy_(torch.tensor([[0.0], [10.0]]))
     vq.sums.copy_(vq.codebook)
@@ -47,19 +47,19 @@ def test_laplace_smooths_the_counts(posterior):
     torch.testing.assert_close(vq.codebook, vq.sums / smooth.unsqueeze(-1))
 
 
-def test_after_many_steps_a_code_is_the_mean_of_the_pieces_that_choose_it(posterior):
+def test_code_converges_to_the_mean_of_its_nearest_vectors(posterior):
     vq, out = posterior(codes=3), torch.randn(40, 6).double()
     vq.initialize(out)
     for _ in range(4000):
         vq(out)
-    pieces, indices = out.reshape(-1, 2), vq.eval()(out).indices.flatten()
+    vectors, indices = out.reshape(-1, 2), vq.eval()(out).indices.flatten()
     for k in range(3):
         torch.testing.assert_close(
-            vq.codebook[k], pieces[indices == k].mean(0), atol=1e-4, rtol=1e-4
+            vq.codebook[k], vectors[indices == k].mean(0), atol=1e-4, rtol=1e-4
         )
 
 
-def test_what_is_drawn_is_not_moved_by_the_step(posterior):
+def test_codebook_update_does_not_change_the_returned_distribution(posterior):
     vq, out = posterior(), torch.randn(5, 6).double()
     before = vq.codebook.clone()
     q = vq(out)
@@ -67,7 +67,7 @@ def test_what_is_drawn_is_not_moved_by_the_step(posterior):
     assert torch.equal(q.mean, before[q.indices].flatten(1))
 
 
-def test_only_a_training_step_moves_the_codebook(posterior):
+def test_codebook_is_updated_only_in_training(posterior):
     vq, out = posterior(revive=0.5), torch.randn(5, 6).double()
     before = {name: value.clone() for name, value in vq.state_dict().items()}
     with torch.no_grad():
@@ -76,7 +76,7 @@ def test_only_a_training_step_moves_the_codebook(posterior):
     assert all(torch.equal(value, before[name]) for name, value in vq.state_dict().items())
 
 
-def test_a_code_that_nothing_chooses_is_moved_to_a_piece(posterior):
+def test_unused_code_is_replaced_by_a_vector_of_the_batch(posterior):
     vq, out = posterior(codes=3, decay=0.5, revive=0.1), torch.randn(50, 6).double()
     vq.initialize(out)
     vq.codebook[2] = 1e3
@@ -88,7 +88,7 @@ def test_a_code_that_nothing_chooses_is_moved_to_a_piece(posterior):
     assert len(vq(out).indices.unique()) == 3
 
 
-def test_a_code_that_is_moved_counts_as_the_mean_code_does(posterior):
+def test_replaced_code_gets_the_mean_count(posterior):
     vq = posterior(1, 2, 1, decay=0.5, epsilon=0.0, revive=0.6)
     vq.codebook.copy_(torch.tensor([[0.0], [100.0]]))
     vq.sums.copy_(vq.codebook)
@@ -99,7 +99,7 @@ def test_a_code_that_is_moved_counts_as_the_mean_code_does(posterior):
     torch.testing.assert_close(vq.sums[1], torch.tensor([5 * mean]).double())
 
 
-def test_without_reviving_it_stays_where_it_is(posterior):
+def test_unused_code_is_kept_without_revive(posterior):
     vq, out = posterior(codes=3, decay=0.5, epsilon=0.0), torch.randn(50, 6).double()
     vq.initialize(out)
     vq.codebook[2] = 1e3
@@ -109,47 +109,47 @@ def test_without_reviving_it_stays_where_it_is(posterior):
     torch.testing.assert_close(vq.codebook[2], torch.full((2,), 1e3).double())
 
 
-def test_it_starts_at_pieces_of_the_encoder_output_that_differ(posterior):
+def test_codebook_is_initialized_with_distinct_encoder_vectors(posterior):
     vq, out = posterior(codes=8), torch.randn(20, 6).double()
-    out[:15] = out[0]  # as the corners of digits are
+    out[:15] = out[0]  # like the empty corners of digits
     vq.initialize(out)
-    pieces = out.reshape(-1, 2)
-    assert (vq.codebook.unsqueeze(1) == pieces).all(-1).any(1).all()
+    vectors = out.reshape(-1, 2)
+    assert (vq.codebook.unsqueeze(1) == vectors).all(-1).any(1).all()
     assert len(vq.codebook.unique(dim=0)) == 8
 
 
-def test_more_codes_than_pieces_start_near_them(posterior):
+def test_more_codes_than_vectors_are_initialized_near_them(posterior):
     vq, out = posterior(codes=50), torch.randn(4, 6).double()
     vq.initialize(out)
     assert len(vq.codebook.unique(dim=0)) == 50
     assert torch.cdist(vq.codebook, out.reshape(-1, 2)).min(1).values.max() < 1
 
 
-def test_the_model_starts_its_codebook_at_what_its_encoder_gives(config):
+def test_vae_initializes_the_codebook_with_its_encoder_outputs(config):
     from vaelab.runs.run import Run
 
     vae = Run.build(config("objective=vq", "model.hidden=[8]", "posterior.codes=16")).vae
     x = torch.rand(200, 1, 28, 28).round()
     vae.initialize(x)
-    pieces = vae.encoder(x).reshape(-1, 4)
-    assert torch.cdist(vae.posterior.codebook, pieces).min(1).values.max() < 1e-3
+    vectors = vae.encoder(x).reshape(-1, 4)
+    assert torch.cdist(vae.posterior.codebook, vectors).min(1).values.max() < 1e-3
     assert (vae.posterior.counts == 1).all()
 
 
 @pytest.mark.parametrize(
     "setting", [{"codes": 0}, {"dim": 0}, {"decay": 1.0}, {"epsilon": -1.0}, {"revive": 2.0}]
 )
-def test_an_impossible_setting_is_refused(setting):
+def test_setting_out_of_range_is_rejected(setting):
     with pytest.raises(ValueError, match=rf"posterior\.{next(iter(setting))}="):
         VQ(12, **setting)
 
 
-def test_latents_that_cannot_be_cut_are_refused():
+def test_latent_dim_that_is_not_a_multiple_of_dim_is_rejected():
     with pytest.raises(ValueError, match=r"latent_dim=7 .* posterior\.dim=2 .* latent_dim=10"):
         VQ(7, dim=2)
 
 
-def codebook_of_a_share(rank, world, port, folder):
+def train_codebook_on_a_share(rank, world, port, folder):
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world
@@ -157,7 +157,7 @@ def codebook_of_a_share(rank, world, port, folder):
     torch.manual_seed(0)
     vq, out = VQ(6, 4, 2, decay=0.5, revive=0.0).double(), torch.randn(8, 6).double()
     vq(out[rank::world])
-    torch.manual_seed(rank)  # each would revive at a place of its own
+    torch.manual_seed(rank)  # different candidates in each process
     revived = VQ(6, 4, 2, decay=0.5, revive=0.9).double()
     revived.load_state_dict(vq.state_dict())
     for _ in range(5):
@@ -167,13 +167,15 @@ def codebook_of_a_share(rank, world, port, folder):
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_codebook_of_one(tmp_path, free_port):
-    processes.spawn(codebook_of_a_share, (2, free_port, tmp_path), nprocs=2)  # type: ignore[attr-defined]
-    (one, first), (two, second) = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+def test_two_processes_compute_the_codebook_of_one(tmp_path, free_port):
+    processes.spawn(train_codebook_on_a_share, (2, free_port, tmp_path), nprocs=2)  # type: ignore[attr-defined]
+    (first, first_revived), (second, second_revived) = (
+        torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)
+    )
     torch.manual_seed(0)
     vq, out = VQ(6, 4, 2, decay=0.5, revive=0.0).double(), torch.randn(8, 6).double()
     vq(out)
     for name, expected in vq.state_dict().items():
-        torch.testing.assert_close(one[name], expected)
-        assert torch.equal(one[name], two[name])
+        torch.testing.assert_close(first[name], expected)
         assert torch.equal(first[name], second[name])
+        assert torch.equal(first_revived[name], second_revived[name])

@@ -1,4 +1,4 @@
-"""What base.py promises, for every file of conf/prior."""
+"""The contract of base.py, tested for every option in conf/prior."""
 
 import math
 
@@ -6,21 +6,21 @@ import pytest
 import torch
 from conftest import options
 
-from vaelab.distributions.codebook import codes_constraint
+from vaelab.distributions.codebook import codebook_constraint
 from vaelab.distributions.normal import DiagonalNormal
-from vaelab.distributions.sphere import sphere
+from vaelab.distributions.sphere import sphere_constraint
 from vaelab.posteriors.diagonal import Diagonal
 from vaelab.posteriors.vq import VQ
 from vaelab.runs.run import Run
 
 OPTIONS = options("prior")
-CODES = {"codes", "pixelcnn"}  # a probability of codes, which their posterior places
-PLANE = sorted({*OPTIONS} - {"sphere", "categorical"} - CODES)
+DISCRETE = {"codes", "pixelcnn"}  # priors over codebook indices
+REAL = sorted({*OPTIONS} - {"sphere", "categorical"} - DISCRETE)
 SHAPE = (1, 4, 4)
 
 
-def encode(latent_dim):
-    """A q(z|x) of one's own."""
+def make_encode(latent_dim):
+    """Return a fixed random map from x to q(z|x)."""
     torch.manual_seed(3)
     weight = torch.randn(2 * latent_dim, math.prod(SHAPE)).double()
 
@@ -37,10 +37,10 @@ def prior(part):
         settings = ["prior.components=7"] if option in ("mixture", "vamp") else []
         settings += [f"prior.categories={latent_dim}"] if option == "categorical" else []
         prior = part(f"prior={option}", *settings)(latent_dim, SHAPE)
-        posterior = (VQ(latent_dim, 5, 1) if option in CODES else Diagonal(latent_dim)).double()
+        posterior = (VQ(latent_dim, 5, 1) if option in DISCRETE else Diagonal(latent_dim)).double()
         prior.prepare(posterior)
         prior.double().initialize(torch.rand(30, *SHAPE).double())
-        prior.place = posterior.prior_on_z
+        prior.prior_on_z = posterior.prior_on_z
         return prior
 
     return make
@@ -49,36 +49,36 @@ def prior(part):
 @pytest.mark.parametrize("option", OPTIONS)
 def test_shapes(prior, option):
     prior = prior(option, 3)
-    p = prior.place(prior(encode(3)))
+    p = prior.prior_on_z(prior(make_encode(3)))
     assert (p.batch_shape, p.event_shape) == ((), (3,))
     z = p.sample((2, 5))
     assert z.shape == (2, 5, 3)
     assert p.log_prob(z).shape == (2, 5)
 
 
-@pytest.mark.parametrize("option", PLANE)
-def test_its_density_integrates_to_one_and_its_draws_follow_it(prior, option):
-    p = prior(option, 2)(encode(2))
+@pytest.mark.parametrize("option", REAL)
+def test_density_integrates_to_one_and_samples_follow_it(prior, option):
+    p = prior(option, 2)(make_encode(2))
     axis = torch.linspace(-12, 12, 601).double()
     with torch.no_grad():
         density = p.log_prob(torch.cartesian_prod(axis, axis)).exp().reshape(601, 601)
         z = p.sample((20_000,))
-        found = p.log_prob(z).exp()
+        values = p.log_prob(z).exp()
     assert torch.trapezoid(torch.trapezoid(density, axis), axis).item() == pytest.approx(
         1, abs=2e-3
     )
     expected = torch.trapezoid(torch.trapezoid(density.square(), axis), axis).item()
-    error = found.std().item() / math.sqrt(len(z))
-    assert found.mean().item() == pytest.approx(expected, abs=4.5 * error + 2e-3 * expected)
+    error = values.std().item() / math.sqrt(len(z))
+    assert values.mean().item() == pytest.approx(expected, abs=4.5 * error + 2e-3 * expected)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_what_it_learns_has_a_finite_gradient_also_far_away(prior, option):
+def test_parameters_have_finite_gradients_far_from_the_origin(prior, option):
     prior = prior(option, 2)
     z = torch.tensor([[0.0, 1.0], [300.0, -400.0]]).double()
-    z = torch.nn.functional.normalize(z, dim=-1) if prior.support is sphere else z
-    p = prior.place(prior(encode(2)))
-    log_p = p.log_prob(p.sample((2,)) if prior.support is codes_constraint else z)
+    z = torch.nn.functional.normalize(z, dim=-1) if prior.support is sphere_constraint else z
+    p = prior.prior_on_z(prior(make_encode(2)))
+    log_p = p.log_prob(p.sample((2,)) if prior.support is codebook_constraint else z)
     assert torch.isfinite(log_p).all()
     if log_p.requires_grad:
         log_p.sum().backward()
@@ -86,7 +86,7 @@ def test_what_it_learns_has_a_finite_gradient_also_far_away(prior, option):
 
 
 def test_vamp_with_all_training_images_is_the_aggregate_posterior(part):
-    x, q = torch.rand(40, *SHAPE).double(), encode(2)
+    x, q = torch.rand(40, *SHAPE).double(), make_encode(2)
     prior = part("prior=vamp", "prior.components=40")(2, SHAPE).double()
     prior.initialize(x)
     z = q(x).sample()
@@ -94,78 +94,78 @@ def test_vamp_with_all_training_images_is_the_aggregate_posterior(part):
     torch.testing.assert_close(prior(q).log_prob(z), expected)
 
 
-def test_there_the_mean_kl_is_the_mutual_information(part):
+def test_mean_kl_from_the_aggregate_posterior_is_the_mutual_information(part):
     """E_x KL(q(z|x)||p) = I_q(x;z) = ln N - E[H(x|z)], where p = q(z)."""
-    x, q = torch.rand(40, *SHAPE).double(), encode(2)
+    x, q = torch.rand(40, *SHAPE).double(), make_encode(2)
     prior = part("prior=vamp", "prior.components=40")(2, SHAPE).double()
     prior.initialize(x)
     z = q(x).sample((2000,))
     kl = (q(x).log_prob(z) - prior(q).log_prob(z)).mean()
-    chances = q(x).log_prob(z.unsqueeze(2)).log_softmax(-1)  # of x given z
-    information = math.log(40) + (chances.exp() * chances).sum(-1).mean()
+    log_p = q(x).log_prob(z.unsqueeze(2)).log_softmax(-1)  # of x given z
+    information = math.log(40) + (log_p.exp() * log_p).sum(-1).mean()
     assert kl.item() == pytest.approx(information.item(), abs=0.02)
     assert 0 < kl <= math.log(40)
 
 
-def test_pseudo_inputs_stay_in_the_range_of_the_images(part):
+def test_pseudo_inputs_are_clamped_to_the_range_of_the_images(part):
     prior = part("prior=vamp", "prior.components=3")(2, SHAPE)
     prior.initialize(2 * torch.rand(30, *SHAPE) - 1)
     with torch.no_grad():
         prior.inputs.mul_(100)
-    seen = []
-    prior(lambda x: seen.append(x) or encode(2)(x))
-    assert seen[0].min() >= -1
-    assert seen[0].max() <= 1
-    assert seen[0].abs().max() > 0.9
+    inputs = []
+    prior(lambda x: inputs.append(x) or make_encode(2)(x))
+    assert inputs[0].min() >= -1
+    assert inputs[0].max() <= 1
+    assert inputs[0].abs().max() > 0.9
 
 
-def test_a_pixel_beyond_the_edge_can_come_back_but_not_go_further(part):
+def test_pixel_outside_the_range_has_a_gradient_only_towards_the_range(part):
     prior = part("prior=vamp", "prior.components=2")(2, SHAPE)
     prior.initialize(torch.rand(30, *SHAPE).round())
     with torch.no_grad():
         prior.inputs[0] += 1.5
         prior.inputs[1] -= 1.5
-    seen = []
-    prior(lambda x: seen.append(x) or encode(2)(x))
+    inputs = []
+    prior(lambda x: inputs.append(x) or make_encode(2)(x))
     for sign in (1.0, -1.0):
         prior.inputs.grad = None
-        (sign * seen[0]).sum().backward(retain_graph=True)
-        stopped = prior.inputs.grad == 0
-        assert stopped[1].all() == (sign > 0)
-        assert (~stopped[0]).all() == (sign > 0)
+        (sign * inputs[0]).sum().backward(retain_graph=True)
+        is_zero = prior.inputs.grad == 0
+        assert is_zero[1].all() == (sign > 0)
+        assert (~is_zero[0]).all() == (sign > 0)
 
 
-def test_more_pseudo_inputs_than_images_repeat_them(part):
+def test_more_pseudo_inputs_than_images_repeat_the_images(part):
     prior = part("prior=vamp", "prior.components=7")(2, SHAPE)
     x = torch.rand(3, *SHAPE)
     prior.initialize(x)
     assert all(any(torch.equal(u, image) for image in x) for u in prior.inputs)
 
 
-def test_pseudo_inputs_are_learned_through_the_encoder(config):
+def test_pseudo_inputs_have_a_gradient_through_the_encoder(config):
     run = Run.build(config("prior=vamp", "prior.components=5", "model.hidden=[8]"))
     terms = run.module.objective(run.vae, torch.rand(4, 1, 28, 28).round(), 0)
     terms["loss"].mean().backward()
     assert run.vae.prior.inputs.grad.abs().sum() > 0
 
 
-def test_a_mixture_of_one_is_a_normal(part):
+def test_mixture_of_one_component_is_a_normal(part):
     prior = part("prior=mixture", "prior.components=1")(3, SHAPE).double()
     z = torch.randn(5, 3).double()
     normal = torch.distributions.Normal(prior.means[0], 1.0)
-    torch.testing.assert_close(prior(encode(3)).log_prob(z), normal.log_prob(z).sum(-1))
+    torch.testing.assert_close(prior(make_encode(3)).log_prob(z), normal.log_prob(z).sum(-1))
 
 
 @pytest.mark.parametrize(
     "setting", ["mixture components=0", "vamp components=0", "flow transforms=0"]
 )
-def test_an_impossible_setting_is_refused(part, setting):
+def test_setting_out_of_range_is_rejected(part, setting):
     option, value = setting.split()
     with pytest.raises(ValueError, match=rf"prior\.{value}"):
         part(f"prior={option}", f"prior.{value}")(3, SHAPE)
 
 
-def test_a_flow_has_as_many_steps_as_it_is_asked_for(part):
+def test_flow_has_the_requested_number_of_steps(part):
     sizes = [
         sum(weight.numel() for weight in prior.parameters())
         for steps in (1, 3)
@@ -174,8 +174,8 @@ def test_a_flow_has_as_many_steps_as_it_is_asked_for(part):
     assert sizes[1] == 3 * sizes[0] > 0
 
 
-def test_vamp_goes_with_no_batch_normalization(config):
-    words = ["prior=vamp", "prior.components=5", "model=resnet", "model.channels=[4,8]"]
+def test_vamp_rejects_batch_normalization(config):
+    overrides = ["prior=vamp", "prior.components=5", "model=resnet", "model.channels=[4,8]"]
     with pytest.raises(ValueError, match=r"set model\.normalization=group"):
-        Run.build(config(*words))
-    assert Run.build(config(*words, "model.normalization=group")).vae.prior
+        Run.build(config(*overrides))
+    assert Run.build(config(*overrides, "model.normalization=group")).vae.prior

@@ -5,7 +5,7 @@ import torch
 from vaelab.priors.normal import UnitNormal
 
 
-def test_it_is_the_unit_normal():
+def test_log_prob_is_that_of_the_standard_normal():
     p = UnitNormal(3, (1,))(lambda x: x)
     z = torch.tensor([0.0, 1.0, -2.0])
     expected = -1.5 * math.log(2 * math.pi) - (0 + 1 + 4) / 2
@@ -13,7 +13,7 @@ def test_it_is_the_unit_normal():
     torch.testing.assert_close(p.log_prob(z), torch.tensor(expected))
 
 
-def test_it_has_nothing_to_learn_or_to_save():
+def test_prior_has_no_parameters_and_no_state():
     prior = UnitNormal(3, (1,))
     assert not list(prior.parameters())
     assert not prior.state_dict()

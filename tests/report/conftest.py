@@ -1,4 +1,4 @@
-"""Made-up run folders, and what a reader of a page sees."""
+"""Synthetic run folders, and a parser of report pages."""
 
 import csv
 import json
@@ -54,9 +54,11 @@ CONFIG = {
 
 @pytest.fixture
 def make_run(tmp_path):
-    """Writes a run folder: make_run("0", ["model=conv"], kl=3.0, ...) with other numbers."""
+    """Write a run folder: make_run("0", ["model=conv"], kl=3.0, ...) changes its numbers."""
 
-    def write(name="run", overrides=("model=conv", "kl.beta=4"), rows=(), failed=None, **numbers):
+    def write_run(
+        name="run", overrides=("model=conv", "kl.beta=4"), rows=(), failure=None, **numbers
+    ):
         path = tmp_path / name
         hydra, options = path / ".hydra", OPTIONS | numbers.pop("choices", {})
         hydra.mkdir(parents=True)
@@ -64,22 +66,22 @@ def make_run(tmp_path):
         OmegaConf.save(list(overrides), hydra / "overrides.yaml")
         runtime = {"cwd": "/here", "choices": options | {"hydra/launcher": "basic"}}
         OmegaConf.save({"hydra": {"runtime": runtime}}, hydra / "hydra.yaml")
-        if failed is not None:
-            (path / "failed.txt").write_text(failed + "\n")
+        if failure is not None:
+            (path / "failed.txt").write_text(failure + "\n")
             return path
-        found = {**NUMBERS, "choices": options, **numbers}
-        kept = {key: value for key, value in found.items() if value != "absent"}
-        (path / "metrics.json").write_text(json.dumps(kept))
-        write_rows(rows or curve(), path / "metrics.csv")
-        for picture in ("samples", "reconstructions"):
-            draw(path / "figures" / f"{picture}.png")
+        numbers = {**NUMBERS, "choices": options, **numbers}
+        present = {key: value for key, value in numbers.items() if value != "absent"}
+        (path / "metrics.json").write_text(json.dumps(present))
+        write_rows(rows or make_curve_rows(), path / "metrics.csv")
+        for name in ("samples", "reconstructions"):
+            write_image(path / "figures" / f"{name}.png")
         return path
 
-    return write
+    return write_run
 
 
-def curve(steps=200):
-    """Rows of metrics.csv: a row of training for each fifth step, one of validation for each 20."""
+def make_curve_rows(steps=200):
+    """Return rows of metrics.csv: validation every 20 steps, training every 5 steps between."""
     rows = []
     for step in range(0, steps, 5):
         stage = "val" if step % 20 == 0 else "train"
@@ -105,14 +107,14 @@ def write_rows(rows, path):
         writer.writerows(rows)
 
 
-def draw(path, edge=64, seed=0):
+def write_image(path, edge=64, seed=0):
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(0, 256, (edge, edge), dtype=np.uint8)
     Image.fromarray(noise).save(path)
 
 
 class Page(HTMLParser):
-    """Elements with their attributes, and the text that is shown."""
+    """The elements of a page with their attributes, and its visible text."""
 
     def __init__(self, path):
         super().__init__()
@@ -132,11 +134,12 @@ class Page(HTMLParser):
         if not {"script", "style"} & set(self.inside[-1:]):
             self.words.append(data)
 
-    def all(self, tag, **attributes):
+    def find(self, tag, **attributes):
+        """Return the attributes of all elements with a tag and some attributes."""
         return [
-            found
-            for name, found in self.elements
-            if name == tag and attributes.items() <= found.items()
+            element
+            for name, element in self.elements
+            if name == tag and attributes.items() <= element.items()
         ]
 
 

@@ -1,4 +1,4 @@
-"""Run folders that say what no run does: pages are made all the same, and nothing in them acts."""
+"""Run folders with damaged or malicious files: reports are written, and nothing in them runs."""
 
 import json
 import os
@@ -20,7 +20,7 @@ EVIL = (
 
 @pytest.mark.parametrize("value", ["many", [1], {"a": 1}, True, 10**400, 1e308, -1e200, None])
 @pytest.mark.parametrize("key", ["elbo", "nll_se", "val_elbo", "wall_s"])
-def test_a_number_that_is_none_is_said(make_run, page, tmp_path, key, value):
+def test_metrics_of_wrong_types_are_reported(make_run, page, tmp_path, key, value):
     folder = make_run("0", **{key: value})
     wrong = f"{key} is no number" in page(write_report(folder)).text
     assert wrong == (value in ("many", [1], {"a": 1}) or value is True)
@@ -40,7 +40,7 @@ def test_a_number_that_is_none_is_said(make_run, page, tmp_path, key, value):
         for value in (5, "x", [["x"]], {"a": ["x"]}, "", None)
     ],
 )
-def test_numbers_of_no_run_end_no_report(make_run, tmp_path, text):
+def test_invalid_metrics_json_does_not_stop_the_report(make_run, tmp_path, text):
     folder = make_run("0")
     (folder / "metrics.json").write_text(text, encoding="latin-1")
     write_report(folder)
@@ -64,7 +64,7 @@ def test_numbers_of_no_run_end_no_report(make_run, tmp_path, text):
         "epoch,step,1\n0,0,1\n1,1\n",
     ],
 )
-def test_curves_that_are_none_end_no_report_and_no_figure(make_run, text):
+def test_invalid_csv_files_do_not_stop_the_report(make_run, text):
     folder = make_run()
     for name in ("metrics.csv", "figures/kl_per_dimension.csv"):
         (folder / name).write_text(text)
@@ -73,19 +73,19 @@ def test_curves_that_are_none_end_no_report_and_no_figure(make_run, text):
         (read_metric_curves, "metrics.csv"),
         (read_kl_history, "figures/kl_per_dimension.csv"),
     ):
-        said = None
+        message = None
         try:
             read(folder / name)
-        except ValueError as refused:
-            said = str(refused)
-        assert said is None or said.startswith(f"{folder / name} is damaged: ")
+        except ValueError as error:
+            message = str(error)
+        assert message is None or message.startswith(f"{folder / name} is damaged: ")
 
 
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, "a: &a [x]\nb: [*a, *a]", "5", "- 1", "\x00", "a: ["]
 )
 @pytest.mark.parametrize("name", ["config.yaml", "hydra.yaml", "overrides.yaml"])
-def test_configs_that_are_none_end_no_report(make_run, tmp_path, name, text):
+def test_invalid_configs_do_not_stop_the_report(make_run, tmp_path, name, text):
     folder = make_run("0")
     (folder / ".hydra" / name).write_text(text)
     write_report(folder)
@@ -93,7 +93,7 @@ def test_configs_that_are_none_end_no_report(make_run, tmp_path, name, text):
 
 
 @pytest.mark.parametrize("name", ["objective", "data", "model", "optimizer", "kl", "latent_dim"])
-def test_a_config_of_other_shape_ends_no_report(make_run, tmp_path, name):
+def test_config_nodes_of_wrong_types_do_not_stop_the_report(make_run, tmp_path, name):
     folder = make_run("0")
     path = folder / ".hydra" / "config.yaml"
     for value in (5, "x", None, [1, [2]], {"a": {"b": None}}):
@@ -103,7 +103,7 @@ def test_a_config_of_other_shape_ends_no_report(make_run, tmp_path, name):
         write_report(folder)
 
 
-def test_a_pipe_is_no_file(make_run, tmp_path):
+def test_pipes_are_not_read(make_run, tmp_path):
     folder = make_run("0")
     for name in ("metrics.json", "metrics.csv", ".hydra/overrides.yaml", "figures/pipe.png"):
         (folder / name).unlink(missing_ok=True)
@@ -112,7 +112,7 @@ def test_a_pipe_is_no_file(make_run, tmp_path):
     jobs.read_jobs(tmp_path)
 
 
-def test_what_hydra_wrote_is_not_evaluated(make_run, tmp_path, monkeypatch):
+def test_interpolations_are_not_resolved(make_run, tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET", SECRET)
     folder = make_run(
         "0", overrides=["model=${oc.env:SECRET}"], choices={"data": "${oc.env:SECRET}"}
@@ -123,8 +123,8 @@ def test_what_hydra_wrote_is_not_evaluated(make_run, tmp_path, monkeypatch):
     assert SECRET not in str(jobs.read_jobs(tmp_path))
 
 
-def evil_folder(folder):
-    """A copy of the run with markup in all that a page shows."""
+def make_evil_folder(folder):
+    """Copy the run, with markup in everything that a page shows."""
     target = folder.parent / "sweep" / EVIL.replace("/", "")[:120]
     shutil.copytree(folder, target)
     path = target / "metrics.json"
@@ -137,8 +137,8 @@ def evil_folder(folder):
     cfg.write_text(f"# {EVIL}\n" + cfg.read_text() + f"{json.dumps(EVIL)}: {json.dumps(EVIL)}\n")
     OmegaConf.save(OmegaConf.create([f"model={EVIL}", EVIL]), target / ".hydra" / "overrides.yaml")
     (target / "metrics.csv").write_text(f'step,"val/{EVIL[2:]}",train/kl\n0,1,2\n1,2,3\n')
-    picture = next((target / "figures").glob("*.png"))
-    picture.rename(picture.with_name(EVIL.replace("/", "")[:100] + ".png"))
+    image = next((target / "figures").glob("*.png"))
+    image.rename(image.with_name(EVIL.replace("/", "")[:100] + ".png"))
     (target / "evaluation" / "<x-evil>").mkdir(parents=True)
     shutil.copy(path, target / "evaluation" / "<x-evil>" / "numbers.json")
     failed = target.with_name("failed")
@@ -147,16 +147,16 @@ def evil_folder(folder):
     return target
 
 
-def test_no_markup_of_a_run_gets_into_a_page(make_run, page):
-    path = evil_folder(make_run())
-    for found, scripts in ((write_report(path), 1), (write_report(path.parent), 3)):
-        tags = page(found).elements
+def test_markup_of_a_run_is_escaped(make_run, page):
+    path = make_evil_folder(make_run())
+    for report, scripts in ((write_report(path), 1), (write_report(path.parent), 3)):
+        tags = page(report).elements
         assert not [tag for tag, _ in tags if tag.startswith("x-")]
-        assert not [each for _, attributes in tags for each in attributes if each.startswith("on")]
+        assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
         assert sum(tag == "script" for tag, _ in tags) <= scripts
         assert all(
-            each["src"].startswith("data:")
-            for tag, each in tags
-            if tag == "img" and each.get("src")
+            attributes["src"].startswith("data:")
+            for tag, attributes in tags
+            if tag == "img" and attributes.get("src")
         )
-        assert "<script>alert" not in found.read_text()
+        assert "<script>alert" not in report.read_text()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from commands import lines
+from commands import block_commands
 from conftest import CONF, ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -26,7 +26,7 @@ LIST = ROOT / "results" / "record.yaml"
 PAGE = ROOT / "docs" / "results.md"
 ENTRY = RecordEntry("full_covariance", 0)  # on the embedded digits
 RECORD = {
-    **dict.fromkeys(records.SAID),
+    **dict.fromkeys(records.REQUIRED_KEYS),
     **{"split": "test", "images": 10_000, "all_images": 10_000, "samples": 5000, "nll": 85.0},
     **{"nll_se": 0.25, "elbo": -87.0, "active_units": 25, "seed": 0, "epochs": 1200, "wall_s": 90},
     **{"bits_sha256": "ab" * 32, "data": "mnist", "pixels": "binary", "binarize": "dynamic"},
@@ -53,13 +53,13 @@ def called(monkeypatch):
         if line[0] == "scripts/evaluate.py":
             keep(place)
 
-    monkeypatch.setattr(reproduce, "_call", call)
+    monkeypatch.setattr(reproduce, "_run_command", call)
     return found
 
 
 def keep(place, entry=ENTRY, **values):
     """A record in its place, by default one that is whole and of the experiment as it is now."""
-    cfg = reproduce._composed(entry, place)
+    cfg = reproduce._compose_config(entry, place)
     said = RECORD | {"experiment": entry.experiment, "seed": entry.seed, "config": cfg} | values
     place.results.mkdir(exist_ok=True)
     metrics_file.write_numbers(said, place.record(entry))
@@ -165,7 +165,7 @@ def test_training_and_evaluation_have_sittings_of_their_own(place, called, only)
 
 def test_weights_are_kept_unless_they_are_those_of_the_record(place, called, train):
     entry = RecordEntry("full_covariance", 0, weights=True)
-    run = Run.open(train("model.hidden=[8]", "latent_dim=3")["folder"], ready=False)
+    run = Run.open(train("model.hidden=[8]", "latent_dim=3")["folder"], with_data=False)
     keep(place, weights_sha256=hash_weights(run.vae.state_dict()))
     begin(place).joinpath("metrics.json").write_text("{}")
     out = place.results / "full_covariance"
@@ -186,7 +186,7 @@ def test_what_is_of_the_experiment_as_it_was_is_refused_with_what_to_remove(plac
     with pytest.raises(ValueError, match=r"optimizer\.lr was 0\.5, is 0\.001") as refused:
         reproduce.check_entry(ENTRY, place)
     assert f"remove {folder} to do it anew" in str(refused.value)
-    keep(place, config=reproduce._composed(ENTRY, place) | {"latent_dim": 3})
+    keep(place, config=reproduce._compose_config(ENTRY, place) | {"latent_dim": 3})
     with pytest.raises(ValueError, match="has changed since") as refused:
         reproduce.check_entry(ENTRY, place)
     assert f"remove {folder} and {place.record(ENTRY)} to do it anew" in str(refused.value)
@@ -194,7 +194,7 @@ def test_what_is_of_the_experiment_as_it_was_is_refused_with_what_to_remove(plac
 
 def test_what_trains_nothing_may_change_and_so_may_a_key_that_came_with_null(place):
     begin(place, ENTRY, "logger=none", "published={value: 1, source: a}")
-    cfg = reproduce._composed(ENTRY, place) | {"more": None}
+    cfg = reproduce._compose_config(ENTRY, place) | {"more": None}
     assert cfg.pop("start") is None
     keep(place, config=cfg)
     reproduce.check_entry(ENTRY, place)
@@ -205,7 +205,7 @@ def test_what_trains_nothing_may_change_and_so_may_a_key_that_came_with_null(pla
 
 def test_processes_that_share_a_training_are_a_change(place):
     """Batch normalization sees the share of one."""
-    keep(place, config=reproduce._composed(ENTRY, replace(place, words=("trainer=ddp",))))
+    keep(place, config=reproduce._compose_config(ENTRY, replace(place, words=("trainer=ddp",))))
     with pytest.raises(ValueError, match=r"trainer\.devices was 2, is 1"):
         reproduce.check_entry(ENTRY, place)
 
@@ -222,7 +222,7 @@ def test_a_corrected_figure_of_a_paper_goes_into_the_record(place, called):
 
 def test_a_command_that_fails_ends_it_in_one_line(place, capfd):
     with pytest.raises(ValueError, match=r"train\.py token=taste ended with status 1, see above$"):
-        reproduce._call(["train.py", "token=taste"], place)
+        reproduce._run_command(["train.py", "token=taste"], place)
     printed = capfd.readouterr()
     assert printed.out.endswith("train.py token=taste\n")
     assert printed.err.startswith("error: token: the run folder keeps the command")
@@ -345,18 +345,18 @@ def test_below_a_table_are_the_commands_of_the_first_seeds(tmp_path, place, monk
 
 def test_the_table_goes_between_the_marks_of_a_page(tmp_path):
     path = tmp_path / "page.md"
-    path.write_text(f"# A\n\n{results_page.BEGIN}old\n{results_page.END}\nafter\n")
+    path.write_text(f"# A\n\n{results_page.BEGIN_MARK}old\n{results_page.END_MARK}\nafter\n")
     for _ in range(2):
         results_page.write_results_page(path, "new")
         assert (
-            path.read_text() == f"# A\n\n{results_page.BEGIN}\nnew\n\n{results_page.END}\nafter\n"
+            path.read_text() == f"# A\n\n{results_page.BEGIN_MARK}\nnew\n\n{results_page.END_MARK}\nafter\n"
         )
     results_page.write_results_page(tmp_path / "more" / "page.md", "new")
     assert "\nnew\n" in (tmp_path / "more" / "page.md").read_text()
 
 
 @pytest.mark.parametrize(
-    "text", ["", results_page.BEGIN, results_page.END, results_page.END + results_page.BEGIN]
+    "text", ["", results_page.BEGIN_MARK, results_page.END_MARK, results_page.END_MARK + results_page.BEGIN_MARK]
 )
 def test_a_page_without_the_marks_is_left_alone(tmp_path, text):
     path = tmp_path / "page.md"
@@ -375,7 +375,7 @@ def test_the_page_has_the_table_of_the_records(monkeypatch):
     monkeypatch.chdir(ROOT)
     place = RecordFolders(ROOT, Path("runs/record"), Path("results"))
     text = results_page.render_results_table(reproduce.read_entries(LIST, CONF), place)
-    assert f"{results_page.BEGIN}\n{text}\n\n{results_page.END}" in PAGE.read_text()
+    assert f"{results_page.BEGIN_MARK}\n{text}\n\n{results_page.END_MARK}" in PAGE.read_text()
 
 
 @pytest.mark.parametrize("entry", reproduce.read_entries(LIST, CONF), ids=lambda entry: entry.name)
@@ -386,8 +386,8 @@ def test_a_record_is_of_the_experiment_as_it_is_now(entry):
     reproduce.check_entry(entry, place)
     found = records.read_record(place.record(entry))
     assert records.is_complete(found)
-    assert found["published"] == reproduce._composed(entry, place)["published"]
-    assert reproduce._is_kept(entry, place)
+    assert found["published"] == reproduce._compose_config(entry, place)["published"]
+    assert reproduce._has_weights(entry, place)
 
 
 # By the command
@@ -418,7 +418,7 @@ def test_smoke_makes_a_record_and_is_then_done(shell, tmp_path):
     (row,) = rows(text)
     assert row[5:7] == ["0, 1", "1 of 4,000 images"]
     assert "100 of 500 test images, 2 samples of the bound" in text
-    for line in lines(folder / "results.md"):
+    for line in block_commands(folder / "results.md"):
         assert line.removeprefix("python ") in output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["list.yaml", "runs"]
     again = shell("scripts/reproduce.py", *words)

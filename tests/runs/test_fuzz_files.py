@@ -14,10 +14,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from test_celeba import official
+from test_celeba import write_celeba
 
 from vaelab.data.arrays import Arrays
-from vaelab.data.celeba import PICTURES, CelebA
+from vaelab.data.celeba import IMAGES_NAME, CelebA
 from vaelab.data.image_file import read_image
 from vaelab.data.mnist import MNIST
 from vaelab.report.write import write_report as report
@@ -141,10 +141,10 @@ def test_pictures(tmp_path, kind, examples):
 
 
 def zipped(root):
-    with zipfile.ZipFile(root / f"{PICTURES}.zip", "w") as file:
-        for path in sorted((root / PICTURES).iterdir()):
-            file.write(path, f"{PICTURES}/{path.name}")
-    shutil.rmtree(root / PICTURES)
+    with zipfile.ZipFile(root / f"{IMAGES_NAME}.zip", "w") as file:
+        for path in sorted((root / IMAGES_NAME).iterdir()):
+            file.write(path, f"{IMAGES_NAME}/{path.name}")
+    shutil.rmtree(root / IMAGES_NAME)
 
 
 def faces(root):
@@ -156,20 +156,20 @@ def faces(root):
 
 @EXAMPLES
 def test_the_zip_of_celeba(tmp_path, examples):
-    official(tmp_path)
+    write_celeba(tmp_path)
     zipped(tmp_path)
     right = {name: split.images.clone() for name, split in faces(tmp_path).splits.items()}
 
     def same(data):
         return all(torch.equal(data.splits[name].images, right[name]) for name in right)
 
-    fuzz(tmp_path / f"{PICTURES}.zip", lambda: faces(tmp_path), examples // 4, same)
+    fuzz(tmp_path / f"{IMAGES_NAME}.zip", lambda: faces(tmp_path), examples // 4, same)
 
 
 @EXAMPLES
 @pytest.mark.parametrize("name", ["list_eval_partition.txt", "list_attr_celeba.txt"])
 def test_the_tables_of_celeba(tmp_path, name, examples):
-    official(tmp_path)
+    write_celeba(tmp_path)
     fuzz(tmp_path / name, lambda: faces(tmp_path), examples // 4)
 
 

@@ -150,7 +150,7 @@ def test_every_script_refuses_what_a_config_may_not_say(command, folder, script,
 def test_weights_in_one_file_are_no_other_door(folder, command, monkeypatch):
     monkeypatch.setenv("SECRET", SECRET)
     path = folder.parent / "alone" / weights.FILE_NAME
-    Run.open(folder, ready=False).save(path)
+    Run.open(folder, with_data=False).save(path)
     cfg = OmegaConf.load(folder / ".hydra" / "config.yaml")
     for key, value in (("kl.beta", "${oc.env:SECRET}"), ("kl", BOMBS["a method"])):
         bad = OmegaConf.merge(cfg)
@@ -169,7 +169,7 @@ def test_what_hydra_wrote_beside_the_config_is_not_evaluated(folder, monkeypatch
     hydra = {"hydra": {"runtime": runtime, "overrides": words}}
     OmegaConf.save(OmegaConf.create(hydra), folder / ".hydra" / "hydra.yaml")
     OmegaConf.save(OmegaConf.create(words["task"]), folder / ".hydra" / "overrides.yaml")
-    run = Run.open(folder, ready=False)
+    run = Run.open(folder, with_data=False)
     assert SECRET not in f"{run.choices} {run.overrides} {jobs.read_overrides(folder)} {run.cfg}"
     assert SECRET not in report(folder).read_text()
 
@@ -264,7 +264,7 @@ def test_a_checkpoint_starts_no_program_and_fills_no_memory(folder, monkeypatch,
     monkeypatch.chdir(folder)
     for name in checkpoints(folder):
         for use in (
-            lambda: Run.open(folder, ready=False),
+            lambda: Run.open(folder, with_data=False),
             lambda: train("model.hidden=[8]", "latent_dim=3", f"start={folder}", folder="next"),
         ):
             with pytest.raises(ValueError, match=r"best\.ckpt|architecture"):
@@ -343,7 +343,7 @@ def test_a_number_that_is_none_is_named(tmp_path, key, value):
 
 
 RECORD = {
-    **dict.fromkeys(records.SAID),
+    **dict.fromkeys(records.REQUIRED_KEYS),
     **{"split": "test", "images": 5, "all_images": 5, "samples": 5000, "nll": 1.0, "nll_se": 0.5},
     **{"elbo": -1.5, "seed": 0, "bits_sha256": "ab", "data": "a", "loss": "b", "train_images": 5},
 }
@@ -354,9 +354,9 @@ RECORD = {
     [
         ({"nll": "low"}, "nll is no number"),
         ({"samples": None, "split": 5}, "split is no word"),
-        ({"published": 5}, "published is no value"),
-        ({"published": {"value": 1}}, "published is no value"),
-        ({"published": {"value": "84", "source": "x"}}, "published is no value"),
+        ({"published": 5}, "published is not a value"),
+        ({"published": {"value": 1}}, "published is not a value"),
+        ({"published": {"value": "84", "source": "x"}}, "published is not a value"),
         ({"elbo": [1]}, "elbo is no number"),
     ],
 )
@@ -372,5 +372,5 @@ def test_a_record_that_is_none_is_named(tmp_path, change, message):
     )
     (tmp_path / "x.json").write_text("{}")
     table = records.render_record_table(tmp_path)
-    assert re.search(r"Left out: \S*x\.json is no record of an evaluation", table)
+    assert re.search(r"Left out: \S*x\.json is not a record of an evaluation", table)
     assert "1.00 +- 0.50" in table

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from safetensors.torch import save_file as write
 
-from vaelab.evaluation.likelihood import likelihood_numbers
+from vaelab.evaluation.likelihood import evaluate_likelihood
 from vaelab.runs import weights
 from vaelab.runs.run import Run
 
@@ -23,7 +23,7 @@ def best(train, tmp_path):
         small = TINY[1:] if any("channels" in word for word in words) else TINY
         folder = train(*small, *words)["folder"]
         path = tmp_path / "best" / weights.FILE_NAME
-        Run.open(folder, ready=False).save(path)
+        Run.open(folder, with_data=False).save(path)
         return folder, path
 
     return make
@@ -37,21 +37,21 @@ def test_it_opens_as_the_run_does(best, tmp_path):
     assert again.choices["model"] == "mlp"
     assert again.cfg == run.cfg
     assert again.overrides == run.overrides
-    numbers = likelihood_numbers(again.vae, again.data, "test", samples=2, seed=3)
-    assert numbers == likelihood_numbers(run.vae, run.data, "test", samples=2, seed=3)
+    numbers = evaluate_likelihood(again.vae, again.data, "test", samples=2, seed=3)
+    assert numbers == evaluate_likelihood(run.vae, run.data, "test", samples=2, seed=3)
     assert Run.open(path.parent).step == 2
 
 
 def test_the_same_run_gives_the_same_bytes(best, tmp_path):
     folder, path = best("model=conv", "model.channels=[4,8]")
     for _ in range(5):
-        Run.open(folder, ready=False).save(tmp_path / "again.safetensors")
+        Run.open(folder, with_data=False).save(tmp_path / "again.safetensors")
         assert path.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
 
 
 def test_weights_of_weights_are_the_same_file(best, tmp_path):
     _, path = best()
-    Run.open(path, ready=False).save(tmp_path / "again.safetensors")
+    Run.open(path, with_data=False).save(tmp_path / "again.safetensors")
     assert path.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
 
 
@@ -63,8 +63,8 @@ def test_it_names_no_folder_of_this_machine(best, idx, tmp_path, monkeypatch):
 
 def test_a_critic_is_left_out_and_not_missed(best):
     folder, path = best("objective=factor")
-    assert load_file(path).keys() == Run.open(folder, ready=False).vae.state_dict().keys()
-    run = Run.open(path, ready=False)
+    assert load_file(path).keys() == Run.open(folder, with_data=False).vae.state_dict().keys()
+    run = Run.open(path, with_data=False)
     assert any(name.startswith("objective.") for name in run.module.state_dict())
 
 

@@ -11,7 +11,7 @@ def vae(config):
     return Run.build(config(*words, "model.hidden=[8]", "latent_dim=3")).vae.eval()
 
 
-def test_it_draws_codes_of_the_codebook_from_the_prior(vae):
+def test_samples_are_codebook_vectors_with_prior_density(vae):
     sampler = AutoregressiveSampler()
     sampler.prepare(vae)
     z = sampler.sample(50)
@@ -19,19 +19,19 @@ def test_it_draws_codes_of_the_codebook_from_the_prior(vae):
     assert torch.isfinite(vae.latents().log_prob(z)).all()
 
 
-def test_near_zero_it_draws_the_likeliest_code_each_time(vae):
+def test_temperature_near_zero_samples_the_most_likely_code(vae):
     sampler = AutoregressiveSampler(temperature=1e-3)
     sampler.prepare(vae)
     z = sampler.sample(50)
     assert (z == z[0]).all()
 
 
-def test_it_needs_no_codes():
-    assert not AutoregressiveSampler.fitted
+def test_sampler_is_not_fitted():
+    assert not AutoregressiveSampler.needs_fit
 
 
-def test_another_prior_and_no_temperature_are_refused(vae, config):
-    with pytest.raises(ValueError, match="temperature=0: logits are divided by it"):
+def test_other_priors_and_zero_temperature_are_refused(vae, config):
+    with pytest.raises(ValueError, match=r"temperature=0: .* must be above 0"):
         AutoregressiveSampler(temperature=0).prepare(vae)
     vae = Run.build(config("model.hidden=[8]")).vae
     with pytest.raises(ValueError, match=r"UnitNormal, .* is not autoregressive: set sampler="):

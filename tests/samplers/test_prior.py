@@ -1,6 +1,6 @@
 import pytest
 import torch
-from samplers.moments import errors
+from samplers.moments import compute_moment_errors
 
 from vaelab.runs.run import Run
 from vaelab.samplers.prior import PriorSampler
@@ -17,20 +17,20 @@ def sampler(config):
     return make
 
 
-def test_it_draws_from_the_prior(sampler):
-    drawing, p = sampler(1.0)
+def test_samples_are_those_of_the_prior(sampler):
+    prior_sampler, p = sampler(1.0)
     torch.manual_seed(1)
-    z = drawing.sample(50)
+    z = prior_sampler.sample(50)
     torch.manual_seed(1)
     assert torch.equal(z, p.sample((50,)))
 
 
-def test_a_temperature_multiplies_the_standard_deviation_of_a_normal(sampler):
+def test_temperature_multiplies_the_standard_deviation_of_a_normal(sampler):
     z = sampler(0.5)[0].sample(20_000)
-    assert errors(z, torch.zeros(2), 0.25 * torch.eye(2)).max() < 4.5
+    assert compute_moment_errors(z, torch.zeros(2), 0.25 * torch.eye(2)).max() < 4.5
 
 
-def test_a_temperature_of_0_draws_the_mean_of_a_normal(sampler):
+def test_temperature_0_samples_the_mean_of_a_normal(sampler):
     assert torch.equal(sampler(0.0)[0].sample(5), torch.zeros(5, 2))
 
 
@@ -42,34 +42,34 @@ MIXTURES = [
 
 
 @pytest.mark.parametrize("words", MIXTURES, ids=" ".join)
-def test_a_temperature_of_0_draws_the_means_of_a_mixture(sampler, words):
-    drawing, p = sampler(0.0, *words)
-    z, means = drawing.sample(50), p.component_distribution.mean
+def test_temperature_0_samples_the_means_of_a_mixture(sampler, words):
+    prior_sampler, p = sampler(0.0, *words)
+    z, means = prior_sampler.sample(50), p.component_distribution.mean
     assert (torch.cdist(z, means).min(1).values < 1e-5).all()
     assert len(z.unique(dim=0)) == 3
 
 
 @pytest.mark.parametrize("words", MIXTURES, ids=" ".join)
-def test_a_temperature_multiplies_the_scales_of_a_mixture_and_not_its_means(sampler, words):
-    drawing, p = sampler(0.5, *words)
-    narrower, wider = drawing.density().component_distribution, p.component_distribution
-    torch.testing.assert_close(narrower.mean, wider.mean)
-    torch.testing.assert_close(narrower.variance, 0.25 * wider.variance)
-    weights = drawing.density().mixture_distribution.probs
+def test_temperature_multiplies_the_scales_of_a_mixture_but_not_its_means(sampler, words):
+    prior_sampler, p = sampler(0.5, *words)
+    components = prior_sampler.tempered_prior().component_distribution
+    torch.testing.assert_close(components.mean, p.component_distribution.mean)
+    torch.testing.assert_close(components.variance, 0.25 * p.component_distribution.variance)
+    weights = prior_sampler.tempered_prior().mixture_distribution.probs
     torch.testing.assert_close(weights, p.mixture_distribution.probs)
 
 
 @pytest.mark.parametrize("words", [["prior=flow"], ["posterior=vmf"]], ids=" ".join)
-def test_a_prior_without_scales_is_drawn_but_takes_no_temperature(sampler, words):
+def test_priors_without_scales_accept_only_temperature_1(sampler, words):
     assert sampler(1.0, *words)[0].sample(3).shape == (3, 2)
     with pytest.raises(ValueError, match=r"temperature=0.5: .* leave it at 1"):
         sampler(0.5, *words)
 
 
 @pytest.mark.parametrize("model", ["ladder", "bottom_up"])
-def test_at_temperature_0_every_layer_is_at_its_mean(config, model):
+def test_temperature_0_samples_the_mean_of_every_layer(config, model):
     vae = Run.build(config(f"model={model}")).vae.eval()
-    drawing = PriorSampler(temperature=0)
-    drawing.prepare(vae)
-    z = drawing.sample(5)
+    prior_sampler = PriorSampler(temperature=0)
+    prior_sampler.prepare(vae)
+    z = prior_sampler.sample(5)
     torch.testing.assert_close(z, vae.latents().mode.expand(5, -1))

@@ -1,4 +1,4 @@
-"""docs/parts.md names every part, and scripts/parts.py fills it from finished runs."""
+"""Test that docs/parts.md names every part and that scripts/parts.py fills in its tables."""
 
 import json
 import re
@@ -15,18 +15,19 @@ ROWS = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)
 @pytest.mark.parametrize(
     "group", ["model", "posterior", "prior", "kl", "loss", "objective", "sampler"]
 )
-def test_the_page_names_every_option_and_no_other(group):
+def test_parts_page_names_every_option_and_no_other(group):
     named = set(re.findall(rf"`(?:[^`]* )?{group}=(\w+)", PAGE))
     assert named == set(options(group))
 
 
-def test_every_experiment_it_names_is_there():
+def test_experiments_named_on_the_parts_page_exist():
     named = set(re.findall(r"\| `(\w+)`(?: \(gaussian\))? \| [^|]+ \|$", PAGE, re.MULTILINE))
     assert named <= set(options("experiment"))
     assert len(named) > 15
 
 
-def run(tmp_path, name, numbers, *overrides, **choices):
+def write_run(tmp_path, name, numbers, *overrides, **choices):
+    """Write the files of a finished run that scripts/parts.py reads; return its folder."""
     folder = tmp_path / name
     (folder / ".hydra").mkdir(parents=True)
     base = {"data": "mnist", "model": "mlp", "experiment": "parts", "loss": "bce"}
@@ -48,16 +49,18 @@ LEVELS = {
 }
 
 
-def test_it_fills_the_rows_of_the_runs_it_is_given(command, tmp_path):
+def test_script_fills_the_rows_of_the_given_runs(command, tmp_path):
     shutil.copy(ROOT / "docs" / "parts.md", tmp_path / "page.md")
     folders = [
-        run(tmp_path, "a", NLL),
-        run(tmp_path, "b", NLL | {"nll": 90.0}, posterior="vmf", prior="sphere"),
-        run(tmp_path, "c", NLL | {"nll": 99.0}, "kl.beta=4"),
-        run(tmp_path, "d", LEVELS, loss="categorical"),
-        run(tmp_path, "e", {"rmse": 0.0912}, posterior="deterministic", objective="autoencoder"),
-        run(tmp_path, "f", NLL | {"nll": 1.0}, experiment="iaf"),
-        run(tmp_path, "g", NLL | {"nll": 88.0}, model="conv"),
+        write_run(tmp_path, "a", NLL),
+        write_run(tmp_path, "b", NLL | {"nll": 90.0}, posterior="vmf", prior="sphere"),
+        write_run(tmp_path, "c", NLL | {"nll": 99.0}, "kl.beta=4"),
+        write_run(tmp_path, "d", LEVELS, loss="categorical"),
+        write_run(
+            tmp_path, "e", {"rmse": 0.0912}, posterior="deterministic", objective="autoencoder"
+        ),
+        write_run(tmp_path, "f", NLL | {"nll": 1.0}, experiment="iaf"),
+        write_run(tmp_path, "g", NLL | {"nll": 88.0}, model="conv"),
     ]
     status, output = command("scripts/parts.py", *folders, str(tmp_path), "--page", "page.md")
     assert status == 0

@@ -32,7 +32,7 @@ def test_it_gives_the_weights_and_counters_of_lightning(train, monkeypatch, word
     monkeypatch.setattr(ShortLoop, "_step", lambda *a: (taken.append(1), step(*a))[1])
     short = weights(train(*SMALL, *words.split(), folder="short"))
     assert len(taken) == short["global_step"]
-    monkeypatch.setattr("vaelab.train.shorten", lambda trainer: None)
+    monkeypatch.setattr("vaelab.train.use_short_loop", lambda trainer: None)
     plain = weights(train(*SMALL, *words.split(), folder="plain"))
     for name, weight in plain["state_dict"].items():
         assert torch.equal(weight, short["state_dict"][name]), name

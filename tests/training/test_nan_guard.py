@@ -23,8 +23,8 @@ from vaelab.training.nan_diagnosis import repeat_saved_batch
 from vaelab.training.nan_guard import LIMIT
 
 SMALL = ("model.hidden=[16]", "latent_dim=4", "data.binarize=none", "data.batch_size=32")
-SPOIL = "+callbacks.spoil._target_=test_guard.Spoil"
-STEEP = "loss._target_=test_guard.Steep"
+SPOIL = "+callbacks.spoil._target_=test_nan_guard.Spoil"
+STEEP = "loss._target_=test_nan_guard.Steep"
 
 
 class Spoil(Callback):
@@ -48,7 +48,7 @@ class Steep(Bernoulli):
 class _Steep(Bits):
     def log_prob(self, value):
         flat = (0 * self.logits).sqrt() if value.max() > 1 else 0 * self.logits
-        return super().log_prob(value) + self.total(flat)
+        return super().log_prob(value) + self.sum_over_event(flat)
 
 
 def spoiled(*batches, **settings):
@@ -90,7 +90,7 @@ def path(monkeypatch):
 
     def choose(name):
         if name == "lightning":
-            monkeypatch.setattr("vaelab.train.shorten", lambda trainer: None)
+            monkeypatch.setattr("vaelab.train.use_short_loop", lambda trainer: None)
         if name == "late":
             monkeypatch.setattr(nan_guard, "LATE", ("cpu",))
         return [name] if "=" in name else []
@@ -271,7 +271,7 @@ class Scaled(Callback):
 
 
 def test_the_scaler_of_16_mixed_is_left_to_find_its_scale(train):
-    words = [*SMALL, "+callbacks.scaled._target_=test_guard.Scaled", "on_nan=skip"]
+    words = [*SMALL, "+callbacks.scaled._target_=test_nan_guard.Scaled", "on_nan=skip"]
     numbers = train(*words, steps(40))
     state = last(numbers["folder"])
     taken = state["optimizer_states"][0]["state"][0]["step"]

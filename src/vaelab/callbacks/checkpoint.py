@@ -1,4 +1,4 @@
-"""Checkpoints: the best by validation, and the last."""
+"""Checkpoints of the best and of the last weights."""
 
 import math
 import shutil
@@ -14,31 +14,38 @@ from pytorch_lightning import LightningModule, Trainer, callbacks
 from vaelab.module import VAEModule
 from vaelab.runtime.errors import TrainingStopped
 from vaelab.runtime.files import atomic_write
+from vaelab.runtime.private_api import accumulates_gradients
 from vaelab.runtime.slurm import stop_signals
 
-AGREE = 50  # steps, at most, from one time that processes tell each other of a signal to the next
-SOON = 5.0  # seconds from one to the next, where steps take longer
+MAX_SYNC_STEPS = 50  # steps between two exchanges of received signals by all processes
+MAX_SYNC_SECONDS = 5.0  # seconds between two exchanges, if steps are slow
 
 
 class Checkpoint(callbacks.Checkpoint):
-    """Keeps best.ckpt and last.ckpt in `folder`, whole training states both.
+    """Keeps best.ckpt and last.ckpt in `folder`; both hold the complete training state.
 
-    The best is the one with the largest value of what the objective monitors; where nothing is
-    validated it is the last. Both are written at the end of an epoch. SIGTERM and SIGUSR1 have
-    last.ckpt written after the step they come in, and end the training.
+    The best checkpoint has the largest monitored value of the objective; without validation images
+    it is the last one. Both are written at the end of an epoch. After SIGTERM or SIGUSR1, last.ckpt
+    is written at the end of the current step, and the training stops.
 
     Arguments:
-        minutes: After so many, last.ckpt is also written within an epoch; null is never.
+        folder: The folder of the checkpoints.
+        minutes: Also write last.ckpt within an epoch, in this interval; None does not.
+
+    Raises:
+        ValueError: If `minutes` is not positive.
     """
 
     def __init__(self, folder: str, minutes: float | None = None):
         if minutes is not None and not minutes > 0:
-            raise ValueError(f"callbacks.checkpoint.minutes={minutes}: it must be above 0, or null")
+            raise ValueError(
+                f"callbacks.checkpoint.minutes={minutes}: it must be positive, or null"
+            )
         self.folder = Path(folder)
         self.seconds = math.inf if minutes is None else 60 * minutes
         self.best_score: float | None = None
-        self.score: float | None = None  # of the last validation in this epoch
-        self.signal = 0  # that has come
+        self.score: float | None = None  # the monitored value of the last validation in this epoch
+        self.signal = 0  # the signal received, 0 for none
         self.due = math.inf
 
     def state_dict(self) -> dict[str, Any]:
@@ -46,75 +53,76 @@ class Checkpoint(callbacks.Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_score = state_dict["best_score"]
-        self.score = state_dict.get("score")  # which an older one has not
+        self.score = state_dict.get("score")  # older checkpoints have none
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.due = time.monotonic() + self.seconds
-        self.asked, self.asks_at = (trainer.global_step, time.monotonic()), trainer.global_step
+        self.synced_at = trainer.global_step, time.monotonic()  # steps and seconds
+        self.next_sync = trainer.global_step
         if threading.current_thread() is threading.main_thread():
-            for number in stop_signals():  # Lightning, which is later than setup, gives them back
-                signal.signal(number, self._note)
+            for number in stop_signals():  # Lightning restores the handlers after the fit
+                signal.signal(number, self._record_signal)
 
-    def _note(self, number: int, frame: Any) -> None:
+    def _record_signal(self, number: int, frame: Any) -> None:
         self.signal = number
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        loop = trainer.fit_loop.epoch_loop
-        if loop._should_accumulate() or _validates(trainer, batch_idx):
-            return  # gradients that wait for others are never saved; a validation comes first
-        self._save_if_wanted(trainer)
+        if accumulates_gradients(trainer) or _is_validated_next(trainer, batch_idx):
+            return  # a checkpoint cannot hold accumulated gradients; a validation comes first
+        self._save_if_due(trainer)
 
-    def _save_if_wanted(self, trainer: Trainer) -> None:
+    def _save_if_due(self, trainer: Trainer) -> None:
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            return  # the end of the epoch saves
-        stop, due = self._wanted(trainer)
-        if stop or due:
+            return  # on_train_epoch_end saves
+        stop_signal, is_due = self._sync_processes(trainer)
+        if stop_signal or is_due:
             trainer.save_checkpoint(self.folder / "last.ckpt", weights_only=False)
             self.due = time.monotonic() + self.seconds
-        if stop:
-            raise TrainingStopped(stop, trainer.global_step, self.folder.parent)
+        if stop_signal:
+            raise TrainingStopped(stop_signal, trainer.global_step, self.folder.parent)
 
-    def _wanted(self, trainer: Trainer, now: bool = False) -> tuple[int, bool]:
-        """The signal to stop by, and whether it is time to save: the same in all processes.
+    def _sync_processes(self, trainer: Trainer, now: bool = False) -> tuple[int, bool]:
+        """Return the received signal and whether a checkpoint is due, equal in all processes.
 
-        They only ask each other now and then, since each would wait for the slowest.
+        The processes exchange this at intervals only, because each waits for the slowest.
         """
-        wanted = self.signal, time.monotonic() > self.due
+        own = self.signal, time.monotonic() > self.due
         if trainer.world_size == 1:
-            return wanted
-        step, time_now = trainer.global_step, time.monotonic()
-        if not now and step < self.asks_at:
+            return own
+        step, seconds = trainer.global_step, time.monotonic()
+        if not now and step < self.next_sync:
             return 0, False
-        a_step = (time_now - self.asked[1]) / max(step - self.asked[0], 1)
-        most = torch.tensor([*wanted, a_step], device=trainer.strategy.root_device)
-        torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
-        number, due, a_step = most.tolist()
-        self.asked = step, time_now
-        self.asks_at = step + max(1, int(SOON / max(a_step, SOON / AGREE)))
-        return int(number), bool(due)
+        step_seconds = (seconds - self.synced_at[1]) / max(step - self.synced_at[0], 1)
+        values = torch.tensor([*own, step_seconds], device=trainer.strategy.root_device)
+        torch.distributed.all_reduce(values, torch.distributed.ReduceOp.MAX)
+        number, is_due, step_seconds = values.tolist()
+        self.synced_at = step, seconds
+        shortest = MAX_SYNC_SECONDS / MAX_SYNC_STEPS
+        self.next_sync = step + max(1, int(MAX_SYNC_SECONDS / max(step_seconds, shortest)))
+        return int(number), bool(is_due)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         monitor = cast(VAEModule, pl_module).objective.monitor
         self.score = trainer.callback_metrics[monitor].item()
-        self._save_if_wanted(trainer)
+        self._save_if_due(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         best, last = self.folder / "best.ckpt", self.folder / "last.ckpt"
-        better = self._is_best(trainer)
+        is_best = self._update_best_score(trainer)
         self.score = None
-        if better:
+        if is_best:
             trainer.save_checkpoint(best, weights_only=False)
             if trainer.is_global_zero:
-                _copy(best, last)
+                _copy_file(best, last)
         else:
             trainer.save_checkpoint(last, weights_only=False)
-        stop, _ = self._wanted(trainer, now=True)
-        if stop:
-            raise TrainingStopped(stop, trainer.global_step, self.folder.parent)
+        stop_signal, _ = self._sync_processes(trainer, now=True)
+        if stop_signal:
+            raise TrainingStopped(stop_signal, trainer.global_step, self.folder.parent)
 
-    def _is_best(self, trainer: Trainer) -> bool:
+    def _update_best_score(self, trainer: Trainer) -> bool:
         if not trainer.datamodule.has_validation:  # type: ignore[attr-defined]
             return True
         score = math.nan if self.score is None else self.score
@@ -124,17 +132,17 @@ class Checkpoint(callbacks.Checkpoint):
         return True
 
 
-def _validates(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether a validation follows this batch, within the epoch or at its end."""
+def _is_validated_next(trainer: Trainer, batch_idx: int) -> bool:
+    """True if a validation follows this batch, within the epoch or at its end."""
     every, epochs = trainer.val_check_batch, trainer.check_val_every_n_epoch
     if not trainer.enable_validation or every is None:
         return False
-    if epochs is None:  # batches are counted through the epochs
+    if epochs is None:  # batches are counted over all epochs
         return (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % every == 0
     return (trainer.current_epoch + 1) % epochs == 0 and (batch_idx + 1) % every == 0
 
 
-def _copy(path: Path, other: Path) -> None:
-    """No link: a bit that goes wrong on the disk is wrong in one of them."""
-    with atomic_write(other) as part:
-        shutil.copyfile(path, part)
+def _copy_file(source: Path, target: Path) -> None:
+    """Copy a file; with a link, a damaged block on the disk would damage both checkpoints."""
+    with atomic_write(target) as part:
+        shutil.copyfile(source, part)

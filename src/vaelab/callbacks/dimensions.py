@@ -1,4 +1,4 @@
-"""What each latent dimension costs, epoch by epoch."""
+"""Records the KL of each latent dimension during the training."""
 
 from pathlib import Path
 from typing import cast
@@ -7,35 +7,37 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_only
 
 from vaelab.data.base import DataModule
-from vaelab.figures.compute.base import held_out_split
-from vaelab.figures.compute.dimensions import kl_by_dimension
+from vaelab.figures.compute.base import get_held_out_split
+from vaelab.figures.compute.dimensions import compute_kl_per_dimension
 from vaelab.module import VAEModule
 from vaelab.runs.history import KL_FILE, add_kl_row
 
 
 class Dimensions(Callback):
-    """Adds a row to the KL_FILE of the run at every validation, or epoch if none is validated.
+    """Adds a row to the run's KL_FILE at every validation, or epoch without validation images.
 
-    It holds the mean KL over at most 2,000 images of the validation, or of the test if there is
-    none; no file is written where only the KL of the whole z is known.
+    The row holds the mean KL of each dimension over at most 2,000 validation images, or test images
+    if there are none. No file is written if only the KL of the whole z is known.
 
     Arguments:
-        folder: Of the run.
+        folder: The run folder.
     """
 
     def __init__(self, folder: str):
         self.path = Path(folder) / KL_FILE
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._add(trainer, pl_module)  # while averaged weights are in place
+        self._add_row(trainer, pl_module)  # while averaged weights are in use
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.datamodule.has_validation:  # type: ignore[attr-defined]
-            self._add(trainer, pl_module)
+            self._add_row(trainer, pl_module)
 
     @rank_zero_only
-    def _add(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _add_row(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
-        kl = kl_by_dimension(cast(VAEModule, pl_module).vae, data, held_out_split(data))
+        kl = compute_kl_per_dimension(
+            cast(VAEModule, pl_module).vae, data, get_held_out_split(data)
+        )
         if kl:
             add_kl_row(self.path, trainer.current_epoch, trainer.global_step, kl)

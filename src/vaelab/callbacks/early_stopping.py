@@ -1,4 +1,4 @@
-"""Stop when what the objective monitors no longer rises: `callbacks=[default,early_stopping]`."""
+"""Early stopping by the monitored value: `callbacks=[default,early_stopping]`."""
 
 from typing import cast
 
@@ -8,15 +8,15 @@ from vaelab.module import VAEModule
 
 
 class EarlyStopping(callbacks.EarlyStopping):
-    """Lightning's, of the value that best.ckpt is chosen by.
+    """Lightning's EarlyStopping on the value that best.ckpt is chosen by.
 
     Arguments:
-        patience: Validations without a new best that it waits for.
-        min_delta: How much a new best is above the old one, at least.
+        patience: The number of validations without an improvement after which to stop.
+        min_delta: The least increase that counts as an improvement.
     """
 
     def __init__(self, patience: int = 10, min_delta: float = 0.0):
-        # A fit that ends before its first validation has nothing to be judged by.
+        # A fit may end before its first validation, without a monitored value.
         super().__init__("", min_delta, patience, mode="max", strict=False)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -24,5 +24,5 @@ class EarlyStopping(callbacks.EarlyStopping):
         super().setup(trainer, pl_module, stage)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A run that goes on where it had been stopped already is at its end."""
+        """Stop at once if the resumed run had been stopped by this callback."""
         trainer.should_stop = trainer.should_stop or self.wait_count >= max(self.patience, 1)

@@ -10,15 +10,21 @@ import torch
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 
+from vaelab.runtime.private_api import latest_averaged_step
+
 
 class EMA(WeightAveraging):
-    """Validates and keeps average <- d average + (1 - d) weights, after every optimizer step.
+    """Averages weights after every optimizer step: average <- d average + (1 - d) weights.
 
-    d = min(decay, (1 + step) / (10 + step)), so that a short run forgets its first weights too.
-    Buffers are averaged too: batch normalization needs statistics of the averaged weights.
+    d = min(decay, (1 + step) / (10 + step)), so that a short run forgets its first weights as well.
+    Validation and checkpoints use the averaged weights. Buffers are averaged too, because batch
+    normalization needs the statistics of the averaged weights.
 
     Arguments:
-        decay: Towards 1 - 1 / (the number of steps that are averaged).
+        decay: The largest d; 1 - 1 / n averages about n steps.
+
+    Raises:
+        ValueError: If `decay` is not in [0, 1].
     """
 
     def __init__(self, decay: float = 0.999):
@@ -29,9 +35,9 @@ class EMA(WeightAveraging):
 
     @torch.no_grad()
     def _average(self, average: Sequence[Tensor], weights: Sequence[Tensor], _: Tensor) -> None:
-        if not average[0].is_floating_point():  # a count
+        if not average[0].is_floating_point():  # the number of averaged steps
             torch._foreach_copy_(list(average), list(weights))
             return
-        step = self._latest_update_step
+        step = latest_averaged_step(self)
         keep = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(average), list(weights), 1 - keep)

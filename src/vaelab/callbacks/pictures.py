@@ -1,4 +1,4 @@
-"""Figures in the run folder and in the loggers."""
+"""Draws figures during and after the training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from vaelab.data.base import DataModule
 from vaelab.figures.run_figures import (
-    GRIDS,
+    GRID_FIGURES,
     FigureInputs,
     check_figure_names,
     draw_all_figures,
@@ -21,36 +21,41 @@ from vaelab.runs.run import Run
 
 
 class Pictures(Callback):
-    """Reconstructions and samples every `every` epochs, all figures at the end.
+    """Draws reconstructions and samples every `every` epochs, and all figures at the end.
 
     Arguments:
-        folder: Of the run; the figures go to <folder>/figures.
-        every: Epochs between two drawings.
-        only: Names of the figures at the end; null is all that have a meaning.
+        folder: The run folder; the figures are written to <folder>/figures.
+        every: The number of epochs between two drawings.
+        only: The names of the figures at the end; None draws all that apply.
+
+    Raises:
+        ValueError: If `every` is less than 1, or there is no figure of a name.
     """
 
     def __init__(self, folder: str, every: int = 5, only: Sequence[str] | None = None):
         if every < 1:
-            raise ValueError(f"callbacks.pictures.every={every}: it counts epochs, at least 1")
+            raise ValueError(
+                f"callbacks.pictures.every={every}: it is a number of epochs, at least 1"
+            )
         check_figure_names(only or ())
         self.folder = Path(folder)
         self.every = every
         self.only = only
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._draw_now_and_then(trainer, pl_module)  # while averaged weights are in place
+        self._draw_if_due(trainer, pl_module)  # while averaged weights are in use
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.datamodule.has_validation:  # type: ignore[attr-defined]
-            self._draw_now_and_then(trainer, pl_module)
+            self._draw_if_due(trainer, pl_module)
 
     @rank_zero_only
-    def _draw_now_and_then(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _draw_if_due(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if (trainer.current_epoch + 1) % self.every != 0:
             return
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
         scene = FigureInputs(cast(VAEModule, pl_module).vae, data, self.folder)
-        paths, _ = draw_figures(scene, GRIDS)
+        paths, _ = draw_figures(scene, GRID_FIGURES)
         for logger in trainer.loggers:
             if isinstance(logger, MediaLogger):
                 for name, path in paths.items():
@@ -58,5 +63,5 @@ class Pictures(Callback):
 
     @rank_zero_only
     def finish(self, run: Run) -> None:
-        """Draw the figures of a run whose numbers are known and whose best weights are loaded."""
+        """Draw the final figures of a run whose best weights are loaded."""
         draw_all_figures(run, self.folder, self.only)

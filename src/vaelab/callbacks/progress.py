@@ -9,7 +9,7 @@ from vaelab.module import VAEModule
 
 
 class Progress(TQDMProgressBar):
-    """Lightning's bar, where the module puts its ELBO, without a version number."""
+    """Lightning's progress bar with the latest training metrics and without a version number."""
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)

@@ -1,4 +1,4 @@
-"""What a run needs, beside its weights and counters, to go on as if it had never stopped."""
+"""What a run needs besides its weights and counters in order to resume bit for bit."""
 
 import random
 import time
@@ -10,37 +10,38 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from vaelab.module import VAEModule
 from vaelab.runtime.distributed import merge_over_processes, rank_and_world_size
+from vaelab.runtime.private_api import restore_loader_state
 from vaelab.runtime.seeding import Stream, derive_seed
 
 
 class ResumeState(Callback):
-    """Seeds the training, or puts back the random state of every kind and process.
+    """Seeds a new training; in a resumed one, restores the random states of every process.
 
     Attributes:
-        seconds: Of training, in this sitting and those before it.
-        resumed: The optimizer steps at which the run went on.
+        seconds: The training time in seconds, including the time before interruptions.
+        resumed: The optimizer steps at which the run was resumed.
     """
 
     def __init__(self) -> None:
-        self.before = 0.0
+        self.earlier_seconds = 0.0
         self.started: float | None = None
         self.resumed: list[int] = []
         self.states: dict[int, Any] = {}
 
     @property
     def seconds(self) -> float:
-        return self.before + (time.perf_counter() - self.started if self.started else 0.0)
+        return self.earlier_seconds + (time.perf_counter() - self.started if self.started else 0.0)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.started = time.perf_counter()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         rank, seed = trainer.global_rank, cast(VAEModule, pl_module).seed
-        trainer.fit_loop._load_combined_loader_states()  # a schedule has had the loader made before
+        restore_loader_state(trainer)
         if self.states:
             self.resumed.append(trainer.global_step)
         if rank in self.states:
-            _restore(self.states[rank])
+            _restore_random_states(self.states[rank])
         else:
             torch.manual_seed(derive_seed(Stream.TRAINING, seed, rank))
 
@@ -49,13 +50,13 @@ class ResumeState(Callback):
         return {"seconds": self.seconds, "resumed": self.resumed, "states": states}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.before = state_dict["seconds"]
+        self.earlier_seconds = state_dict["seconds"]
         self.resumed = list(state_dict["resumed"])
         self.states = state_dict["states"]
 
 
 def _random_states() -> dict[str, Any]:
-    """The state of the generators of Python, numpy and torch, in plain values and tensors."""
+    """Return the random states of Python, numpy and torch as plain values and tensors."""
     name, keys, *rest = np.random.get_state()
     return {
         "python": random.getstate(),
@@ -65,7 +66,7 @@ def _random_states() -> dict[str, Any]:
     }
 
 
-def _restore(states: dict[str, Any]) -> None:
+def _restore_random_states(states: dict[str, Any]) -> None:
     random.setstate(states["python"])
     name, keys, *rest = states["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))

@@ -1,93 +1,116 @@
-"""vaelab evaluate"""
+"""Evaluate finished runs: `python scripts/evaluate.py runs/<run> [...] [--samples 5000]`.
 
-import shutil
-from collections.abc import Iterable
+Every part of the evaluation that applies to a run computes its numbers. They are written to
+<run>/evaluation/<split>-<checkpoint>-<samples>/ as numbers.json and numbers.md, logged to the
+loggers of the run and, for the test images, recorded in results/. Finished parts are not computed
+again, and an interrupted evaluation resumes. The folder of a multirun stands for its finished jobs;
+several runs end with a rate-distortion figure. To use several processes, run
+`torchrun --nproc-per-node 2 scripts/evaluate.py ...`.
+"""
+
+import argparse
 from pathlib import Path
 from typing import Any
 
-import torch
+from vaelab.cli.menu import CONF, list_options
+from vaelab.runs.paths import FAILURE, MULTIRUN_RECORD
 
-from vaelab.evaluation.base import EvaluationConfig
-from vaelab.evaluation.parts import DEFAULT_PARTS, _chosen, _read, evaluate_run
-from vaelab.loggers.wandb import Wandb
-from vaelab.report.write import write_report_or_warn
-from vaelab.reproduction import records
-from vaelab.runs import metrics_file, provenance, weights
-from vaelab.runs.build import build_from_config
-from vaelab.runs.run import Run
-from vaelab.runtime.distributed import rank_and_world_size, wait_for_all_processes
-from vaelab.runtime.metric_names import METRICS
-from vaelab.samplers.base import Sampler
-from vaelab.samplers.prior import PriorSampler
+PRECISIONS = ("32-true", "bf16-mixed", "auto")
 
 
-def evaluate_folder(
-    path: Path,
-    parts: Iterable[str] = DEFAULT_PARTS,
-    split: str = "test",
-    samples: int | None = None,
-    images: int | None = None,
-    checkpoint: str = "best",
-    sampler: Sampler | None = None,
-    features: str | None = None,
-    results_folder: Path | None = None,
-    precision: str = "32-true",
-    compile: bool = False,
-) -> dict[str, Any]:
-    """Evaluate the run in a folder, show its numbers and write them down.
+def main() -> None:
+    """Evaluate the runs of the command line."""
+    arguments = _make_parser().parse_args()
 
-    Arguments:
-        path: The folder, or a model.safetensors, or the folder that it lies in.
-        samples: Of the importance-weighted bound; None is what the run ended with.
-        results_folder: For the record of the test images; None keeps none.
-        precision: That of `Asked`; or auto, which is bf16-mixed if the machine computes in it.
+    from vaelab.cli.evaluate_folder import evaluate_folder
+    from vaelab.evaluation.parts import DEFAULT_PARTS, PARTS
+    from vaelab.reproduction.records import write_record_table
+    from vaelab.runs.recorded import read_recorded_run
+    from vaelab.runtime.distributed import rank_and_world_size, torchrun_process_group
+    from vaelab.sweeps.rate_distortion import write_rate_distortion
 
-    The other arguments are those of `Asked`.
-    """
-    run, folder = Run.open(path, checkpoint), weights.results_folder(path)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    run.module.to(device)
-    samples = int(run.cfg.samples if samples is None else samples)
-    name = f"{split}-{checkpoint}-{samples}"
-    name += f"-first{images}" if images is not None else ""
-    sampler = sampler or PriorSampler()
-    name += f"-{sampler.name}" if sampler.name != "prior" else ""
-    where = folder / "evaluation" / name
-    how = {"precision": _chosen(precision, device), "compile": compile, "folder": where}
-    asked = EvaluationConfig(split, samples, images, run.cfg.seed, sampler, features, **how)
-    known = _read(where).get("parts")
-    numbers = evaluate_run(run, asked, parts) | provenance.collect_provenance(path)
-    numbers["checkpoint"] = checkpoint
-    if rank_and_world_size()[0] == 0:
-        metrics_file.write_numbers(numbers, where / "numbers.json")
-        (where / "numbers.md").write_text(metrics_file.markdown_page(numbers))
-        shutil.rmtree(where / "journal", ignore_errors=True)
-        if numbers["parts"] != known:
-            _tell(run, where, numbers)
-        metrics_file.print_numbers(numbers)
-        if results_folder and split == "test":
-            records.save_record(records.make_record(run, folder, numbers), results_folder)
-        if weights.find_weights_file(path) is None:
-            write_report_or_warn(folder)
-        print(where)
-    wait_for_all_processes()
-    return numbers
+    parts = arguments.parts.split(",") if arguments.parts else DEFAULT_PARTS
+    if unknown := set(parts) - set(PARTS):
+        raise ValueError(f"--parts {','.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
+    if arguments.images is not None and arguments.images < 1:
+        raise ValueError(f"--images {arguments.images}: it must be at least 1")
+    folders = [job for folder in arguments.runs for job in _list_finished_jobs(folder)]
+    for folder in folders:
+        read_recorded_run(folder)  # raises for a folder that is no run, before any is evaluated
+    with torchrun_process_group():
+        evaluated = {
+            folder: evaluate_folder(
+                folder,
+                parts,
+                split=arguments.split,
+                samples=arguments.samples,
+                images=arguments.images,
+                checkpoint=arguments.checkpoint,
+                sampler=_build_sampler(arguments.sampler),
+                features=arguments.features,
+                results_folder=arguments.results,
+                precision=arguments.precision,
+                compile=arguments.compile,
+            )
+            for folder in folders
+        }
+        if rank_and_world_size()[0] == 0:
+            write_record_table(arguments.results)
+            if len(folders) > 1:
+                output = _common_multirun(folders) or arguments.results
+                print(*write_rate_distortion(evaluated, output))
 
 
-def _tell(run: Run, folder: Path, numbers: dict[str, Any]) -> None:
-    """A row for each logger of the run, written into the folder of the evaluation.
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or that of a multirun")
+    parser.add_argument("--parts", help="parts of the evaluation, as in likelihood,samples")
+    parser.add_argument("--split", choices=("train", "val", "test"), default="test")
+    parser.add_argument("--samples", type=int, help="importance samples of the bound on log p(x)")
+    parser.add_argument("--images", type=int, help="evaluate the first N images of the split")
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument(
+        "--sampler", choices=list_options("sampler"), default="prior", help="of new images"
+    )
+    parser.add_argument("--features", help="the network whose features compare images")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="of encoder and decoder; auto is bf16-mixed where the machine supports it",
+    )
+    parser.add_argument("--compile", action="store_true", help="compile the decoder")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="for the records")
+    return parser
 
-    The config, which may come from anybody, has no say in where.
-    """
-    cfg = run.cfg.copy()
-    cfg.folder = str(folder)
-    if "wandb" in cfg.logger:
-        cfg.logger.wandb.name = f"{folder.parents[1].name} {folder.name}"
-    row = {f"{numbers['split']}/{key}": numbers[key] for key in METRICS if key in numbers}
-    for node in cfg.logger.values():
-        places = {key: str(folder) for key in ("folder", "save_dir") if key in node}
-        logger = build_from_config(node, **places)
-        logger.log_metrics(row, run.step)
-        logger.save()
-        if isinstance(logger, Wandb):
-            logger.close()
+
+def _list_finished_jobs(folder: Path) -> list[Path]:
+    """Return the finished jobs of a multirun, or the folder itself if it is a run."""
+    if not (folder / MULTIRUN_RECORD).is_file():
+        return [folder]
+    jobs = sorted(path.parent for path in folder.glob("*/checkpoints"))
+    finished = [job for job in jobs if _is_finished(job)]
+    if unfinished := [job.name for job in jobs if job not in finished]:
+        print(f"{folder}: skipped unfinished jobs: {', '.join(unfinished)}")
+    return finished
+
+
+def _is_finished(job: Path) -> bool:
+    return (job / "metrics.json").is_file() and not (job / FAILURE).is_file()
+
+
+def _common_multirun(folders: list[Path]) -> Path | None:
+    """Return the folder of the multirun that all runs are jobs of, if there is one."""
+    parents = {folder.resolve().parent for folder in folders}
+    multirun = parents.pop() if len(parents) == 1 else Path()
+    return multirun if (multirun / MULTIRUN_RECORD).is_file() else None
+
+
+def _build_sampler(name: str) -> Any:
+    from hydra import compose, initialize_config_dir
+
+    from vaelab.runs.build import build_from_config
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("sample", [f"sampler={name}"])
+    return build_from_config(cfg.sampler)

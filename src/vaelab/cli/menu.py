@@ -1,14 +1,16 @@
-"""The text of --help: every config group with its options."""
+"""The text of --help: every config group with its options, and the keys that belong to none."""
 
 import re
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[3]  # of the clone
+CONF = ROOT / "conf"
 USAGE = {
     "train": """\
-python train.py [group=option ...] [key=value ...]     one run
+python train.py [group=option ...] [key=value ...]     train one run
 python train.py -m model=mlp,conv loss=bce,mse         one run for each combination
-python train.py resume=runs/<run>                      go on with one that was stopped
-python train.py resume=multirun/<folder>               what is missing of it
+python train.py resume=runs/<run>                      resume an interrupted run
+python train.py resume=multirun/<folder>               run its missing and failed jobs
 
 Every group has a default, marked *. Keys of a group are set by its name, as in kl.beta=4.
 """,
@@ -18,35 +20,41 @@ python scripts/sample.py <run> [sampler=option] [key=value ...]     images of a 
 }
 
 
-def render_menu(conf: Path) -> str:
-    """Every group of the config folder, its options, and the first comment of each."""
-    lines = [render_menu_section(conf, recipe) for recipe in USAGE]
-    lines.append("hydra/launcher=joblib|ray|slurm runs the jobs of -m side by side: docs/scale.md")
+def render_menu() -> str:
+    """Return the help text of train.py: each group, its options and their first comments."""
+    lines = [render_menu_section(recipe) for recipe in USAGE]
+    lines.append("hydra/launcher=joblib|ray|slurm runs the jobs of -m in parallel: docs/scale.md")
     lines.append("Hydra's own options: --hydra-help. The composed config: --cfg job")
     return "\n".join(lines)
 
 
-def render_menu_section(conf: Path, name: str) -> str:
-    """What can be typed after the command whose recipe is conf/<name>.yaml."""
-    recipe = (conf / f"{name}.yaml").read_text()
-    lines = [USAGE[name]]
-    for group in _groups(conf, name):
-        chosen = re.findall(rf"^  - {group}: (\w+)", recipe, re.MULTILINE)
+def render_menu_section(recipe: str) -> str:
+    """Return the help text of the command that composes conf/<recipe>.yaml."""
+    text = (CONF / f"{recipe}.yaml").read_text()
+    lines = [USAGE[recipe]]
+    for group in find_groups(recipe):
+        defaults = re.findall(rf"^  - {group}: (\w+)", text, re.MULTILINE)
         lines.append(f"{group}=")
-        for file in sorted((conf / group).glob("*.yaml")):
-            mark = "*" if file.stem in chosen else " "
-            lines.append(f"  {mark} {file.stem:18} {_comment(file)}")
+        for file in sorted((CONF / group).glob("*.yaml")):
+            mark = "*" if file.stem in defaults else " "
+            lines.append(f"  {mark} {file.stem:18} {_first_comment(file)}")
         lines.append("")
-    own = recipe.split("\n\n")[1].splitlines()
-    lines += ["Other keys", *(f"    {line}" for line in own), ""]
+    keys = text.split("\n\n")[1].splitlines()
+    lines += ["Other keys", *(f"    {line}" for line in keys), ""]
     return "\n".join(lines)
 
 
-def _groups(conf: Path, name: str) -> list[str]:
-    """Those that the recipe conf/<name>.yaml chooses from."""
-    return re.findall(r"^  - (\w+):", (conf / f"{name}.yaml").read_text(), re.MULTILINE)
+def find_groups(recipe: str) -> list[str]:
+    """Return the config groups that conf/<recipe>.yaml selects from."""
+    text = (CONF / f"{recipe}.yaml").read_text()
+    return re.findall(r"^  - (\w+):", text, re.MULTILINE)
 
 
-def _comment(file: Path) -> str:
-    lines = file.read_text().removeprefix("# @package _global_\n")
-    return lines.split("\n", 1)[0].removeprefix("# ")
+def list_options(group: str) -> list[str]:
+    """Return the names of the options of a config group."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def _first_comment(file: Path) -> str:
+    text = file.read_text().removeprefix("# @package _global_\n")
+    return text.split("\n", 1)[0].removeprefix("# ")

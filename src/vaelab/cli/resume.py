@@ -1,7 +1,8 @@
-"""Go on with a run that was stopped: `python train.py resume=<run folder>`.
+"""Resume an interrupted run: `python train.py resume=<run folder>`.
 
-The run's own config is used, and left as it is. Hydra does not compose here, for it would write
-over .hydra in the run folder before anything is read; what it knew of the run is read from there.
+The recorded config is used and left unchanged. Hydra does not compose a config here, because it
+would overwrite the run folder's .hydra before anything is read; instead, Hydra's global config is
+restored from the record.
 """
 
 import logging
@@ -13,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
 
+from vaelab.cli.train import prepare_process
 from vaelab.runs import untrusted
 from vaelab.runs.recorded import RecordedRun, read_recorded_run
 from vaelab.runtime.overrides import RESUME
@@ -20,45 +22,55 @@ from vaelab.train import train
 
 
 def resume_run(words: list[str]) -> float:
-    """Train on to the bits that the run would have had; from its start if it has no checkpoint.
+    """Resume a run bit for bit from its last checkpoint, or from its start if it has none.
 
     Arguments:
-        words: Those of the command: resume=<run folder> and, if anything, trainer.<key>=<value>.
+        words: The command line: resume=<run folder>, and trainer.<key>=<value> for what changes.
+
+    Returns:
+        The best monitored value, as `train` does.
+
+    Raises:
+        ValueError: If the run is finished, or other words are given.
     """
     folders = [word.removeprefix(RESUME) for word in words if word.startswith(RESUME)]
     others = [word for word in words if not word.startswith(RESUME)]
     folder = Path(folders[0]).resolve()
-    found = read_recorded_run(folder)
-    untrusted.check_config(found.cfg)
+    record = read_recorded_run(folder)
+    untrusted.check_config(record.cfg)
     for word in [*others, *folders[1:]]:
         if not word.startswith("trainer."):
-            raise ValueError(f"{word}: one run goes on, as it was begun; only trainer.* may change")
-    cfg = _changed(found.cfg, others)
+            raise ValueError(
+                f"{word}: resume= takes the folder of one run, and only trainer.* may change"
+            )
+    cfg = _apply_overrides(record.cfg, others)
     if (folder / "metrics.json").exists() and not others:
         raise ValueError(
-            f"{folder} is finished: trainer.max_epochs above {cfg.trainer.max_epochs} trains on"
+            f"{folder} is finished: to train it longer, set trainer.max_epochs above "
+            f"{cfg.trainer.max_epochs}"
         )
-    _restore_hydra(folder, found, words)
+    _restore_hydra_config(folder, record, words)
     untrusted.check_folders(cfg, folder)
-    return train(cfg, goes_on=True, started=found.started)
+    prepare_process()
+    return train(cfg, resume=True, started=record.started)
 
 
-def _changed(cfg: DictConfig, words: list[str]) -> DictConfig:
+def _apply_overrides(cfg: DictConfig, words: list[str]) -> DictConfig:
     for override in OverridesParser.create().parse_overrides(words):
         key = override.key_or_group.removeprefix("trainer.")
         if key.split(".")[0] not in cfg.trainer:
-            known = ", ".join(name for name in sorted(cfg.trainer) if name[0] != "_")
-            raise ValueError(f"trainer.{key}: there is no such key; trainer has {known}")
+            names = ", ".join(name for name in sorted(cfg.trainer) if name[0] != "_")
+            raise ValueError(f"trainer.{key}: there is no such key; trainer has {names}")
         OmegaConf.update(cfg.trainer, key, override.value())
     return cfg
 
 
-def _restore_hydra(folder: Path, found: RecordedRun, words: list[str]) -> None:
-    """What the config and the processes that ddp starts ask Hydra for."""
+def _restore_hydra_config(folder: Path, record: RecordedRun, words: list[str]) -> None:
+    """Set what the config's interpolations and the ddp launcher read from Hydra."""
     setup_globals()
     hydra = OmegaConf.structured(HydraConf)
     hydra.runtime.output_dir, hydra.runtime.cwd = str(folder), str(Path.cwd())
-    hydra.job.override_dirname = " ".join(found.overrides)
+    hydra.job.override_dirname = " ".join(record.overrides)
     hydra.overrides.task = words
     HydraConfig.instance().set_config(OmegaConf.create({"hydra": hydra}))
     logging.basicConfig(format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s")

@@ -1,4 +1,4 @@
-"""The user's own numbers: `data=arrays data.path=x.npz`."""
+"""NumPy arrays of the user: `data=arrays data.path=x.npz`."""
 
 import logging
 import math
@@ -6,31 +6,39 @@ import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 import torch
 
-from vaelab.data.base import Binarize, DataModule, Split, check_fractions, random_split
+from vaelab.data.base import Binarize, DataModule, Split, check_split_fractions, random_split
 from vaelab.distributions.pixels import Pixels
 
 log = logging.getLogger(__name__)
 
-NAMES = "[xy](_train|_val|_test)?"  # of the arrays of a file that are read
-CHANNELS_FIRST = "save pictures (N, H, W, C) as x.transpose(0, 3, 1, 2)"
+ARRAY_NAMES = "[xy](_train|_val|_test)?"  # a regular expression; other arrays are ignored
+CHANNELS_FIRST_HINT = "save images (N, H, W, C) as x.transpose(0, 3, 1, 2)"
 
 
 class Arrays(DataModule):
-    """Arrays of an npz file: `x` (N, *shape) and optionally `y` of length N.
+    """A data set from an npz file with arrays `x` (N, *shape) and optionally `y` of length N.
 
-    uint8 are 256 levels, made [0, 1]; zeros and ones alone are bits; all else stays as it is.
+    Values that are all 0 or 1 become binary pixels, whatever their dtype. Other uint8 values are
+    256 levels and are scaled to [0, 1]. All other values become float32 and are not scaled.
 
-    A file with `x_train`, `x_val` and `x_test` (and `y_...`) is taken as it is split; otherwise a
-    tenth each, drawn at random but always the same, validates and tests.
+    A file with `x_train`, `x_val` and `x_test` (and `y_train`, ...) is used with that split.
+    Otherwise random images, always the same ones, are set aside for validation and testing.
 
     Arguments:
-        path: The file.
-        shape: null takes the shape of the arrays; a shape of as many numbers reshapes them.
-        validation, test: The fractions that are set aside where the file is not split.
+        path: The npz file.
+        shape: The shape of one x; null = the shape in the file. A shape with the same number of
+            values reshapes x.
+        validation, test: The fractions of the images that are set aside if the file has no split.
+
+    Raises:
+        FileNotFoundError: If there is no file at `path`.
+        ValueError: If the file is not an npz file, if its arrays cannot be used, or if `shape` does
+            not fit them.
     """
 
     def __init__(
@@ -44,94 +52,125 @@ class Arrays(DataModule):
         seed: int = 0,
         dequantize: bool = False,
     ):
-        check_fractions(validation, test)
+        check_split_fractions(validation, test)
         self.path = path
         self.fractions = (validation, test)
-        self.arrays = _read(path)
-        found = self.arrays["x" if "x" in self.arrays else "x_train"].shape[1:]
+        self.arrays = _read_npz(path)
+        stored = self.arrays["x" if "x" in self.arrays else "x_train"].shape[1:]
         if shape is not None:
-            _check_shape(shape, found, path)
-        elif len(found) == 3 and found[0] not in (1, 3) and found[2] in (1, 3):
-            log.warning("%s: is %s channels last? %s", path, list(found), CHANNELS_FIRST)
-        super().__init__(found if shape is None else shape, binarize, batch_size, seed, dequantize)
+            _check_reshape(shape, stored, path)
+        elif len(stored) == 3 and stored[0] not in (1, 3) and stored[2] in (1, 3):
+            log.warning(
+                "%s: images are (C, H, W), but x has shape %s, where the last axis looks like the "
+                "channels: if so, %s",
+                path,
+                list(stored),
+                CHANNELS_FIRST_HINT,
+            )
+        super().__init__(stored if shape is None else shape, binarize, batch_size, seed, dequantize)
 
     @property
     def pixels(self) -> Pixels:
-        bits = all(((x == 0) | (x == 255)).all() for x, _ in self.splits.values())
-        return "binary" if bits and self.range == (0.0, 1.0) else super().pixels
+        is_binary = all(((x == 0) | (x == 255)).all() for x, _ in self.splits.values())
+        return "binary" if is_binary and self.range == (0.0, 1.0) else super().pixels
 
     def load(self) -> dict[str, Split]:
         if "x" in self.arrays:
-            whole = self._split("")
+            whole = self._load_split("")
             order = random_split(len(whole.images), *self.fractions)
             return {name: Split(whole.images[i], whole.labels[i]) for name, i in order.items()}
-        return {name: self._split(f"_{name}") for name in ("train", "val", "test")}
+        return {name: self._load_split(f"_{name}") for name in ("train", "val", "test")}
 
-    def _split(self, suffix: str) -> Split:
+    def _load_split(self, suffix: str) -> Split:
+        """Return the arrays x and y whose names end in `suffix`, as tensors."""
         x = self.arrays[f"x{suffix}"]
         y = self.arrays.get(f"y{suffix}", np.zeros((len(x), 0), np.int64))
         if len(y) != len(x):
-            raise ValueError(f"{self.path}: y{suffix} has {len(y)} rows, x{suffix} has {len(x)}")
+            raise ValueError(
+                f"{self.path}: y{suffix} has {len(y)} rows, but x{suffix} has {len(x)}: save one "
+                "label for each row of x"
+            )
         images = torch.from_numpy(x)
         return Split(images.reshape(len(x), *self.shape), torch.from_numpy(y))
 
 
-def _check_shape(shape: Sequence[int], found: Sequence[int], path: str) -> None:
-    """Refuse a shape of other numbers, and to take channels that lie last for the first axis."""
-    known = f"data.shape={list(shape)}, but {path} holds x of shape {list(found)}"
-    if math.prod(shape) != math.prod(found):
-        raise ValueError(f"{known}: leave data.shape=null")
-    moved = [edge for edge in shape if edge > 1] != [edge for edge in found if edge > 1]
-    if moved and sorted(shape) == sorted(found):  # to reshape moves nothing
-        raise ValueError(f"{known}: {CHANNELS_FIRST} and leave data.shape=null")
+def _check_reshape(shape: Sequence[int], stored: Sequence[int], path: str) -> None:
+    """Refuse a shape with another number of values, or one that would mix channels and pixels."""
+    mismatch = f"data.shape={list(shape)}, but x in {path} has shape {list(stored)}"
+    if math.prod(shape) != math.prod(stored):
+        raise ValueError(f"{mismatch}: set data.shape=null to use the shape in the file")
+    is_permuted = [edge for edge in shape if edge > 1] != [edge for edge in stored if edge > 1]
+    if is_permuted and sorted(shape) == sorted(stored):  # a reshape does not move axes
+        raise ValueError(f"{mismatch}: {CHANNELS_FIRST_HINT} and set data.shape=null")
 
 
-def _read(path: str) -> dict[str, np.ndarray]:
+def _read_npz(path: str) -> dict[str, np.ndarray]:
+    """Read and check the arrays of an npz file, in the dtype in which images are kept."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f"data.path={path}: there is no such file")
+        raise FileNotFoundError(
+            f"data.path={path}: there is no such file; set data.path to an npz file"
+        )
     try:
         with zipfile.ZipFile(path) as file:
-            if damaged := file.testzip():  # numpy compares checksums of whole members only
-                raise ValueError(f"{damaged} is not as its checksum says")
+            if damaged := file.testzip():  # numpy checks only members that it reads to the end
+                raise ValueError(f"the checksum of {damaged} is wrong")
         with Path(path).open("rb") as file, np.load(file) as npz:
-            arrays = {name: npz[name] for name in npz.files if re.fullmatch(NAMES, name)}
+            arrays = {name: npz[name] for name in npz.files if re.fullmatch(ARRAY_NAMES, name)}
             names = npz.files
     except Exception as error:
+        reason = shorten(str(error), 200) or type(error).__name__
         raise ValueError(
-            f"data.path={path} is no npz file of plain arrays: write one with "
+            f"data.path={path} cannot be read as an npz file of numbers ({reason}): write it with "
             "numpy.savez(path, x=x)"
         ) from error
     if "x" not in arrays and not {"x_train", "x_val", "x_test"} <= arrays.keys():
         raise ValueError(
-            f"{path} holds {', '.join(names) or 'nothing'}: it must hold x, or x_train, x_val "
-            "and x_test"
+            f"{path} has {', '.join(names) or 'no arrays'}, but it must have x, or x_train, x_val "
+            "and x_test: write it with numpy.savez(path, x=x)"
         )
-    _check(path, arrays)
-    return arrays | _stored({key: x for key, x in arrays.items() if key.startswith("x")})
+    _check_arrays(path, arrays)
+    x_arrays = {name: x for name, x in arrays.items() if name.startswith("x")}
+    return arrays | _convert_for_storage(x_arrays)
 
 
-def _check(path: str, arrays: dict[str, np.ndarray]) -> None:
+def _check_arrays(path: str, arrays: dict[str, np.ndarray]) -> None:
+    """Refuse arrays whose shape, dtype or values cannot be used."""
     for kind in "xy":
-        shapes = {array.shape[1:] for key, array in arrays.items() if key.startswith(kind)}
-        if len(shapes) > 1:
-            raise ValueError(f"{path}: the splits of {kind} have different shapes, {shapes}")
-    splits = "" if "x" in arrays else ", ".join(key for key in arrays if key.startswith("y"))
-    if splits and splits.count("y") < 3:
-        raise ValueError(f"{path} holds {splits}: give labels to train, val and test, or to none")
-    for key, array in arrays.items():
+        shapes = {name: x.shape[1:] for name, x in arrays.items() if name.startswith(kind)}
+        if len(set(shapes.values())) > 1:
+            listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+            raise ValueError(
+                f"{path}: the rows of {kind} have different shapes ({listed}): save all splits "
+                "with the same shape"
+            )
+    labelled = [] if "x" in arrays else [name for name in arrays if name.startswith("y")]
+    if 0 < len(labelled) < 3:
+        raise ValueError(
+            f"{path} has labels only in {', '.join(labelled)}: save y_train, y_val and y_test, or "
+            "none of them"
+        )
+    for name, array in arrays.items():
         if array.dtype.kind not in "buif":
-            raise ValueError(f"{path}: {key} must be numbers, not {array.dtype}")
-        if key.startswith("x") and (array.ndim < 2 or 0 in array.shape[1:]):
-            raise ValueError(f"{path}: {key} must be of shape (N, ...), not {array.shape}")
+            raise ValueError(
+                f"{path}: {name} must hold numbers, but its dtype is {array.dtype}: convert it, "
+                f"as in {name}.astype('float32')"
+            )
+        if name.startswith("x") and (array.ndim < 2 or 0 in array.shape[1:]):
+            raise ValueError(
+                f"{path}: {name} must have shape (N, ...), one row for each image, but its shape "
+                f"is {array.shape}"
+            )
         largest = np.finfo(np.float32).max
-        if key.startswith("x") and not (abs(array.astype(np.float64)) <= largest).all():
-            raise ValueError(f"{path}: {key} holds nan or numbers beyond float32: remove them")
+        if name.startswith("x") and not (abs(array.astype(np.float64)) <= largest).all():
+            raise ValueError(
+                f"{path}: {name} holds NaN, infinity or values beyond float32: remove these rows"
+            )
 
 
-def _stored(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Bits as 0 and 255, as pictures of them are; levels as they are, all else as float32."""
+def _convert_for_storage(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Convert binary values to uint8 0 and 255, and all others but uint8 to float32."""
     if all(((x == 0) | (x == 1)).all() for x in arrays.values()):
-        return {key: x.astype(np.uint8) * 255 for key, x in arrays.items()}
+        return {name: x.astype(np.uint8) * 255 for name, x in arrays.items()}
     if all(x.dtype == np.uint8 for x in arrays.values()):
         return arrays
-    return {key: x.astype(np.float32) for key, x in arrays.items()}
+    return {name: x.astype(np.float32) for name, x in arrays.items()}

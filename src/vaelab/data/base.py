@@ -1,13 +1,15 @@
-"""The contract of a data set: uint8 tensors handed out in batches, made floats on the device.
+"""The contract of a data set: a Lightning data module that keeps its images as tensors in memory.
 
-A data set is one file with a `DataModule` whose `load()` returns the three splits. Images stay as
-they are stored (uint8 0..255, or float32 for measurements) until a whole batch is on the device (a
-GPU with room for it holds the whole data set); `prepare` then scales uint8 to [0, 1] and draws the
-bits of `data.binarize=dynamic`.
+A data set is one file with a `DataModule` whose `load()` returns the three splits. Images keep the
+dtype in which they are stored (uint8 0..255, or float32 for measurements) until a whole batch is on
+the device. `prepare` then scales uint8 to [0, 1] and, with `data.binarize=dynamic`, samples binary
+pixels. A split that takes less than a quarter of the free GPU memory is copied to the GPU as a
+whole.
 
-Batches are (x, labels). The order of an epoch is a pure function of (seed, epoch), so a run can
-stop anywhere and go on exactly. Under ddp `batch_size` is shared out: two processes train on the
-two halves of every batch, and evaluate every other whole batch.
+Batches are (x, labels). The order of the images in an epoch is a pure function of (seed, epoch), so
+that a run can stop after any batch and resume exactly. Under DDP, `batch_size` counts the images of
+all processes together: with two processes, each trains on half of every batch and evaluates every
+other batch.
 """
 
 import hashlib
@@ -26,37 +28,49 @@ from vaelab.runtime.seeding import Stream, seeded_generator, seeded_noise
 
 Binarize = Literal["none", "dynamic", "fixed"]
 
-# numpy seeds of the bits that are drawn once; test is the one the field's tables use.
-BITS_SEED = {"test": 0, "val": 1, "train": 2}
-GPU_SHARE = 0.25  # of the free memory of a GPU that a split may take
+# NumPy seeds of the fixed binarization of each split; all published results use these.
+BINARIZATION_SEEDS = {"test": 0, "val": 1, "train": 2}
+MAX_GPU_FRACTION = 0.25  # largest part of the free GPU memory that one split may occupy
 
 
 class Split(NamedTuple):
-    """Images (N, *shape), uint8 or float32, and labels (N,) or (N, attributes); (N, 0) is none."""
+    """The images and labels of one split.
+
+    Attributes:
+        images: (N, *shape), uint8 or float32.
+        labels: (N,) or (N, attributes); (N, 0) if the data set has no labels.
+    """
 
     images: Tensor
     labels: Tensor
 
 
 class DataModule(LightningDataModule):
-    """A data set in three splits, train, val and test; val may be empty.
+    """The base class of a data set with the splits train, val and test; val may be empty.
 
     Attributes:
-        features: The net that its images are compared by, as src/vaelab/features names it.
-        licence: The terms its images come under, where they are known.
-        factors: The names of what the images were made from, where labels (N, factors) are that:
-            whole numbers from 0.
-        unordered: Those of the factors whose values have no order.
+        features: The network, by its name in src/vaelab/features, whose features are compared when
+            samples are evaluated against images of this data set.
+        licence: The licence of the images, or None if it is unknown.
+        factors: The names of the generative factors, if labels (N, factors) hold their values as
+            integers from 0; otherwise empty.
+        unordered: The names of the factors whose values have no order.
 
     Arguments:
-        shape: The shape of one x, (C, H, W) for pictures.
-        binarize: none | dynamic (train anew at every presentation, val and test once) | fixed
-            (everything once). Pixels are read as probabilities of a 1.
-        batch_size: Images in one optimizer step, over all processes together.
-        seed: Of the order of the training images.
-        dequantize: Whether a level v of 256 becomes a real number, uniform in [v, v + 1] / 256, so
-            that its density is bounded and gives bits/dim: drawn anew at every presentation in
-            training, and always the same way in validation and evaluation.
+        shape: The shape of one x; (C, H, W) for images.
+        binarize: none | dynamic | fixed. Pixels are treated as probabilities of a 1. With dynamic,
+            training images are sampled again each time they are seen, and val and test images once;
+            with fixed, all images are sampled once.
+        batch_size: Images in one optimizer step, summed over all processes.
+        seed: The seed of the order of the training images and of the dequantization noise in
+            evaluation.
+        dequantize: If true, level v of 256 becomes a real number, uniform in [v, v + 1] / 256, so
+            that its density is bounded and gives bits/dim. The noise is new each time a training
+            image is seen, and always the same in validation and evaluation.
+
+    Raises:
+        ValueError: If an argument is out of range. `setup` raises it if the images do not fit the
+            arguments, or if the train or test split is empty.
     """
 
     features: ClassVar[str] = "inception"
@@ -78,7 +92,7 @@ class DataModule(LightningDataModule):
         if batch_size < 1:
             raise ValueError(f"data.batch_size={batch_size}: it must be at least 1")
         if seed < 0:
-            raise ValueError(f"data.seed={seed}: it must not be negative")
+            raise ValueError(f"data.seed={seed}: it must be at least 0")
         self.shape = tuple(shape)
         self.binarize = binarize
         self.batch_size = batch_size
@@ -89,52 +103,66 @@ class DataModule(LightningDataModule):
 
     @abstractmethod
     def load(self) -> Mapping[str, Split]:
-        """The splits train, val and test, from files that `prepare_data` has made sure of."""
+        """Return the splits train, val and test.
+
+        Files that `prepare_data` downloads or checks are in place when this is called.
+        """
 
     def setup(self, stage: str | None = None) -> None:
+        """Load the splits, check them against the arguments, and binarize them if asked to."""
         if self.splits:
             return
         self.splits = dict(self.load())
         for name, (images, _) in self.splits.items():
-            if tuple(images.shape[1:]) != self.shape:
+            image_shape = tuple(images.shape[1:])
+            if image_shape != self.shape:
                 raise ValueError(
-                    f"data.shape={list(self.shape)}, but the {name} images are "
-                    f"{list(images.shape[1:])}: set data.shape to that"
+                    f"data.shape={list(self.shape)}, but the {name} images have shape "
+                    f"{list(image_shape)}: set data.shape=[{','.join(map(str, image_shape))}]"
                 )
-        for name in ("train", "test"):
-            if len(self.splits[name].images) == 0:
-                raise ValueError(f"there are no {name} images: give it a larger part of the data")
-        levels = self.splits["train"].images.dtype == torch.uint8
-        if self.dequantize and (self.binarize != "none" or not levels):
+        if len(self.splits["train"].images) == 0:
             raise ValueError(
-                "data.dequantize=true spreads 256 levels over real numbers, but the pixels are "
-                f"{self.pixels if levels else 'real'}: set data.dequantize=false"
-                + (" or data.binarize=none" if levels else "")
+                "the train split has no images, but it needs at least one: add images, or lower "
+                "data.validation or data.test"
+            )
+        if len(self.splits["test"].images) == 0:
+            raise ValueError(
+                "the test split has no images, but it needs at least one: add images, or raise "
+                "data.test"
+            )
+        is_uint8 = self.splits["train"].images.dtype == torch.uint8
+        if self.dequantize and (self.binarize != "none" or not is_uint8):
+            raise ValueError(
+                "data.dequantize=true needs pixels with 256 levels, but the pixels are "
+                f"{self.pixels if is_uint8 else 'real numbers'}: set data.dequantize=false"
+                + (" or data.binarize=none" if is_uint8 else "")
             )
         if self.binarize != "none":
             low, high = self.range
             if low < 0 or high > 1:
                 raise ValueError(
-                    f"data.binarize={self.binarize} reads pixels as probabilities, but they lie "
-                    f"in [{low:g}, {high:g}]: set data.binarize=none"
+                    f"data.binarize={self.binarize} treats pixels as probabilities, but they lie "
+                    f"in [{low:g}, {high:g}]: set data.binarize=none, or scale them to [0, 1]"
                 )
             for name in ("train", "val", "test") if self.binarize == "fixed" else ("val", "test"):
-                self.splits[name] = self._bits(name)
+                self.splits[name] = self._binarize_split(name)
 
-    def _bits(self, name: str) -> Split:
-        """The split with bits drawn once; their hash is kept."""
+    def _binarize_split(self, name: str) -> Split:
+        """Return a split with its pixels binarized by a fixed seed, and record their SHA-256."""
         images, labels = self.splits[name]
-        grey = images.flatten(1).numpy() / (255.0 if images.dtype == torch.uint8 else 1.0)
-        bits = np.random.RandomState(BITS_SEED[name]).random_sample(grey.shape) < grey
+        chances = images.flatten(1).numpy() / (255.0 if images.dtype == torch.uint8 else 1.0)
+        uniform = np.random.RandomState(BINARIZATION_SEEDS[name]).random_sample(chances.shape)
+        bits = uniform < chances
         self.bits_sha256[name] = hashlib.sha256(np.packbits(bits, axis=1).tobytes()).hexdigest()
         bits = torch.from_numpy(bits).reshape(images.shape).to(torch.uint8) * 255
         return Split(bits, labels)
 
     @property
     def pixels(self) -> Pixels:
-        """What the model sees in one pixel: a bit, one of 256 levels, or a real number.
+        """The kind of pixels that the model sees.
 
-        A dequantized one is a real number in [0, 1] that stands for a level.
+        binary, levels (one of 256), dequantized (a real number in [0, 1] that stands for a level)
+        or real.
         """
         if self.binarize != "none":
             return "binary"
@@ -144,7 +172,7 @@ class DataModule(LightningDataModule):
 
     @property
     def range(self) -> tuple[float, float]:
-        """The smallest and largest value a pixel can have."""
+        """The smallest and largest possible value of a pixel."""
         if self.bits_sha256:
             return 0.0, 1.0
         images = [split.images for split in self.splits.values() if len(split.images)]
@@ -154,18 +182,23 @@ class DataModule(LightningDataModule):
 
     @property
     def has_validation(self) -> bool:
-        """Whether any image was set aside for validation."""
+        """True if the val split has at least one image."""
         return len(self.splits["val"].images) > 0
 
     def prepare(self, x: Tensor, fresh: bool = False) -> Tensor:
-        """Stored images to floats on their own device; with `fresh`, new bits or new noise."""
+        """Convert a batch of stored images to the floats that the model sees, on their device.
+
+        Arguments:
+            x: Stored images (B, *shape), uint8 or float32.
+            fresh: True in training: binarized pixels and dequantization noise are new samples.
+        """
         if fresh and self.binarize == "dynamic":
-            return _fresh_bits(x)
+            return _sample_bits(x)
         if self.dequantize and fresh:
-            return _dequantized(x)
+            return _dequantize(x)
         if self.dequantize:
             with seeded_noise(Stream.DEQUANTIZATION, self.seed):
-                return _dequantized(x)
+                return _dequantize(x)
         return x / 255 if x.dtype == torch.uint8 else x
 
     def on_after_batch_transfer(self, batch, dataloader_idx: int):
@@ -174,63 +207,88 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> "TrainingBatches":
         return TrainingBatches(
-            self._at_hand("train"), self.batch_size, self.seed, *rank_and_world_size()
+            self._copy_to_gpu_if_small("train"), self.batch_size, self.seed, *rank_and_world_size()
         )
 
-    def val_dataloader(self) -> "WholeBatches":
-        return WholeBatches(self._at_hand("val"), self.batch_size, *rank_and_world_size())
+    def val_dataloader(self) -> "OrderedBatches":
+        return OrderedBatches(
+            self._copy_to_gpu_if_small("val"), self.batch_size, *rank_and_world_size()
+        )
 
-    def _at_hand(self, name: str) -> Split:
-        """A split, on the GPU if that has room for it, so that no step waits for the host."""
+    def _copy_to_gpu_if_small(self, name: str) -> Split:
+        """Return a split, on the GPU if it has room for it, so that no step waits for the CPU."""
         split = self.splits[name]
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         if device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
-            if sum(part.nbytes for part in split) < GPU_SHARE * free:
+            if sum(part.nbytes for part in split) < MAX_GPU_FRACTION * free:
                 return Split(*(part.to(device) for part in split))
         return split
 
     def batches(
         self, split: str, images: int | None = None, size: int | None = None
-    ) -> "WholeBatches":
-        """The batches of a split in order, for evaluation; under ddp this process's share.
+    ) -> "OrderedBatches":
+        """Return the batches of a split in order, for evaluation; under DDP, this process's part.
 
-        Training images that are binarized anew at every presentation get bits drawn once here.
+        With binarize=dynamic, training images are binarized here by a fixed seed.
 
         Arguments:
-            images: The first so many; None is all.
-            size: Of a batch; None is that of training.
+            split: train | val | test.
+            images: The number of images, counted from the start of the split; None = all.
+            size: The number of images in a batch; None = `batch_size`.
+
+        Raises:
+            ValueError: If the split is empty.
         """
-        fresh = self.binarize == "dynamic" and split == "train"
-        whole = self._bits(split) if fresh else self.splits[split]
+        is_resampled = self.binarize == "dynamic" and split == "train"
+        whole = self._binarize_split(split) if is_resampled else self.splits[split]
         if len(whole.images) == 0:
-            raise ValueError(f"there are no {split} images to evaluate")
+            raise ValueError(
+                f"the {split} split has no images to evaluate: set data.validation above 0, or "
+                "evaluate another split"
+            )
         first = Split(*(part[:images] for part in whole))
-        return WholeBatches(first, size or self.batch_size, *rank_and_world_size())
+        return OrderedBatches(first, size or self.batch_size, *rank_and_world_size())
 
 
-def _fresh_bits(x: Tensor) -> Tensor:
-    """1.0 with probability x / 255, or x if it is a float; a third of torch.bernoulli's time."""
+def _sample_bits(x: Tensor) -> Tensor:
+    """Sample 1.0 with probability x / 255 for uint8 x, or with probability x for float x.
+
+    For uint8 this takes a third of the time of torch.bernoulli.
+    """
     if x.dtype == torch.uint8:
         return (torch.randint_like(x, 255) < x).float()
     return (torch.rand_like(x) < x).to(x.dtype)
 
 
-def _dequantized(x: Tensor) -> Tensor:
+def _dequantize(x: Tensor) -> Tensor:
+    """Compute (x + u) / 256 with u uniform in [0, 1)."""
     return (x + torch.rand(x.shape, device=x.device)) / 256
 
 
-def check_fractions(validation: float, test: float) -> None:
-    """Refuse fractions of a data set that leave nothing to train on or to test with."""
+def check_split_fractions(validation: float, test: float) -> None:
+    """Check that the fractions of a data set leave images for training and for testing.
+
+    Raises:
+        ValueError: If validation < 0, test <= 0, or validation + test >= 1.
+    """
     if validation < 0 or test <= 0 or validation + test >= 1:
         raise ValueError(
-            f"data.validation={validation} and data.test={test} are fractions: test above 0, "
-            "and together below 1"
+            f"data.validation={validation} and data.test={test} are fractions of the images: "
+            "data.validation must be at least 0, data.test above 0, and their sum below 1"
         )
 
 
 def random_split(count: int, validation: float, test: float) -> dict[str, Tensor]:
-    """Which of so many images train, validate and test: at random, but always the same."""
+    """Assign images to the splits at random, with a seed that is always the same.
+
+    Arguments:
+        count: The number of images.
+        validation, test: The fractions of them that go to val and test.
+
+    Returns:
+        The indices of the images of train, val and test.
+    """
     order = torch.randperm(count, generator=seeded_generator(Stream.SPLIT))
     sizes = [round(validation * count), round(test * count)]
     parts = order.split([count - sum(sizes), *sizes])
@@ -238,78 +296,97 @@ def random_split(count: int, validation: float, test: float) -> dict[str, Tensor
 
 
 class TrainingBatches:
-    """Shuffled batches; of each, process `rank` of `world` takes an equal part.
+    """Shuffled batches, of which process `rank` of `world_size` receives an equal part.
 
-    The last batch of an epoch is shortened to a multiple of `world`, so that the mean of the
-    processes' means is the mean of the batch.
+    The last batch of an epoch is shortened to a multiple of `world_size`, so that the mean over the
+    processes' means is the mean over the batch.
+
+    Arguments:
+        split: The training images.
+        size: Images in one batch, summed over all processes.
+        seed: The seed of the order of the images.
+
+    Raises:
+        ValueError: If the processes cannot receive equal parts of a batch, or if there are fewer
+            images than processes.
     """
 
-    def __init__(self, split: Split, size: int, seed: int, rank: int = 0, world: int = 1):
-        if size % world:
+    def __init__(self, split: Split, size: int, seed: int, rank: int = 0, world_size: int = 1):
+        if size % world_size:
             raise ValueError(
-                f"data.batch_size={size} is shared out to {world} processes: make it a multiple"
+                f"data.batch_size={size} cannot be divided equally among {world_size} processes: "
+                f"set a multiple of {world_size}, as in "
+                f"data.batch_size={-(-size // world_size) * world_size}"
             )
-        if len(split.images) < world:
+        if len(split.images) < world_size:
             raise ValueError(
-                f"{len(split.images)} training images are too few for {world} processes"
+                f"{len(split.images)} training images are too few for {world_size} processes: "
+                "use fewer processes (trainer.devices), or add images"
             )
         self.split, self.size, self.seed = split, size, seed
-        self.rank, self.world = rank, world
-        self.total = len(split.images) - len(split.images) % world
-        self.epoch, self.taken = 0, 0
-        self.skipped = (0, 0)  # so many batches of this epoch
-        self.sampler = self  # where Lightning looks for set_epoch
+        self.rank, self.world_size = rank, world_size
+        self.num_images = len(split.images) - len(split.images) % world_size
+        self.epoch, self.batches_taken = 0, 0
+        self.resume_point = (0, 0)  # an epoch, and the number of its batches to skip
+        self.sampler = self  # Lightning calls loader.sampler.set_epoch
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def state_dict(self) -> dict[str, int]:
-        return {"epoch": self.epoch, "taken": self.taken}
+        return {"epoch": self.epoch, "taken": self.batches_taken}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self.skipped = state["epoch"], state["taken"]
+        self.resume_point = state["epoch"], state["taken"]
 
     def __len__(self) -> int:
-        return -(-self.total // self.size)
+        return -(-self.num_images // self.size)
 
     def indices(self, epoch: int, number: int) -> Tensor:
-        """The images of a batch, by their places in the split."""
-        return self._order(epoch)[number][self.rank :: self.world]
+        """Return the indices in the split of this process's images in batch `number`."""
+        return self._shuffled_batches(epoch)[number][self.rank :: self.world_size]
 
-    def _order(self, epoch: int) -> tuple[Tensor, ...]:
-        chance = seeded_generator(Stream.ORDER, self.seed, epoch)
-        order = torch.randperm(len(self.split.images), generator=chance)
-        return order.to(self.split.images.device)[: self.total].split(self.size)
+    def _shuffled_batches(self, epoch: int) -> tuple[Tensor, ...]:
+        """Return the image indices of every batch of an epoch, for all processes together."""
+        generator = seeded_generator(Stream.ORDER, self.seed, epoch)
+        order = torch.randperm(len(self.split.images), generator=generator)
+        return order.to(self.split.images.device)[: self.num_images].split(self.size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        self.taken = self.skipped[1] if self.skipped[0] == self.epoch else 0
-        for batch in self._order(self.epoch)[self.taken :]:
-            index = batch[self.rank :: self.world]
-            self.taken += 1
+        resume_epoch, skipped = self.resume_point
+        self.batches_taken = skipped if resume_epoch == self.epoch else 0
+        for batch in self._shuffled_batches(self.epoch)[self.batches_taken :]:
+            index = batch[self.rank :: self.world_size]
+            self.batches_taken += 1
             yield tuple(part.index_select(0, index) for part in self.split)
 
 
-class WholeBatches:
-    """Batches in order; process `rank` of `world` takes batches rank, rank + world, ...
+class OrderedBatches:
+    """Batches in order; process `rank` of `world_size` receives rank, rank + world_size, ...
 
-    A process that none is left for gets the first one, to take part in every reduction, but its
-    number is `total` or more: it must not be counted.
+    If there are fewer batches than processes, a process that is left without a batch receives the
+    first one, so that it takes part in every reduction. The number of that batch is `num_batches`
+    or larger: the caller must not count it.
+
+    Arguments:
+        split: The images to evaluate.
+        size: Images in one batch.
     """
 
-    def __init__(self, split: Split, size: int, rank: int = 0, world: int = 1):
-        self.split, self.size, self.rank, self.world = split, size, rank, world
-        self.total = -(-len(split.images) // size)
+    def __init__(self, split: Split, size: int, rank: int = 0, world_size: int = 1):
+        self.split, self.size, self.rank, self.world_size = split, size, rank, world_size
+        self.num_batches = -(-len(split.images) // size)
 
     @property
-    def numbers(self) -> range:
+    def batch_numbers(self) -> range:
         """The numbers of this process's batches among those of all processes."""
-        return range(self.rank, max(self.total, self.rank + 1), self.world)
+        return range(self.rank, max(self.num_batches, self.rank + 1), self.world_size)
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.batch_numbers)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for number in self.numbers:
-            start = number * self.size if number < self.total else 0
+        for number in self.batch_numbers:
+            start = number * self.size if number < self.num_batches else 0
             part = slice(start, start + self.size)
             yield self.split.images[part], self.split.labels[part]

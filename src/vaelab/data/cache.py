@@ -1,11 +1,12 @@
-"""Pictures decoded once, into a file of uint8 that is mapped into memory rather than read.
+"""A cache of decoded images: a file of uint8 that is mapped into memory instead of being read.
 
-The file holds the pictures (N, C, H, W) one after another, then a byte for every item that says
-whether it is among them. Its name holds a hash of all it depends on, so changed settings or sources
-are decoded anew. Files of other settings are kept; the folder can be deleted at any time.
+The file holds the images (N, C, H, W) one after another, then one byte for every item that says
+whether its image is in the file. The file's name contains a hash of everything that the content
+depends on, so that changed settings or sources are decoded again. Files of other settings are kept;
+the folder can be deleted at any time.
 
-A build writes a `.part` file of its own and renames it when it is whole: an interrupted build is
-never taken for a whole one, and of two builds at the same time the last wins.
+A build writes a separate `.part` file and renames it when it is complete. An interrupted build is
+therefore never mistaken for a complete one, and of two simultaneous builds the last one wins.
 """
 
 import hashlib
@@ -24,12 +25,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-FORMAT = 1  # raise it when the same settings and sources give other bytes
-DAY = 24 * 60 * 60
+FORMAT_VERSION = 1  # increase it when the same settings and sources give other bytes
+SECONDS_PER_DAY = 24 * 60 * 60
 
 
 class CachedImages(NamedTuple):
-    """The images (M, C, H, W) of those items that could be decoded, and which they are, (N,)."""
+    """The decoded images and the items that they come from.
+
+    Attributes:
+        images: (M, C, H, W), uint8, of the M items that could be decoded.
+        kept: (N,), bool; True for the items that could be decoded.
+    """
 
     images: Tensor
     kept: Tensor
@@ -44,26 +50,31 @@ def open_cached(
     key: Any,
     skip: bool = False,
 ) -> CachedImages:
-    """What `decode` makes of every item, from the cache file or, the first time, into it.
+    """Open the cache file of some images; the first time, decode them and write it.
 
     Arguments:
-        folder, name: Where the cache file lies and what its name begins with.
-        shape: What decode returns, uint8 (C, H, W).
-        items: At least one; what decode takes.
-        decode: Raises a ValueError that names the item if it is no picture. It runs in several
-            processes, so it and the items can be pickled.
-        key: All that the pictures depend on besides shape; its repr goes into the file's name.
-        skip: Leave out what decode refuses; otherwise the first refusal is raised.
+        folder: The folder of the cache file.
+        name: The first part of the file's name.
+        shape: The shape (C, H, W) of the images.
+        items: The inputs of decode, at least one.
+        decode: Returns the image of an item, uint8 (C, H, W), or raises a ValueError that names the
+            item. It runs in several processes, so it and the items must be picklable.
+        key: Everything besides shape that the images depend on; its repr goes into the file's name.
+        skip: If true, leave out the items for which decode raises a ValueError; otherwise raise the
+            first such error.
+
+    Raises:
+        ValueError: If an item cannot be decoded, or if the cache file cannot be written.
     """
-    settings = repr((FORMAT, tuple(shape), len(items), key, skip))
+    settings = repr((FORMAT_VERSION, tuple(shape), len(items), key, skip))
     path = Path(folder, f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}.u8")
-    while (found := _opened(path, shape, len(items))) is None:
-        _build(path, name, math.prod(shape), items, decode, skip)
-    return found
+    while (cached := _map_cache_file(path, shape, len(items))) is None:
+        _build_cache_file(path, name, math.prod(shape), items, decode, skip)
+    return cached
 
 
-def _opened(path: Path, shape: Sequence[int], count: int) -> CachedImages | None:
-    """The file, mapped; None if there is none or it is not whole."""
+def _map_cache_file(path: Path, shape: Sequence[int], count: int) -> CachedImages | None:
+    """Map a cache file into memory; return None if it is missing or incomplete."""
     if not path.is_file() or (size := path.stat().st_size) < count:
         return None
     file = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
@@ -74,79 +85,83 @@ def _opened(path: Path, shape: Sequence[int], count: int) -> CachedImages | None
     return CachedImages(images.view(total, *shape), kept)
 
 
-def _build(
+def _build_cache_file(
     path: Path, name: str, pixels: int, items: Sequence, decode: Callable, skip: bool
 ) -> None:
+    """Write the cache file through a `.part` file, which is deleted if anything fails."""
     part = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path.parent)
         with open(part, "w+b") as file:
-            _write(file, name, pixels, items, decode, skip)
+            _write_cache_file(file, name, pixels, items, decode, skip)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
         raise ValueError(
-            f"the cache {path} of {len(items) * pixels / 1e9:.3g} GB cannot be written "
-            f"({error.strerror or error}): make room for it or set data.cache=<folder>"
+            f"the cache file {path} ({len(items) * pixels / 1e9:.3g} GB) cannot be written "
+            f"({error.strerror or error}): free disk space, or set data.cache=<folder> to a folder "
+            "that is writable and has room for it"
         ) from error
     finally:
         with suppress(OSError):
             part.unlink()
 
 
-def _write(
+def _write_cache_file(
     file: BinaryIO, name: str, pixels: int, items: Sequence, decode: Callable, skip: bool
 ) -> None:
-    """Every picture at the place of its item; then those behind a refused one move forward."""
-    chunks = _Chunks(file.name, pixels, items, decode)
+    """Write every image at the position of its item, then close the gaps of skipped items."""
+    chunks = _ChunkDecoder(file.name, pixels, items, decode)
     kept: list[bool] = []
-    running = _running(chunks)  # before tqdm, whose thread a fork would not survive
-    with tqdm(total=len(items), desc=f"decoding {name}", unit=" pictures") as bar:
-        for refusals in running:
-            if isinstance(refusals, OSError):
-                raise refusals
-            if any(refusals) and not skip:
-                raise ValueError(next(filter(None, refusals)))
-            kept += [not refusal for refusal in refusals]
-            bar.update(len(refusals))
-    for place, number in enumerate(number for number, keep in enumerate(kept) if keep):
+    results = _decode_chunks(chunks)  # before tqdm starts its thread: a fork is unsafe then
+    with tqdm(total=len(items), desc=f"decoding {name}", unit=" images") as bar:
+        for result in results:
+            if isinstance(result, OSError):
+                raise result
+            if any(result) and not skip:
+                raise ValueError(next(filter(None, result)))
+            kept += [not reason for reason in result]
+            bar.update(len(result))
+    kept_items = (number for number, is_kept in enumerate(kept) if is_kept)
+    for place, number in enumerate(kept_items):
         if place < number:
             file.seek(number * pixels)
-            picture = file.read(pixels)
+            image = file.read(pixels)
             file.seek(place * pixels)
-            file.write(picture)
+            file.write(image)
     file.seek(sum(kept) * pixels)
     file.write(bytes(kept))
     file.truncate()
 
 
-def _running(chunks: "_Chunks") -> Iterator[list[str] | OSError]:
-    """What becomes of chunk after chunk.
+def _decode_chunks(chunks: "_ChunkDecoder") -> Iterator[list[str] | OSError]:
+    """Decode all chunks in worker processes and yield their results in order.
 
-    Two processes decode 1.9 times as fast as one; two threads, which hand the interpreter's lock
-    to and fro, 1.2 times. A few pictures are not worth a process.
+    Two processes decode 1.9 times as fast as one. Two threads, which compete for the interpreter
+    lock, are only 1.2 times as fast. If there is only one chunk, no worker is started.
     """
-    workers = min(_cores(), len(chunks), 16)
-    if workers == 1 or multiprocessing.current_process().daemon:  # a daemon has no children
+    workers = min(_count_cores(), len(chunks), 16)
+    if workers == 1 or multiprocessing.current_process().daemon:  # daemons cannot have children
         workers = 0
-    # With a generator of its own the loader leaves torch's random state alone, so that the run
-    # that builds the cache draws the same numbers as the next.
+    # With a separate generator the loader does not advance torch's global random state, so that a
+    # run that builds the cache samples the same numbers as a run that opens it.
     return iter(
         DataLoader(chunks, batch_size=None, num_workers=workers, generator=torch.Generator())
     )
 
 
-def _cores() -> int:
+def _count_cores() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Chunks(Dataset):
-    """Chunk after chunk is decoded into its place in the file by whichever process asks for it.
+class _ChunkDecoder(Dataset):
+    """A dataset whose item i decodes chunk i, writes its images into the file, and reports errors.
 
-    An item is why each of the pictures was refused, or "". An error of the disk is a value too,
-    because the exceptions of a loader's processes are many lines.
+    An item is a list with one string for each image: why it cannot be decoded, or "". A disk error
+    is returned, not raised, because a DataLoader would turn it into a message of many lines.
     """
 
     def __init__(self, path: str, pixels: int, items: Sequence, decode: Callable):
@@ -157,35 +172,39 @@ class _Chunks(Dataset):
         return -(-len(self.items) // self.size)
 
     def __getitem__(self, index: int) -> list[str] | OSError:
-        pictures, refusals = [], []
+        images, reasons = [], []
         for item in self.items[index * self.size : (index + 1) * self.size]:
             try:
-                pictures.append(self.decode(item).reshape(self.pixels).numpy().tobytes())
-                refusals.append("")
+                images.append(self.decode(item).reshape(self.pixels).numpy().tobytes())
+                reasons.append("")
             except ValueError as error:
-                pictures.append(bytes(self.pixels))
-                refusals.append(str(error))
+                images.append(bytes(self.pixels))
+                reasons.append(str(error))
         try:
             with open(self.path, "r+b") as file:
                 file.seek(index * self.size * self.pixels)
-                file.write(b"".join(pictures))
+                file.write(b"".join(images))
         except OSError as error:
             return error
-        return refusals
+        return reasons
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Delete the part files of builds that are no longer running."""
+    """Delete the `.part` files of builds that are no longer running.
+
+    A file of another machine is deleted when it was not modified for a day.
+    """
     for part in folder.glob("*.u8.*.part"):
         node, _, process = part.stem.partition(".u8.")[2].rpartition(".")
         with suppress(OSError):
-            here = node == platform.node() and process.isdigit()
-            if not _runs(int(process)) if here else time.time() - part.stat().st_mtime > DAY:
+            is_local = node == platform.node() and process.isdigit()
+            age = time.time() - part.stat().st_mtime
+            if not _is_running(int(process)) if is_local else age > SECONDS_PER_DAY:
                 part.unlink()
 
 
-def _runs(process: int) -> bool:
-    """Whether another process of this number runs on this machine."""
+def _is_running(process: int) -> bool:
+    """True if another process with this id is running on this machine."""
     if process == os.getpid():
         return False
     try:

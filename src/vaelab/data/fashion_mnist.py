@@ -1,4 +1,4 @@
-"""Pieces of clothing, a drop-in replacement of MNIST: `data=fashion_mnist`.
+"""Fashion-MNIST, a drop-in replacement for MNIST: `data=fashion_mnist`.
 
 Reference: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms
 (Xiao et al., 2017), arXiv:1708.07747
@@ -12,7 +12,10 @@ from vaelab.data.mnist import MNIST
 
 
 class FashionMNIST(MNIST):
-    """60,000 and 10,000 grey pictures of 28x28; read like MNIST, from FashionMNIST/raw."""
+    """The 60,000 + 10,000 grayscale 28x28 images of clothing, from <root>/FashionMNIST/raw.
+
+    The arguments are those of `MNIST`.
+    """
 
     features: ClassVar[str] = "clothes"
     licence = "FashionMNIST: Zalando SE, MIT licence"

@@ -1,4 +1,4 @@
-"""Any folder of pictures: `data=image_folder data.root=<folder>`."""
+"""A folder of images of any size: `data=image_folder data.root=<folder>`."""
 
 import hashlib
 import os
@@ -11,34 +11,47 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from vaelab.data.base import Binarize, DataModule, Split, check_fractions
+from vaelab.data.base import Binarize, DataModule, Split, check_split_fractions
 from vaelab.data.cache import CachedImages, open_cached
-from vaelab.data.image_file import check_image_shape, check_link, read_contents, read_image
+from vaelab.data.image_file import (
+    check_image_shape,
+    check_link_stays_inside,
+    read_file_bytes,
+    read_image,
+)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
-FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+SPLIT_FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
 
 class ImageFolder(DataModule):
-    """The pictures under a folder, of any size, grey or in colour; labels are its sub-folders.
+    """All images under a folder, of any size, grayscale or color, with sub-folders as labels.
 
-    Where every picture lies in a sub-folder, the names of these are `classes` and the labels count
-    them; otherwise labels are (N, 0). A hash of a picture's path decides whether it trains,
-    validates or tests, so new pictures do not move the others. Sub-folders train and test (and
-    val) are taken as the split, nothing beside them is read, and the classes are one level down;
-    without val a part of train validates.
+    If every image lies in a sub-folder, `classes` holds the sorted names of the sub-folders and the
+    labels are indices into it; otherwise the labels are (N, 0). A hash of an image's path decides
+    whether it belongs to train, val or test, so new images do not move the others to another split.
 
-    Pictures are decoded once, into a cache. Transparent ones are laid over white, turned ones set
-    upright, 16 bits reduced to their upper 8. Files and folders whose names begin with a dot are
-    passed over.
+    If there are sub-folders train and test, they are the split, and so is val (or valid, or
+    validation). Nothing beside them is read, and the class folders lie inside them. Without a val
+    folder, a part of train is used for validation.
+
+    Images are decoded once, into a cache. Transparent images are put on a white background, images
+    with an EXIF orientation are rotated upright, and 16-bit pixels are reduced to their upper 8
+    bits. Files and folders whose names begin with a dot are ignored.
 
     Arguments:
-        shape: (3, height, width), or (1, height, width) for grey. Of each picture the largest
-            part with these proportions, about its centre, is resized to this.
-        crop: First cut out the middle crop x crop pixels; null = none.
-        validation, test: The fractions that are set aside.
+        root: The folder.
+        shape: (3, height, width), or (1, height, width) for grayscale. The largest central part of
+            each image with these proportions is resized to this shape.
+        crop: The side of the central square that is cut out first; null = no crop.
+        validation, test: The fractions of the images that are set aside.
         on_error: stop | skip (with a warning) at a file that cannot be read.
-        cache: The folder of the decoded pictures; null = <root>/.vaelab-cache.
+        cache: The folder of the decoded images; null = <root>/.vaelab-cache.
+
+    Raises:
+        ValueError: If an argument is out of range. `prepare_data` and `setup` raise it if a file
+            cannot be read, if a link leads out of root, or if there are too few images to split.
+        FileNotFoundError: If there is no folder root, or it has no images.
     """
 
     def __init__(
@@ -57,7 +70,7 @@ class ImageFolder(DataModule):
     ):
         super().__init__(shape, binarize, batch_size, seed, dequantize)
         check_image_shape(self.shape, crop)
-        check_fractions(validation, test)
+        check_split_fractions(validation, test)
         if on_error not in ("stop", "skip"):
             raise ValueError(f"data.on_error={on_error}: choose from stop, skip")
         self.root = root
@@ -68,141 +81,161 @@ class ImageFolder(DataModule):
         self.classes: tuple[str, ...] = ()
 
     def prepare_data(self) -> None:
-        _ = self._cached
+        _ = self._cached_images
 
     def load(self) -> dict[str, Split]:
-        images, kept = self._cached
-        marked = list(zip(self._found, kept.tolist(), strict=True))
-        self._warn_of_skipped([x.name for x, keep in marked if not keep])
-        found = [x for x, keep in marked if keep]
-        self.classes, labels = _labels(found)
-        sizes = [sum(x.split == split for x in found) for split in FOLDERS]
+        images, kept = self._cached_images
+        marked = list(zip(self._files, kept.tolist(), strict=True))
+        self._warn_about_skipped([file.name for file, is_kept in marked if not is_kept])
+        files = [file for file, is_kept in marked if is_kept]
+        self.classes, labels = _label_by_folder(files)
+        sizes = [sum(file.split == split for file in files) for split in SPLIT_FOLDERS]
         if not sizes[0] or not sizes[2]:
             raise ValueError(
-                f"of {len(found)} pictures in {self.root} {sizes[0]} train, {sizes[1]} validate "
-                f"and {sizes[2]} test: add pictures, or change data.validation or data.test"
+                f"{self.root} has {len(files)} images, of which {sizes[0]} are for training, "
+                f"{sizes[1]} for validation and {sizes[2]} for testing, but training and testing "
+                "need at least one: add images, or change data.validation or data.test"
             )
         parts = zip(images.split(sizes), labels.split(sizes), strict=True)
-        return {split: Split(*part) for split, part in zip(FOLDERS, parts, strict=True)}
+        return {split: Split(*part) for split, part in zip(SPLIT_FOLDERS, parts, strict=True)}
 
     @cached_property
-    def _found(self) -> list["_Picture"]:
-        """All pictures: those of train first, then val, then test, each in order of their names."""
+    def _files(self) -> list["_ImageFile"]:
+        """All image files: those of train, then val, then test, each sorted by name."""
         root = Path(self.root)
         if not root.is_dir():
-            raise FileNotFoundError(f"data.root={root}: there is no such folder")
-        found = [
-            _Picture(above + name, _drawn(name, split, fractions), _folder(name))
-            for above, (split, fractions) in self._plan(root).items()
-            for name in _pictures(root, above)
-        ]
-        if not found:
             raise FileNotFoundError(
-                f"data.root={root} holds no pictures ({' '.join(SUFFIXES)}): set data.root to a "
-                "folder that does"
+                f"data.root={root}: there is no such folder; set data.root to a folder of images"
             )
-        return sorted(found, key=lambda x: (list(FOLDERS).index(x.split), x.name))
+        files = [
+            _ImageFile(above + name, _assign_split(name, split, fractions), _first_folder(name))
+            for above, (split, fractions) in self._plan_split(root).items()
+            for name in _list_images(root, above)
+        ]
+        if not files:
+            raise FileNotFoundError(
+                f"data.root={root} has no images ({' '.join(SUFFIXES)}): set data.root to a folder "
+                "that has some"
+            )
+        return sorted(files, key=lambda file: (list(SPLIT_FOLDERS).index(file.split), file.name))
 
-    def _plan(self, root: Path) -> dict[str, tuple[str, dict[str, float]]]:
-        """Each folder of pictures, its split, and the fractions that are drawn from it."""
-        given = {
+    def _plan_split(self, root: Path) -> dict[str, tuple[str, dict[str, float]]]:
+        """Return each folder to search, its split, and the fractions of it that go to others."""
+        plan = {
             f"{folder}/": (split, {})
-            for split, folders in FOLDERS.items()
+            for split, folders in SPLIT_FOLDERS.items()
             for folder in folders
             if (root / folder).is_dir()
         }
-        splits = {split for split, _ in given.values()}
+        splits = {split for split, _ in plan.values()}
         if not {"train", "test"} <= splits:
             return {"": ("train", self.fractions)}
         if "val" not in splits:
-            given["train/"] = "train", {"val": self.fractions["val"]}
-        return given
+            plan["train/"] = "train", {"val": self.fractions["val"]}
+        return plan
 
     @cached_property
-    def _cached(self) -> CachedImages:
-        paths = [f"{self.root}/{x.name}" for x in self._found]
+    def _cached_images(self) -> CachedImages:
+        """The decoded images, from the cache; the first time, they are decoded into it."""
+        paths = [f"{self.root}/{file.name}" for file in self._files]
         instead = "replace it, or set data.on_error=skip"
         decode = partial(
-            read_image, read=read_contents, shape=self.shape, crop=self.crop, instead=instead
+            read_image, read=read_file_bytes, shape=self.shape, crop=self.crop, instead=instead
         )
         key = (
             self.crop,
-            [(x.name, *_stamp(path)) for x, path in zip(self._found, paths, strict=True)],
+            [
+                (file.name, *_size_and_mtime(path))
+                for file, path in zip(self._files, paths, strict=True)
+            ],
         )
         skip = self.on_error == "skip"
         return open_cached(self.cache, "image_folder", self.shape, paths, decode, key, skip)
 
-    def _warn_of_skipped(self, names: list[str]) -> None:
+    def _warn_about_skipped(self, names: list[str]) -> None:
         if names:
             more = f" and {len(names) - 10} more" if len(names) > 10 else ""
             warnings.warn(
-                f"{self.root}: left out {len(names)} of {len(self._found)} files, which cannot be "
-                f"read: {', '.join(names[:10])}{more}; data.on_error=stop says why",
+                f"{self.root}: skipped {len(names)} of {len(self._files)} files because they "
+                f"cannot be read: {', '.join(names[:10])}{more}; set data.on_error=stop to see why",
                 stacklevel=2,
             )
 
 
-class _Picture(NamedTuple):
+class _ImageFile(NamedTuple):
+    """An image file: its path relative to the root, its split, and its class."""
+
     name: str
     split: str
     label: str | None
 
 
-def _folder(name: str) -> str | None:
-    """The first folder of a path."""
+def _first_folder(name: str) -> str | None:
+    """Return the first folder of a path, or None if it has none."""
     folder, slash, _ = name.partition("/")
     return folder if slash else None
 
 
-def _pictures(root: Path, below: str) -> list[str]:
-    """The paths of all pictures in root/below, relative to that.
+def _list_images(root: Path, below: str) -> list[str]:
+    """Return the paths of all images in root/below, relative to that folder.
 
-    A folder reached twice counts once, and a link that leads out of root is refused.
+    A folder that is reached twice through links is listed once.
+
+    Raises:
+        ValueError: If a link leads out of root.
     """
-    check_link(root / below, root)
-    names, seen, left = [], set(), [""]
-    while left:
-        above = left.pop()
+    check_link_stays_inside(root / below, root)
+    names, visited, pending = [], set(), [""]
+    while pending:
+        above = pending.pop()
         folder = Path(root, below, above)
-        if (real := os.path.realpath(folder)) in seen:
+        if (real := os.path.realpath(folder)) in visited:
             continue
-        seen.add(real)
-        with os.scandir(folder) as entries:
-            found = [entry for entry in entries if not entry.name.startswith(".")]
-        for entry in found:
+        visited.add(real)
+        with os.scandir(folder) as scan:
+            entries = [entry for entry in scan if not entry.name.startswith(".")]
+        for entry in entries:
             if entry.is_symlink():
-                check_link(Path(entry.path), root)
-        left += sorted((f"{above}{x.name}/" for x in found if x.is_dir()), reverse=True)
+                check_link_stays_inside(Path(entry.path), root)
+        folders = (f"{above}{entry.name}/" for entry in entries if entry.is_dir())
+        pending += sorted(folders, reverse=True)
         names += [
             f"{above}{entry.name}"
-            for entry in found
+            for entry in entries
             if entry.name.lower().endswith(SUFFIXES) and not entry.is_dir()
         ]
     return names
 
 
-def _drawn(name: str, otherwise: str, fractions: dict[str, float]) -> str:
-    """A split that depends on nothing but the name."""
-    chance = int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:6], "big") / 2**48
+def _assign_split(name: str, default: str, fractions: dict[str, float]) -> str:
+    """Assign a file to a split by a hash of its name.
+
+    Arguments:
+        default: The split of the files that no fraction takes.
+        fractions: The fraction of the files that goes to each other split.
+    """
+    position = int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:6], "big") / 2**48
     for split, fraction in fractions.items():
-        if chance < fraction:
+        if position < fraction:
             return split
-        chance -= fraction
-    return otherwise
+        position -= fraction
+    return default
 
 
-def _labels(found: list[_Picture]) -> tuple[tuple[str, ...], Tensor]:
-    names = [x.label for x in found if x.label is not None]
-    if len(names) < len(found):
-        return (), torch.zeros(len(found), 0, dtype=torch.int64)
+def _label_by_folder(files: list[_ImageFile]) -> tuple[tuple[str, ...], Tensor]:
+    """Return the class names and the labels (N,), or no classes and (N, 0) if a file has none."""
+    names = [file.label for file in files if file.label is not None]
+    if len(names) < len(files):
+        return (), torch.zeros(len(files), 0, dtype=torch.int64)
     classes = tuple(sorted(set(names)))
     number = {name: i for i, name in enumerate(classes)}
     return classes, torch.tensor([number[name] for name in names], dtype=torch.int64)
 
 
-def _stamp(path: str) -> tuple[int, int]:
+def _size_and_mtime(path: str) -> tuple[int, int]:
+    """Return the size of a file and the time of its last change in nanoseconds."""
     try:
         status = os.stat(path)
-    except OSError:  # a link that leads nowhere is reported when it is decoded
+    except OSError:  # a broken link is reported when it is decoded
         return 0, 0
     return status.st_size, status.st_mtime_ns

@@ -1,4 +1,4 @@
-"""Handwritten digits: `data=mnist`.
+"""MNIST, handwritten digits: `data=mnist`.
 
 Reference: Gradient-based learning applied to document recognition (LeCun et al., 1998).
 """
@@ -16,22 +16,28 @@ from torchvision import datasets
 
 from vaelab.data.base import Binarize, DataModule, Split
 
-LICENCE = "MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0"
+MNIST_LICENCE = "MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0"
 
 
 class MNIST(DataModule):
-    """60,000 and 10,000 digits of 28x28, from torchvision's download or from files in `root`.
+    """The 60,000 + 10,000 grayscale 28x28 images of digits, from <root>/MNIST/raw.
 
-    The last `validation` of the 60,000 validate, the others train; the labels are the digits.
+    Files that are not there are downloaded by torchvision. The last `validation` of the 60,000
+    images are the val split, the others the train split. The labels are the classes, 0 to 9.
 
     Arguments:
-        root: The folder that holds MNIST/raw/train-images-idx3-ubyte and the three others.
-        shape: (1, 28, 28), or larger by an even number, padded with black.
-        validation: Images taken from the end of the training files; 0 trains on all 60,000.
+        root: The folder that contains MNIST/raw/train-images-idx3-ubyte and the three other files,
+            or into which they are downloaded.
+        shape: (1, 28, 28), or larger by an even number, which pads the images with black.
+        validation: The number of images set aside for validation; 0 = train on all 60,000.
+
+    Raises:
+        ValueError: If an argument is out of range. `prepare_data` raises it if a file is damaged.
+        FileNotFoundError: From `prepare_data`, if a file is missing and cannot be downloaded.
     """
 
     features: ClassVar[str] = "digits"
-    licence = LICENCE
+    licence = MNIST_LICENCE
     source: ClassVar[type[datasets.MNIST]] = datasets.MNIST
     md5: ClassVar[dict[str, str]] = {
         "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -53,7 +59,7 @@ class MNIST(DataModule):
         super().__init__(shape, binarize, batch_size, seed, dequantize)
         check_padding(self.shape, 28)
         if validation < 0:
-            raise ValueError(f"data.validation={validation}: it cannot be negative")
+            raise ValueError(f"data.validation={validation}: it must be at least 0")
         self.root = root
         self.validation = validation
 
@@ -64,23 +70,24 @@ class MNIST(DataModule):
         for name, md5 in self.md5.items():
             if hashlib.md5((folder / name).read_bytes()).hexdigest() != md5:
                 raise ValueError(
-                    f"{folder / name} is truncated or altered (its md5 is not {md5}): "
-                    "delete it and put the original there"
+                    f"{folder / name} is truncated or altered (its MD5 hash is not {md5}): delete "
+                    "it, so that it is downloaded again, or replace it with the original file"
                 )
 
     def _download(self, folder: Path) -> None:
-        made = [path for path in (folder, folder.parent, Path(self.root)) if not path.exists()]
+        """Download the files; if that fails, delete the folders that it created."""
+        new = [path for path in (folder, folder.parent, Path(self.root)) if not path.exists()]
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 self.source(self.root, download=True)
         except (OSError, RuntimeError) as error:
-            for path in made:
+            for path in new:
                 with contextlib.suppress(OSError):
-                    path.rmdir()  # only if it is empty
+                    path.rmdir()  # fails if the folder is not empty
             raise FileNotFoundError(
-                f"{folder} lacks {', '.join(self.md5)}, and the download failed "
+                f"{folder} does not have all of {', '.join(self.md5)}, and the download failed "
                 f"({type(error).__name__}): put the four files there, or set data.root or "
-                "VAELAB_DATA to the folder above"
+                f"VAELAB_DATA to the folder that contains {self.source.__name__}/raw"
             ) from error
 
     def load(self) -> dict[str, Split]:
@@ -91,8 +98,8 @@ class MNIST(DataModule):
         cut = len(train.images) - self.validation
         if cut < 1:
             raise ValueError(
-                f"data.validation={self.validation} leaves nothing of {len(train.images)} images "
-                "to train on"
+                f"data.validation={self.validation} leaves none of the {len(train.images)} images "
+                f"for training: set data.validation to at most {len(train.images) - 1}"
             )
         return {
             "train": Split(train.images[:cut], train.labels[:cut]),
@@ -102,17 +109,23 @@ class MNIST(DataModule):
 
 
 def check_padding(shape: Sequence[int], side: int) -> None:
-    """Refuse a shape that grey images of side x side cannot be padded to evenly."""
-    grow = {(edge - side) / 2 for edge in shape[1:]}
-    if len(shape) != 3 or shape[0] != 1 or any(n < 0 or n % 1 for n in grow):
+    """Check that grayscale images (1, side, side) can be padded evenly to `shape`.
+
+    Raises:
+        ValueError: If they cannot.
+    """
+    borders = {(edge - side) / 2 for edge in shape[1:]}
+    if len(shape) != 3 or shape[0] != 1 or any(n < 0 or n % 1 for n in borders):
         raise ValueError(
-            f"data.shape={list(shape)}: these images are [1, {side}, {side}] and can be padded by "
-            f"an even number, as in data.shape=[1,{side + 4},{side + 4}]"
+            f"data.shape={list(shape)}, but these images have shape [1, {side}, {side}] and can "
+            "only be padded by an even number of pixels: set "
+            f"data.shape=[1,{side},{side}], or a larger one as in "
+            f"data.shape=[1,{side + 4},{side + 4}]"
         )
 
 
 def pad_images(images: Tensor, shape: Sequence[int]) -> Tensor:
-    """Images (N, 1, H, W) with black around them, up to `shape`."""
+    """Pad images (N, 1, H, W) with black on all sides, to `shape`."""
     height, width = (
         (large - small) // 2 for large, small in zip(shape[1:], images.shape[2:], strict=True)
     )

@@ -1,7 +1,7 @@
-"""Small shapes whose factors are known: `data=sprites`.
+"""Images of small shapes with known generative factors: `data=sprites`.
 
-Drawn here, after dSprites (Matthey et al., 2017), which has 40 angles and 32 x 32 places:
-https://github.com/google-deepmind/dsprites-dataset
+The images are drawn by this module. They are modelled on dSprites (Matthey et al., 2017), which has
+40 angles and 32 x 32 positions: https://github.com/google-deepmind/dsprites-dataset
 """
 
 import math
@@ -11,61 +11,70 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vaelab.data.base import Binarize, DataModule, Split, check_fractions, random_split
+from vaelab.data.base import Binarize, DataModule, Split, check_split_fractions, random_split
 from vaelab.distributions.pixels import Pixels
 
 
-class Shape(NamedTuple):
-    """A figure around the origin that reaches as far as 1, and the turn that it looks alike after.
+class SpriteShape(NamedTuple):
+    """A shape around the origin with radius 1, and the rotation after which it looks the same.
 
-    Arguments:
-        holds: Whether points (u to the right, v up) belong to it.
-        period: In radians.
+    Attributes:
+        contains: Returns a bool tensor that is True for the points (u to the right, v up) inside
+            the shape.
+        period: The angle of that rotation, in radians.
     """
 
-    holds: Callable[[Tensor, Tensor], Tensor]
+    contains: Callable[[Tensor, Tensor], Tensor]
     period: float
 
 
-def _square(u: Tensor, v: Tensor) -> Tensor:
+def _inside_square(u: Tensor, v: Tensor) -> Tensor:
+    """max(|u|, |v|) <= sqrt(1/2)"""
     return torch.maximum(u.abs(), v.abs()) <= math.sqrt(0.5)
 
 
-def _ellipse(u: Tensor, v: Tensor) -> Tensor:
+def _inside_ellipse(u: Tensor, v: Tensor) -> Tensor:
+    """u^2 + (2 v)^2 <= 1"""
     return u**2 + (2 * v) ** 2 <= 1
 
 
-def _heart(u: Tensor, v: Tensor) -> Tensor:
+def _inside_heart(u: Tensor, v: Tensor) -> Tensor:
     """(u^2 + v^2 - 1)^3 <= u^2 v^3, whose smallest circle has radius 1.25 around (0, 0.25)."""
     u, v = 1.25 * u, 1.25 * v + 0.25
     return (u**2 + v**2 - 1) ** 3 <= u**2 * v**3
 
 
 SHAPES = (
-    Shape(_square, math.pi / 2),
-    Shape(_ellipse, math.pi),
-    Shape(_heart, 2 * math.pi),
+    SpriteShape(_inside_square, math.pi / 2),
+    SpriteShape(_inside_ellipse, math.pi),
+    SpriteShape(_inside_heart, 2 * math.pi),
 )
 
 
 class Sprites(DataModule):
-    """Every combination of shape, scale, angle, x and y, once, white on black and without greys.
+    """Every combination of shape, scale, angle, x and y once, as white shapes on black.
 
-    Labels (N, 5) count the values of the `factors` from 0. Shapes are a square, an ellipse and a
-    heart. Scales go in equal steps from 1/2 to 1. Angles go anticlockwise, in equal steps through
-    the turn after which a shape looks alike (90 degrees, 180, 360): no two pictures of the default
-    are the same, but of 32 pixels some small squares are. For the metrics angles have an order,
-    though the last is next to the first. x goes to the right and y down, in equal steps of whole
-    pixels over half of the picture.
+    The labels (N, 5) are the values of the `factors`, as integers from 0:
 
-    The pictures are bits as they are: data.binarize changes nothing. They are drawn in a second or
-    two and kept in memory, a byte for each pixel: by default 73,728 pictures, 302 MB. The split is
-    drawn at random but always the same.
+    - shape: a square, an ellipse and a heart.
+    - scale: equal steps from 1/2 to 1.
+    - angle: counterclockwise, in equal steps up to the period of the shape (90, 180 or 360
+      degrees). No two images of the default settings are equal; with 32x32 pixels, some small
+      squares are. Metrics treat angles as ordered, although the last is next to the first.
+    - x (to the right) and y (down): equal steps of whole pixels over half of the image.
+
+    The pixels are binary, so data.binarize changes nothing. The images are drawn in a second or two
+    and kept in memory, one byte for each pixel: 73,728 images (302 MB) with the default settings.
+    The split is random, but always the same.
 
     Arguments:
         shape: (1, side, side).
-        positions: Of x, and as many of y; at most half of the side.
-        validation, test: The fractions that are set aside.
+        scales, angles: The number of scales and angles.
+        positions: The number of values of x, and of y; at most half of the side.
+        validation, test: The fractions of the images that are set aside.
+
+    Raises:
+        ValueError: If an argument is out of range.
     """
 
     factors = ("shape", "scale", "angle", "x", "y")
@@ -85,14 +94,14 @@ class Sprites(DataModule):
         dequantize: bool = False,
     ):
         super().__init__(shape, binarize, batch_size, seed, dequantize)
-        check_fractions(validation, test)
-        _check(self.shape, scales=scales, angles=angles, positions=positions)
+        check_split_fractions(validation, test)
+        _check_arguments(self.shape, scales=scales, angles=angles, positions=positions)
         if dequantize:
             raise ValueError(
-                "data.dequantize=true spreads 256 levels over real numbers, but sprites are bits: "
-                "set data.dequantize=false"
+                "data.dequantize=true needs pixels with 256 levels, but those of data=sprites are "
+                "binary: set data.dequantize=false"
             )
-        self.binarize: Binarize = "none"  # there is nothing to draw
+        self.binarize: Binarize = "none"  # the pixels are binary already
         self.sizes = (len(SHAPES), scales, angles, positions, positions)
         self.fractions = (validation, test)
 
@@ -101,59 +110,72 @@ class Sprites(DataModule):
         return "binary"
 
     def load(self) -> dict[str, Split]:
-        views, labels = self._views(), torch.cartesian_prod(*map(torch.arange, self.sizes))
+        views, labels = self._make_views(), torch.cartesian_prod(*map(torch.arange, self.sizes))
         return {
-            name: Split(_pictures(views, labels[index]), labels[index])
+            name: Split(_select_images(views, labels[index]), labels[index])
             for name, index in random_split(len(labels), *self.fractions).items()
         }
 
-    def _views(self) -> Tensor:
-        """(shapes, scales, angles, positions, positions, side, side), of a larger drawing of each
-        figure: the view from the top left has it furthest to the bottom right."""
+    def _make_views(self) -> Tensor:
+        """Return all images as views (side x side windows) of one larger drawing for each shape.
+
+        Returns:
+            uint8 (shapes, scales, angles, positions, positions, side, side). The top left window
+            shows the shape furthest to the bottom right.
+        """
         side, positions = self.shape[1], self.sizes[-1]
-        step = _step(side, positions)
+        step = _pixels_per_step(side, positions)
         travel = step * (positions - 1)
-        large = _drawings(side + travel, (side - travel - 1) / 2, *self.sizes[1:3])
+        large = _draw_shapes(side + travel, (side - travel - 1) / 2, *self.sizes[1:3])
         return large.unfold(3, side, step).unfold(4, side, step)
 
 
-def _pictures(views: Tensor, labels: Tensor) -> Tensor:
+def _select_images(views: Tensor, labels: Tensor) -> Tensor:
+    """Return the images (N, 1, side, side) with the given labels (N, 5)."""
     shape, scale, angle, x, y = labels.unbind(1)
     return views[shape, scale, angle, -1 - y, -1 - x].unsqueeze(1)
 
 
-def _drawings(side: int, radius: float, scales: int, angles: int) -> Tensor:
-    """Each figure in the middle of a picture, uint8 (shapes, scales, angles, side, side).
+def _draw_shapes(side: int, radius: float, scales: int, angles: int) -> Tensor:
+    """Draw each shape at the center of an image.
 
     Arguments:
-        radius: Of the largest figures, in pixels.
+        side: The side of the image, in pixels.
+        radius: The radius of the shapes at scale 1, in pixels.
+        scales, angles: The number of scales and angles.
+
+    Returns:
+        uint8 (shapes, scales, angles, side, side), 0 or 255.
     """
     middle = torch.arange(side).double() - (side - 1) / 2
     y, x = torch.meshgrid(-middle, middle, indexing="ij")
     radii = radius * torch.linspace(1, 0.5, scales).double().flip(0).view(-1, 1, 1, 1)
     turns = torch.arange(angles).double().view(-1, 1, 1) / angles
     drawings = []
-    for holds, period in SHAPES:
+    for contains, period in SHAPES:
         cos, sin = (period * turns).cos(), (period * turns).sin()
-        drawings.append(holds((cos * x + sin * y) / radii, (cos * y - sin * x) / radii))
+        drawings.append(contains((cos * x + sin * y) / radii, (cos * y - sin * x) / radii))
     return torch.stack(drawings).to(torch.uint8) * 255
 
 
-def _step(side: int, positions: int) -> int:
-    """Pixels between two positions, which together take up half of the side."""
+def _pixels_per_step(side: int, positions: int) -> int:
+    """Return the distance between neighboring positions, which together span half of the side."""
     return side // 2 // positions
 
 
-def _check(shape: tuple[int, ...], **counts: int) -> None:
+def _check_arguments(shape: tuple[int, ...], **counts: int) -> None:
+    """Check that the image is square, all counts are positive and the positions fit the image."""
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"data.{name}={count}: it must be at least 1")
     if len(shape) != 3 or shape[0] != 1 or shape[1] != shape[2]:
         raise ValueError(
-            f"data.shape={list(shape)}: sprites are [1,side,side], as in data.shape=[1,64,64]"
+            f"data.shape={list(shape)}: data=sprites makes square grayscale images [1,side,side]; "
+            "set a shape as in data.shape=[1,64,64]"
         )
-    if _step(shape[1], counts["positions"]) < 1:
+    if _pixels_per_step(shape[1], counts["positions"]) < 1:
         raise ValueError(
-            f"data.positions={counts['positions']} need data.shape of at least twice as many "
-            f"pixels, not {shape[1]}: set data.positions={max(1, shape[1] // 2)} or less"
+            f"data.positions={counts['positions']} needs images with a side of at least twice as "
+            f"many pixels, but the side is {shape[1]}: set data.positions to at most "
+            f"{max(1, shape[1] // 2)}, or a larger data.shape"
         )

@@ -1,18 +1,22 @@
-"""Points in the plane from distributions that are known: `data=toy2d data.name=ring`."""
+"""Samples of known two-dimensional distributions: `data=toy2d data.name=ring`."""
 
 import torch
 
 from vaelab.data.base import Binarize, DataModule, Split
-from vaelab.distributions.toys import toy_distribution
+from vaelab.distributions.toys import make_toy_distribution
 from vaelab.runtime.seeding import Stream, seeded_noise
 
 
 class Toy2D(DataModule):
-    """Float32 pairs drawn from ring | moons | pinwheel | checkerboard | eight_gaussians | spirals.
+    """Points (N, 2), float32, sampled from a known distribution; there are no labels.
 
     Arguments:
-        train, validation, test: The number of points of each split.
-        draw: The seed of the points; `seed` is of their order.
+        name: ring | moons | pinwheel | checkerboard | eight_gaussians | spirals.
+        train, validation, test: The number of points in each split.
+        draw: The seed of the points; `seed` is the seed of their order in training.
+
+    Raises:
+        ValueError: If an argument is out of range.
     """
 
     def __init__(
@@ -30,18 +34,19 @@ class Toy2D(DataModule):
         super().__init__((2,), binarize, batch_size, seed, dequantize)
         if min(train, test) < 1 or validation < 0:
             raise ValueError(
-                f"data.train={train}, data.validation={validation} and data.test={test} count "
-                "points: at least 1, validation 0 or more"
+                f"data.train={train}, data.validation={validation}, data.test={test}: set train "
+                "and test to at least 1 point, and validation to at least 0"
             )
         if draw < 0:
-            raise ValueError(f"data.draw={draw}: it must not be negative")
-        self.points, self.draw = toy_distribution(name), draw
+            raise ValueError(f"data.draw={draw}: it must be at least 0")
+        self.points, self.draw = make_toy_distribution(name), draw
         self.sizes = {"train": train, "val": validation, "test": test}
 
     def load(self) -> dict[str, Split]:
-        return {name: self._split(i, n) for i, (name, n) in enumerate(self.sizes.items())}
+        return {name: self._sample_split(i, n) for i, (name, n) in enumerate(self.sizes.items())}
 
-    def _split(self, number: int, count: int) -> Split:
+    def _sample_split(self, number: int, count: int) -> Split:
+        """Sample the points of split `number`, counted from 0."""
         with seeded_noise(Stream.POINTS, self.draw, number):
             x = self.points.sample(torch.Size([count]))
         return Split(x, torch.zeros(count, 0, dtype=torch.long))

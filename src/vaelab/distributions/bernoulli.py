@@ -1,4 +1,4 @@
-"""The Bernoulli distribution, whose values may lie between 0 and 1 too."""
+"""The Bernoulli distribution, extended to values between 0 and 1."""
 
 from typing import Any
 
@@ -7,11 +7,19 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from vaelab.distributions.base import Factorised
+from vaelab.distributions.base import FactorizedDistribution
 
 
-class IndependentBernoulli(Factorised):
-    """Independent bits; `logits` (*, *event), the event being their last `dims` dimensions."""
+class IndependentBernoulli(FactorizedDistribution):
+    """Independent Bernoulli variables.
+
+    `log_prob` also accepts values between 0 and 1 and then returns the negative binary
+    cross-entropy, which is not a log probability.
+
+    Arguments:
+        logits: (*batch, *event).
+        dims: The number of event dimensions, counted from the last.
+    """
 
     support: Any = constraints.unit_interval
 
@@ -32,7 +40,7 @@ class IndependentBernoulli(Factorised):
         return torch.bernoulli(self.mean.expand(*sample_shape, *self.logits.shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Sum of x ln s(logits) + (1 - x) ln(1 - s(logits)), s the logistic function."""
+        """Compute sum_i x_i ln s(logits_i) + (1 - x_i) ln(1 - s(logits_i)), s the sigmoid."""
         logits, value = torch.broadcast_tensors(self.logits, value)
         entropy = binary_cross_entropy_with_logits(logits, value, reduction="none")
-        return -self.total(entropy)
+        return -self.sum_over_event(entropy)

@@ -1,6 +1,7 @@
-"""Codes that are vectors of a codebook: the points q(z|x), and p(z) by the indices of the vectors.
+"""Discrete latents of a VQ-VAE: the quantized posterior q(z|x), and p(z) as a prior over indices.
 
-A code z (D,) is n vectors of a codebook (K, dim), one after another, so that D = n dim.
+A code is a vector e_k (dim,) of the codebook (K, dim), and k is its index. A latent vector z (D,)
+is the concatenation of n codes, so D = n dim.
 """
 
 import math
@@ -13,8 +14,8 @@ from torch.distributions import Distribution, register_kl
 from torch.distributions.constraints import Constraint
 
 
-class _Codes(Constraint):
-    """z is made of vectors of the codebook."""
+class CodebookConstraint(Constraint):
+    """Latent vectors that are concatenated codes of a codebook."""
 
     event_dim = 1
 
@@ -22,33 +23,41 @@ class _Codes(Constraint):
         return "the codes of a codebook"
 
 
-codes_constraint = _Codes()
+codebook_constraint = CodebookConstraint()
 
 
-def nearest_code(vectors: Tensor, codebook: Tensor) -> Tensor:
-    """The index (*) of the code nearest to each vector (*, dim): argmin_k |e_k|^2 - 2 v . e_k."""
+def find_nearest_codes(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """Return the index (*) of the code nearest to each vector (*, dim).
+
+    argmin_k |e_k|^2 - 2 v . e_k, which has the same minimum as |v - e_k|^2.
+    """
     return (codebook.square().sum(-1) - 2 * vectors @ codebook.T).argmin(-1)
 
 
-def codes_to_vectors(indices: Tensor, codebook: Tensor) -> Tensor:
-    """Indices (*, n) to the code z (*, n dim)."""
+def indices_to_latents(indices: Tensor, codebook: Tensor) -> Tensor:
+    """Return the latent vectors (*, n dim) of the codes with indices (*, n)."""
     return codebook[indices].flatten(-2)
 
 
-def vectors_to_indices(z: Tensor, codebook: Tensor) -> Tensor:
-    """The code z (*, n dim) to indices (*, n), by differences that lose no digits."""
+def latents_to_indices(z: Tensor, codebook: Tensor) -> Tensor:
+    """Return the indices (*, n) of the codes nearest to latent vectors (*, n dim).
+
+    The distances are computed from the differences v - e_k, without cancellation, which
+    distinguishes codes that differ by a single rounding step.
+    """
     vectors = z.reshape(-1, codebook.shape[-1])
     distance = torch.cdist(vectors, codebook, compute_mode="donot_use_mm_for_euclid_dist")
     return distance.argmin(-1).reshape(*z.shape[:-1], -1)
 
 
 class QuantizedCodes(Distribution):
-    """All probability at the code nearest to `out` (*, n dim).
+    """The point mass at the codes nearest to the encoder output `out`.
 
-    A draw passes its gradient on to `out` as it comes (straight-through).
+    The straight-through estimator copies the gradient of a sample to `out`.
 
     Arguments:
-        indices: Of the nearest vectors, (*, n).
+        out: Encoder output (*, n dim).
+        indices: Indices of the nearest codes (*, n).
         codebook: (K, dim).
 
     Reference: Neural Discrete Representation Learning (van den Oord et al., 2017), equations 1
@@ -56,11 +65,11 @@ class QuantizedCodes(Distribution):
     """
 
     has_rsample = True
-    support: Any = codes_constraint
+    support: Any = codebook_constraint
 
     def __init__(self, out: Tensor, indices: Tensor, codebook: Tensor):
         self.out, self.indices, self.size = out, indices, len(codebook)
-        self.loc = codes_to_vectors(indices, codebook)
+        self.loc = indices_to_latents(indices, codebook)
         super().__init__(out.shape[:-1], out.shape[-1:], validate_args=False)
 
     @property
@@ -73,18 +82,21 @@ class QuantizedCodes(Distribution):
 
     @property
     def commitment(self) -> Tensor:
-        """|out - z|^2 (*), whose gradient draws `out` to its code."""
+        """The commitment loss |out - z|^2 (*); its gradient pulls `out` towards its codes."""
         return (self.out - self.loc).square().sum(-1)
 
     @property
-    def usage(self) -> Tensor:
-        """exp(entropy) () of how often each code is used: K where all are alike, 1 for one."""
+    def code_perplexity(self) -> Tensor:
+        """exp(entropy) () of the code frequencies in this batch.
+
+        It is K if all codes are equally frequent, and 1 if a single code is used.
+        """
         counts = self.indices.flatten().bincount(minlength=self.size)
-        usage = counts.to(self.loc) / counts.sum()
-        return (-torch.xlogy(usage, usage).sum()).exp()
+        frequencies = counts.to(self.loc) / counts.sum()
+        return (-torch.xlogy(frequencies, frequencies).sum()).exp()
 
     def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
-        """z + out - sg(out), which is z to the last digit."""
+        """Return z + out - sg(out), which equals z exactly and has the gradient of `out`."""
         z = self.loc + (self.out - self.out.detach())
         return z.expand(*sample_shape, *z.shape)
 
@@ -93,39 +105,51 @@ class QuantizedCodes(Distribution):
         return self.loc.expand(*sample_shape, *self.loc.shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """0 at its own code, -inf elsewhere."""
-        return _log((value == self.loc).all(-1)).to(self.loc.dtype)
+        """Return 0 where value equals z, and -inf otherwise."""
+        return _log_indicator((value == self.loc).all(-1)).to(self.loc.dtype)
 
 
 class EmbeddedCodes(Distribution):
-    """p(z) of codes from p(c) (n,) of their indices.
+    """The prior p(z) that follows from a prior p(c) over the n indices of the codes.
 
     Arguments:
-        indices: p(c).
+        index_prior: p(c), with event shape (n,).
         codebook: (K, dim).
     """
 
-    support: Any = codes_constraint
+    support: Any = codebook_constraint
 
-    def __init__(self, indices: Distribution, codebook: Tensor):
-        self.indices, self.codebook = indices, codebook
-        size = indices.event_shape[0] * codebook.shape[-1]
-        super().__init__(indices.batch_shape, torch.Size((size,)), validate_args=False)
+    def __init__(self, index_prior: Distribution, codebook: Tensor):
+        self.index_prior, self.codebook = index_prior, codebook
+        size = index_prior.event_shape[0] * codebook.shape[-1]
+        super().__init__(index_prior.batch_shape, torch.Size((size,)), validate_args=False)
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = torch.Size(), **settings: Any) -> Tensor:  # noqa: B008
-        """Codes (*sample_shape, n dim); settings are those that p(c) takes, as temperature=0.9."""
-        return codes_to_vectors(self.indices.sample(sample_shape, **settings), self.codebook)
+        """Sample latent vectors (*sample_shape, n dim).
+
+        Arguments:
+            settings: Keyword arguments of the `sample` method of p(c), such as temperature=0.9.
+        """
+        return indices_to_latents(self.index_prior.sample(sample_shape, **settings), self.codebook)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log p(c) of the indices of a code, -inf where there is none."""
-        indices = vectors_to_indices(value, self.codebook)
-        is_code = (value == codes_to_vectors(indices, self.codebook)).all(-1)
-        return self.indices.log_prob(indices) + _log(is_code).to(value.dtype)
+        """Compute log p(c) for the indices c of value (*, n dim).
+
+        The result is -inf where value is not a concatenation of codes.
+        """
+        indices = latents_to_indices(value, self.codebook)
+        is_code = (value == indices_to_latents(indices, self.codebook)).all(-1)
+        return self.index_prior.log_prob(indices) + _log_indicator(is_code).to(value.dtype)
 
 
 class UniformIndices(Distribution):
-    """p(c) = K^-n for n indices below K; `zeros` (n,) says where they are kept."""
+    """The uniform prior p(c) = K^-n over n indices.
+
+    Arguments:
+        zeros: (n,), which sets the event shape, the dtype and the device.
+        size: K.
+    """
 
     def __init__(self, zeros: Tensor, size: int):
         self.zeros, self.size = zeros, size
@@ -141,11 +165,12 @@ class UniformIndices(Distribution):
 
 
 class AutoregressiveIndices(Distribution):
-    """p(c) = prod_i p(c_i | c_1 ... c_{i-1}).
+    """The autoregressive prior p(c) = prod_i p(c_i | c_1 ... c_{i-1}).
 
     Arguments:
-        logits: From indices (B, n) to (B, n, K); those at i know of the indices before i only.
-        zeros: (n,), which says where they are kept.
+        logits: Maps indices (B, n) to logits (B, n, K), where the logits of index i depend only on
+            indices 1 ... i - 1.
+        zeros: (n,), which sets the event shape and the device.
     """
 
     def __init__(self, logits: Callable[[Tensor], Tensor], zeros: Tensor):
@@ -158,15 +183,23 @@ class AutoregressiveIndices(Distribution):
         sample_shape: Any = torch.Size(),  # noqa: B008
         temperature: float = 1.0,
     ) -> Tensor:
-        """One index after another, a pass for each, from p(c_i | ...)^(1 / temperature)."""
+        """Sample indices (*sample_shape, n) one after another, with one network pass for each.
+
+        Arguments:
+            temperature: Divides the logits: c_i is sampled from a distribution proportional to
+                p(c_i | c_1 ... c_{i-1})^(1 / temperature).
+
+        Raises:
+            ValueError: If temperature is not positive.
+        """
         if not temperature > 0:
             raise ValueError(f"temperature={temperature}: it must be above 0")
         count = math.prod(sample_shape)
-        drawn = self.zeros.new_zeros((count, len(self.zeros)), dtype=torch.long)
+        indices = self.zeros.new_zeros((count, len(self.zeros)), dtype=torch.long)
         for i in range(len(self.zeros) if count else 0):
-            chances = (self.logits(drawn)[:, i] / temperature).softmax(-1)
-            drawn[:, i] = chances.multinomial(1).squeeze(-1)
-        return drawn.reshape(*sample_shape, -1)
+            probabilities = (self.logits(indices)[:, i] / temperature).softmax(-1)
+            indices[:, i] = probabilities.multinomial(1).squeeze(-1)
+        return indices.reshape(*sample_shape, -1)
 
     def log_prob(self, value: Tensor) -> Tensor:
         flat = value.reshape(-1, value.shape[-1])
@@ -174,12 +207,12 @@ class AutoregressiveIndices(Distribution):
         return log_p.sum((-2, -1)).reshape(value.shape[:-1])
 
 
-def _log(holds: Tensor) -> Tensor:
-    """0 where it holds, -inf elsewhere."""
-    return torch.where(holds, 0.0, -math.inf)
+def _log_indicator(condition: Tensor) -> Tensor:
+    """Return 0 where the condition is true, and -inf otherwise."""
+    return torch.where(condition, 0.0, -math.inf)
 
 
 @register_kl(QuantizedCodes, EmbeddedCodes)
 def _(q: QuantizedCodes, p: EmbeddedCodes) -> Tensor:
-    """-log p(c), for UniformIndices n ln K."""
-    return -p.indices.log_prob(q.indices)
+    """KL(q || p) = -log p(c), which is n ln K for UniformIndices."""
+    return -p.index_prior.log_prob(q.indices)

@@ -1,4 +1,4 @@
-"""The logistic distribution, cut into the 256 levels 0, 1/255, ..., 1."""
+"""The logistic distribution, discretized to the 256 levels 0, 1/255, ..., 1."""
 
 from typing import Any
 
@@ -7,19 +7,21 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid, softplus
 
-from vaelab.distributions.base import Factorised
+from vaelab.distributions.base import FactorizedDistribution
 
-STEP = 1 / 255
+STEP = 1 / 255  # the distance between two levels
 
 
-class IndependentDiscretizedLogistic(Factorised):
-    """P(x) = s((x + STEP/2 - loc) / scale) - s((x - STEP/2 - loc) / scale).
+class IndependentDiscretizedLogistic(FactorizedDistribution):
+    """Independent logistic variables, rounded to the nearest level.
 
-    s is the logistic function. The first and the last level have all that lies beyond them too.
+    P(x) = s((x + STEP/2 - loc) / scale) - s((x - STEP/2 - loc) / scale), where s is the sigmoid.
+    The first and the last level also include the probability mass below 0 and above 1.
 
     Arguments:
-        loc: (*, *event), in units of the whole range.
-        scale: What broadcasts to the shape of loc.
+        loc: (*batch, *event); the levels range from 0 to 1.
+        scale: The scale of the logistic distribution, broadcastable to the shape of loc.
+        dims: The number of event dimensions, counted from the last.
     """
 
     support: Any = constraints.unit_interval
@@ -30,6 +32,7 @@ class IndependentDiscretizedLogistic(Factorised):
 
     @property
     def mean(self) -> Tensor:
+        """The mean of the clipped logistic variable, see `clipped_mean`."""
         return clipped_mean(self.loc, self.scale)
 
     @torch.no_grad()
@@ -37,13 +40,18 @@ class IndependentDiscretizedLogistic(Factorised):
         return sample_levels(self.loc.expand(*sample_shape, *self.loc.shape), self.scale)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return self.total(log_mass(value, self.loc, self.scale))
+        return self.sum_over_event(log_mass(value, self.loc, self.scale))
 
 
 def log_mass(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    """log P(x) of every element, exact and with a gradient everywhere.
+    """Compute log P(x) of every element.
 
-    s(b) - s(a) = s(b) s(-a) (1 - exp(a - b)) for a < b, in logarithms without cancellation.
+    The logarithm of s(b) - s(a) = s(b) s(-a) (1 - exp(a - b)), a < b, is computed term by term.
+    It is accurate, and its gradient does not vanish, even where P(x) underflows.
+
+    Arguments:
+        x: Levels 0, 1/255, ..., 1; shape (*).
+        loc, scale: Broadcastable to (*).
     """
     width = STEP / scale
     middle = (x - loc) / scale
@@ -53,15 +61,16 @@ def log_mass(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
 
 
 def clipped_mean(loc: Tensor, scale: Tensor) -> Tensor:
-    """The mean of a logistic variable clipped to [0, 1]: that of P to within half a level.
+    """Compute the mean of a logistic variable clipped to [0, 1].
 
-    The integral from 0 to 1 of s((loc - t) / scale) dt.
+    It is the integral of s((loc - t) / scale) for t from 0 to 1, and differs from the mean of the
+    discretized distribution by at most half a level.
     """
     return scale * (softplus(loc / scale) - softplus((loc - 1) / scale))
 
 
 def sample_levels(loc: Tensor, scale: Tensor) -> Tensor:
-    """A level for every element of loc."""
+    """Sample a level 0, 1/255, ..., 1 for every element of loc."""
     uniform = torch.rand_like(loc).clamp(min=torch.finfo(loc.dtype).tiny)
     x = loc + scale * (uniform.log() - torch.log1p(-uniform))
     return (x / STEP).round().clamp(0, 255) * STEP

@@ -1,4 +1,4 @@
-"""Joint distributions of several stochastic layers, each normal given those drawn before it."""
+"""Joint distributions of several stochastic layers of latents."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,35 +9,40 @@ from torch.distributions import Distribution, constraints
 
 from vaelab.distributions.normal import DiagonalNormal
 
-Pick = Callable[[DiagonalNormal], Tensor]
+LayerSampler = Callable[[DiagonalNormal], Tensor]  # returns z_l, such as a sample or the mean
 
 
-def _none() -> Tensor:
-    raise NotImplementedError("the layers of p(z) have no KL")
+def _raise_no_kl() -> Tensor:
+    raise NotImplementedError("only the layers of q(z|x) have a KL divergence, not those of p(z)")
 
 
 class LayerPass(NamedTuple):
-    """What one pass through the layers has met.
+    """The result of one pass through all layers.
 
     Attributes:
-        z: (*, D), the layers side by side.
-        layers: The distribution of each given those before it, over rows (N, d), N = prod(*).
-        kl: Gives that of q by layer (N, L); only the ELBO asks for it.
+        z: The concatenated layers (*, D).
+        layers: The distribution of each layer given the preceding layers, over rows (N, d) with
+            N = prod(*).
+        kl: Returns the KL divergence of q(z|x) from p(z) by layer (N, L). It is a function because
+            only the ELBO needs the result. For p(z) it raises NotImplementedError.
     """
 
     z: Tensor
     layers: list[DiagonalNormal]
-    kl: Callable[[], Tensor] = _none
+    kl: Callable[[], Tensor] = _raise_no_kl
 
 
-class Layers(Distribution):
-    """log p(z) = sum_l log p(z_l | the layers before it).
+class HierarchicalNormal(Distribution):
+    """The joint distribution of L layers, each a diagonal normal given the preceding layers.
+
+    log p(z) = sum_l log p(z_l | the preceding layers).
 
     Arguments:
-        walk: From the sizes in front of the batch, and z (*, D) or, if that is None, what takes it
-            from each layer's distribution, to a Walk.
-        parts: From z (*, D) to its layers (N, d), in the order of the walk.
-        zeros: (*batch, D), which says the shape and where it is kept.
+        run_layers: A function of the sample shape, z and a LayerSampler that runs a LayerPass. If z
+            (*, D) is None, the LayerSampler returns the z_l of each layer from its distribution.
+        split_layers: A function that splits z (*, D) into layers (N, d), in the order of
+            `LayerPass.layers`.
+        zeros: (*batch, D), which sets the batch and event shape.
     """
 
     has_rsample = True
@@ -45,39 +50,41 @@ class Layers(Distribution):
 
     def __init__(
         self,
-        walk: Callable[[torch.Size, Tensor | None, Pick], LayerPass],
-        parts: Callable[[Tensor], list[Tensor]],
+        run_layers: Callable[[torch.Size, Tensor | None, LayerSampler], LayerPass],
+        split_layers: Callable[[Tensor], list[Tensor]],
         zeros: Tensor,
     ):
-        self.walk, self.parts, self.zeros = walk, parts, zeros
+        self.run_layers, self.split_layers, self.zeros = run_layers, split_layers, zeros
         super().__init__(zeros.shape[:-1], zeros.shape[-1:], validate_args=False)
 
     @property
     def mode(self) -> Tensor:
-        """Each layer at its mean, given those before it at theirs."""
-        return self.walk(torch.Size(), None, lambda layer: layer.mean).z
+        """The mean of each layer given the means of the preceding layers (*batch, D)."""
+        return self.run_layers(torch.Size(), None, lambda layer: layer.mean).z
 
     def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
-        return self.walk(torch.Size(sample_shape), None, DiagonalNormal.rsample).z
+        return self.run_layers(torch.Size(sample_shape), None, DiagonalNormal.rsample).z
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         return self.rsample(sample_shape)
 
     def rsample_and_log_prob(self, sample_shape: Any = torch.Size()) -> tuple[Tensor, Tensor]:  # noqa: B008
-        walk = self.walk(torch.Size(sample_shape), None, DiagonalNormal.rsample)
-        return walk.z, self._log_prob(walk)
+        """Sample z (*sample_shape, *batch, D) and compute its log density in the same pass."""
+        layer_pass = self.run_layers(torch.Size(sample_shape), None, DiagonalNormal.rsample)
+        return layer_pass.z, self._log_prob(layer_pass)
 
     def rsample_and_kl(self) -> tuple[Tensor, Tensor]:
-        """z (*batch, D) and by layer its KL from the prior given the layers before (*batch, L)."""
-        walk = self.walk(torch.Size(), None, DiagonalNormal.rsample)
-        return walk.z, walk.kl().reshape(*self.batch_shape, -1)
+        """Sample z (*batch, D) and estimate KL(q(z|x) || p(z)) by layer (*batch, L) from it."""
+        layer_pass = self.run_layers(torch.Size(), None, DiagonalNormal.rsample)
+        return layer_pass.z, layer_pass.kl().reshape(*self.batch_shape, -1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        extra = value.ndim - 1 - len(self.batch_shape)
-        return self._log_prob(self.walk(value.shape[:extra], value, DiagonalNormal.rsample))
+        sample_dims = value.ndim - 1 - len(self.batch_shape)
+        sample_shape = value.shape[:sample_dims]
+        return self._log_prob(self.run_layers(sample_shape, value, DiagonalNormal.rsample))
 
-    def _log_prob(self, walk: LayerPass) -> Tensor:
-        parts = zip(walk.layers, self.parts(walk.z), strict=True)
-        total = torch.stack([layer.log_prob(z) for layer, z in parts]).sum(0)
-        return total.reshape(walk.z.shape[:-1])
+    def _log_prob(self, layer_pass: LayerPass) -> Tensor:
+        pairs = zip(layer_pass.layers, self.split_layers(layer_pass.z), strict=True)
+        total = torch.stack([layer.log_prob(z) for layer, z in pairs]).sum(0)
+        return total.reshape(layer_pass.z.shape[:-1])

@@ -1,4 +1,4 @@
-"""A mixture of discretized logistics whose channels are conditioned on one another."""
+"""A mixture of discretized logistics with conditioning between channels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,14 +12,17 @@ from vaelab.distributions.discretized_logistic import clipped_mean, log_mass, sa
 
 
 class IndependentLogisticMixture(Distribution):
-    """P(x) = prod over places of sum_k w_k prod_c P(x_c; loc_kc + sum_{j<c} a_kcj x_j, scale_kc).
+    """Independent positions, each with a mixture of K discretized logistics over its C channels.
 
-    All of these vary from place to place; the places are the last `dims` - 1 dimensions of each.
+    P(x) = sum_k w_k prod_c P(x_c; loc_kc + sum_{j<c} a_kcj x_j, scale_kc) at each position, where
+    P(x_c; loc, scale) is the discretized logistic. All parameters vary with the position.
 
     Arguments:
-        logits: Of w, (*, K, *places).
-        loc, scale: (*, K, C, *places).
-        coefficients: a, (*, K, C (C - 1) / 2, *places), in the order (1, 0), (2, 0), (2, 1) ...
+        logits: The logits of the weights w (*batch, K, *positions).
+        loc, scale: (*batch, K, C, *positions).
+        coefficients: a (*batch, K, C (C - 1) / 2, *positions), in the order (c, j) = (1, 0),
+            (2, 0), (2, 1), ...
+        dims: The number of event dimensions; the event is (C, *positions).
     """
 
     support: Any = constraints.unit_interval
@@ -29,52 +32,58 @@ class IndependentLogisticMixture(Distribution):
     ):
         self.logits, self.loc, self.scale = logits, loc, scale
         self.coefficients, self.dims = coefficients, dims
-        cut = logits.ndim - dims
-        event = torch.Size((loc.shape[-dims], *logits.shape[cut + 1 :]))
-        super().__init__(logits.shape[:cut], event, validate_args=False)
+        batch_dims = logits.ndim - dims
+        event = torch.Size((loc.shape[-dims], *logits.shape[batch_dims + 1 :]))
+        super().__init__(logits.shape[:batch_dims], event, validate_args=False)
 
     @property
     def mean(self) -> Tensor:
-        """To within half a level for the first channel; the others see the mean of those before."""
-        x = self._channels(self.loc, self.scale, self.coefficients, clipped_mean)
+        """An approximation of the mean.
+
+        The first channel is accurate to half a level. The other channels are conditioned on the
+        means of the preceding channels instead of their values.
+        """
+        x = self._map_channels(self.loc, self.scale, self.coefficients, clipped_mean)
         weights = self.logits.softmax(-self.dims).unsqueeze(-self.dims)
         return (weights * x).sum(-self.dims - 1)
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
-        last = self.logits.movedim(-self.dims, -1)
-        chosen = Categorical(logits=last).sample(sample_shape)
-        pick = one_hot(chosen, last.shape[-1]).movedim(-1, -self.dims).unsqueeze(-self.dims)
+        logits = self.logits.movedim(-self.dims, -1)
+        component = Categorical(logits=logits).sample(sample_shape)
+        selection = one_hot(component, logits.shape[-1]).movedim(-1, -self.dims)
+        selection = selection.unsqueeze(-self.dims)
         loc, scale, coefficients = (
-            (pick * each).sum(-self.dims - 1) for each in (self.loc, self.scale, self.coefficients)
+            (selection * parameter).sum(-self.dims - 1)
+            for parameter in (self.loc, self.scale, self.coefficients)
         )
-        return self._channels(loc, scale, coefficients, sample_levels)
+        return self._map_channels(loc, scale, coefficients, sample_levels)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        x = iter(value.unsqueeze(-self.dims - 1).unbind(-self.dims))
-        of_components = self.logits.log_softmax(-self.dims)
+        channels = iter(value.unsqueeze(-self.dims - 1).unbind(-self.dims))
+        log_p = self.logits.log_softmax(-self.dims)
 
-        def weigh(loc: Tensor, scale: Tensor) -> Tensor:
-            nonlocal of_components
-            here = next(x)
-            of_components = of_components + log_mass(here, loc, scale)
-            return here
+        def add_log_mass(loc: Tensor, scale: Tensor) -> Tensor:
+            nonlocal log_p
+            x = next(channels)
+            log_p = log_p + log_mass(x, loc, scale)
+            return x
 
-        self._channels(self.loc, self.scale, self.coefficients, weigh)
-        total = of_components.logsumexp(-self.dims)
+        self._map_channels(self.loc, self.scale, self.coefficients, add_log_mass)
+        total = log_p.logsumexp(-self.dims)
         return total.flatten(total.ndim - self.dims + 1).sum(-1) if self.dims > 1 else total
 
-    def _channels(
+    def _map_channels(
         self,
         loc: Tensor,
         scale: Tensor,
         coefficients: Tensor,
-        value: Callable[[Tensor, Tensor], Tensor],
+        get_value: Callable[[Tensor, Tensor], Tensor],
     ) -> Tensor:
-        """x_c = value(loc_c + sum_{j<c} a_cj x_j, scale_c), for one channel after another."""
-        found: list[Tensor] = []
-        pairs = iter(coefficients.unbind(-self.dims))
-        for middle, width in zip(loc.unbind(-self.dims), scale.unbind(-self.dims), strict=True):
-            middle = middle + sum(next(pairs) * x for x in found)
-            found.append(value(middle, width))
-        return torch.stack(found, -self.dims)
+        """Compute x_c = get_value(loc_c + sum_{j<c} a_cj x_j, scale_c) for c = 0, 1, ..., C - 1."""
+        channels: list[Tensor] = []
+        remaining = iter(coefficients.unbind(-self.dims))
+        for loc_c, scale_c in zip(loc.unbind(-self.dims), scale.unbind(-self.dims), strict=True):
+            loc_c = loc_c + sum(next(remaining) * x for x in channels)
+            channels.append(get_value(loc_c, scale_c))
+        return torch.stack(channels, -self.dims)

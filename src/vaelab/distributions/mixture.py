@@ -1,4 +1,4 @@
-"""Mixtures of distributions of one family."""
+"""Mixtures whose components belong to one family of distributions."""
 
 from typing import Any
 
@@ -10,16 +10,21 @@ from vaelab.distributions.normal import HALF_LOG_TAU, DiagonalNormal
 
 
 def make_mixture(logits: Tensor, components: Distribution) -> MixtureSameFamily:
-    """sum_k softmax(logits)_k components_k, for components of batch shape (K,)."""
+    """Return the mixture sum_k softmax(logits)_k components_k.
+
+    Arguments:
+        logits: (K,).
+        components: Distributions with batch shape (K,).
+    """
     family = NormalMixture if isinstance(components, DiagonalNormal) else MixtureSameFamily
     return family(Categorical(logits=logits, validate_args=False), components, validate_args=False)
 
 
 class NormalMixture(MixtureSameFamily):
-    """Of diagonal normals: |(z - m_k) / s_k|^2 for all z and k by matrix products.
+    """A mixture of diagonal normals with a fast log_prob.
 
-    That takes a tenth of the time that all differences take. The products are in float64, whose
-    digits are enough for what cancels.
+    It expands |(z - m_k) / s_k|^2 into matrix products, which take a tenth of the time of the
+    differences. The products are computed in float64 because the expansion cancels digits.
     """
 
     def log_prob(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The normal distribution with a diagonal covariance."""
+"""Normal distributions with a diagonal or a full covariance."""
 
 import math
 from typing import Any
@@ -7,17 +7,18 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, constraints, register_kl
 
-from vaelab.distributions.base import Factorised
+from vaelab.distributions.base import FactorizedDistribution
 
 HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 
-class DiagonalNormal(Factorised):
-    """N(mean, diag(exp(log_scale))^2) over the last `dims` dimensions of mean.
+class DiagonalNormal(FactorizedDistribution):
+    """The normal distribution N(mean, diag(exp(log_scale)^2)).
 
     Arguments:
-        mean: (*, *event).
-        log_scale: What broadcasts to the shape of mean.
+        mean: (*batch, *event).
+        log_scale: The logarithm of the standard deviations, broadcastable to the shape of mean.
+        dims: The number of event dimensions, counted from the last.
     """
 
     has_rsample = True
@@ -51,18 +52,18 @@ class DiagonalNormal(Factorised):
         return self.rsample(sample_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Sum of -(x - mean)^2 / (2 scale^2) - ln scale - 1/2 ln 2 pi."""
-        squares = self.total(((value - self.loc) / self.scale).square())
-        log_volume = self.total((self.log_scale + HALF_LOG_TAU).expand_as(self.loc))
+        """Compute sum_i -(x_i - mean_i)^2 / (2 scale_i^2) - ln scale_i - 1/2 ln 2 pi."""
+        squares = self.sum_over_event(((value - self.loc) / self.scale).square())
+        log_volume = self.sum_over_event((self.log_scale + HALF_LOG_TAU).expand_as(self.loc))
         return -0.5 * squares - log_volume
 
-    def elements(self, value: Tensor) -> Tensor:
-        """The log density of each element."""
+    def elementwise_log_prob(self, value: Tensor) -> Tensor:
+        """Compute the log density of each element."""
         squares = ((value - self.loc) / self.scale).square()
         return -0.5 * squares - self.log_scale - HALF_LOG_TAU
 
-    def kl(self, p: "DiagonalNormal") -> Tensor:
-        """KL(self || p) of each element, in nats."""
+    def elementwise_kl(self, p: "DiagonalNormal") -> Tensor:
+        """Compute KL(self || p) of each element, in nats."""
         shift, log_ratio, ratio = self.loc, self.log_scale, self.scale
         if not isinstance(p, StandardNormal):
             shift, ratio = (shift - p.loc) / p.scale, ratio / p.scale
@@ -71,17 +72,28 @@ class DiagonalNormal(Factorised):
 
 
 class StandardNormal(DiagonalNormal):
-    """N(0, I)."""
+    """The standard normal distribution N(0, I).
+
+    Arguments:
+        zeros: (*batch, D), which sets the shape, the dtype and the device.
+    """
 
     def __init__(self, zeros: Tensor):
         super().__init__(zeros, zeros)
 
 
 class FullNormal(MultivariateNormal):
-    """N(mean, L L^T), whose own draws need no system of equations for their density."""
+    """The normal distribution N(mean, L L^T) with the lower triangular factor L.
+
+    `rsample_and_log_prob` computes the density of a sample from its noise, without solving a
+    triangular system.
+    """
 
     def rsample_and_log_prob(self, sample_shape: Any = torch.Size()) -> tuple[Tensor, Tensor]:  # noqa: B008
-        """z (*sample_shape, *, D) and its log density -|noise|^2 / 2 - ln |L| - D/2 ln 2 pi."""
+        """Sample z (*sample_shape, *batch, D) and compute its log density.
+
+        For z = mean + L noise it is -|noise|^2 / 2 - ln |L| - D/2 ln 2 pi.
+        """
         noise = torch.randn_like(self.loc.expand(*sample_shape, *self.loc.shape))
         z = self.loc + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
         log_volume = self.scale_tril.diagonal(dim1=-2, dim2=-1).log() + HALF_LOG_TAU
@@ -90,12 +102,15 @@ class FullNormal(MultivariateNormal):
 
 @register_kl(DiagonalNormal, DiagonalNormal)
 def _(q: DiagonalNormal, p: DiagonalNormal) -> Tensor:
-    return q.total(q.kl(p))
+    return q.sum_over_event(q.elementwise_kl(p))
 
 
 @register_kl(MultivariateNormal, DiagonalNormal)
 def _(q: MultivariateNormal, p: DiagonalNormal) -> Tensor:
-    """1/2 sum_d [(S_dd + (m_d - n_d)^2) / v_d - 1 + ln v_d] - 1/2 ln |S|."""
+    """KL(q || p) = 1/2 sum_d [(S_dd + (m_d - n_d)^2) / v_d - 1 + ln v_d] - 1/2 ln |S|.
+
+    q = N(m, S) and p = N(n, diag(v)).
+    """
     squares = q.variance + (q.mean - p.mean).square()
     log_volume = q.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     return (0.5 * (squares / p.scale.square() - 1) + p.log_scale).sum(-1) - log_volume

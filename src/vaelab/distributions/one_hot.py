@@ -1,4 +1,4 @@
-"""One-hot vectors, with normal numbers beside them."""
+"""Joint distributions of categorical and normal latents."""
 
 from typing import Any
 
@@ -11,8 +11,14 @@ from torch.nn.functional import one_hot
 from vaelab.distributions.normal import DiagonalNormal
 
 
-class OneHotBlocks(Constraint):
-    """z of `variables` one-hot vectors of `categories`, and `normal` real numbers."""
+class OneHotConstraint(Constraint):
+    """Latent vectors of one-hot vectors followed by real numbers.
+
+    Arguments:
+        variables: The number of one-hot vectors.
+        categories: The length of each one-hot vector.
+        normal: The number of real numbers.
+    """
 
     is_discrete = True
     event_dim = 1
@@ -21,7 +27,7 @@ class OneHotBlocks(Constraint):
         self.sizes = variables, categories, normal
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, OneHotBlocks) and self.sizes == other.sizes
+        return isinstance(other, OneHotConstraint) and self.sizes == other.sizes
 
     __hash__ = Constraint.__hash__
 
@@ -35,15 +41,18 @@ class OneHotBlocks(Constraint):
         return constraints.one_hot.check(blocks).all(-1)
 
 
-class OneHots(Distribution):
-    """p(z) = prod_i p(c_i) N(rest), c_i the category of the i-th one-hot vector.
+class OneHotAndNormal(Distribution):
+    """The distribution of independent one-hot vectors c_i and of d normal numbers r, z = (c, r).
 
-    With a temperature T draws are relaxed, softmax((logits + g) / T), g standard Gumbel: they have
-    a gradient, and no probability.
+    p(z) = prod_i p(c_i) N(r).
+
+    With a temperature T the samples of c_i are relaxed to softmax((logits_i + g) / T), where g is
+    standard Gumbel noise. Relaxed samples have a gradient, but `log_prob` is not their density.
 
     Arguments:
-        logits: (*, variables, categories).
-        normal: Of the rest, event (d,), d perhaps 0.
+        logits: (*batch, variables, categories).
+        normal: The distribution of r, with event shape (d,); d may be 0.
+        temperature: T (), or None for one-hot samples.
 
     References:
         Categorical Reparameterization with Gumbel-Softmax (Jang et al., 2017), arXiv:1611.01144
@@ -61,46 +70,50 @@ class OneHots(Distribution):
     @property
     def support(self) -> Any:
         variables, categories = self.log_p.shape[-2:]
-        return OneHotBlocks(variables, categories, self.normal.event_shape[0])
+        return OneHotConstraint(variables, categories, self.normal.event_shape[0])
 
     @property
     def mean(self) -> Tensor:
-        return self._joined(self.log_p.exp(), self.normal.mean)
+        return self._concatenate(self.log_p.exp(), self.normal.mean)
 
     @property
     def mode(self) -> Tensor:
-        likeliest = one_hot(self.log_p.argmax(-1), self.log_p.shape[-1])
-        return self._joined(likeliest.to(self.log_p), self.normal.mean)
+        most_likely = one_hot(self.log_p.argmax(-1), self.log_p.shape[-1])
+        return self._concatenate(most_likely.to(self.log_p), self.normal.mean)
 
     def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         noise = torch.rand_like(self.log_p.expand(*sample_shape, *self.log_p.shape))
         noise = noise.clamp(torch.finfo(noise.dtype).tiny, 1 - torch.finfo(noise.dtype).eps)
         scores = self.log_p - (-noise.log()).log()
         if self.temperature is None:
-            chosen = one_hot(scores.argmax(-1), scores.shape[-1]).to(scores)
+            blocks = one_hot(scores.argmax(-1), scores.shape[-1]).to(scores)
         else:
-            chosen = (scores / self.temperature).softmax(-1)
-        return self._joined(chosen, self.normal.rsample(sample_shape))
+            blocks = (scores / self.temperature).softmax(-1)
+        return self._concatenate(blocks, self.normal.rsample(sample_shape))
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         return self.rsample(sample_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log p(c_i) summed, and the log density of the rest."""
+        """Compute sum_i log p(c_i) + log N(r) for one-hot vectors c_i."""
         size = self.log_p.shape[-2] * self.log_p.shape[-1]
         blocks = value[..., :size].unflatten(-1, self.log_p.shape[-2:])
         return (blocks * self.log_p).sum((-2, -1)) + self.normal.log_prob(value[..., size:])
 
-    def kl(self, p: "OneHots") -> Tensor:
-        """KL(self || p) (*, variables + d): of each variable by enumeration, of each number."""
+    def kl_per_variable(self, p: "OneHotAndNormal") -> Tensor:
+        """Compute KL(self || p) of each categorical variable and each number, in nats.
+
+        Returns:
+            (*batch, variables + d).
+        """
         discrete = (self.log_p.exp() * (self.log_p - p.log_p)).sum(-1)
-        return torch.cat([discrete, self.normal.kl(p.normal)], -1)
+        return torch.cat([discrete, self.normal.elementwise_kl(p.normal)], -1)
 
-    def _joined(self, blocks: Tensor, rest: Tensor) -> Tensor:
-        return torch.cat([blocks.flatten(-2), rest], -1)
+    def _concatenate(self, blocks: Tensor, numbers: Tensor) -> Tensor:
+        return torch.cat([blocks.flatten(-2), numbers], -1)
 
 
-@register_kl(OneHots, OneHots)
-def _(q: OneHots, p: OneHots) -> Tensor:
-    return q.kl(p).sum(-1)
+@register_kl(OneHotAndNormal, OneHotAndNormal)
+def _(q: OneHotAndNormal, p: OneHotAndNormal) -> Tensor:
+    return q.kl_per_variable(p).sum(-1)

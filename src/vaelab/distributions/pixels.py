@@ -1,4 +1,8 @@
-"""The kinds of pixels, by which a likelihood knows what its density is of."""
+"""The kinds of pixels.
+
+The kind of the data's pixels decides whether log p(x|z) is a log probability, a log density or
+neither.
+"""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""All probability at one point."""
+"""The point mass, for deterministic encoders."""
 
 from typing import Any
 
@@ -8,7 +8,10 @@ from torch.distributions import Distribution, constraints
 
 
 class PointMass(Distribution):
-    """z = mean (*, D) always; there is no density, so no log_prob and no KL."""
+    """The point mass at mean (*, D).
+
+    It has no density, so neither `log_prob` nor the KL divergence is defined.
+    """
 
     has_rsample = True
     support: Any = constraints.real_vector

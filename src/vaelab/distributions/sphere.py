@@ -1,4 +1,4 @@
-"""The uniform distribution on the unit sphere, and the sphere as a support."""
+"""The uniform distribution on the unit sphere, and the constraint |z| = 1."""
 
 import math
 from typing import Any
@@ -10,8 +10,8 @@ from torch.distributions.constraints import Constraint
 from torch.nn.functional import normalize
 
 
-class _Sphere(Constraint):
-    """|z| = 1."""
+class SphereConstraint(Constraint):
+    """Vectors of length 1."""
 
     event_dim = 1
 
@@ -22,18 +22,22 @@ class _Sphere(Constraint):
         return "the unit sphere"
 
 
-sphere = _Sphere()
+sphere_constraint = SphereConstraint()
 
 
-def log_area(dim: int) -> float:
-    """ln of the area of the unit sphere in `dim` dimensions, 2 pi^(dim/2) / Gamma(dim/2)."""
+def log_sphere_area(dim: int) -> float:
+    """Compute ln of the area 2 pi^(dim/2) / Gamma(dim/2) of the unit sphere in R^dim."""
     return math.log(2) + dim / 2 * math.log(math.pi) - math.lgamma(dim / 2)
 
 
 class UniformSphere(Distribution):
-    """A density of 1 / area everywhere on the unit sphere; `zeros` (D,) says where it is kept."""
+    """The uniform distribution on the unit sphere in R^D, with density 1 / area.
 
-    support: Any = sphere
+    Arguments:
+        zeros: (D,), which sets the event shape, the dtype and the device.
+    """
+
+    support: Any = sphere_constraint
 
     def __init__(self, zeros: Tensor):
         self.zeros = zeros
@@ -48,4 +52,4 @@ class UniformSphere(Distribution):
         return normalize(torch.randn_like(self.zeros.expand(*sample_shape, -1)), dim=-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return value.new_full(value.shape[:-1], -log_area(len(self.zeros)))
+        return value.new_full(value.shape[:-1], -log_sphere_area(len(self.zeros)))

@@ -10,30 +10,31 @@ from torch import Tensor
 from torch.distributions import Beta, Distribution, register_kl
 from torch.nn.functional import normalize
 
-from vaelab.distributions.sphere import UniformSphere, log_area, sphere
+from vaelab.distributions.sphere import UniformSphere, log_sphere_area, sphere_constraint
 
+# Gauss-Legendre quadrature on [-1, 1]
 NODES, WEIGHTS = map(torch.from_numpy, np.polynomial.legendre.leggauss(128))
-WIDTHS = 12.0  # standard deviations on each side that hold all that float64 sees
-NEGLIGIBLE = 40.0  # nats below
-HALVINGS = 60
+HALF_WIDTH = 12.0  # of the interval of integration about the mode, in standard deviations
+NEGLIGIBLE_NATS = 40.0  # a density this far below that of the sample does not change its slope
+BISECTIONS = 60
 
 
 class VonMisesFisher(Distribution):
-    """p(z) = exp(k m . z) / Z(k) on the unit sphere in D dimensions, about m.
+    """The von Mises-Fisher distribution p(z) = exp(k m . z) / Z(k) on the unit sphere in R^D.
 
-    With a the angle between z and m, p(a) is in proportion to sin(a)^(D-2) exp(k cos(a)), and the
-    rest of z is uniform. Integrals over a are Gauss-Legendre sums, where Bessel functions would
-    overflow.
+    The angle a between z and m has a density proportional to sin(a)^(D-2) exp(k cos(a)); given a,
+    z is uniformly distributed. Integrals over a are computed by Gauss-Legendre quadrature, because
+    Bessel functions overflow.
 
-    The angle is drawn by rejection, with k held fixed; its derivative by k is that of the inverse
-    of its distribution function, da/dk = -(dF/dk) / p. This path takes into account how the
-    acceptance depends on k, which the path through an accepted proposal alone does not (it needs
-    the correction term of Naesseth et al., 2017, and with that the value of the loss); so the
-    gradient of any expectation is unbiased.
+    The angle is sampled by rejection. Its derivative by k is that of the inverse cumulative
+    distribution function F, da/dk = -(dF/dk) / p(a) (implicit reparameterization). This derivative
+    accounts for the dependence of the acceptance probability on k, so that the gradient of any
+    expectation is unbiased. Differentiating an accepted proposal does not; it needs the correction
+    term of Naesseth et al. (2017), which multiplies the value of the loss.
 
     Arguments:
-        direction: m (*, D) of length 1, D at least 2.
-        concentration: k (*) above 0.
+        direction: m (*batch, D) of length 1, with D >= 2.
+        concentration: k (*batch) > 0.
 
     References:
         Hyperspherical Variational Auto-Encoders (Davidson et al., 2018), algorithm 1,
@@ -43,7 +44,7 @@ class VonMisesFisher(Distribution):
     """
 
     has_rsample = True
-    support: Any = sphere
+    support: Any = sphere_constraint
 
     def __init__(self, direction: Tensor, concentration: Tensor):
         self.direction, self.concentration = direction, concentration
@@ -60,113 +61,127 @@ class VonMisesFisher(Distribution):
 
     @property
     def mean_cosine(self) -> Tensor:
-        """E[cos(a)] (*), the ratio of two Bessel functions."""
+        """E[cos(a)] (*batch), the ratio of two Bessel functions."""
         return self._integrals[1].to(self.concentration)
 
     @property
     def log_partition(self) -> Tensor:
-        """ln Z(k) - k (*), in float64, which does not overflow."""
-        return log_area(self.dim - 1) + self._integrals[0]
+        """ln Z(k) - k (*batch) in float64, which does not overflow for large k."""
+        return log_sphere_area(self.dim - 1) + self._integrals[0]
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """k cos(a) - ln Z(k), with cos(a) - 1 = -|z - m|^2 / 2 so that float32 loses no digits."""
+        """Compute k cos(a) - ln Z(k).
+
+        cos(a) - 1 is computed as -|z - m|^2 / 2, which loses no digits in float32.
+        """
         squares = (value - self.direction).square().sum(-1)
         return -self.concentration * squares / 2 - self.log_partition.to(self.concentration)
 
     def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         k = self.concentration.expand(*sample_shape, *self.batch_shape)
-        angle, slope = self._angle(k)
+        angle, slope = self._sample_angle(k)
         angle = (angle + slope * (k - k.detach())).unsqueeze(-1)
-        across = self._tangent(sample_shape)
-        across = across - (across * self.direction).sum(-1, keepdim=True) * self.direction
-        return angle.cos() * self.direction + angle.sin() * across
+        tangent = self._sample_tangent(sample_shape)
+        tangent = tangent - (tangent * self.direction).sum(-1, keepdim=True) * self.direction
+        return angle.cos() * self.direction + angle.sin() * tangent
 
     @torch.no_grad()
-    def _tangent(self, sample_shape: Any) -> Tensor:
-        """Directions drawn uniformly among those at right angles to m.
+    def _sample_tangent(self, sample_shape: Any) -> Tensor:
+        """Sample unit vectors (*sample_shape, *batch, D) uniformly among those orthogonal to m.
 
-        They are constants: m moves them, in rsample, as a rotation would.
+        They have no gradient. `rsample` projects them again, with the gradient by m of a rotation.
         """
-        across = torch.randn_like(self.direction.expand(*sample_shape, *self.direction.shape))
-        for _ in range(2):  # once more, for the digits that the first difference has lost
-            along = (across * self.direction).sum(-1, keepdim=True)
-            across = normalize(across - along * self.direction, dim=-1)
-        return across
+        tangent = torch.randn_like(self.direction.expand(*sample_shape, *self.direction.shape))
+        for _ in range(2):  # the second projection restores digits that the first one cancels
+            projection = (tangent * self.direction).sum(-1, keepdim=True)
+            tangent = normalize(tangent - projection * self.direction, dim=-1)
+        return tangent
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
         return self.rsample(sample_shape)
 
     def kl_from_uniform(self) -> Tensor:
-        """KL(self || uniform) (*): k E[cos(a)] - ln Z(k) + ln area, in float64 for large k."""
+        """Compute KL(self || uniform) = k E[cos(a)] - ln Z(k) + ln area (*batch).
+
+        It is computed in float64 because the terms cancel for large k.
+        """
         kl = self.concentration * (self._integrals[1] - 1) - self.log_partition
-        return (kl + log_area(self.dim)).to(self.concentration)
+        return (kl + log_sphere_area(self.dim)).to(self.concentration)
 
     @cached_property
-    @torch.enable_grad()  # a draw may be the first to ask, and needs no gradient of it
+    @torch.enable_grad()  # the cached value needs a graph even if `sample` computes it first
     def _integrals(self) -> tuple[Tensor, Tensor]:
         """ln of the integral of sin(a)^(D-2) exp(k cos(a) - k) over a, and E[cos(a)]."""
         k = self.concentration.double()
-        mode, deviation = self._peak(k.detach())
-        low = (mode - WIDTHS * deviation).clamp(min=0)
-        high = (mode + WIDTHS * deviation).clamp(max=math.pi)
-        angle, weights = _nodes(low, high)
-        height = self._height(angle, k.unsqueeze(-1)) + weights.log()
-        log_integral = height.logsumexp(-1)
-        chances = (height - log_integral.unsqueeze(-1)).exp()
-        return log_integral, (chances * angle.cos()).sum(-1)
+        mode, std = self._find_mode(k.detach())
+        low = (mode - HALF_WIDTH * std).clamp(min=0)
+        high = (mode + HALF_WIDTH * std).clamp(max=math.pi)
+        angle, weights = _quadrature_points(low, high)
+        log_terms = self._log_density(angle, k.unsqueeze(-1)) + weights.log()
+        log_integral = log_terms.logsumexp(-1)
+        probabilities = (log_terms - log_integral.unsqueeze(-1)).exp()
+        return log_integral, (probabilities * angle.cos()).sum(-1)
 
-    def _height(self, angle: Tensor, k: Tensor) -> Tensor:
-        """ln(sin(a)^(D-2) exp(k cos(a) - k))."""
+    def _log_density(self, angle: Tensor, k: Tensor) -> Tensor:
+        """Compute the unnormalized log density of the angle, ln(sin(a)^(D-2) exp(k cos(a) - k))."""
         power = torch.full_like(angle, self.dim - 2)
         return torch.xlogy(power, angle.sin()) - 2 * k * (angle / 2).sin().square()
 
-    def _peak(self, k: Tensor) -> tuple[Tensor, Tensor]:
-        """The angle of the highest density, and a bound on the standard deviation about it."""
+    def _find_mode(self, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mode of the angle and a bound on its standard deviation about the mode."""
         n = self.dim - 2
         cosine = 2 * k / (n + (n**2 + 4 * k**2).sqrt())
         mode = torch.atan2((n * cosine / k).sqrt(), cosine)
         return mode, (n + k * cosine).rsqrt()
 
     @torch.no_grad()
-    def _angle(self, concentration: Tensor) -> tuple[Tensor, Tensor]:
-        """Angles drawn for every concentration, and their derivatives by it."""
+    def _sample_angle(self, concentration: Tensor) -> tuple[Tensor, Tensor]:
+        """Sample an angle for every concentration.
+
+        Returns:
+            The angles and their derivatives by the concentration.
+        """
         k = concentration.double()
-        angle = self._rejected(k)
-        peak, _ = self._peak(k)
-        end = torch.where(angle < peak, 0.0, math.pi)  # away from the peak the density falls
-        here = self._height(angle, k)
+        angle = self._sample_angle_by_rejection(k)
+        mode, _ = self._find_mode(k)
+        # integrate over the tail on the far side from the mode, where the density decreases
+        end = torch.where(angle < mode, 0.0, math.pi)
+        log_p = self._log_density(angle, k)
         near, far = angle, end
-        for _ in range(HALVINGS):  # to where there is nothing to add
+        for _ in range(BISECTIONS):  # find where the density becomes negligible
             middle = (near + far) / 2
-            counts = self._height(middle, k) > here - NEGLIGIBLE
+            counts = self._log_density(middle, k) > log_p - NEGLIGIBLE_NATS
             near, far = torch.where(counts, middle, near), torch.where(counts, far, middle)
-        between, weights = _nodes(angle, far)
-        relative = (self._height(between, k.unsqueeze(-1)) - here.unsqueeze(-1)).exp()
-        excess = between.cos() - self._integrals[1].unsqueeze(-1)
-        slope = (weights * excess * relative).sum(-1)
+        points, weights = _quadrature_points(angle, far)
+        density_ratio = (self._log_density(points, k.unsqueeze(-1)) - log_p.unsqueeze(-1)).exp()
+        score = points.cos() - self._integrals[1].unsqueeze(-1)  # d ln p(a) / dk
+        slope = (weights * score * density_ratio).sum(-1)
         return angle.to(concentration), slope.to(concentration)
 
-    def _rejected(self, k: Tensor) -> Tensor:
-        """Angles by Wood's rejection from a transformed beta variable."""
+    def _sample_angle_by_rejection(self, k: Tensor) -> Tensor:
+        """Sample angles (*) by Wood's rejection from a transformed beta variable."""
         n = self.dim - 1
         b = n / (2 * k + (4 * k**2 + n**2).sqrt())
         x = (1 - b) / (1 + b)
         proposals = Beta(k.new_tensor(n / 2), k.new_tensor(n / 2), validate_args=False)
-        angle, missing = torch.zeros_like(k), torch.ones_like(k, dtype=torch.bool)
-        while missing.any():
-            drawn = proposals.sample(k.shape)
-            versine = 2 * b * drawn / (1 - (1 - b) * drawn)  # 1 - cos(a)
-            log_chance = k * (1 - versine - x) + n * torch.log1p(x * (x - 1 + versine) / (1 - x**2))
-            refused = log_chance < torch.rand_like(k).log()  # never where k is nan
-            proposed = 2 * (versine / 2).sqrt().clamp(max=1).asin()
-            angle = torch.where(missing & ~refused, proposed, angle)
-            missing = missing & refused
+        angle, is_missing = torch.zeros_like(k), torch.ones_like(k, dtype=torch.bool)
+        while is_missing.any():
+            beta = proposals.sample(k.shape)
+            versine = 2 * b * beta / (1 - (1 - b) * beta)  # 1 - cos(a)
+            log_ratio = k * (1 - versine - x) + n * torch.log1p(x * (x - 1 + versine) / (1 - x**2))
+            is_rejected = log_ratio < torch.rand_like(k).log()  # False where k is NaN
+            proposal = 2 * (versine / 2).sqrt().clamp(max=1).asin()
+            angle = torch.where(is_missing & ~is_rejected, proposal, angle)
+            is_missing = is_missing & is_rejected
         return angle
 
 
-def _nodes(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Points (*, N) from low to high (*) and their weights; negative ones where high < low."""
+def _quadrature_points(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Return points (*, N) between low and high (*) and their quadrature weights.
+
+    The weights are negative where high < low.
+    """
     half = ((high - low) / 2).unsqueeze(-1)
     return low.unsqueeze(-1) + half * (1 + NODES.to(low)), half * WEIGHTS.to(low)
 

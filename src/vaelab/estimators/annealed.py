@@ -1,6 +1,7 @@
-"""Annealed importance sampling: a bound on log p(x) that owes nothing to q(z|x).
+"""Annealed importance sampling: a bound on log p(x) that does not depend on q(z|x).
 
-Chains start at draws of p(z), and are led to p(z|x) through f_b(z) = p(z) p(x|z)^b, b from 0 to 1.
+Chains start at samples of p(z) and move to p(z|x) through the unnormalized densities
+f_b(z) = p(z) p(x|z)^b, where the inverse temperature b increases from 0 to 1.
 
 References:
     Annealed Importance Sampling (Neal, 2001), arXiv:physics/9803008
@@ -18,26 +19,32 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from vaelab.estimators.importance import chunk_sizes
+from vaelab.estimators.importance import split_samples
 from vaelab.objectives.base import frozen, log_mean_exp, sample_prior
 from vaelab.runtime.distributed import progress_bar
 from vaelab.vae import VAE
 
 CHAINS = 16
 TEMPERATURES = 500
-LEAPFROG = 5
-PILOTS = 4  # chains for each image that the step sizes are found with
-TARGET = 0.65  # of the acceptance rate
-FIRST = 0.1  # step size
-GAIN = 0.1  # of its logarithm, by how far the acceptance rate is from the target
-EDGE = 4.0  # the temperatures are those of a logistic function between -EDGE and EDGE
+LEAPFROG_STEPS = 5
+PILOT_CHAINS = 4  # chains for each image that tune the step sizes
+TARGET_ACCEPTANCE = 0.65  # acceptance rate
+INITIAL_STEP_SIZE = 0.1
+ADAPTATION_RATE = 0.1  # change of log step size per excess of the acceptance rate over its target
+LOGISTIC_EDGE = 4.0  # b follows a logistic function between -LOGISTIC_EDGE and LOGISTIC_EDGE
 
-Start = Literal["prior", "posterior"]
-Terms = Callable[[Tensor], tuple[Tensor, Tensor]]
+ChainStart = Literal["prior", "posterior"]
+LogTerms = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-class State(NamedTuple):
-    """z (K, B, D), log f_0(z) and log f_1(z) - log f_0(z), which b multiplies, both (K, B)."""
+class ChainState(NamedTuple):
+    """The state of K chains for each of B images.
+
+    Attributes:
+        z: (K, B, D).
+        log_start: log f_0(z) (K, B).
+        log_ratio: log f_1(z) - log f_0(z) (K, B); log f_b(z) is log_start + b log_ratio.
+    """
 
     z: Tensor
     log_start: Tensor
@@ -50,113 +57,134 @@ def annealed_bound(
     x: Tensor,
     chains: int = CHAINS,
     temperatures: int = TEMPERATURES,
-    leapfrog: int = LEAPFROG,
-    start: Start = "prior",
+    leapfrog: int = LEAPFROG_STEPS,
+    start: ChainStart = "prior",
 ) -> tuple[Tensor, Tensor]:
-    """log 1/K sum_k w_k (B,), below log p(x) in the mean, and its standard error over chains (B,).
+    """Estimate log p(x) as log 1/K sum_k w_k; in expectation it is a lower bound.
 
-    E[w] = p(x) exactly, as each transition leaves its f_b as it is: a Hamiltonian path, which
-    Metropolis' rule accepts or not. Its step size goes after an acceptance rate of 0.65. Chains
-    that chose their own would move by where they have been, and E[w] would no longer be p(x); so
-    pilot chains find the step size of each temperature and image first, and no weight is theirs.
-
-    The error is that of the logarithm of a mean: too small where few chains have all the weight.
+    E[w] = p(x) holds exactly, because each transition leaves its f_b invariant: it is a Hamiltonian
+    trajectory that is accepted or rejected by the Metropolis rule. Its step size is tuned to an
+    acceptance rate of 0.65. If the chains tuned their own step size, their transitions would
+    depend on their past, and E[w] = p(x) would no longer hold. Pilot chains therefore tune the
+    step size of each temperature and image first, and their weights are not used.
 
     Arguments:
         x: (B, *shape).
-        chains: K, for each image.
+        chains: The number K of chains for each image.
         temperatures: The number of steps of b.
-        leapfrog: Steps of a transition.
-        start: Where chains start: at p(z), or at q(z|x), with f_b = q(z|x)^(1-b) p(x, z)^b.
+        leapfrog: The number of leapfrog steps of a transition.
+        start: Where chains start: "prior" for p(z), or "posterior" for q(z|x) with
+            f_b = q(z|x)^(1-b) p(x, z)^b.
+
+    Returns:
+        The bound in nats (B,) and its standard error over chains (B,). The error is that of the
+        logarithm of a mean: it is too small if a few chains have most of the weight.
 
     Raises:
-        ValueError: If z is no real vector, or has no density where it is needed.
+        ValueError: If z is not a real vector, or q(z|x) or p(z) lacks the density that is needed.
     """
-    check(vae, start, chains)
-    schedule = betas(temperatures).to(x)
+    check_arguments(vae, start, chains)
+    schedule = make_beta_schedule(temperatures).to(x)
     with frozen(vae):
-        terms, draw = _path(vae, x, start)
-        steps = _pilot(terms, draw(PILOTS), schedule, leapfrog)
+        terms, sample_start = _make_path(vae, x, start)
+        steps = _find_step_sizes(terms, sample_start(PILOT_CHAINS), schedule, leapfrog)
         log_w = torch.cat(
             [
-                _anneal(terms, draw(count), schedule, steps, leapfrog)
-                for count in chunk_sizes(vae, len(x), chains)
+                _run_chains(terms, sample_start(count), schedule, steps, leapfrog)
+                for count in split_samples(vae, len(x), chains)
             ]
         )
-    return log_mean_exp(log_w), error_over_chains(log_w)
+    return log_mean_exp(log_w), standard_error_over_chains(log_w)
 
 
 @torch.no_grad()
-def sandwich(
+def bidirectional_bounds(
     vae: VAE,
     images: int,
     chains: int = CHAINS,
     temperatures: int = TEMPERATURES,
-    leapfrog: int = LEAPFROG,
+    leapfrog: int = LEAPFROG_STEPS,
 ) -> tuple[Tensor, Tensor]:
-    """Of images x that the model draws, bounds on log p(x) from below and from above, both (B,).
+    """Bound log p(x) from below and from above for images x that are sampled from the model.
 
-    The z that x was drawn from is a draw of p(z|x), which no chain gives for an image of a data
-    set. Chains that go back from it to p(z) have E[1/w] = 1/p(x), so minus the logarithm of the
-    mean of 1/w is above log p(x) in the mean. How far the bounds are apart says how good the lower
-    one can be on images like these.
+    The z that x was sampled from is an exact sample of p(z|x), which is not available for images of
+    a data set. Chains that start at this z and end at p(z) have E[1/w] = 1/p(x), so
+    -log 1/K sum_k 1/w_k is an upper bound on log p(x) in expectation. The gap between the bounds
+    limits the error of the lower bound on images like these.
+
+    Arguments:
+        images: The number B of images to sample.
+        chains, temperatures, leapfrog: See `annealed_bound`.
+
+    Returns:
+        The lower and the upper bound in nats, both (B,).
+
+    Raises:
+        ValueError: See `annealed_bound`.
 
     Reference: Sandwiching the Marginal Likelihood Using Bidirectional Monte Carlo (Grosse et al.,
     2015), arXiv:1511.02543
     """
-    check(vae, "prior", chains)
+    check_arguments(vae, "prior", chains)
     z = sample_prior(vae.latents(), images)
     x = vae.decode(z).sample()
-    schedule = betas(temperatures).to(z)
+    schedule = make_beta_schedule(temperatures).to(z)
     with frozen(vae):
-        terms, draw = _path(vae, x, "prior")
-        steps = _pilot(terms, draw(PILOTS), schedule, leapfrog)
+        terms, sample_start = _make_path(vae, x, "prior")
+        steps = _find_step_sizes(terms, sample_start(PILOT_CHAINS), schedule, leapfrog)
         up, down = [], []
-        for count in chunk_sizes(vae, images, chains):
-            up.append(_anneal(terms, draw(count), schedule, steps, leapfrog))
+        for count in split_samples(vae, images, chains):
+            up.append(_run_chains(terms, sample_start(count), schedule, steps, leapfrog))
             back = z.expand(count, *z.shape)
-            down.append(_anneal(terms, back, schedule.flip(0), steps.flip(0), leapfrog))
+            down.append(_run_chains(terms, back, schedule.flip(0), steps.flip(0), leapfrog))
     return log_mean_exp(torch.cat(up)), -log_mean_exp(torch.cat(down))
 
 
-def reason_not_applicable(vae: VAE, start: Start = "prior") -> str | None:
-    """Why chains cannot be led through the codes of this model; None if they can."""
+def reason_not_applicable(vae: VAE, start: ChainStart = "prior") -> str | None:
+    """Return why annealing cannot be applied to this model, or None if it can."""
     name = type(vae.posterior).__name__
-    if not vae.posterior.density:
-        return f"{name} is no density, so there is no p(x) that a chain could find"
+    if not vae.posterior.has_density:
+        return f"{name} has no density, so there is no p(x) to estimate by annealing"
     if vae.posterior.support is not constraints.real_vector:
         return (
-            f"annealing moves z through a real vector, but the codes of {name} lie on "
-            f"{vae.posterior.support}: importance_bound asks for less"
+            f"annealing needs real vectors z, but the latents of {name} lie on "
+            f"{vae.posterior.support}: use importance_bound"
         )
-    if start == "posterior" and not vae.posterior.exact_density:
-        return f"{name} has rounding errors away from its own draws: start at the prior"
+    if start == "posterior" and not vae.posterior.has_exact_density:
+        return f"{name} has rounding errors away from its own samples: set start='prior'"
     return None
 
 
-def check(vae: VAE, start: Start, chains: int) -> None:
+def check_arguments(vae: VAE, start: ChainStart, chains: int) -> None:
+    """Raise a ValueError if annealing cannot be applied to this model or there are no chains."""
     if reason := reason_not_applicable(vae, start):
         raise ValueError(reason)
     if chains < 1:
         raise ValueError(f"chains={chains}: it must be at least 1")
 
 
-def betas(temperatures: int) -> Tensor:
-    """b from 0 to 1 (temperatures + 1,), closest together at both ends, by a logistic function."""
+def make_beta_schedule(temperatures: int) -> Tensor:
+    """Return inverse temperatures b from 0 to 1 (temperatures + 1,) on a logistic function.
+
+    They are closest together at both ends.
+    """
     if temperatures < 1:
         raise ValueError(f"temperatures={temperatures}: it must be at least 1")
-    rising = torch.linspace(-EDGE, EDGE, temperatures + 1).double().sigmoid()
-    return (rising - rising[0]) / (rising[-1] - rising[0])
+    logistic = torch.linspace(-LOGISTIC_EDGE, LOGISTIC_EDGE, temperatures + 1).double().sigmoid()
+    return (logistic - logistic[0]) / (logistic[-1] - logistic[0])
 
 
-def error_over_chains(log_w: Tensor) -> Tensor:
-    """Of log_mean_exp of log weights (K, B), the standard error (B,): that of w over its mean."""
-    shares = log_w.softmax(0) * len(log_w)
-    return shares.std(0, correction=0) / math.sqrt(len(log_w) - 1)
+def standard_error_over_chains(log_w: Tensor) -> Tensor:
+    """Compute the standard error (B,) of log_mean_exp of log weights (K, B) over the K chains.
+
+    It is the standard error of the mean of w divided by that mean.
+    """
+    relative_weights = log_w.softmax(0) * len(log_w)
+    return relative_weights.std(0, correction=0) / math.sqrt(len(log_w) - 1)
 
 
-def _path(vae: VAE, x: Tensor, start: Start) -> tuple[Terms, Callable[[int], Tensor]]:
-    """The two terms of log f_b(z), and what draws z (K, B, D) at b = 0."""
+def _make_path(vae: VAE, x: Tensor, start: ChainStart) -> tuple[LogTerms, Callable[[int], Tensor]]:
+    """Return a function for both terms of log f_b(z), and one that samples z (K, B, D) of f_0."""
     q, p = vae.encode(x) if start == "posterior" else None, vae.latents()
 
     def terms(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,66 +192,74 @@ def _path(vae: VAE, x: Tensor, start: Start) -> tuple[Terms, Callable[[int], Ten
         log_p, log_px = p.log_prob(z), vae.decode(z).log_prob(x)
         return (log_p, log_px) if log_q is None else (log_q, log_p + log_px - log_q)
 
-    def draw(chains: int) -> Tensor:
+    def sample_start(chains: int) -> Tensor:
         if q is not None:
             return q.sample(torch.Size([chains]))
         return p.sample(torch.Size([chains] if p.batch_shape else [chains, len(x)]))
 
-    return terms, draw
+    return terms, sample_start
 
 
-def _pilot(terms: Terms, z: Tensor, schedule: Tensor, leapfrog: int) -> Tensor:
-    """The step size for each temperature between the ends and each image (T - 1, B)."""
-    state, steps = State(z, *terms(z)), []
-    log_step = torch.full_like(state.log_ratio[0], math.log(FIRST))
+def _find_step_sizes(terms: LogTerms, z: Tensor, schedule: Tensor, leapfrog: int) -> Tensor:
+    """Tune the step size for each image and each temperature between the ends (T - 1, B)."""
+    state, steps = ChainState(z, *terms(z)), []
+    log_step = torch.full_like(state.log_ratio[0], math.log(INITIAL_STEP_SIZE))
     for beta in progress_bar(schedule[1:-1], "finding step sizes"):
         steps.append(log_step.exp())
-        state, acceptance = _move(terms, state, beta, steps[-1], leapfrog)
-        log_step = log_step + GAIN * (acceptance.mean(0) - TARGET)
+        state, acceptance = _run_transition(terms, state, beta, steps[-1], leapfrog)
+        log_step = log_step + ADAPTATION_RATE * (acceptance.mean(0) - TARGET_ACCEPTANCE)
     return torch.stack(steps) if steps else log_step.new_zeros(0, len(log_step))
 
 
-def _anneal(terms: Terms, z: Tensor, schedule: Tensor, steps: Tensor, leapfrog: int) -> Tensor:
-    """log w (K, B) = sum_t (b_t - b_{t-1}) log_ratio(z_{t-1}) of chains that start at z."""
-    state = State(z, *terms(z))
+def _run_chains(
+    terms: LogTerms, z: Tensor, schedule: Tensor, steps: Tensor, leapfrog: int
+) -> Tensor:
+    """Compute log w (K, B) = sum_t (b_t - b_{t-1}) log_ratio(z_{t-1}) of chains that start at z."""
+    state = ChainState(z, *terms(z))
     log_w = (schedule[1] - schedule[0]) * state.log_ratio
-    for number, (beta, after) in enumerate(progress_bar(list(pairwise(schedule[1:])), "annealing")):
-        state, _ = _move(terms, state, beta, steps[number], leapfrog)
-        log_w = log_w + (after - beta) * state.log_ratio
+    for number, (beta, next_beta) in enumerate(
+        progress_bar(list(pairwise(schedule[1:])), "annealing")
+    ):
+        state, _ = _run_transition(terms, state, beta, steps[number], leapfrog)
+        log_w = log_w + (next_beta - beta) * state.log_ratio
     return log_w
 
 
-def _move(
-    terms: Terms, state: State, beta: Tensor, step: Tensor, leapfrog: int
-) -> tuple[State, Tensor]:
-    """A Hamiltonian transition that leaves f_b as it is, and its chance of acceptance (K, B).
+def _run_transition(
+    terms: LogTerms, state: ChainState, beta: Tensor, step: Tensor, leapfrog: int
+) -> tuple[ChainState, Tensor]:
+    """Run a Hamiltonian transition that leaves f_b invariant.
 
     Arguments:
         step: The step size of each image (B,).
+
+    Returns:
+        The new state and the acceptance probability (K, B).
     """
     step, momentum = step.unsqueeze(-1), torch.randn_like(state.z)
-    new, slope = _look(terms, state.z, beta)
-    moved = momentum + step / 2 * slope
+    new, gradient = _evaluate_with_gradient(terms, state.z, beta)
+    new_momentum = momentum + step / 2 * gradient
     for number in range(leapfrog):
-        new, slope = _look(terms, new.z + step * moved, beta)
-        moved = moved + (step if number < leapfrog - 1 else step / 2) * slope
-    gain = _log_f(new, beta) - _log_f(state, beta)
-    gain = gain + 0.5 * (momentum.square() - moved.square()).sum(-1)
-    acceptance = gain.clamp(max=0).exp().nan_to_num(0)
-    taken = torch.rand_like(acceptance) < acceptance
-    z = torch.where(taken.unsqueeze(-1), new.z, state.z)
-    rest = (torch.where(taken, *pair) for pair in zip(new[1:], state[1:], strict=True))
-    return State(z, *rest), acceptance
+        new, gradient = _evaluate_with_gradient(terms, new.z + step * new_momentum, beta)
+        new_momentum = new_momentum + (step if number < leapfrog - 1 else step / 2) * gradient
+    log_ratio = _log_density(new, beta) - _log_density(state, beta)
+    log_ratio = log_ratio + 0.5 * (momentum.square() - new_momentum.square()).sum(-1)
+    acceptance = log_ratio.clamp(max=0).exp().nan_to_num(0)
+    is_accepted = torch.rand_like(acceptance) < acceptance
+    z = torch.where(is_accepted.unsqueeze(-1), new.z, state.z)
+    rest = (torch.where(is_accepted, *pair) for pair in zip(new[1:], state[1:], strict=True))
+    return ChainState(z, *rest), acceptance
 
 
-def _look(terms: Terms, z: Tensor, beta: Tensor) -> tuple[State, Tensor]:
-    """The state at z, and the gradient of log f_b there (K, B, D)."""
+def _evaluate_with_gradient(terms: LogTerms, z: Tensor, beta: Tensor) -> tuple[ChainState, Tensor]:
+    """Return the state at z and the gradient of log f_b with respect to z (K, B, D)."""
     with torch.enable_grad():
         z = z.detach().requires_grad_()
-        state = State(z, *terms(z))
-        (slope,) = torch.autograd.grad(_log_f(state, beta).sum(), z)
-    return State(*(each.detach() for each in state)), slope
+        state = ChainState(z, *terms(z))
+        (gradient,) = torch.autograd.grad(_log_density(state, beta).sum(), z)
+    return ChainState(*(tensor.detach() for tensor in state)), gradient
 
 
-def _log_f(state: State, beta: Tensor) -> Tensor:
+def _log_density(state: ChainState, beta: Tensor) -> Tensor:
+    """Compute log f_b(z) (K, B)."""
     return state.log_start + beta * state.log_ratio

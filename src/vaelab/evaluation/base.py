@@ -1,9 +1,9 @@
-"""The contract of a part of an evaluation: a file with `evaluate(run, asked) -> dict`.
+"""The contract of a part of an evaluation: a module with `evaluate(run, config)`.
 
-It returns named numbers of `asked.split`, ready for JSON, whose names no other part uses; images
-are the first `asked.images` of it. Where the part has no meaning for the model or the data it
-raises `Absent` with the reason. Passes over images are those of batches.py, so that the numbers
-are the same with any number of processes.
+It returns named numbers of the split `config.split`, ready for JSON. No other part uses the same
+names. If the part has no meaning for the model or the data, it raises `NotApplicable` with the
+reason. Passes over images use `vaelab.inference.batches`, so the numbers do not depend on the
+number of processes.
 """
 
 from dataclasses import dataclass, field
@@ -14,23 +14,27 @@ from vaelab.samplers.prior import PriorSampler
 
 
 class NotApplicable(Exception):
-    """This part has no meaning here; the message says why, and what would have one."""
+    """A part has no meaning for a run; the message says why, and for which runs it has one."""
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What is to be evaluated, and how.
+    """What an evaluation measures, and how.
 
     Attributes:
-        samples: Of the importance-weighted bound.
-        images: The first so many of the split; None is all.
-        sampler: What draws the codes of new images; None is p(z).
-        features: The net that images are compared by; None is that of the data set.
-        precision: 32-true, or bf16-mixed: encoder and decoder compute in bfloat16, and all that
-            is computed from distributions in float32. The decoder rounds the same way for every
-            image, so the bound is one of the model that rounds.
-        compile: Whether torch.compile compiles the decoder.
-        folder: Where the evaluation is written and parts keep what they go on from; None: nowhere.
+        split: The split of the data: train, val or test.
+        samples: The number of importance samples of the bound on log p(x).
+        images: Only the first `images` of the split; None means all.
+        seed: The seed of all random numbers.
+        sampler: The sampler of the latents of new images, by default p(z).
+        features: The name of the network whose features compare images; None means that of the
+            data set.
+        precision: 32-true, or bf16-mixed: encoder and decoder compute in bfloat16, and everything
+            that is computed from distributions in float32. The rounding of the decoder is the same
+            for every image, so the bound is a bound for the rounded model.
+        compile: True to compile the decoder with torch.compile.
+        folder: The folder of the results, and of the journals from which parts resume; None to
+            write nothing.
     """
 
     split: str = "test"
@@ -43,6 +47,6 @@ class EvaluationConfig:
     compile: bool = False
     folder: Path | None = None
 
-    def journal(self, part: str) -> Path | None:
-        """The folder where a part keeps what it found for each batch."""
+    def journal_folder(self, part: str) -> Path | None:
+        """Return the folder where a part keeps its results batch by batch, to resume from them."""
         return self.folder / "journal" / part if self.folder else None

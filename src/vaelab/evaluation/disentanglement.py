@@ -1,9 +1,9 @@
-"""Whether each factor has a dimension of its own: the part `disentanglement` of an evaluation."""
+"""The part `disentanglement`: does each factor of variation have its own latent dimension?"""
 
 from typing import Any
 
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
-from vaelab.evaluation.probes import fitted_and_new
+from vaelab.evaluation.probes import collect_training_and_split_latents
 from vaelab.metrics.dci import dci
 from vaelab.metrics.factor_vae import factor_vae
 from vaelab.metrics.mig import mig
@@ -12,31 +12,35 @@ from vaelab.runs.run import Run
 from vaelab.runtime.seeding import Stream, derive_seed, seeded_generator
 
 
-def evaluate(run: Run, asked: EvaluationConfig) -> dict[str, Any]:
-    """On the codes of the split, the means of q(z|x); the forests of DCI are fitted to training
-    codes.
+def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
+    """Compute disentanglement scores of the latents of the split, the means of q(z|x).
+
+    The random forests of DCI are fitted to latents of training images.
 
     Returns:
-        mig, sap, dci_disentanglement, dci_completeness, dci_informativeness and factor_vae, at
-        most 1. Their files say what they are on codes that know nothing.
+        mig, sap, dci_disentanglement, dci_completeness, dci_informativeness and factor_vae, each
+        at most 1. The modules of vaelab.metrics give their values for random latents.
+
+    Raises:
+        NotApplicable: If the factors are unknown or constant, or the encoder receives them.
     """
     data = run.data
     if not data.factors:
-        raise NotApplicable("the factors of these images are not known: those of data=sprites are")
+        raise NotApplicable("the factors of these images are not known: use data=sprites")
     if run.vae.conditional:
-        raise NotApplicable("the encoder was told the factors: this is for a model that was not")
-    fitted, new = fitted_and_new(run, asked)
-    varied = fitted.varied & new.varied
-    if not varied.any():
-        raise NotApplicable("all images are made from the same factors: at least one must vary")
-    (codes, v), (new_codes, new_v) = fitted.only(varied), new.only(varied)
-    names = [name for name, kept in zip(data.factors, varied, strict=True) if kept]
+        raise NotApplicable("the encoder receives the factors as labels: use another model=")
+    training, split = collect_training_and_split_latents(run, config)
+    varying = training.varying & split.varying
+    if not varying.any():
+        raise NotApplicable("all images have the same factors: at least one factor must vary")
+    (z, v), (new_z, new_v) = training.select(varying), split.select(varying)
+    names = [name for name, is_varying in zip(data.factors, varying, strict=True) if is_varying]
     unordered = {number for number, name in enumerate(names) if name in data.unordered}
-    chance = seeded_generator(Stream.PROBES, asked.seed)
-    forests = dci(codes, v, new_codes, new_v, unordered, derive_seed(Stream.PROBES, asked.seed))
+    generator = seeded_generator(Stream.PROBES, config.seed)
+    forests = dci(z, v, new_z, new_v, unordered, derive_seed(Stream.PROBES, config.seed))
     return {
-        "mig": mig(new_codes, new_v),
-        "sap": sap(new_codes, new_v, unordered),
+        "mig": mig(new_z, new_v),
+        "sap": sap(new_z, new_v, unordered),
         **{f"dci_{name}": value for name, value in forests._asdict().items()},
-        "factor_vae": factor_vae(new_codes, new_v, generator=chance),
+        "factor_vae": factor_vae(new_z, new_v, generator=generator),
     }

@@ -1,8 +1,10 @@
-"""Where the bound is loose: what the family of q(z|x) costs it, and what the encoder does.
+"""The part `gaps`: how much of log p(x) the ELBO misses, and why.
 
     log p(x) - ELBO = approximation gap + amortisation gap
 
-It takes minutes for a small model, so it is of a few images, and only where it is asked for.
+The approximation gap is due to the family of q(z|x), the amortisation gap to the encoder, which
+predicts q(z|x) in one pass. Both take minutes for a small model. So the part covers few images and
+runs only on request.
 
 Reference: Inference Suboptimality in Variational Autoencoders (Cremer et al., 2018), section 3,
 arXiv:1801.03558
@@ -17,75 +19,91 @@ from vaelab.estimators.amortisation import SAMPLES, STEPS, amortised_and_optimis
 from vaelab.estimators.annealed import CHAINS, TEMPERATURES, annealed_bound
 from vaelab.estimators.importance import importance_bound
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
-from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image, standard_error
-from vaelab.inference.calibration import mean_calibration_error
+from vaelab.inference.batches import (
+    EvaluationBatch,
+    PerImage,
+    collect_per_image,
+    compute_standard_error,
+)
+from vaelab.inference.calibration import compute_mean_error_statistic
 from vaelab.runs.run import Run
 
-IMAGES = 100  # at most
-AT_ONCE = 20  # of them, which the journal then keeps
+MAX_IMAGES = 100
+BATCH_SIZE = 20  # images; the journal keeps the results of each batch
 
 
-def evaluate(run: Run, asked: EvaluationConfig) -> dict[str, Any]:
-    """Nats per image, with standard errors over images as ..._se.
+def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
+    """Compute bounds on log p(x) and both gaps in nats per image, with standard errors as ..._se.
 
-    ais and iw_bound, larger is better: bounds on log p(x) from below, by annealed importance
-    sampling from p(z) and by asked.samples of q(z|x). amortisation_gap: the ELBO of the best q of
-    the family for each image, less that of the encoder's; at least that, as the best is only nearly
-    found. approximation_gap: the larger bound less the ELBO of the best q; too small by what the
-    bound lacks. Also gap_images (the first, at most 100), ais_chains and ais_temperatures.
+    Returns:
+        ais and iw_bound, lower bounds on log p(x): by annealed importance sampling from p(z), and
+        by config.samples importance samples from q(z|x). amortisation_gap: the ELBO of the best q
+        of the family for each image minus the ELBO of the encoder's q; it is underestimated, since
+        the optimization stops short of the best q. approximation_gap: the larger bound minus the
+        ELBO of the best q; it is underestimated by what the bound lacks. Also gap_images (the first
+        images of the split, at most 100), ais_chains and ais_temperatures.
 
-    Without ais where z is no real vector, without the gaps where q(z|x) is of several layers.
+        ais is missing if z is no real vector, the gaps if q(z|x) has several layers.
+
+    Raises:
+        NotApplicable: If there is no log p(x), or neither annealing nor the gaps are possible.
     """
     vae, data = run.vae, run.data
-    unannealed, fixed = annealed.reason_not_applicable(vae), amortisation.reason_not_applicable(vae)
+    no_annealing = annealed.reason_not_applicable(vae)
+    no_gaps = amortisation.reason_not_applicable(vae)
     if vae.likelihood.measure(data.pixels) == "grey":
         raise NotApplicable(
-            "grey pixels have no log p(x): set data.binarize=dynamic, or loss=gaussian"
+            "grayscale pixels treated as probabilities have no log p(x): set data.binarize=dynamic,"
+            " or loss=gaussian"
         )
-    if unannealed and fixed:
-        raise NotApplicable(f"{unannealed}; {fixed}")
+    if no_annealing and no_gaps:
+        raise NotApplicable(f"{no_annealing}; {no_gaps}")
     vae.eval()
-    if vae.likelihood.calibrated:
-        vae.likelihood.calibrate(mean_calibration_error(vae, data, asked.seed))
+    if vae.likelihood.needs_calibration:
+        vae.likelihood.calibrate(compute_mean_error_statistic(vae, data, config.seed))
 
     def compute(batch: EvaluationBatch) -> PerImage:
         model, x = batch.model, batch.x
-        found = {"iw_bound": importance_bound(model, x, asked.samples)}
-        if not unannealed:
-            found["ais"], _ = annealed_bound(model, x, CHAINS, TEMPERATURES)
-        if not fixed:
-            found["elbo"], found["best"] = amortised_and_optimised_elbo(model, x, SAMPLES, STEPS)
-        return found
+        bounds = {"iw_bound": importance_bound(model, x, config.samples)}
+        if not no_annealing:
+            bounds["ais"], _ = annealed_bound(model, x, CHAINS, TEMPERATURES)
+        if not no_gaps:
+            bounds["elbo"], bounds["best"] = amortised_and_optimised_elbo(model, x, SAMPLES, STEPS)
+        return bounds
 
-    images, journal = min(asked.images or IMAGES, IMAGES), asked.journal("gaps")
-    found = collect_per_image(
+    bounds = collect_per_image(
         vae,
         data,
-        asked.split,
+        config.split,
         compute,
-        asked.seed,
-        images,
-        journal,
+        config.seed,
+        min(config.images or MAX_IMAGES, MAX_IMAGES),
+        config.journal_folder("gaps"),
         title="annealing",
-        size=AT_ONCE,
+        size=BATCH_SIZE,
     )
-    return gap_numbers({name: values.double() for name, values in found.items()})
+    return summarize_gaps({name: values.double() for name, values in bounds.items()})
 
 
-def gap_numbers(found: PerImage) -> dict[str, Any]:
-    """From ais and iw_bound of each image, and the ELBO of its q and of its best q."""
-    bounds = [found[name] for name in ("ais", "iw_bound") if name in found]
-    numbers: dict[str, Any] = {"gap_images": len(bounds[0])}
-    numbers["iw_bound"] = found["iw_bound"].mean().item()
-    if "ais" in found:
-        numbers |= _with_error("ais", found["ais"])
+def summarize_gaps(bounds: PerImage) -> dict[str, Any]:
+    """Compute the numbers of this part.
+
+    Arguments:
+        bounds: iw_bound (N,), and where there are any ais (N,), elbo (N,) of the encoder's q and
+            best (N,), the ELBO of the best q, in nats.
+    """
+    log_p_bounds = [bounds[name] for name in ("ais", "iw_bound") if name in bounds]
+    numbers: dict[str, Any] = {"gap_images": len(log_p_bounds[0])}
+    numbers["iw_bound"] = bounds["iw_bound"].mean().item()
+    if "ais" in bounds:
+        numbers |= _mean_and_error("ais", bounds["ais"])
         numbers |= {"ais_chains": CHAINS, "ais_temperatures": TEMPERATURES}
-    if "best" in found:
-        log_p = max(bounds, key=lambda bound: bound.mean().item())
-        numbers |= _with_error("amortisation_gap", found["best"] - found["elbo"])
-        numbers |= _with_error("approximation_gap", log_p - found["best"])
+    if "best" in bounds:
+        log_p = max(log_p_bounds, key=lambda bound: bound.mean().item())
+        numbers |= _mean_and_error("amortisation_gap", bounds["best"] - bounds["elbo"])
+        numbers |= _mean_and_error("approximation_gap", log_p - bounds["best"])
     return numbers
 
 
-def _with_error(name: str, values: Tensor) -> dict[str, float]:
-    return {name: values.mean().item(), f"{name}_se": standard_error(values)}
+def _mean_and_error(name: str, values: Tensor) -> dict[str, float]:
+    return {name: values.mean().item(), f"{name}_se": compute_standard_error(values)}

@@ -1,38 +1,43 @@
-"""How much better the training images are known than those of the split.
+"""The part `generalisation`: how much better the bounds of training images are than of new images.
 
-The bounds of both are those of as many images, so the noise of an image weighs the same; more
-samples tighten a bound, so the gap is one between bounds with the same number of samples.
+Both bounds use the same number of images, so that they have the same noise, and the same number of
+importance samples, since more samples tighten a bound.
 """
 
 from typing import Any
 
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
-from vaelab.evaluation.likelihood import likelihood_numbers
+from vaelab.evaluation.likelihood import evaluate_likelihood
 from vaelab.runs.run import Run
 
-SAMPLES = 100  # of the bounds that are compared, at most
+MAX_SAMPLES = 100  # importance samples of both bounds
 
 
-def evaluate(run: Run, asked: EvaluationConfig) -> dict[str, Any]:
-    """elbo_train and nll_train, and elbo_gap and nll_gap, which are 0 where nothing is memorised.
+def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
+    """Compute elbo_train and nll_train, and elbo_gap and nll_gap, which are 0 without overfitting.
 
-    Also generalisation_images, of each side, and generalisation_samples.
+    Returns:
+        Those four in nats per image; nll_* only where there is an NLL. Also generalisation_images,
+        the number of images on each side, and generalisation_samples.
+
+    Raises:
+        NotApplicable: If the split is the training split, or q(z|x) has no density.
     """
-    if asked.split == "train":
-        raise NotApplicable("the gap is one between training images and others: set --split test")
-    if not run.vae.posterior.density:
+    if config.split == "train":
+        raise NotApplicable("the gap compares training images with others: set --split test")
+    if not run.vae.posterior.has_density:
         raise NotApplicable(
-            f"{type(run.vae.posterior).__name__} is no density, so there is no bound"
+            f"{type(run.vae.posterior).__name__} has no density, so there is no bound to compare"
         )
-    samples = min(asked.samples, SAMPLES)
-    images = min(len(run.data.splits[name].images) for name in ("train", asked.split))
-    images = min(images, asked.images or images)
+    samples = min(config.samples, MAX_SAMPLES)
+    images = min(len(run.data.splits[name].images) for name in ("train", config.split))
+    images = min(images, config.images or images)
 
-    def bounds(split: str) -> dict[str, Any]:
-        journal = asked.journal(f"generalisation-{split}")
-        return likelihood_numbers(run.vae, run.data, split, samples, asked.seed, images, journal)
+    def compute_bounds(split: str) -> dict[str, Any]:
+        journal = config.journal_folder(f"generalisation-{split}")
+        return evaluate_likelihood(run.vae, run.data, split, samples, config.seed, images, journal)
 
-    train, other = bounds("train"), bounds(asked.split)
+    train, other = compute_bounds("train"), compute_bounds(config.split)
     numbers = {"generalisation_images": images, "generalisation_samples": samples}
     numbers |= {"elbo_train": train["elbo"], "elbo_gap": train["elbo"] - other["elbo"]}
     if "nll" in train:

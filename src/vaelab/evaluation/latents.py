@@ -1,11 +1,13 @@
-"""What the codes say of the images: the KL taken apart around the aggregate posterior q(z).
+"""The part `latents`: how much the latents tell about the images, and how far q(z) is from p(z).
 
-    KL = mutual information of image and code + KL(q(z) || p(z))
+The KL is decomposed around the aggregate posterior q(z):
 
-q(z) = 1/N sum_n q(z|x_n) is an explicit mixture over the N images that are evaluated, so both parts
-are exact but for the draws of z. They are those of these N images: a mutual information near its
-limit ln N says only that the codes tell all N apart, and the rest of the KL then counts as a
-distance of q(z) from p(z), which would be smaller if there were more images.
+    E_x KL(q(z|x) || p(z)) = I(x; z) + KL(q(z) || p(z))
+
+q(z) = 1/N sum_n q(z|x_n) is the mixture over the N evaluated images. Its density is computed
+exactly, so the only noise is that of the samples of z. Both terms hold for these N images: a mutual
+information near its limit ln N means only that the latents distinguish all N images. The rest of
+the KL then counts as KL(q(z) || p(z)), which would be smaller with more images.
 
 Reference: ELBO Surgery: Yet Another Way to Carve Up the Variational Evidence Lower Bound (Hoffman
 and Johnson, 2016)
@@ -22,8 +24,8 @@ from vaelab.inference.batches import (
     EvaluationBatch,
     PerImage,
     collect_per_image,
+    compute_standard_error,
     estimate_mean_twice,
-    standard_error,
 )
 from vaelab.metrics.aggregate import AggregatePosterior, decompose_kl
 from vaelab.metrics.latents import ActiveUnits
@@ -33,50 +35,60 @@ from vaelab.priors.normal import UnitNormal
 from vaelab.runs.run import Run
 from vaelab.vae import VAE
 
-IMAGES = 10_000  # at most, as every code is compared with every image
-ERRORS = 5  # standard errors that the sum may be off
-ROUNDING = 1e-3  # nats that it may be off besides
-SILENT = 0.1  # nats of mutual information
-FEW, LITTLE = 1 / 4, 1 / 2  # of the units, and of the limit of the mutual information
-CURES = "try kl=warmup, kl=free_bits, a smaller kl.beta or, if there is one, a smaller loss.scale"
+MAX_IMAGES = 10_000  # the cost is quadratic: every latent is compared with every image
+MAX_STANDARD_ERRORS = 5  # by which the sum of both terms may differ from the KL ...
+ROUNDING_TOLERANCE = 1e-3  # ... plus these nats
+COLLAPSED_INFORMATION = 0.1  # nats of mutual information
+PARTIAL_UNITS = 1 / 4  # a smaller fraction of active units is a partial collapse, if also ...
+PARTIAL_INFORMATION = 1 / 2  # ... the mutual information is below this fraction of its limit
+REMEDIES = (
+    "try kl=warmup, kl=free_bits, a smaller kl.beta or, if there is one, a smaller loss.scale"
+)
 
 
-def evaluate(run: Run, asked: EvaluationConfig) -> dict[str, Any]:
-    """Nats per image, of latent_images images (at most 10,000).
+def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
+    """Decompose the KL of latent_images images (at most 10,000) in nats per image.
 
-    mutual_information and mutual_information_limit, which is ln N; aggregate_kl, KL(q(z) || p(z)),
-    unless p depends on labels; kl_check, their sum less the KL, and kl_check_se. The KL is that in
-    closed form, or else of other draws. total_correlation and dimension_kl, whose sum is
-    aggregate_kl, where q(z|x) is diagonal and p(z) = N(0, I).
+    Returns:
+        mutual_information and its limit ln N, mutual_information_limit. aggregate_kl, the
+        KL(q(z) || p(z)), unless p depends on labels. kl_check, the sum of both minus the KL, and
+        its standard error kl_check_se; this KL is in closed form or estimated with other samples.
+        total_correlation and dimension_kl, whose sum is aggregate_kl, if q(z|x) is diagonal and
+        p(z) = N(0, I).
 
-    Sentences, only where there is something to say: kl_warning, if the sum is off by more than 5
-    standard errors, and collapse.
+        Two sentences, each only if it applies: kl_warning, if kl_check exceeds 5 standard errors,
+        and collapse.
+
+    Raises:
+        NotApplicable: If q(z|x) is deterministic, or its density is not exact or has several
+            layers. For the latter two a collapse is still reported.
     """
     vae = run.vae
-    if not vae.posterior.density or not vae.posterior.random:
-        raise NotApplicable(f"{type(vae.posterior).__name__} gives each image one code, a point")
+    if not vae.posterior.has_density or not vae.posterior.is_random:
+        raise NotApplicable(f"{type(vae.posterior).__name__} maps each image to a point")
     vae.eval()
-    images, reason = min(asked.images or IMAGES, IMAGES), _reason(vae)
-    aggregate = None if reason else _aggregate(run, asked, images)
+    images = min(config.images or MAX_IMAGES, MAX_IMAGES)
+    reason = _reason_without_aggregate(vae)
+    aggregate = None if reason else _build_aggregate_posterior(run, config, images)
 
     def compute(batch: EvaluationBatch) -> PerImage:
         q, p = batch.model.encode(batch.x), batch.model.latents()
         mean, again = estimate_mean_twice(q)
-        found = {"mean": mean, "again": again, "kl": sample_with_kl(q, p)[1].sum(-1)}
-        return found if aggregate is None else found | _parts(batch, p, aggregate)
+        values = {"mean": mean, "again": again, "kl": sample_with_kl(q, p)[1].sum(-1)}
+        return values if aggregate is None else values | _decompose_batch_kl(batch, p, aggregate)
 
-    journal = asked.journal("latents")
-    found = collect_per_image(
-        vae, run.data, asked.split, compute, asked.seed, images, journal, title="comparing"
+    journal = config.journal_folder("latents")
+    values = collect_per_image(
+        vae, run.data, config.split, compute, config.seed, images, journal, title="comparing"
     )
-    units, kl = ActiveUnits(vae.latent_dim), found["kl"].double().mean().item()
-    units.update(found.pop("mean"), found.pop("again"))
+    units, kl = ActiveUnits(vae.latent_dim), values["kl"].double().mean().item()
+    units.update(values.pop("mean"), values.pop("again"))
     active = int(units.compute())
     if reason:
         if active == 0:
             return {"collapse": describe_collapse(active, vae.latent_dim, kl)}
         raise NotApplicable(reason)
-    numbers = _numbers(found)
+    numbers = _summarize_latents(values)
     information = numbers["mutual_information"], numbers["mutual_information_limit"]
     sentence = describe_collapse(active, vae.latent_dim, kl, *information)
     return numbers | ({"collapse": sentence} if sentence else {})
@@ -85,60 +97,81 @@ def evaluate(run: Run, asked: EvaluationConfig) -> dict[str, Any]:
 def describe_collapse(
     active: int, units: int, kl: float, information: float | None = None, limit: float = 0.0
 ) -> str | None:
-    """A sentence that names posterior collapse and what may help; None where there is none.
+    """Return a sentence about posterior collapse and its remedies, or None without a collapse.
 
-    It is one if the mutual information is below 0.1 nats, or, where that is unknown, if no unit is
-    active. It is a partial one if less than a quarter of the units are active and the mutual
-    information is below half its limit: units that are not used harm nobody while the codes tell
-    the images apart, and nor do few bits in a code that has no more room.
+    The posterior has collapsed if the mutual information is below 0.1 nats, or, if that is unknown,
+    if no unit is active. It has partially collapsed if less than a quarter of the units are active
+    and the mutual information is below half its limit. Both conditions are needed: unused units do
+    no harm as long as the latents distinguish the images, and a low-dimensional latent has little
+    room for information.
 
-    The bounds are from models of 5,000 digits (784-400-20, 40 epochs, 500 test images with a limit
-    of 6.2 nats): weights of the KL of 1, 4, 10, 20 and 40 left 20, 19, 7, 2 and 0 active units,
-    6.2, 5.6, 2.8, 0.26 and 0.001 nats of information, and an NLL of 107, 120, 143, 188 and 206,
-    which is that of pixels without any code. Healthy models of 2 to 200 units had 4.5 nats and
-    more. 19 of 50 active units are those of a published model that nothing is wrong with (Burda et
-    al., 2016, arXiv:1509.00519, table 1).
+    The thresholds come from models of 5,000 digits (784-400-20, 40 epochs, 500 test images with a
+    limit of 6.2 nats): KL weights of 1, 4, 10, 20 and 40 left 20, 19, 7, 2 and 0 active units,
+    6.2, 5.6, 2.8, 0.26 and 0.001 nats of information, and an NLL of 107, 120, 143, 188 and 206.
+    The last is the NLL of a model without latents. Healthy models with 2 to 200 units had at least
+    4.5 nats. A published model with 19 of 50 active units is healthy (Burda et al., 2016,
+    arXiv:1509.00519, table 1).
+
+    Arguments:
+        active: The number of active units.
+        units: The number of latent dimensions.
+        kl: The mean KL(q(z|x) || p(z)) in nats.
+        information: The mutual information in nats; None if it is unknown.
+        limit: The limit ln N of the mutual information in nats.
     """
     facts = f"{active} of {units} units active, KL {kl:.2f} nats"
     if information is not None:
         facts = f"{max(information, 0):.2f} of {limit:.2f} nats of information, {facts}"
-    if active == 0 if information is None else information < SILENT:
-        return f"posterior collapse: the codes say nothing of the images ({facts}): {CURES}"
-    if information is not None and active < FEW * units and information < LITTLE * limit:
-        return f"partial posterior collapse: the codes say little of the images ({facts}): {CURES}"
+    if active == 0 if information is None else information < COLLAPSED_INFORMATION:
+        return f"posterior collapse: the latents ignore the images ({facts}): {REMEDIES}"
+    if (
+        information is not None
+        and active < PARTIAL_UNITS * units
+        and information < PARTIAL_INFORMATION * limit
+    ):
+        return (
+            "partial posterior collapse: the latents say little about the images "
+            f"({facts}): {REMEDIES}"
+        )
     return None
 
 
-def _reason(vae: VAE) -> str | None:
-    """Why q(z) is out of reach; None if it is not."""
+def _reason_without_aggregate(vae: VAE) -> str | None:
+    """Return why the density of q(z) cannot be computed; None if it can."""
     if vae.layered:
-        return "q(z) of several layers takes a pass of the networks for each pair of images"
-    if not vae.posterior.exact_density:
         return (
-            "q(z) asks for the density of every code under the posterior of other images, where "
-            f"{type(vae.posterior).__name__} has rounding errors without bound"
+            "q(z) of several stochastic layers needs a pass of the networks for each pair of images"
+        )
+    if not vae.posterior.has_exact_density:
+        return (
+            "q(z) needs the density of every latent under the posteriors of other images, where "
+            f"the density of {type(vae.posterior).__name__} has unbounded rounding errors"
         )
     return None
 
 
 @torch.no_grad()
-def _aggregate(run: Run, asked: EvaluationConfig, images: int) -> AggregatePosterior:
-    """q(z), in float64."""
+def _build_aggregate_posterior(
+    run: Run, config: EvaluationConfig, images: int
+) -> AggregatePosterior:
+    """Build q(z) of the first images of the split, in float64."""
 
     def compute(batch: EvaluationBatch) -> PerImage:
-        return {"out": batch.model.read(batch.x)}
+        return {"out": batch.model.run_encoder(batch.x)}
 
-    found = collect_per_image(
-        run.vae, run.data, asked.split, compute, images=images, title="encoding"
+    outputs = collect_per_image(
+        run.vae, run.data, config.split, compute, images=images, title="encoding"
     )
     device = next(run.vae.parameters()).device
-    return AggregatePosterior(run.vae.posterior(found["out"].to(device).double()))
+    return AggregatePosterior(run.vae.posterior(outputs["out"].to(device).double()))
 
 
-def _parts(batch: EvaluationBatch, p: Distribution, aggregate: AggregatePosterior) -> PerImage:
-    """The KL taken apart at a draw of q(z|x), with densities of q in float64."""
+def _decompose_batch_kl(
+    batch: EvaluationBatch, p: Distribution, aggregate: AggregatePosterior
+) -> PerImage:
+    """Estimate the terms of the KL with one sample of q(z|x), with densities of q in float64."""
     model = batch.model
-    out = model.read(batch.x)
+    out = model.run_encoder(batch.x)
     z = model.posterior(out).sample()
     log_q = model.posterior(out.double()).log_prob(z.double())
     log_p = None if p.batch_shape else p.log_prob(z)
@@ -146,20 +179,21 @@ def _parts(batch: EvaluationBatch, p: Distribution, aggregate: AggregatePosterio
     return decompose_kl(aggregate, z.double(), log_q, log_p, factorised)
 
 
-def _numbers(found: PerImage) -> dict[str, Any]:
-    found = {name: values.double() for name, values in found.items()}
-    kl = found.pop("kl")
+def _summarize_latents(values: PerImage) -> dict[str, Any]:
+    """Average over images, and check that the terms add up to the KL."""
+    values = {name: value.double() for name, value in values.items()}
+    kl = values.pop("kl")
     numbers: dict[str, Any] = {"latent_images": len(kl)}
-    numbers |= {name: values.mean().item() for name, values in found.items()}
-    if "mutual_information" in found:
+    numbers |= {name: value.mean().item() for name, value in values.items()}
+    if "mutual_information" in values:
         numbers["mutual_information_limit"] = math.log(len(kl))
-    if "aggregate_kl" in found:
-        difference = found["mutual_information"] + found["aggregate_kl"] - kl
-        off, error = difference.mean().item(), standard_error(difference)
-        numbers |= {"kl_check": off, "kl_check_se": error}
-        if abs(off) > ERRORS * error + ROUNDING:
+    if "aggregate_kl" in values:
+        difference = values["mutual_information"] + values["aggregate_kl"] - kl
+        mean, error = difference.mean().item(), compute_standard_error(difference)
+        numbers |= {"kl_check": mean, "kl_check_se": error}
+        if abs(mean) > MAX_STANDARD_ERRORS * error + ROUNDING_TOLERANCE:
             numbers["kl_warning"] = (
-                f"the sum of mutual information and aggregate KL is {off:+.2g} nats off the KL, "
-                f"with a standard error of {error:.2g}: trust none of the three"
+                f"mutual information plus aggregate KL differs from the KL by {mean:+.2g} nats, "
+                f"with a standard error of {error:.2g}: all three numbers are unreliable"
             )
     return numbers

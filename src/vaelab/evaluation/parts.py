@@ -1,4 +1,4 @@
-"""An evaluation of a run part by part, kept on disk: what is there is not computed again."""
+"""Evaluate a run part by part. Finished parts and batches are kept on disk and not repeated."""
 
 import shutil
 import time
@@ -29,34 +29,45 @@ DEFAULT_PARTS = (
     "codes",
     "disentanglement",
 )
-PARTS = (*DEFAULT_PARTS, "gaps")  # which takes minutes for a hundred images
+PARTS = (*DEFAULT_PARTS, "gaps")  # gaps takes minutes for a hundred images
+MODULES = {"codes": "probes"}  # the modules of parts whose option has another name
 
 
-def evaluate_run(run: Run, asked: EvaluationConfig, parts: Iterable[str]) -> dict[str, Any]:
-    """The numbers of the parts, also in asked.folder where they are gone on from.
+def evaluate_run(run: Run, config: EvaluationConfig, parts: Iterable[str]) -> dict[str, Any]:
+    """Evaluate the parts that are not finished yet.
 
-    Beside them there are `parts`, the seconds of each, and `absent`, why a part has no meaning.
+    The numbers are also written to config.folder after each part. An evaluation with the same
+    weights and settings resumes from there, any other starts anew.
+
+    Returns:
+        The numbers of all finished parts, with `parts`, the seconds that each part took, and
+        `absent`, the reasons why parts are not applicable.
     """
-    numbers = _begun(run, asked)
-    if asked.compile:
+    numbers = _resume_or_start(run, config)
+    if config.compile:
         run.vae.decoder.compile()
     for part in parts:
         if part in numbers["parts"]:
             continue
         started = time.perf_counter()
         numbers["absent"].pop(part, None)
+        module = import_module(f"vaelab.evaluation.{MODULES.get(part, part)}")
         try:
-            with _precision(run.vae, asked.precision):
-                numbers |= import_module(f"vaelab.evaluation.{part}").evaluate(run, asked)
+            with _autocast_networks(run.vae, config.precision):
+                numbers |= module.evaluate(run, config)
             numbers["parts"][part] = time.perf_counter() - started
-        except NotApplicable as reason:  # which is asked again the next time
+        except NotApplicable as reason:  # not recorded in `parts`, so the next evaluation retries
             numbers["absent"][part] = str(reason)
-        if asked.folder and rank_and_world_size()[0] == 0:
-            metrics_file.write_numbers(numbers, asked.folder / "numbers.json")
+        if config.folder and rank_and_world_size()[0] == 0:
+            metrics_file.write_numbers(numbers, config.folder / "numbers.json")
     return numbers
 
 
-def _chosen(precision: str, device: str) -> str:
+def resolve_precision(precision: str, device: str) -> str:
+    """Return the precision for a device: `auto` is bf16-mixed where bfloat16 is fast, else 32-true.
+
+    Warns if bf16-mixed was requested on a device where it is slow.
+    """
     on_cpu = device == "cpu"
     if precision == "auto":
         return "bf16-mixed" if is_bf16_fast(on_cpu) else "32-true"
@@ -65,48 +76,50 @@ def _chosen(precision: str, device: str) -> str:
     return precision
 
 
+def read_finished_parts(folder: Path | None) -> dict[str, Any]:
+    """Read the numbers.json of an earlier evaluation; empty if it is missing or damaged."""
+    try:
+        numbers = untrusted.read_numbers(folder / "numbers.json") if folder else {}
+    except (OSError, ValueError):
+        return {}
+    return numbers if {"parts", "absent"} <= numbers.keys() else {}
+
+
 @contextmanager
-def _precision(vae: VAE, name: str) -> Iterator[None]:
-    device, low = next(vae.parameters()).device.type, name == "bf16-mixed"
+def _autocast_networks(vae: VAE, precision: str) -> Iterator[None]:
+    """Inside, encoder and decoder compute in bfloat16 if the precision is bf16-mixed."""
+    device, low = next(vae.parameters()).device.type, precision == "bf16-mixed"
     with torch.autocast(device, torch.bfloat16, enabled=low), vae.autocast_networks_only(device):
         yield
 
 
-def _begun(run: Run, asked: EvaluationConfig) -> dict[str, Any]:
-    """What an evaluation of the same weights with the same settings has found so far."""
+def _resume_or_start(run: Run, config: EvaluationConfig) -> dict[str, Any]:
+    """Return the numbers so far of the same weights and settings, or remove those of others."""
     settings = {
-        "samples": asked.samples,
-        "seed": asked.seed,
-        "sampler": asked.sampler.name,
-        "features": asked.features,
-        "precision": asked.precision,
-        "compile": asked.compile,
+        "samples": config.samples,
+        "seed": config.seed,
+        "sampler": config.sampler.name,
+        "features": config.features,
+        "precision": config.precision,
+        "compile": config.compile,
         "batch_size": run.data.batch_size,
         "weights_sha256": hash_weights(run.vae.state_dict()),
     }
-    numbers = _read(asked.folder)
+    numbers = read_finished_parts(config.folder)
     wait_for_all_processes()
     if numbers.get("asked") != settings:
         numbers = {"asked": settings, "parts": {}, "absent": {}}
-        if asked.folder and rank_and_world_size()[0] == 0:
-            shutil.rmtree(asked.folder, ignore_errors=True)
-            asked.folder.mkdir(parents=True)
-            metrics_file.write_numbers(numbers, asked.folder / "numbers.json")
+        if config.folder and rank_and_world_size()[0] == 0:
+            shutil.rmtree(config.folder, ignore_errors=True)
+            config.folder.mkdir(parents=True)
+            metrics_file.write_numbers(numbers, config.folder / "numbers.json")
     wait_for_all_processes()
     return numbers | {
-        "split": asked.split,
-        "images": len(run.data.batches(asked.split, asked.images).split.images),
-        "all_images": len(run.data.splits[asked.split].images),
+        "split": config.split,
+        "images": len(run.data.batches(config.split, config.images).split.images),
+        "all_images": len(run.data.splits[config.split].images),
         "measure": describe_measure(run.vae, run.data),
         "pixels": run.data.pixels,
         "shape": run.data.shape,
         "step": run.step,
     }
-
-
-def _read(folder: Path | None) -> dict[str, Any]:
-    try:
-        found = untrusted.read_numbers(folder / "numbers.json") if folder else {}
-    except (OSError, ValueError):
-        return {}
-    return found if {"parts", "absent"} <= found.keys() else {}

@@ -1,4 +1,4 @@
-"""What the codes know of the labels: the part `codes` of an evaluation."""
+"""The part `codes`: how well simple classifiers (probes) predict labels from latents."""
 
 import copy
 from typing import Any
@@ -10,58 +10,75 @@ from vaelab.metrics.probes import LabelledLatents, clustering, knn, linear_probe
 from vaelab.runs.run import Run
 from vaelab.runtime.seeding import Stream, derive_seed
 
-FITTED = 10_000  # codes of training images, at most
+MAX_TRAINING_LATENTS = 10_000  # to which probes are fitted
 
 
-def evaluate(run: Run, asked: EvaluationConfig) -> dict[str, Any]:
-    """Accuracies on the codes of the split, the means of q(z|x), of what training codes fit.
+def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
+    """Fit probes to latents of training images and compute their accuracies on the split.
+
+    The latents are the means of q(z|x). On --split train the accuracies are too high, since the
+    probes are scored on the images they were fitted to.
 
     Returns:
-        linear_probe, knn and clustering, accuracies between 0 and 1, and `majority`, that of the
-        commonest label; of attributes, their means. probe_images, the codes that were fitted, at
-        most FITTED. Fitted to the split that they are scored on (train) they say too much.
+        linear_probe, knn and clustering, accuracies between 0 and 1, and majority, the accuracy of
+        always predicting the most frequent label. For binary attributes, they are means over the
+        attributes that vary. probe_images, the number of training latents.
+
+    Raises:
+        NotApplicable: If labels are missing, constant or no classes, or the encoder receives them.
     """
-    _check(run)
-    fitted, new = fitted_and_new(run, asked)
-    varied = fitted.varied
-    if not varied.any():
-        raise NotApplicable("all images have the same label: probes tell two or more apart")
-    fitted, new = fitted.only(varied), new.only(varied)
+    _check_labels(run)
+    training, split = collect_training_and_split_latents(run, config)
+    varying = training.varying
+    if not varying.any():
+        raise NotApplicable("all images have the same label: probes need at least two labels")
+    training, split = training.select(varying), split.select(varying)
     return {
-        "linear_probe": linear_probe(fitted, new),
-        "knn": knn(fitted, new),
-        "clustering": clustering(fitted, new, derive_seed(Stream.PROBES, asked.seed)),
-        "majority": majority(fitted, new),
-        "probe_images": len(fitted.codes),
+        "linear_probe": linear_probe(training, split),
+        "knn": knn(training, split),
+        "clustering": clustering(training, split, derive_seed(Stream.PROBES, config.seed)),
+        "majority": majority(training, split),
+        "probe_images": len(training.latents),
     }
 
 
-def _check(run: Run) -> None:
+def _check_labels(run: Run) -> None:
     labels = run.data.splits["train"].labels
     if labels.numel() == 0:
-        raise NotApplicable("the images have no labels: probes read classes")
+        raise NotApplicable("the images have no labels, which probes predict")
     if labels.is_floating_point():
-        raise NotApplicable("the labels are measurements: probes read classes, whole numbers")
+        raise NotApplicable("the labels are real numbers: probes predict classes, integers")
     if 2 * max(len(y.unique()) for y in labels.reshape(len(labels), -1).T) > len(labels):
-        raise NotApplicable("most labels are of one image: probes read classes of several")
+        raise NotApplicable("most labels belong to one image: probes need several images per class")
     if run.vae.conditional:
-        raise NotApplicable("the encoder was told the labels: probes are for a model that was not")
+        raise NotApplicable("the encoder receives the labels, so probes are meaningless")
 
 
-def fitted_and_new(run: Run, asked: EvaluationConfig) -> tuple[LabelledLatents, LabelledLatents]:
-    """Codes and labels of up to FITTED training images, and of the split."""
-    train = _thinned(run.data, "train", FITTED)
-    found = collect_latents(run.vae, train, "train", asked.seed)
-    new = collect_latents(run.vae, run.data, asked.split, asked.seed, asked.images)
-    return LabelledLatents(found["mean"], found["labels"]), LabelledLatents(
-        new["mean"], new["labels"]
+def collect_training_and_split_latents(
+    run: Run, config: EvaluationConfig
+) -> tuple[LabelledLatents, LabelledLatents]:
+    """Encode up to MAX_TRAINING_LATENTS training images, and the images of the split.
+
+    Returns:
+        The means of q(z|x) and the labels of both.
+    """
+    data = _subsample_split(run.data, "train", MAX_TRAINING_LATENTS)
+    training = collect_latents(run.vae, data, "train", config.seed)
+    split = collect_latents(run.vae, run.data, config.split, config.seed, config.images)
+    return (
+        LabelledLatents(training["mean"], training["labels"]),
+        LabelledLatents(split["mean"], split["labels"]),
     )
 
 
-def _thinned(data: DataModule, split: str, images: int) -> DataModule:
-    """The same data with at most so many images of a split, from all over it: some are sorted."""
-    thin = copy.copy(data)
+def _subsample_split(data: DataModule, split: str, images: int) -> DataModule:
+    """Return a copy of the data with at most so many images of a split.
+
+    They are evenly spaced, since some data sets are sorted by label.
+    """
+    subsampled = copy.copy(data)
     step = -(-len(data.splits[split].images) // images)
-    thin.splits = data.splits | {split: Split(*(part[::step] for part in data.splits[split]))}
-    thin.bits_sha256 = dict(data.bits_sha256)
-    return thin
+    part = Split(*(values[::step] for values in data.splits[split]))
+    subsampled.splits = data.splits | {split: part}
+    subsampled.bits_sha256 = dict(data.bits_sha256)
+    return subsampled

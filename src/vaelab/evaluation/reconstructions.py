@@ -1,4 +1,4 @@
-"""How like the images of the split their reconstructions are, pixel by pixel and in windows.
+"""The part `reconstructions`: how similar images are to their reconstructions.
 
 Reference: Image Quality Assessment: From Error Visibility to Structural Similarity (Wang et al.,
 2004), IEEE Transactions on Image Processing 13(4)
@@ -18,55 +18,63 @@ from vaelab.evaluation.new_images import check_image_data
 from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image, mode_or_mean
 from vaelab.runs.run import Run
 
-WINDOW = 11  # pixels of the edge that a normal of scale 1.5 is cut off at
+GAUSSIAN_WINDOW = 11  # pixels; the window is a Gaussian with a standard deviation of 1.5
 
 
 @torch.no_grad()
-def evaluate(run: Run, asked: EvaluationConfig) -> dict[str, Any]:
-    """Of the means of p(x|z) at the likeliest code, whose RMSE is a number of the likelihood part.
+def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
+    """Compute PSNR and SSIM of the means of p(x|z), with z the mode of q(z|x).
+
+    The RMSE of the same reconstructions is a number of the part `likelihood`.
 
     Returns:
-        psnr in dB, the mean over images of -10 log10 of their mean squared error; ssim and its
-        ssim_window, which is smaller where the pictures are, and absent below 3x3 pixels.
+        psnr in dB, the mean over images of -10 log10 of their mean squared error; ssim and
+        ssim_window, the name of its window. Images of less than 11 pixels have a smaller window,
+        and images of less than 3 pixels have no ssim.
+
+    Raises:
+        NotApplicable: If the data are not images.
     """
     check_image_data(run.data)
-    window, name = _window(min(run.data.shape[1:]))
+    window, name = _choose_window(min(run.data.shape[1:]))
 
     def compute(batch: EvaluationBatch) -> PerImage:
         mean = batch.model.decode(mode_or_mean(batch.model.encode(batch.x))).mean.clamp(0, 1)
-        found = {"psnr": psnr(mean, batch.x)}
-        return found | ({"ssim": ssim(mean, batch.x, window)} if window else {})
+        values = {"psnr": compute_psnr(mean, batch.x)}
+        return values | ({"ssim": compute_ssim(mean, batch.x, window)} if window else {})
 
-    found = collect_per_image(run.vae, run.data, asked.split, compute, asked.seed, asked.images)
-    numbers = {key: values.double().mean().item() for key, values in found.items()}
+    values = collect_per_image(run.vae, run.data, config.split, compute, config.seed, config.images)
+    numbers = {key: value.double().mean().item() for key, value in values.items()}
     return numbers | ({"ssim_window": name} if window else {})
 
 
-def psnr(x: Tensor, y: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio (B,) in dB of pictures (B, C, H, W) with pixels in [0, 1]."""
+def compute_psnr(x: Tensor, y: Tensor) -> Tensor:
+    """Compute the peak signal-to-noise ratio (B,) in dB of images (B, C, H, W) in [0, 1]."""
     return peak_signal_noise_ratio(x, y, data_range=1.0, reduction="none", dim=(1, 2, 3))
 
 
-def ssim(x: Tensor, y: Tensor, window: int) -> Tensor:
-    """Structural similarity (B,) of pictures (B, C, H, W) with pixels in [0, 1].
+def compute_ssim(x: Tensor, y: Tensor, window: int) -> Tensor:
+    """Compute the structural similarity (B,) of images (B, C, H, W) in [0, 1].
 
-    Its windows are centred on every pixel, the picture being mirrored at its border; one of less
-    than 11 pixels weighs its pixels alike.
+    There is a window around every pixel; images are mirrored at their border.
+
+    Arguments:
+        window: The edge of the window in pixels. 11 is a Gaussian window, smaller ones are uniform.
     """
-    found: Any = structural_similarity_index_measure(
+    similarity: Any = structural_similarity_index_measure(
         x,
         y,
-        gaussian_kernel=window == WINDOW,
+        gaussian_kernel=window == GAUSSIAN_WINDOW,
         kernel_size=window,
         data_range=1.0,
         reduction="none",
     )
-    return found
+    return similarity
 
 
-def _window(edge: int) -> tuple[int, str]:
-    """The largest window in pictures of this edge, and its name; 0 where none of 3x3 fits."""
-    if edge >= WINDOW:
-        return WINDOW, f"{WINDOW}x{WINDOW}, a normal of scale 1.5"
+def _choose_window(edge: int) -> tuple[int, str]:
+    """Return the largest window for images of this edge, and its name; 0 if 3x3 does not fit."""
+    if edge >= GAUSSIAN_WINDOW:
+        return GAUSSIAN_WINDOW, f"{GAUSSIAN_WINDOW}x{GAUSSIAN_WINDOW}, a normal of scale 1.5"
     window = edge - 1 + edge % 2
     return (window, f"{window}x{window}, uniform") if window >= 3 else (0, "")

@@ -1,4 +1,4 @@
-"""The tab with sliders: where a code comes from, what it decodes to, and its latents."""
+"""The tab with sliders, which decodes an image or a latent vector and lets the user change it."""
 
 import random
 from typing import Any, NamedTuple
@@ -6,199 +6,228 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from vaelab.explorer import markup, style
+from vaelab.explorer.controls import LatentControl
+from vaelab.explorer.events import connect_event, gr
 from vaelab.explorer.explorer import Explorer
-from vaelab.explorer.listen import gr, on
-from vaelab.explorer.sources import TILES, ImageSource, ImageSources, LabelInput, quiet, y_of
+from vaelab.explorer.sources import (
+    TILES_TAB,
+    ImageSource,
+    ImageSources,
+    LabelInput,
+    add_hint,
+    selected_label,
+)
 
-SLIDERS = 12
-CODES, PICTURES = "test images", "what places decode to"
-MAPS = "map"
-MAP, MESSAGE = 3, 4  # among what follows from a new code
-CLASSES = 10  # that the map has colours for
+MAX_SLIDERS = 12
+LATENTS_VIEW, DECODED_VIEW = "test images", "decoded images"
+MAP_TAB = "map"
+MAP_OUTPUT, MESSAGE_OUTPUT = 3, 4  # positions among the outputs of `_render_all`
+MAX_CLASSES = 10  # the number of colours of the map
 
 
 class ExplorerState(NamedTuple):
-    """Where the sliders start from: a code, its label, and its image if it has one."""
+    """The starting point of the sliders.
+
+    Attributes:
+        z: Latent vector (D,).
+        y: Label (labels,).
+        x: Image (C, H, W) from which z was encoded; None if there is none.
+        caption: Caption of the image.
+    """
 
     z: Tensor
     y: Tensor
     x: Tensor | None = None
-    words: str = ""
+    caption: str = ""
 
 
 class ExploreTab:
-    """Builds the tab inside what is open, and listens to it."""
+    """Build the tab inside the open gradio block and connect its events."""
 
     def __init__(self, explorer: Explorer):
-        self.explorer, self.dials = explorer, explorer.dials[:SLIDERS]
-        here = self._at(ImageSource(index=0), explorer.label_of(0))
-        self.here = gr.State(here)
+        self.explorer, self.controls = explorer, explorer.controls[:MAX_SLIDERS]
+        state = self._encode(ImageSource(index=0), explorer.test_label(0))
+        self.state = gr.State(state)
         with gr.Row():
             with gr.Column(scale=4, min_width=300):
-                self._from(here)
+                self._build_source(state)
             with gr.Column(scale=4, min_width=300):
-                self._picture(here)
+                self._build_images(state)
             with gr.Column(scale=4, min_width=300, elem_classes="dials"):
-                self._turn(here)
-        self._listen()
+                self._build_sliders(state)
+        self._connect()
 
-    def _from(self, here: ExplorerState) -> None:
-        gr.HTML("<h3>Where the code comes from</h3>")
+    def _build_source(self, state: ExplorerState) -> None:
+        gr.HTML("<h3>Source</h3>")
         plane = self.explorer.plane
-        with gr.Tabs(selected=TILES if plane is None else MAPS):
-            with gr.Tab("Map", id=MAPS, visible=plane is not None):
+        with gr.Tabs(selected=TILES_TAB if plane is None else MAP_TAB):
+            with gr.Tab("Map", id=MAP_TAB, visible=plane is not None):
                 self.map: Any = gr.HTML(
-                    self._spot(here.z),
+                    self._map_position(state.z),
                     html_template=style.MAP_TEMPLATE,
-                    js_on_load=style.MAP,
-                    drawing=self._map(CODES, here.y),
+                    js_on_load=style.MAP_JS,
+                    drawing=self._render_map(LATENTS_VIEW, state.y),
                 )
                 self.view = gr.Radio(
-                    [CODES, PICTURES], value=CODES, show_label=False, container=False
+                    [LATENTS_VIEW, DECODED_VIEW],
+                    value=LATENTS_VIEW,
+                    show_label=False,
+                    container=False,
                 )
-                quiet(self._map_words())
+                add_hint(self._map_hint())
             self.sources = ImageSources(self.explorer)
         with gr.Row():
-            self.middle = gr.Button("Middle of the codes", size="sm")
-            self.draw = gr.Button("Draw from p(z)", size="sm", visible=self.explorer.random)
+            self.centre = gr.Button("Centre of the latents", size="sm")
+            self.sample = gr.Button("Sample from p(z)", size="sm", visible=self.explorer.has_prior)
         self.message = gr.HTML()
 
-    def _picture(self, here: ExplorerState) -> None:
-        gr.HTML("<h3>What it decodes to</h3>")
-        self.figures = gr.HTML(self._figures(here, here.z), elem_classes="decoded")
-        self.label = LabelInput(self.explorer, here.y, "given to q(z|x, y) and p(x|z, y)")
-        self.terms = gr.HTML(self._terms(here))
+    def _build_images(self, state: ExplorerState) -> None:
+        gr.HTML("<h3>Input and decoded image</h3>")
+        self.figures = gr.HTML(self._render_figures(state, state.z), elem_classes="decoded")
+        self.label = LabelInput(self.explorer, state.y, "condition of q(z|x, y) and p(x|z, y)")
+        self.terms = gr.HTML(self._render_terms(state))
 
-    def _turn(self, here: ExplorerState) -> None:
-        gr.HTML("<h3>Its latents</h3>")
+    def _build_sliders(self, state: ExplorerState) -> None:
+        gr.HTML("<h3>Latents</h3>")
         self.sliders = [
             gr.Slider(
-                label=f"{dial.name} · {dial.activity}", buttons=[], **self._reach(dial, here.z)
+                label=f"{control.name} · {control.activity}",
+                buttons=[],
+                **self._slider_settings(control, state.z),
             )
-            for dial in self.dials
+            for control in self.controls
         ]
-        quiet(self._slider_words())
+        add_hint(self._slider_hint())
 
-    def _listen(self) -> None:
+    def _connect(self) -> None:
         label = self.label.choice
-        arrival = [self.here, self.figures, self.terms, self.map, self.message, label]
-        arrival += self.sliders
-        self.sources.follow(self._arrive, [label], arrival)
-        on(self.map.pointed, self._pointed, [self.map, label], arrival)
-        on(self.middle.click, self._to_middle, [label], arrival)
-        on(self.draw.click, self._from_prior, [label], arrival)
-        on(self.view.change, self._viewed, [self.view, label], [self.map])
-        state = [self.here, *self.sliders]
+        outputs = [self.state, self.figures, self.terms, self.map, self.message, label]
+        outputs += self.sliders
+        self.sources.connect(self._use_image, [label], outputs)
+        connect_event(self.map.pointed, self._use_map_position, [self.map, label], outputs)
+        connect_event(self.centre.click, self._use_centre, [label], outputs)
+        connect_event(self.sample.click, self._use_prior_sample, [label], outputs)
+        connect_event(self.view.change, self._change_view, [self.view, label], [self.map])
+        inputs = [self.state, *self.sliders]
         for slider in self.sliders:
-            on(slider.input, self._turned, state, [self.figures, self.map])
-        named = [label, self.view, *state]
-        on(label.input, self._named, named, [self.here, self.figures, self.map])
+            connect_event(slider.input, self._move_slider, inputs, [self.figures, self.map])
+        inputs = [label, self.view, *inputs]
+        connect_event(label.input, self._change_label, inputs, [self.state, self.figures, self.map])
 
-    def _arrive(self, source: ImageSource, label: Any) -> list[Any]:
+    def _use_image(self, source: ImageSource, label: Any) -> list[Any]:
         try:
-            here = self._at(source, y_of(self.explorer, label))
+            state = self._encode(source, selected_label(self.explorer, label))
         except (ValueError, OSError) as error:
-            return self._refused(str(error))
-        return self._all(here)
+            return self._reject(str(error))
+        return self._render_all(state)
 
-    def _at(self, source: ImageSource, label: Tensor) -> ExplorerState:
-        x, y, words = source.seen_by(self.explorer, label)
-        return ExplorerState(self.explorer.encode(x, y), y, x, words)
+    def _encode(self, source: ImageSource, label: Tensor) -> ExplorerState:
+        x, y, caption = source.load(self.explorer, label)
+        return ExplorerState(self.explorer.encode(x, y), y, x, caption)
 
-    def _pointed(self, spot: list[float], label: Any) -> list[Any]:
+    def _use_map_position(self, position: list[float], label: Any) -> list[Any]:
         plane: Any = self.explorer.plane
-        z = plane.code(*plane.at(*spot))
-        parts = self._all(ExplorerState(z, y_of(self.explorer, label)))
-        parts[MAP] = gr.skip()  # its ring may be further on already
-        return parts
+        z = plane.to_latent(*plane.point_at(*position))
+        outputs = self._render_all(ExplorerState(z, selected_label(self.explorer, label)))
+        outputs[MAP_OUTPUT] = gr.skip()  # the user may have moved the ring already
+        return outputs
 
-    def _to_middle(self, label: Any) -> list[Any]:
-        return self._all(ExplorerState(self.explorer.middle, y_of(self.explorer, label)))
+    def _use_centre(self, label: Any) -> list[Any]:
+        y = selected_label(self.explorer, label)
+        return self._render_all(ExplorerState(self.explorer.central_latent, y))
 
-    def _from_prior(self, label: Any) -> list[Any]:
-        y = y_of(self.explorer, label)
-        return self._all(ExplorerState(self.explorer.draw(y, random.randrange(2**31)), y))
+    def _use_prior_sample(self, label: Any) -> list[Any]:
+        y = selected_label(self.explorer, label)
+        z = self.explorer.sample_latent(y, random.randrange(2**31))
+        return self._render_all(ExplorerState(z, y))
 
-    def _turned(self, here: ExplorerState, *values: float) -> list[Any]:
-        z = self._code(here, values)
-        return [self._figures(here, z), self._spot(z)]
+    def _move_slider(self, state: ExplorerState, *values: float) -> list[Any]:
+        z = self._apply_sliders(state, values)
+        return [self._render_figures(state, z), self._map_position(z)]
 
-    def _named(self, label: Any, view: str, here: ExplorerState, *values: float) -> list[Any]:
-        here = here._replace(y=y_of(self.explorer, label))
-        figures = self._figures(here, self._code(here, values))
-        return [here, figures, gr.HTML(drawing=self._map(view, here.y))]
+    def _change_label(
+        self, label: Any, view: str, state: ExplorerState, *values: float
+    ) -> list[Any]:
+        state = state._replace(y=selected_label(self.explorer, label))
+        figures = self._render_figures(state, self._apply_sliders(state, values))
+        return [state, figures, gr.HTML(drawing=self._render_map(view, state.y))]
 
-    def _viewed(self, view: str, label: Any) -> Any:
-        return gr.HTML(drawing=self._map(view, y_of(self.explorer, label)))
+    def _change_view(self, view: str, label: Any) -> Any:
+        return gr.HTML(drawing=self._render_map(view, selected_label(self.explorer, label)))
 
-    def _code(self, here: ExplorerState, values: tuple[float, ...]) -> Tensor:
-        """The code of all sliders, and of what has none as it was."""
-        z = here.z.clone()
-        for dial, value in zip(self.dials, values, strict=True):
-            dial.write(z, value)
+    def _apply_sliders(self, state: ExplorerState, values: tuple[float, ...]) -> Tensor:
+        """Return z (D,) with the values of the sliders; other dimensions keep their values."""
+        z = state.z.clone()
+        for control, value in zip(self.controls, values, strict=True):
+            control.set_value(z, value)
         return z
 
-    def _all(self, here: ExplorerState) -> list[Any]:
-        """All that follows from a new code."""
+    def _render_all(self, state: ExplorerState) -> list[Any]:
+        """Return the values of all outputs for a new state."""
         return [
-            here,
-            self._figures(here, here.z),
-            self._terms(here),
-            self._spot(here.z),
+            state,
+            self._render_figures(state, state.z),
+            self._render_terms(state),
+            self._map_position(state.z),
             "",
-            self.label.value(here.y),
-            *(gr.Slider(**self._reach(dial, here.z)) for dial in self.dials),
+            self.label.selection_of(state.y),
+            *(gr.Slider(**self._slider_settings(control, state.z)) for control in self.controls),
         ]
 
-    def _refused(self, words: str) -> list[Any]:
-        parts: list[Any] = [gr.skip() for _ in range(6 + len(self.dials))]
-        parts[MESSAGE] = markup.message(words)
-        return parts
+    def _reject(self, text: str) -> list[Any]:
+        """Return outputs that show a message and change nothing else."""
+        outputs: list[Any] = [gr.skip() for _ in range(6 + len(self.controls))]
+        outputs[MESSAGE_OUTPUT] = markup.message_html(text)
+        return outputs
 
-    def _figures(self, here: ExplorerState, z: Tensor) -> str:
-        x = None if here.x is None else self.explorer.shown(here.x)
-        made = self.explorer.decode(z, here.y)
-        return markup.figures((x, here.words or "no image"), (made, "mean of p(x|z)"))
+    def _render_figures(self, state: ExplorerState, z: Tensor) -> str:
+        x = None if state.x is None else self.explorer.to_display(state.x)
+        decoded = self.explorer.decode(z, state.y)
+        return markup.figures_html((x, state.caption or "no image"), (decoded, "mean of p(x|z)"))
 
-    def _terms(self, here: ExplorerState) -> str:
-        if here.x is None:
-            return "<p class='quiet'>A code without an image has no terms.</p>"
-        return markup.terms(self.explorer.terms(here.x, here.y))
+    def _render_terms(self, state: ExplorerState) -> str:
+        if state.x is None:
+            return "<p class='quiet'>The ELBO needs an image: choose one on the left.</p>"
+        return markup.terms_html(self.explorer.compute_terms(state.x, state.y))
 
-    def _map(self, view: str, y: Tensor) -> str:
+    def _render_map(self, view: str, y: Tensor) -> str:
         plane, labels = self.explorer.plane, self.explorer.run.data.splits["test"].labels
         if plane is None:
             return ""
-        if view == PICTURES:
-            return markup.pictures(plane, self.explorer, y)
-        labels = labels[: len(plane.places)]
-        few = labels.ndim == 1 and len(labels.unique()) <= CLASSES
-        return markup.points(plane, labels if few else None)
+        if view == DECODED_VIEW:
+            return markup.decoded_map_svg(plane, self.explorer, y)
+        labels = labels[: len(plane.points)]
+        has_colours = labels.ndim == 1 and len(labels.unique()) <= MAX_CLASSES
+        return markup.scatter_map_svg(plane, labels if has_colours else None)
 
-    def _spot(self, z: Tensor) -> list[float]:
-        """Where the map has its ring, in shares of its edges."""
+    def _map_position(self, z: Tensor) -> list[float]:
+        """Return the position of z on the map in fractions of its edges, limited to the map."""
         plane = self.explorer.plane
-        spot = plane.shares(*plane.place(z)) if plane else (0.0, 0.0)
-        return [min(max(share, 0.0), 1.0) for share in spot]
+        position = plane.position_of(*plane.project(z)) if plane else (0.0, 0.0)
+        return [min(max(fraction, 0.0), 1.0) for fraction in position]
 
-    def _map_words(self) -> str:
+    def _map_hint(self) -> str:
         plane = self.explorer.plane
         if plane is None:
             return ""
-        held = f"The plane in which codes vary most: {plane.share:.0%} of their variance."
-        both = "Its two latents, z1 to the right and z2 up."
-        return f"{both if self.explorer.vae.latent_dim == 2 else held} Click, or drag the ring."
+        hint = (
+            f"The first two principal components: {plane.explained_variance:.0%} of the variance."
+        )
+        if self.explorer.vae.latent_dim == 2:
+            hint = "The two latents: z1 to the right, z2 upwards."
+        return f"{hint} Click, or drag the ring."
 
-    def _slider_words(self) -> str:
-        if not self.dials:
-            return "The codes of this model are vectors of a codebook: there is nothing to turn."
-        words = "KL of each over test images" if "nats" in self.dials[0].activity else "Variance"
-        total = len(self.explorer.dials)
-        more = f"; the {SLIDERS} most active of {total}" if total > SLIDERS else ""
-        return f"{words}{more}. What has no slider stays as the code had it."
+    def _slider_hint(self) -> str:
+        if not self.controls:
+            return "The latents of this model are vectors of a codebook, which have no sliders."
+        has_kl = "nats" in self.controls[0].activity
+        statistic = "Mean KL over test images" if has_kl else "Variance over test images"
+        total = len(self.explorer.controls)
+        limit = f"; the {MAX_SLIDERS} most active of {total}" if total > MAX_SLIDERS else ""
+        return f"{statistic}{limit}. Latents without a slider keep their values."
 
-    def _reach(self, dial: Any, z: Tensor) -> dict[str, Any]:
-        """The settings of its slider, with room for the code."""
-        value = round(dial.read(z), dial.digits)
-        low, high = min(dial.low, value), max(dial.high, value)
-        return {"minimum": low, "maximum": high, "step": dial.step, "value": value}
+    def _slider_settings(self, control: LatentControl, z: Tensor) -> dict[str, Any]:
+        """Return range, step and value of a slider; the range includes the value of z."""
+        value = round(control.get_value(z), control.digits)
+        low, high = min(control.low, value), max(control.high, value)
+        return {"minimum": low, "maximum": high, "step": control.step, "value": value}

@@ -1,7 +1,9 @@
-"""Questions to a trained model, one image at a time: `Explorer.open("runs/<run>")`."""
+"""Ask a trained model about one image at a time: `Explorer.open("runs/<run>")`."""
 
 import io
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,15 +14,14 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 from vaelab.data.image_file import read_image
-from vaelab.distributions.codebook import codes_constraint as codebook_codes
-from vaelab.distributions.codebook import nearest_code
-from vaelab.distributions.sphere import sphere
+from vaelab.distributions.codebook import codebook_constraint, find_nearest_codes
+from vaelab.distributions.sphere import sphere_constraint
 from vaelab.estimators.importance import importance_bound
-from vaelab.explorer.dials import Dial, dials, has_directions
-from vaelab.explorer.ink import EDGE, as_mnist
+from vaelab.explorer.controls import LatentControl, has_vector_latents, make_controls
+from vaelab.explorer.ink import IMAGE_SIZE, format_as_mnist
 from vaelab.explorer.plane import LatentPlane
 from vaelab.inference.batches import mode_or_mean
-from vaelab.inference.calibration import mean_calibration_error
+from vaelab.inference.calibration import compute_mean_error_statistic
 from vaelab.inference.elbo_terms import sample_elbo_terms
 from vaelab.objectives.base import closed_form_kl, sample_prior
 from vaelab.runs import untrusted
@@ -29,237 +30,293 @@ from vaelab.runs.run import Run
 from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.vae import VAE
 
-KNOWN = 2000  # test images whose codes make the map and the reach of the dials
-AT_ONCE = 250
-DRAWS = 16  # of q(z|x), for the terms of one image
-SAMPLES = 64  # of its bound on log p(x)
-INSTEAD = "choose a PNG or JPEG"
+MAX_TEST_IMAGES = 2000  # test images whose latents define the map and the range of the sliders
+BATCH_SIZE = 250
+ELBO_SAMPLES = 16  # samples of q(z|x) for the ELBO terms of one image
+NLL_SAMPLES = 64  # samples of q(z|x) for the bound on log p(x)
+FILE_ADVICE = "choose a PNG or JPEG"
+
+NOISE_LOCK = threading.Lock()  # all threads share torch's random state
+
+
+@contextmanager
+def _locked_noise(stream: Stream, *numbers: int) -> Iterator[None]:
+    """Enter `seeded_noise` while no other thread of the explorer samples."""
+    with NOISE_LOCK, seeded_noise(stream, *numbers):
+        yield
 
 
 class Explorer:
-    """A run that answers for images x (C, H, W), codes z (D,) and labels y (labels,).
+    """A trained model with methods for single images x (C, H, W) and latents z (D,).
 
-    y is one-hot or attributes, and (0,) where the model has no use for it.
+    Conditional models also take a label y (labels,), which is one-hot or a vector of attributes.
+    For other models y has the shape (0,).
+
+    Arguments:
+        run: The opened run.
+        name: Name of the run, as the page shows it.
+        metrics: The metrics of the run; None if there are none.
+        choices: The option of each config group; None if unknown.
 
     Attributes:
-        name: Of the run.
-        numbers: Its metrics.json, empty if there is none.
-        chosen: The option taken from each config group.
-        indices: Of the test images whose `codes` (N, D) are known, a range from 0.
-        dials: What the sliders turn, the most active first; empty for codes of a codebook.
-        plane: The map of the codes, None where codes are no numbers or only one.
+        test_indices: Range of the test images whose latents are known.
+        latents: The latents (N, D) of these test images.
+        controls: What the sliders control, the most active first; empty for codebook latents.
+        plane: The map of the latents; None for codebook or one-hot latents, or a single latent.
+
+    Raises:
+        ValueError: If the data are not images, or the latents are NaN or infinite.
     """
 
     def __init__(
         self,
         run: Run,
         name: str = "run",
-        numbers: dict[str, Any] | None = None,
-        chosen: dict[str, str] | None = None,
+        metrics: dict[str, Any] | None = None,
+        choices: dict[str, str] | None = None,
     ):
         shape = run.data.shape
         if len(shape) != 3 or shape[0] not in (1, 3):
             raise ValueError(
-                f"{name} is a run on tables or on pictures that are neither grey nor RGB, of shape "
-                f"{list(shape)}: the explorer shows pictures"
+                f"{name} was trained on data of shape {list(shape)}: the explorer needs grayscale "
+                "or RGB images, [1, height, width] or [3, height, width]"
             )
         self.run, self.name = run, name
-        self.numbers, self.chosen = numbers or {}, chosen or {}
+        self.metrics, self.choices = metrics or {}, choices or {}
         self.device = next(run.vae.parameters()).device
         self.range = run.data.range
         run.vae.eval()
-        if run.vae.likelihood.calibrated:
+        if run.vae.likelihood.needs_calibration:
             with torch.no_grad():
                 run.vae.likelihood.calibrate(
-                    mean_calibration_error(run.vae, run.data, run.cfg.seed)
+                    compute_mean_error_statistic(run.vae, run.data, run.cfg.seed)
                 )
-        self.indices = range(min(KNOWN, len(run.data.splits["test"].images)))
-        self.codes, kl = self._known()
-        if not torch.isfinite(self.codes).all():
-            raise ValueError(f"{name} gives codes that are not finite: its training has diverged")
-        self.dials: list[Dial] = dials(run.vae, self.codes, kl)
-        mapped = has_directions(run.vae) and run.vae.latent_dim > 1
-        self.plane = LatentPlane.of(self.codes) if mapped else None
+        self.test_indices = range(min(MAX_TEST_IMAGES, len(run.data.splits["test"].images)))
+        self.latents, kl = self._encode_test_images()
+        if not torch.isfinite(self.latents).all():
+            raise ValueError(
+                f"the latents of {name} are NaN or infinite, because its training diverged: choose "
+                "another run or checkpoint"
+            )
+        self.controls: list[LatentControl] = make_controls(run.vae, self.latents, kl)
+        has_plane = has_vector_latents(run.vae) and run.vae.latent_dim > 1
+        self.plane = LatentPlane.from_latents(self.latents) if has_plane else None
 
     @classmethod
     def open(
         cls, folder: str | Path, checkpoint: str = "best", data: DictConfig | None = None
     ) -> Self:
-        """A finished run, on the GPU if there is one, and the images of a data set."""
-        run, folder = Run.open(folder, checkpoint, ready=data is None), Path(folder)
+        """Open a finished run, on the GPU if there is one.
+
+        Arguments:
+            folder: Run folder.
+            checkpoint: "best" or "last".
+            data: Config of a data set that replaces the data set of the run.
+        """
+        run, folder = Run.open(folder, checkpoint, with_data=data is None), Path(folder)
         if data is not None:
             run.replace_data(data)
         run.module.to("cuda" if torch.cuda.is_available() else "cpu")
-        numbers = untrusted.read_numbers(folder / "metrics.json")
-        return cls(run, folder.resolve().name, numbers, read_choices(folder))
+        metrics = untrusted.read_numbers(folder / "metrics.json")
+        return cls(run, folder.resolve().name, metrics, read_choices(folder))
 
     @property
     def vae(self) -> VAE:
         return self.run.vae
 
     @property
-    def data(self) -> tuple[str, ...]:
-        """The same for runs with the same test images, which may read their pixels otherwise."""
+    def data_identity(self) -> tuple[str, ...]:
+        """Settings that are equal for runs with the same test images.
+
+        The runs may preprocess the pixels of these images differently.
+        """
         settings = self.run.cfg.data
-        named = [
-            f"{key} {settings.get(key)}" for key in ("_target_", "shape", "root", "path", "crop")
-        ]
-        return (*named, str(len(self.run.data.splits["test"].images)))
+        keys = ("_target_", "shape", "root", "path", "crop")
+        values = [f"{key} {settings.get(key)}" for key in keys]
+        return (*values, str(len(self.run.data.splits["test"].images)))
 
     @property
-    def random(self) -> bool:
-        """Whether there is a p(z) to draw from."""
-        return self.vae.posterior.density
+    def has_prior(self) -> bool:
+        """True if the model has a prior p(z) that can be sampled."""
+        return self.vae.posterior.has_density
 
     @property
-    def names(self) -> list[str]:
-        """Of the labels that a conditional model can be given; none for others."""
+    def label_names(self) -> list[str]:
+        """The names of the labels of a conditional model; empty for other models."""
         vae: Any = self.vae
         if not vae.conditional:
             return []
-        numbered = [str(each) for each in range(vae.labels)]
+        numbered = [str(label) for label in range(vae.labels)]
         return list(getattr(self.run.data, "attributes", ()) or numbered)
 
     @property
-    def attributes(self) -> bool:
-        """Whether an image has any number of labels."""
+    def has_attributes(self) -> bool:
+        """True if an image can have any number of labels, instead of one class."""
         return self.run.data.splits["test"].labels.ndim > 1
 
-    def label(self, names: Sequence[str]) -> Tensor:
-        """y of the names that are true, one of them where labels are classes."""
-        known = self.names
+    def make_label(self, names: Sequence[str]) -> Tensor:
+        """Encode the names of the labels of an image as y (labels,).
+
+        Raises:
+            ValueError: If the labels are classes and `names` is not exactly one of them.
+        """
+        known = self.label_names
         if not known:
             return torch.zeros(0)
-        if not self.attributes and len(names) != 1:
-            raise ValueError(f"choose one label of {', '.join(known)}")
+        if not self.has_attributes and len(names) != 1:
+            raise ValueError(f"choose one label of {', '.join(known)}, not {len(names)}")
         return torch.tensor([float(name in names) for name in known])
 
-    def label_of(self, index: int) -> Tensor:
-        """y of a test image."""
+    def test_label(self, index: int) -> Tensor:
+        """Return the label y (labels,) of a test image."""
         y = self.run.data.splits["test"].labels[index]
         if not self.vae.conditional:
             return torch.zeros(0)
-        return (y if y.ndim else one_hot(y, len(self.names))).float()
+        return (y if y.ndim else one_hot(y, len(self.label_names))).float()
 
-    def image(self, index: int) -> Tensor:
-        """x of a test image, as evaluation sees it."""
-        return self._prepared(self.run.data.splits["test"].images[index])
+    def test_image(self, index: int) -> Tensor:
+        """Return a test image x (C, H, W), preprocessed as in evaluation."""
+        return self._prepare(self.run.data.splits["test"].images[index])
 
-    def read(self, content: bytes, name: str = "it") -> Tensor:
-        """x of a picture file of any kind, cropped and resized to the shape of the data.
+    def read_image(self, content: bytes, name: str = "the file") -> Tensor:
+        """Decode an image file and crop and resize it to the shape of the data, x (C, H, W).
 
-        What cannot be read, or has too many pixels to be safe, is a ValueError in one line.
+        Arguments:
+            content: The bytes of the file, in any image format.
+            name: Name of the file in error messages.
+
+        Raises:
+            ValueError: If the file cannot be decoded, or has too many pixels to be safe.
         """
         crop = getattr(self.run.data, "crop", None)
-        pixels = read_image(name, lambda _: content, self.run.data.shape, crop, INSTEAD)
-        return self._seen(pixels)
+        pixels = read_image(name, lambda _: content, self.run.data.shape, crop, FILE_ADVICE)
+        return self._preprocess(pixels)
 
     def read_drawing(self, content: bytes) -> Tensor:
-        """x of light ink on black; for grey 28x28 data it is centred and scaled as MNIST's are."""
-        if self.run.data.shape != (1, EDGE, EDGE):
-            return self.read(content, "the drawing")
-        square = (1, 10 * EDGE, 10 * EDGE)
-        ink = read_image("the drawing", lambda _: content, square, None, INSTEAD)
+        """Decode a drawing of light ink on black, x (C, H, W).
+
+        For grayscale data of 28x28 pixels the drawing is centred and scaled as in MNIST.
+
+        Raises:
+            ValueError: If the drawing is empty or cannot be decoded.
+        """
+        if self.run.data.shape != (1, IMAGE_SIZE, IMAGE_SIZE):
+            return self.read_image(content, "the drawing")
+        square = (1, 10 * IMAGE_SIZE, 10 * IMAGE_SIZE)
+        ink = read_image("the drawing", lambda _: content, square, None, FILE_ADVICE)
         file = io.BytesIO()
-        as_mnist(Image.fromarray(ink[0].numpy())).save(file, "png")
-        return self.read(file.getvalue())
+        format_as_mnist(Image.fromarray(ink[0].numpy())).save(file, "png")
+        return self.read_image(file.getvalue())
 
     @torch.no_grad()
     def encode(self, x: Tensor, y: Tensor) -> Tensor:
-        """The likeliest code of an image."""
-        with seeded_noise(Stream.PICTURES):
-            q = self._given(y).encode(x.unsqueeze(0).to(self.device))
+        """Return the mode of q(z|x), or its mean if the mode is unknown, as z (D,)."""
+        with _locked_noise(Stream.PICTURES):
+            q = self._condition_on(y).encode(x.unsqueeze(0).to(self.device))
             return mode_or_mean(q)[0].cpu()
 
     @torch.no_grad()
     def decode(self, z: Tensor, y: Tensor) -> Tensor:
-        """The mean of p(x|z), in [0, 1] to be shown."""
-        z = self._on_support(z).unsqueeze(0).to(self.device)
-        return self.shown(self._given(y).decode(z).mean[0])
+        """Return the mean of p(x|z) as an image (C, H, W) in [0, 1]."""
+        z = self._project_to_support(z).unsqueeze(0).to(self.device)
+        return self.to_display(self._condition_on(y).decode(z).mean[0])
 
-    def shown(self, x: Tensor) -> Tensor:
-        """An image with its pixels brought from the range of the data to [0, 1]."""
+    def to_display(self, x: Tensor) -> Tensor:
+        """Scale the pixels of an image from the range of the data to [0, 1]."""
         low, high = self.range
         return ((x.float().cpu() - low) / max(high - low, 1e-12)).nan_to_num(0.5).clamp(0, 1)
 
     @torch.no_grad()
-    def terms(self, x: Tensor, y: Tensor) -> dict[str, float]:
-        """Of one image in nats: the terms of its ELBO, means of 16 draws, and its NLL.
+    def compute_terms(self, x: Tensor, y: Tensor) -> dict[str, float]:
+        """Compute the ELBO terms of one image in nats, its NLL, and its RMSE.
 
-        As in `evaluate`, what has no meaning for the model is absent. The noise is always the same.
+        The ELBO terms are means over 16 samples of q(z|x), with the same noise in every call. As
+        in an evaluation, terms that are undefined for the model are absent.
+
+        Arguments:
+            x: Image (C, H, W).
+            y: Label (labels,).
         """
-        model, x = self._given(y), x.to(self.device)
-        with seeded_noise(Stream.EVALUATION, self.run.cfg.seed):
-            terms = sample_elbo_terms(model, x.expand(DRAWS, *x.shape)).terms
-            found = {name: term.mean() for name, term in terms.items()}
-            if self.random and model.likelihood.measure(self.run.data.pixels) != "grey":
-                samples = SAMPLES if model.posterior.random else 1
-                found["nll"] = -importance_bound(model, x.unsqueeze(0), samples)[0]
+        model, x = self._condition_on(y), x.to(self.device)
+        with _locked_noise(Stream.EVALUATION, self.run.cfg.seed):
+            samples = sample_elbo_terms(model, x.expand(ELBO_SAMPLES, *x.shape)).terms
+            terms = {name: term.mean() for name, term in samples.items()}
+            if self.has_prior and model.likelihood.measure(self.run.data.pixels) != "grey":
+                count = NLL_SAMPLES if model.posterior.is_random else 1
+                terms["nll"] = -importance_bound(model, x.unsqueeze(0), count)[0]
             mean = model.decode(mode_or_mean(model.encode(x.unsqueeze(0)))).mean[0]
-        found["rmse"] = (mean - x).square().mean().sqrt()
-        return {name: value.item() for name, value in found.items()}
+        terms["rmse"] = (mean - x).square().mean().sqrt()
+        return {name: value.item() for name, value in terms.items()}
 
-    def walk(
-        self, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], share: float
+    def interpolate(
+        self, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], weight: float
     ) -> tuple[Tensor, Tensor]:
-        """z and y at a share of the straight way from one (z, y) to another."""
-        z, y = (a + share * (b - a) for a, b in zip(first, second, strict=True))
-        return self._on_support(z), y
+        """Interpolate linearly between two pairs (z, y), and project z to the latent space.
+
+        Arguments:
+            first, second: Latents (D,) and labels (labels,).
+            weight: Position in [0, 1] on the line from the first to the second.
+        """
+        z, y = (a + weight * (b - a) for a, b in zip(first, second, strict=True))
+        return self._project_to_support(z), y
 
     @torch.no_grad()
-    def draw(self, y: Tensor, seed: int) -> Tensor:
-        """A code from p(z)."""
-        with seeded_noise(Stream.SAMPLES, seed):
-            return sample_prior(self._given(y).latents(), 1)[0].cpu()
+    def sample_latent(self, y: Tensor, seed: int) -> Tensor:
+        """Sample a latent vector (D,) from p(z)."""
+        with _locked_noise(Stream.SAMPLES, seed):
+            return sample_prior(self._condition_on(y).latents(), 1)[0].cpu()
 
     @property
-    def middle(self) -> Tensor:
-        """The code that sliders start from without an image: 0 where that is one."""
+    def central_latent(self) -> Tensor:
+        """A typical latent vector (D,): 0, the mode of a hierarchical prior, or the mean."""
         if self.vae.layered:
             return self.vae.latents().mode.detach().cpu().reshape(-1)
-        if self.random and has_directions(self.vae) and self.vae.posterior.support is not sphere:
+        is_sphere = self.vae.posterior.support is sphere_constraint
+        if self.has_prior and has_vector_latents(self.vae) and not is_sphere:
             return torch.zeros(self.vae.latent_dim)
-        return self._on_support(self.codes.mean(0))
+        return self._project_to_support(self.latents.mean(0))
 
-    def _known(self) -> tuple[Tensor, Tensor | None]:
-        """The codes of the first test images, and their mean KL by dimension or variable."""
-        found, divergences = [], []
+    def _encode_test_images(self) -> tuple[Tensor, Tensor | None]:
+        """Return the latents (N, D) of the first test images, and the mean KL of each dimension.
+
+        The KL is that of each variable for one-hot latents, and None without a closed form.
+        """
+        latents, divergences = [], []
         images, labels = self.run.data.splits["test"]
-        for some in torch.tensor(self.indices).split(AT_ONCE):
-            with torch.no_grad(), seeded_noise(Stream.PICTURES):
-                model = self.vae.condition_on(labels[some].to(self.device))
-                q = model.encode(self.run.data.prepare(images[some].to(self.device)))
-                found.append(mode_or_mean(q).cpu())
-                kl = closed_form_kl(q, model.latents()) if self.random else None
+        for indices in torch.tensor(self.test_indices).split(BATCH_SIZE):
+            with torch.no_grad(), _locked_noise(Stream.PICTURES):
+                model = self.vae.condition_on(labels[indices].to(self.device))
+                q = model.encode(self.run.data.prepare(images[indices].to(self.device)))
+                latents.append(mode_or_mean(q).cpu())
+                kl = closed_form_kl(q, model.latents()) if self.has_prior else None
             if kl is not None:
                 divergences.append(kl.cpu())
         kl = torch.cat(divergences).mean(0) if divergences else None
-        return torch.cat(found), kl
+        return torch.cat(latents), kl
 
-    def _given(self, y: Tensor) -> VAE:
+    def _condition_on(self, y: Tensor) -> VAE:
         return self.vae.condition_on(y.unsqueeze(0).to(self.device))
 
-    def _prepared(self, stored: Tensor) -> Tensor:
-        return self.run.data.prepare(stored.unsqueeze(0))[0]
+    def _prepare(self, image: Tensor) -> Tensor:
+        return self.run.data.prepare(image.unsqueeze(0))[0]
 
-    def _seen(self, pixels: Tensor) -> Tensor:
-        """uint8 pixels of a foreign picture as the kind of pixels that the model was trained on."""
+    def _preprocess(self, pixels: Tensor) -> Tensor:
+        """Convert uint8 pixels of an uploaded image to the kind of pixels the model expects."""
         kind = self.run.data.pixels
         if kind == "binary":
             return (pixels > 127).float()
         if kind == "real":
             low, high = self.range
             return low + (high - low) * pixels / 255
-        return self._prepared(pixels)
+        return self._prepare(pixels)
 
-    def _on_support(self, z: Tensor) -> Tensor:
-        """The code next to z that the posterior could have given, of one-hot codes any mixture."""
+    def _project_to_support(self, z: Tensor) -> Tensor:
+        """Return the point of the sphere or the codebook that is closest to z; else z itself."""
         posterior: Any = self.vae.posterior
-        if posterior.support is sphere:
+        if posterior.support is sphere_constraint:
             return normalize(z, dim=-1)
-        if posterior.support is codebook_codes:
+        if posterior.support is codebook_constraint:
             codebook = posterior.codebook.cpu()
-            return codebook[nearest_code(z.unflatten(-1, (-1, posterior.dim)), codebook)].flatten(
-                -2
-            )
+            codes = z.unflatten(-1, (-1, posterior.dim))
+            return codebook[find_nearest_codes(codes, codebook)].flatten(-2)
         return z

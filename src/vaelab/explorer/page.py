@@ -1,22 +1,22 @@
-"""The page of scripts/explore.py: all is computed here and sent with its pictures inside."""
+"""Build and serve the page of scripts/explore.py, which loads nothing from other hosts."""
 
 from collections.abc import Sequence
 
 from vaelab.explorer import markup, style
 from vaelab.explorer.compare import CompareTab
+from vaelab.explorer.events import gr
 from vaelab.explorer.explore import ExploreTab
 from vaelab.explorer.explorer import Explorer
-from vaelab.explorer.listen import gr
 from vaelab.explorer.walk import WalkTab
 
-LARGEST = "30mb"  # of an uploaded file
-KEPT = 3600  # seconds that an uploaded file stays
+MAX_UPLOAD_SIZE = "30mb"
+UPLOAD_SECONDS = 3600  # interval at which uploaded files are deleted, and their minimum age
 FONT = ("system-ui", "sans-serif")
 
 
-def serve(explorers: Sequence[Explorer], host: str, port: int) -> None:
-    """Serve the page until interrupted."""
-    build(explorers).launch(
+def serve_page(explorers: Sequence[Explorer], host: str, port: int) -> None:
+    """Serve the page until the process is interrupted."""
+    build_page(explorers).launch(
         server_name=host,
         server_port=port,
         theme=gr.themes.Base(primary_hue="indigo", font=FONT, font_mono=FONT),
@@ -24,29 +24,29 @@ def serve(explorers: Sequence[Explorer], host: str, port: int) -> None:
         share=False,
         run_history=False,
         footer_links=[],
-        max_file_size=LARGEST,
+        max_file_size=MAX_UPLOAD_SIZE,
         quiet=True,
     )
 
 
-def build(explorers: Sequence[Explorer]) -> gr.Blocks:
-    """Tabs for each run, and, of several, one to compare them."""
-    title = "vaelab: " + ", ".join(each.name for each in explorers)
-    kept = (KEPT, KEPT)
-    with gr.Blocks(False, title=title, fill_width=True, delete_cache=kept) as page:
+def build_page(explorers: Sequence[Explorer]) -> gr.Blocks:
+    """Build the page: tabs for each run, and a tab that compares two runs if there are several."""
+    title = "vaelab: " + ", ".join(explorer.name for explorer in explorers)
+    cache = (UPLOAD_SECONDS, UPLOAD_SECONDS)
+    with gr.Blocks(False, title=title, fill_width=True, delete_cache=cache) as page:
         if len(explorers) == 1:
-            _one(explorers[0])
+            _add_run_tabs(explorers[0])
             return page
         for explorer in explorers:
             with gr.Tab(explorer.name):
-                _one(explorer)
+                _add_run_tabs(explorer)
         with gr.Tab("Compare"):
-            CompareTab({each.name: each for each in explorers})
+            CompareTab({explorer.name: explorer for explorer in explorers})
     return page
 
 
-def _one(explorer: Explorer) -> None:
-    gr.HTML(markup.heading(explorer))
+def _add_run_tabs(explorer: Explorer) -> None:
+    gr.HTML(markup.heading_html(explorer))
     with gr.Tab("Explore"):
         ExploreTab(explorer)
     with gr.Tab("Walk"):

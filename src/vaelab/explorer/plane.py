@@ -1,65 +1,74 @@
-"""A flat map of codes, to be looked at and pointed into."""
+"""Project latents onto a plane, which the explorer shows as a map."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-MARGIN = 1.08
+MARGIN = 1.08  # edge of the map relative to the range of the latents
 
 
 class LatentPlane(NamedTuple):
-    """Places (a, b) and codes: z = origin + (a, b) @ axes.
+    """A plane in latent space: z = origin + (a, b) @ axes.
+
+    The map is the square of points (a, b) that contains all latents. Its positions (across, down)
+    are fractions of its edges, from the upper left corner.
 
     Attributes:
-        origin: (D,).
-        axes: (2, D), of length 1 and at right angles.
-        centre, reach: Of the square of places in which the codes lie.
-        share: Of the variance of the codes that the plane holds; 1 for two latents.
-        places: (N, 2) of the codes that it was made for.
+        origin: A point of the plane, (D,).
+        axes: Orthonormal axes, (2, D).
+        centre: Centre (2,) of the map.
+        half_width: Half of the edge length of the map.
+        explained_variance: Fraction of the variance of the latents within the plane; 1 for two
+            latents.
+        points: Projections (N, 2) of the latents from which the plane was computed.
     """
 
     origin: Tensor
     axes: Tensor
     centre: Tensor
-    reach: float
-    share: float
-    places: Tensor
+    half_width: float
+    explained_variance: float
+    points: Tensor
 
     @classmethod
-    def of(cls, codes: Tensor) -> "LatentPlane":
-        """The plane of two latents itself, of more of them that in which codes (N, D) vary most."""
-        origin, axes, share = _axes(codes)
-        places = (codes - origin) @ axes.T
-        low, high = places.amin(0), places.amax(0)
-        reach = MARGIN * max((high - low).max().item() / 2, 1e-3)
-        return cls(origin, axes, (low + high) / 2, reach, share, places)
+    def from_latents(cls, latents: Tensor) -> "LatentPlane":
+        """Return the latent plane itself for D = 2, else that of the first principal components.
 
-    def code(self, a: float, b: float) -> Tensor:
-        """The code (D,) at a place."""
+        Arguments:
+            latents: (N, D).
+        """
+        origin, axes, explained_variance = _principal_axes(latents)
+        points = (latents - origin) @ axes.T
+        low, high = points.amin(0), points.amax(0)
+        half_width = MARGIN * max((high - low).max().item() / 2, 1e-3)
+        return cls(origin, axes, (low + high) / 2, half_width, explained_variance, points)
+
+    def to_latent(self, a: float, b: float) -> Tensor:
+        """Return the latent vector (D,) at a point of the plane."""
         return self.origin + self.axes.new_tensor([a, b]) @ self.axes
 
-    def place(self, z: Tensor) -> tuple[float, float]:
-        """The place next to a code (D,)."""
+    def project(self, z: Tensor) -> tuple[float, float]:
+        """Return the point of the plane that is closest to a latent vector (D,)."""
         a, b = ((z - self.origin) @ self.axes.T).tolist()
         return a, b
 
-    def at(self, across: float, down: float) -> tuple[float, float]:
-        """The place at these shares of the square's edges, from its left upper corner."""
+    def point_at(self, across: float, down: float) -> tuple[float, float]:
+        """Return the point (a, b) at a position of the map."""
         a, b = self.centre.tolist()
-        return a + (2 * across - 1) * self.reach, b + (1 - 2 * down) * self.reach
+        return a + (2 * across - 1) * self.half_width, b + (1 - 2 * down) * self.half_width
 
-    def shares(self, a: float, b: float) -> tuple[float, float]:
-        """The inverse of `at`."""
-        left, top = self.at(0, 0)
-        return (a - left) / (2 * self.reach), (top - b) / (2 * self.reach)
+    def position_of(self, a: float, b: float) -> tuple[float, float]:
+        """Return the position (across, down) of a point on the map; inverse of `point_at`."""
+        left, top = self.point_at(0, 0)
+        return (a - left) / (2 * self.half_width), (top - b) / (2 * self.half_width)
 
 
-def _axes(codes: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Origin, axes and share of the variance."""
-    if codes.shape[1] == 2:
-        return torch.zeros(2).to(codes), torch.eye(2).to(codes), 1.0
-    origin = codes.mean(0)
-    _, deviations, axes = torch.linalg.svd(codes - origin, full_matrices=False)
-    variance = deviations.square()
+def _principal_axes(latents: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Return origin (D,), axes (2, D), and the fraction of the variance that they explain."""
+    if latents.shape[1] == 2:
+        return torch.zeros(2).to(latents), torch.eye(2).to(latents), 1.0
+    origin = latents.mean(0)
+    _, singular_values, axes = torch.linalg.svd(latents - origin, full_matrices=False)
+    variance = singular_values.square()
     return origin, axes[:2], (variance[:2].sum() / variance.sum().clamp(min=1e-12)).item()

@@ -1,4 +1,4 @@
-"""How the page looks, and the three things in it that are more than a form: tiles, map and pad."""
+"""The CSS of the page, and the HTML and JavaScript of its own components: tiles, map, sketchpad."""
 
 CSS = """
 :root { --quiet: #556; }
@@ -63,16 +63,16 @@ CSS = """
 .quiet { color: var(--quiet); font-size: .85rem; margin: 0; }
 """
 
-# An event carries no data of its own: where one has to wait, gradio sends it with what the event
-# before it had. The value of a component is read when the call is made.
+# The scripts pass data as the value of the component, not with the event: gradio sends a delayed
+# event with the data of the previous one, but reads the value of a component at the call.
 
 TILES_TEMPLATE = "${tiles}"
-TILES = """
+TILES_JS = """
 element.addEventListener('click', event => {
   const tile = event.target.closest('[data-index]');
   if (!tile) return;
   element.querySelectorAll('[data-index]').forEach(
-    each => each.setAttribute('aria-pressed', each === tile));
+    button => button.setAttribute('aria-pressed', button === tile));
   props.value = Number(tile.dataset.index);
   trigger('picked');
 });
@@ -80,11 +80,11 @@ element.addEventListener('click', event => {
 
 MAP_TEMPLATE = """<div class="map">${drawing}<div class="here"
  style="left:${100 * value[0]}%;top:${100 * value[1]}%"></div></div>"""
-MAP = """
+MAP_JS = """
 const point = event => {
   const box = element.querySelector('svg').getBoundingClientRect();
-  const shares = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-  props.value = shares.map(share => Math.min(Math.max(share, 0), 1));
+  const x = (event.clientX - box.left) / box.width, y = (event.clientY - box.top) / box.height;
+  props.value = [x, y].map(fraction => Math.min(Math.max(fraction, 0), 1));
   trigger('pointed');
 };
 element.addEventListener('pointerdown', event => {
@@ -96,15 +96,15 @@ element.addEventListener('pointermove', event => { if (event.buttons & 1) point(
 
 PAD_TEMPLATE = """<div class="pad"><canvas width="280" height="280"></canvas>
 <button type="button">Clear</button></div>"""
-PAD = """
+PAD_JS = """
 const canvas = element.querySelector('canvas'), pen = canvas.getContext('2d');
 const clear = () => { pen.fillStyle = '#000'; pen.fillRect(0, 0, 280, 280); };
-const place = event => {
+const position = event => {
   const box = canvas.getBoundingClientRect(), scale = 280 / box.width;
   return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
 };
 const stroke = event => {
-  pen.lineTo(...place(event));
+  pen.lineTo(...position(event));
   pen.stroke();
   props.value = canvas.toDataURL();
   trigger('drawn');
@@ -114,7 +114,7 @@ clear();
 canvas.addEventListener('pointerdown', event => {
   canvas.setPointerCapture(event.pointerId);
   pen.beginPath();
-  pen.moveTo(...place(event));
+  pen.moveTo(...position(event));
   stroke(event);
 });
 canvas.addEventListener('pointermove', event => { if (event.buttons & 1) stroke(event); });

@@ -1,70 +1,76 @@
-"""The tab that walks from one test image to another."""
+"""The tab that interpolates between two test images."""
 
 from collections.abc import Sequence
 
 from torch import Tensor
 
 from vaelab.explorer import markup
+from vaelab.explorer.events import connect_event, gr
 from vaelab.explorer.explorer import Explorer
-from vaelab.explorer.listen import gr, on
-from vaelab.explorer.sources import SHOWN, TileInput
+from vaelab.explorer.sources import TILES_PER_PAGE, TileInput
 
-STEPS = 11  # pictures of the whole way
+STRIP_IMAGES = 11  # images in the strip from the first to the second test image
 
 
 class WalkTab:
-    """Builds the tab inside what is open, and listens to it."""
+    """Build the tab inside the open gradio block and connect its events."""
 
     def __init__(self, explorer: Explorer):
         self.explorer = explorer
-        ends = 0, self._other()
+        ends = 0, self._default_end()
         with gr.Row():
             with gr.Column(scale=4, min_width=300):
                 gr.HTML("<h3>From</h3>")
                 self.start = TileInput(explorer, ends[0])
             with gr.Column(scale=4, min_width=300):
-                gr.HTML("<h3>On the way</h3>")
-                self.figures = gr.HTML(self._figures(*ends, 0.5), elem_classes="walked")
-                self.share = gr.Slider(0, 1, 0.5, step=0.01, label="How far along", buttons=[])
+                gr.HTML("<h3>In between</h3>")
+                self.figures = gr.HTML(self._render_figures(*ends, 0.5), elem_classes="walked")
+                self.weight = gr.Slider(0, 1, 0.5, step=0.01, label="Position", buttons=[])
             with gr.Column(scale=4, min_width=300):
                 gr.HTML("<h3>To</h3>")
                 self.end = TileInput(explorer, ends[1])
-        self.strip = gr.HTML(self._strip(*ends))
-        self._listen()
+        self.strip = gr.HTML(self._render_strip(*ends))
+        self._connect()
 
-    def _other(self) -> int:
-        """The first test image with another label than image 0, or the second one."""
-        labels = self.explorer.run.data.splits["test"].labels[:SHOWN]
-        other = (labels != labels[:1]).flatten(1).any(1) if labels.ndim > 1 else labels != labels[0]
-        return int(other.nonzero()[0]) if other.any() else min(1, len(labels) - 1)
+    def _default_end(self) -> int:
+        """Return the first test image whose label differs from that of image 0, or image 1."""
+        labels = self.explorer.run.data.splits["test"].labels[:TILES_PER_PAGE]
+        differs = labels != (labels[:1] if labels.ndim > 1 else labels[0])
+        if labels.ndim > 1:
+            differs = differs.flatten(1).any(1)
+        return int(differs.nonzero()[0]) if differs.any() else min(1, len(labels) - 1)
 
-    def _listen(self) -> None:
-        where = [self.start.chosen, self.end.chosen, self.share]
-        on(self.share.input, self._figures, where, [self.figures])
+    def _connect(self) -> None:
+        inputs = [self.start.selected, self.end.selected, self.weight]
+        connect_event(self.weight.input, self._render_figures, inputs, [self.figures])
         for tiles in (self.start, self.end):
-            on(tiles.chosen.picked, self._picked, where, [self.figures, self.strip])
+            outputs = [self.figures, self.strip]
+            connect_event(tiles.selected.picked, self._update, inputs, outputs)
 
-    def _picked(self, first: int, last: int, share: float) -> list[str]:
-        return [self._figures(first, last, share), self._strip(first, last)]
+    def _update(self, first: int, last: int, weight: float) -> list[str]:
+        return [self._render_figures(first, last, weight), self._render_strip(first, last)]
 
-    def _figures(self, first: int, last: int, share: float) -> str:
-        ends = [self.explorer.shown(self.explorer.image(index)) for index in (first, last)]
-        (between,) = self._pictures(first, last, [share])
-        return markup.figures(
+    def _render_figures(self, first: int, last: int, weight: float) -> str:
+        ends = [
+            self.explorer.to_display(self.explorer.test_image(index)) for index in (first, last)
+        ]
+        (between,) = self._interpolate(first, last, [weight])
+        return markup.figures_html(
             (ends[0], f"test image {first}"),
-            (between, f"{share:.0%} of the way"),
+            (between, f"{weight:.0%} of the way"),
             (ends[1], f"test image {last}"),
         )
 
-    def _strip(self, first: int, last: int) -> str:
-        shares = [step / (STEPS - 1) for step in range(STEPS)]
-        return markup.strip(self._pictures(first, last, shares))
+    def _render_strip(self, first: int, last: int) -> str:
+        weights = [step / (STRIP_IMAGES - 1) for step in range(STRIP_IMAGES)]
+        return markup.strip_html(self._interpolate(first, last, weights))
 
-    def _pictures(self, first: int, last: int, shares: Sequence[float]) -> list[Tensor]:
-        start, end = self._end(first), self._end(last)
-        ways = [self.explorer.walk(start, end, share) for share in shares]
-        return [self.explorer.decode(*way) for way in ways]
+    def _interpolate(self, first: int, last: int, weights: Sequence[float]) -> list[Tensor]:
+        """Decode the interpolations between two test images, given by index."""
+        start, end = self._encode_test_image(first), self._encode_test_image(last)
+        points = [self.explorer.interpolate(start, end, weight) for weight in weights]
+        return [self.explorer.decode(*point) for point in points]
 
-    def _end(self, index: int) -> tuple[Tensor, Tensor]:
-        y = self.explorer.label_of(index)
-        return self.explorer.encode(self.explorer.image(index), y), y
+    def _encode_test_image(self, index: int) -> tuple[Tensor, Tensor]:
+        y = self.explorer.test_label(index)
+        return self.explorer.encode(self.explorer.test_image(index), y), y

@@ -1,4 +1,4 @@
-"""The contract of a net that images are compared by; each data set names its own."""
+"""The contract of a feature network; every data set names the one that suits its images."""
 
 from abc import abstractmethod
 
@@ -6,14 +6,23 @@ from torch import Tensor, nn
 
 
 class Features(nn.Module):
-    """What a trained net sees in pictures, of whose pixels no distance would say how they look.
+    """A trained network whose features are compared instead of pixels, for example by FID.
+
+    Distances between pixels say little about how similar two images look.
 
     Attributes:
-        num_features: How many numbers it gives.
+        num_features: The number of features of one image.
     """
 
     num_features: int
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """Pictures (B, 1 or 3, H, W) in [0, 1] to features (B, num_features)."""
+        """Compute the features of images.
+
+        Arguments:
+            x: Images (B, 1 or 3, H, W) in [0, 1].
+
+        Returns:
+            (B, num_features).
+        """

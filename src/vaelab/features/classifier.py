@@ -1,7 +1,7 @@
-"""Small nets that tell digits from digits and clothes from clothes: `features=digits|clothes`.
+"""Small classifiers of digits and of clothes: `features=digits` and `features=clothes`.
 
-scripts/features.py trained them on grey pixels and on bits alike; the files beside this one hold
-their weights and, as metadata, how they came about.
+scripts/features.py trained them on grayscale and on binarized images. The safetensors files beside
+this module hold their weights and, as metadata, their provenance: command, seed, accuracy, ...
 """
 
 from pathlib import Path
@@ -14,14 +14,17 @@ from torchvision.transforms.functional import center_crop
 
 from vaelab.features.base import Features
 
-EDGE = 28  # of the pictures it was trained on
+IMAGE_SIZE = 28  # height and width of the training images, in pixels
 
 
 class Classifier(Features):
-    """Four convolutions and their mean over the picture: 64 features, of which 10 logits are made.
+    """A classifier with four convolutions, whose mean over the image gives 64 features.
 
-    Larger pictures lose an even border, which data sets of this size are padded with; others are
-    resized, and colours become grey.
+    A linear layer computes the logits of 10 classes from the features.
+
+    Color images are averaged to grayscale. Images that are larger than 28x28 by an even number of
+    pixels are cropped at the center, which removes the border of padded images; images of other
+    sizes are resized.
     """
 
     num_features = 64
@@ -29,10 +32,10 @@ class Classifier(Features):
     def __init__(self):
         super().__init__()
         self.layers = nn.Sequential(
-            *_convolution(1, 32, kernel=5, stride=2),
-            *_convolution(32, 64, stride=2),
-            *_convolution(64, 64),
-            *_convolution(64, self.num_features),
+            *_conv_block(1, 32, kernel=5, stride=2),
+            *_conv_block(32, 64, stride=2),
+            *_conv_block(64, 64),
+            *_conv_block(64, self.num_features),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
         )
@@ -40,27 +43,28 @@ class Classifier(Features):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """With trained weights, for evaluation."""
+        """Return a classifier with the weights of a safetensors file, frozen and in eval mode."""
         net = cls()
         net.load_state_dict(load_file(path))
         return net.eval().requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(_fitted(x))
+        return self.layers(_resize_to_grayscale(x))
 
     def logits(self, x: Tensor) -> Tensor:
-        """Of the 10 classes, (B, 10)."""
+        """Compute the logits of the 10 classes, (B, 10)."""
         return self.head(self(x))
 
 
-def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
+def _conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
+    """Return a convolution, batch normalization and ReLU."""
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
-def _fitted(x: Tensor) -> Tensor:
-    """Pictures (B, C, H, W) as grey ones of 28x28."""
+def _resize_to_grayscale(x: Tensor) -> Tensor:
+    """Convert images (B, C, H, W) to grayscale images (B, 1, 28, 28)."""
     x = x.mean(1, keepdim=True)
-    if all(edge >= EDGE and (edge - EDGE) % 2 == 0 for edge in x.shape[2:]):
-        return center_crop(x, [EDGE, EDGE])
-    return interpolate(x, (EDGE, EDGE), mode="bilinear", antialias=True)
+    if all(edge >= IMAGE_SIZE and (edge - IMAGE_SIZE) % 2 == 0 for edge in x.shape[2:]):
+        return center_crop(x, [IMAGE_SIZE, IMAGE_SIZE])
+    return interpolate(x, (IMAGE_SIZE, IMAGE_SIZE), mode="bilinear", antialias=True)

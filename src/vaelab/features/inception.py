@@ -1,7 +1,7 @@
-"""The Inception of published FIDs, for pictures of all kinds: `features=inception`.
+"""The Inception network of published FIDs, for images of any kind: `features=inception`.
 
-Its architecture comes with the extra `inception`; its weights, 95 MB, are looked for where
-torch.hub keeps its downloads, and downloaded if there is a network.
+The architecture comes with the extra `inception`. The weights (95 MB) are read from the download
+folder of torch.hub; if they are not there, they are downloaded.
 
 Reference: GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium (Heusel
 et al., 2017), arXiv:1706.08500
@@ -17,7 +17,14 @@ from vaelab.features.base import Features
 
 
 class Inception(Features):
-    """The 2048 means over the picture of the last layer, from pictures rounded to 256 levels."""
+    """The Inception network, with the mean of its last convolutional layer as 2048 features.
+
+    Pixels are rounded to 256 levels, and grayscale images are repeated in three channels.
+
+    Raises:
+        FileNotFoundError: If the extra is not installed, or if the weights cannot be downloaded or
+            are damaged.
+    """
 
     num_features = 2048
 
@@ -27,10 +34,11 @@ class Inception(Features):
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
         except ModuleNotFoundError as error:
             raise FileNotFoundError(
-                "features=inception needs the extra inception: pip install torch-fidelity"
+                "features=inception needs the package torch-fidelity, which is not installed: type "
+                "pip install torch-fidelity"
             ) from error
         layer = str(self.num_features)
-        self.net = FeatureExtractorInceptionV3("inception", [layer], str(_weights()))
+        self.net = FeatureExtractorInceptionV3("inception", [layer], str(_find_weights()))
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,23 +47,30 @@ class Inception(Features):
         return features
 
 
-def _weights() -> Path:
-    """The file of the weights, which is whole: its name holds the beginning of its SHA-256."""
+def _find_weights() -> Path:
+    """Return the path of the weights; download them if necessary and verify their SHA-256.
+
+    The file's name contains the first digits of the hash.
+
+    Raises:
+        FileNotFoundError: If the weights cannot be downloaded, or if the file is damaged.
+    """
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
     path = Path(torch.hub.get_dir(), "checkpoints", Path(URL_INCEPTION_V3).name)
-    beginning = path.stem.rpartition("-")[2]
+    digits = path.stem.rpartition("-")[2]
     if not path.is_file():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), beginning)
+            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), digits)
         except (OSError, RuntimeError) as error:
             raise FileNotFoundError(
-                f"features=inception needs its weights, and the download failed: put "
-                f"{URL_INCEPTION_V3} at {path}"
+                "features=inception needs its weights, but the download failed "
+                f"({type(error).__name__}): download {URL_INCEPTION_V3} and save it as {path}"
             ) from error
-    if not hashlib.sha256(path.read_bytes()).hexdigest().startswith(beginning):
+    if not hashlib.sha256(path.read_bytes()).hexdigest().startswith(digits):
         raise FileNotFoundError(
-            f"{path} is truncated or altered: delete it, and put {URL_INCEPTION_V3} there"
+            f"{path} is truncated or altered (its SHA-256 does not begin with {digits}): "
+            f"delete it, or replace it with {URL_INCEPTION_V3}"
         )
     return path

@@ -1,4 +1,4 @@
-"""The net of a name: a file of weights in this folder, or inception."""
+"""Load a feature network by its name: the name of a weights file in this folder, or inception."""
 
 from pathlib import Path
 
@@ -6,15 +6,21 @@ from vaelab.features.base import Features
 from vaelab.features.classifier import Classifier
 from vaelab.features.inception import Inception
 
-FOLDER = Path(__file__).parent
+WEIGHTS_FOLDER = Path(__file__).parent
 
 
 def load_features(name: str) -> Features:
-    """A trained net, for evaluation; a FileNotFoundError says what to put where it is absent."""
+    """Return the trained feature network of this name, frozen and in eval mode.
+
+    Raises:
+        ValueError: If there is no network of this name.
+        FileNotFoundError: If the weights of inception, or the package with its architecture, are
+            missing.
+    """
     if name == "inception":
         return Inception()
-    path = FOLDER / f"{name}.safetensors"
+    path = WEIGHTS_FOLDER / f"{name}.safetensors"
     if not path.is_file():
-        trained = ", ".join(sorted(path.stem for path in FOLDER.glob("*.safetensors")))
-        raise ValueError(f"features={name}: choose from {trained}, inception")
+        names = ", ".join(sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors")))
+        raise ValueError(f"features={name}: choose from {names}, inception")
     return Classifier.load(path)

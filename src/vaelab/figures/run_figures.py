@@ -1,13 +1,14 @@
-"""All figures of a run, in <run>/figures: `draw_all(run, folder)`, or scripts/figures.py.
+"""The figures of a run: `draw_all_figures(run, folder)` draws them into <run>/figures.
 
-vaelab.views finds what is to be seen and vaelab.figures draws it. A new figure is a function here
-and its name in FIGURES.
+Each figure is a function that computes arrays with vaelab.figures.compute and plots them with
+vaelab.figures.draw. To add a figure, write such a function and add its name to FIGURES.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,21 +16,29 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from vaelab.data.base import DataModule
-from vaelab.figures.compute.aggregate import compute_code_usage, compute_panels, compute_plane
+from vaelab.figures.compute.aggregate import (
+    compute_aggregate_panels,
+    compute_aggregate_plane,
+    compute_code_usage,
+)
 from vaelab.figures.compute.base import EncodedImages, FigureNotApplicable, encode_images
-from vaelab.figures.compute.dimensions import Dimension, kl_by_dimension, rank_dimensions
+from vaelab.figures.compute.dimensions import (
+    LatentDimension,
+    compute_kl_per_dimension,
+    rank_dimensions,
+)
 from vaelab.figures.compute.grids import compute_reconstructions, compute_samples
-from vaelab.figures.compute.map import Projection, compute_cloud, compute_decoded_plane
+from vaelab.figures.compute.map import Projection, compute_decoded_plane, compute_latent_map
 from vaelab.figures.compute.traversals import compute_traversals
 from vaelab.figures.compute.walks import compute_walks
 from vaelab.figures.draw.aggregate import plot_aggregate, plot_aggregate_plane, plot_code_usage
-from vaelab.figures.draw.curves import plot_curves
+from vaelab.figures.draw.curves import plot_metric_curves
 from vaelab.figures.draw.kl_per_dimension import plot_kl_per_dimension
 from vaelab.figures.draw.map import plot_decoded_map, plot_latent_map
 from vaelab.figures.draw.style import FORMATS, save_figure
 from vaelab.figures.draw.traversals import plot_traversals
 from vaelab.figures.draw.walks import plot_walks
-from vaelab.inference.image_grid import image_grid, paired_grid
+from vaelab.inference.image_grid import make_image_grid, make_paired_grid
 from vaelab.runs.history import KL_FILE, read_kl_history, read_metric_curves, steps_per_epoch
 from vaelab.runs.run import Run
 from vaelab.runtime.distributed import progress_bar
@@ -38,8 +47,8 @@ from vaelab.vae import VAE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLUMNS = 10  # of the grids
-PAIRS = 6
+GRID_COLUMNS = 10  # images in a row
+MAX_PAIRS = 6  # rows of interpolations
 TERMS = {"iw_bound": "bound", "elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL"}
 
 
@@ -50,51 +59,74 @@ def draw_all_figures(
     format: str = "png",
     map: Projection = "pca",
 ) -> dict[str, Path]:
-    """Write <folder>/figures/<name>.<format> of every figure; the paths by name.
+    """Draw the figures of a run to <folder>/figures/<name>.<format>.
 
-    What has no meaning for the run is left out, and a line says why.
+    Figures that have no meaning for the run are skipped, and the terminal shows the reason.
 
     Arguments:
-        folder: Of the run, with its metrics.csv.
-        only: Names from FIGURES; None is all.
-        map: How more than two latent dimensions are brought into a plane.
+        run: The run with its model and data.
+        folder: The run folder, with its metrics.csv.
+        only: Names from FIGURES; None draws all.
+        format: One of FORMATS.
+        map: How more than two latent dimensions are projected on the map.
+
+    Returns:
+        The paths of the figures by name.
+
+    Raises:
+        ValueError: A name or the format is unknown.
     """
     names = list(FIGURES) if only is None else list(only)
     check_figure_names(names, format)
-    shown = progress_bar(names, "drawing figures")
-    paths, left_out = draw_figures(FigureInputs(run.vae, run.data, folder, map), shown, format)
-    for reason, missing in left_out.items():
-        print(f"left out: {', '.join(missing)}: {reason}")
+    bar = progress_bar(names, "drawing figures")
+    paths, skipped = draw_figures(FigureInputs(run.vae, run.data, folder, map), bar, format)
+    for reason, skipped_names in skipped.items():
+        print(f"skipped {', '.join(skipped_names)}: {reason}")
     return paths
 
 
 def check_figure_names(names: Iterable[str], format: str = "png") -> None:
+    """Check that all names are keys of FIGURES and that the format is one of FORMATS.
+
+    Raises:
+        ValueError: A name or the format is unknown.
+    """
     for name in names:
         if name not in FIGURES:
-            raise ValueError(f"there is no figure {name}: choose from {', '.join(FIGURES)}")
+            nearest = get_close_matches(name, FIGURES, 1)
+            hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+            raise ValueError(f"unknown figure {name}{hint}: choose from {', '.join(FIGURES)}")
     if format not in FORMATS:
-        raise ValueError(f"there is no format {format}: choose from {', '.join(FORMATS)}")
+        raise ValueError(f"unknown format {format}: choose from {', '.join(FORMATS)}")
 
 
 def draw_figures(
-    scene: FigureInputs, names: Iterable[str], format: str = "png"
+    inputs: FigureInputs, names: Iterable[str], format: str = "png"
 ) -> tuple[dict[str, Path], dict[str, list[str]]]:
-    """The paths of what was drawn, by name; what was left out, by reason."""
-    folder = scene.folder / "figures"
+    """Draw figures to <run>/figures/<name>.<format>.
+
+    Returns:
+        The paths of the figures by name, and the names of the skipped figures by reason.
+    """
+    folder = inputs.folder / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     paths: dict[str, Path] = {}
-    left_out: dict[str, list[str]] = {}
+    skipped: dict[str, list[str]] = {}
     for name in names:
         try:
-            paths[name] = save_figure(FIGURES[name](scene), folder / f"{name}.{format}")
+            paths[name] = save_figure(FIGURES[name](inputs), folder / f"{name}.{format}")
         except FigureNotApplicable as reason:
-            left_out.setdefault(str(reason), []).append(name)
-    return paths, left_out
+            skipped.setdefault(str(reason), []).append(name)
+    return paths, skipped
 
 
 @dataclass
 class FigureInputs:
-    """A model, its data and its run folder, with what several figures need of them."""
+    """A model, its data and its run folder, and the arrays that several figures share.
+
+    Attributes:
+        map: How more than two latent dimensions are projected on the map.
+    """
 
     vae: VAE
     data: DataModule
@@ -102,74 +134,95 @@ class FigureInputs:
     map: Projection = "pca"
 
     @cached_property
-    def codes(self) -> EncodedImages:
-        """Of test images."""
+    def encoded(self) -> EncodedImages:
+        """The encoded test images."""
         return encode_images(self.vae, self.data, self.data.splits["test"])
 
     @cached_property
-    def dimensions(self) -> list[Dimension]:
-        """The most active first."""
-        kl = kl_by_dimension(self.vae, self.data, self.data.splits["test"])
-        return rank_dimensions(self.vae, self.codes, kl)
+    def dimensions(self) -> list[LatentDimension]:
+        """The latent dimensions, the most active first."""
+        kl = compute_kl_per_dimension(self.vae, self.data, self.data.splits["test"])
+        return rank_dimensions(self.vae, self.encoded, kl)
 
 
-def draw_reconstructions(scene: FigureInputs) -> Image.Image:
-    return paired_grid(*compute_reconstructions(scene.vae, scene.data, 4 * COLUMNS), COLUMNS)
+def draw_reconstructions(inputs: FigureInputs) -> Image.Image:
+    """Draw held-out images, each row above the row of its reconstructions."""
+    pair = compute_reconstructions(inputs.vae, inputs.data, 4 * GRID_COLUMNS)
+    return make_paired_grid(*pair, GRID_COLUMNS)
 
 
-def draw_samples(scene: FigureInputs) -> Image.Image:
-    return image_grid(compute_samples(scene.vae, scene.data, COLUMNS**2), COLUMNS)
+def draw_samples(inputs: FigureInputs) -> Image.Image:
+    """Draw a grid of the means of p(x|z) with z ~ p(z)."""
+    return make_image_grid(compute_samples(inputs.vae, inputs.data, GRID_COLUMNS**2), GRID_COLUMNS)
 
 
-def draw_traversals(scene: FigureInputs) -> Figure:
+def draw_traversals(inputs: FigureInputs) -> Figure:
+    """Draw latent traversals of the most active dimensions."""
     return plot_traversals(
-        *compute_traversals(scene.vae, scene.data, scene.codes, scene.dimensions)
+        *compute_traversals(inputs.vae, inputs.data, inputs.encoded, inputs.dimensions)
     )
 
 
-def draw_walks(scene: FigureInputs) -> Figure:
-    return plot_walks(*compute_walks(scene.vae, scene.data, scene.codes, PAIRS))
+def draw_walks(inputs: FigureInputs) -> Figure:
+    """Draw latent interpolations between pairs of images."""
+    return plot_walks(*compute_walks(inputs.vae, inputs.data, inputs.encoded, MAX_PAIRS))
 
 
-def draw_map(scene: FigureInputs) -> Figure:
-    """With what the plane decodes to, where z is one."""
-    points = compute_cloud(scene.vae, scene.data, scene.codes, scene.map)
+def draw_map(inputs: FigureInputs) -> Figure:
+    """Draw the latents in two dimensions, beside decoded images if the latent space is a plane."""
+    latent_map = compute_latent_map(inputs.vae, inputs.data, inputs.encoded, inputs.map)
     try:
-        return plot_decoded_map(points, *compute_decoded_plane(scene.vae, scene.data, scene.codes))
+        plane = compute_decoded_plane(inputs.vae, inputs.data, inputs.encoded)
+        return plot_decoded_map(latent_map, *plane)
     except FigureNotApplicable:
-        return plot_latent_map(points)
+        return plot_latent_map(latent_map)
 
 
-def draw_kl_per_dimension(scene: FigureInputs) -> Figure:
-    found = read_kl_history(scene.folder / KL_FILE)
-    if not len(found.epochs):
-        raise FigureNotApplicable("the KL of each dimension is not known, or was not recorded")
-    return plot_kl_per_dimension(found.epochs + 1, found.kl, found.names)  # after so many epochs
+def draw_kl_per_dimension(inputs: FigureInputs) -> Figure:
+    """Draw the KL of each latent dimension by epoch, as KL_FILE has recorded it.
+
+    Raises:
+        FigureNotApplicable: KL_FILE is missing or empty.
+    """
+    history = read_kl_history(inputs.folder / KL_FILE)
+    if not len(history.epochs):
+        raise FigureNotApplicable("the KL per dimension is unknown, or was not recorded")
+    return plot_kl_per_dimension(history.epochs + 1, history.kl, history.names)  # epochs completed
 
 
-def draw_aggregate(scene: FigureInputs) -> Figure:
-    """In the plane, by dimension or by code."""
-    if not scene.dimensions:
-        return plot_code_usage(compute_code_usage(scene.vae, scene.codes))
+def draw_aggregate(inputs: FigureInputs) -> Figure:
+    """Draw q(z) against p(z): over the plane, for each dimension, or for each codebook entry."""
+    if not inputs.dimensions:
+        return plot_code_usage(compute_code_usage(inputs.vae, inputs.encoded))
     try:
-        return plot_aggregate_plane(compute_plane(scene.vae, scene.codes))
+        return plot_aggregate_plane(compute_aggregate_plane(inputs.vae, inputs.encoded))
     except FigureNotApplicable:
-        return plot_aggregate(compute_panels(scene.vae, scene.codes, scene.dimensions))
+        panels = compute_aggregate_panels(inputs.vae, inputs.encoded, inputs.dimensions)
+        return plot_aggregate(panels)
 
 
-def draw_curves(scene: FigureInputs) -> Figure:
-    found = read_metric_curves(scene.folder / "metrics.csv")
+def draw_curves(inputs: FigureInputs) -> Figure:
+    """Draw the curves of TERMS in metrics.csv.
+
+    Raises:
+        FigureNotApplicable: There is no metrics.csv, or it has none of them.
+    """
+    curves = read_metric_curves(inputs.folder / "metrics.csv")
     terms = {}
     for term, title in TERMS.items():
-        stages = {s: found[f"{s}/{term}"] for s in ("train", "val") if f"{s}/{term}" in found}
+        stages = {
+            stage: curves[f"{stage}/{term}"]
+            for stage in ("train", "val")
+            if f"{stage}/{term}" in curves
+        }
         if stages:
             terms[title] = stages
     if not terms:
-        raise FigureNotApplicable("there are no curves in metrics.csv, which logger=csv writes")
-    return plot_curves(terms, steps_per_epoch(found))
+        raise FigureNotApplicable("metrics.csv has no curves, train with logger=csv to write them")
+    return plot_metric_curves(terms, steps_per_epoch(curves))
 
 
-GRIDS = ("reconstructions", "samples")  # that are cheap
+GRID_FIGURES = ("reconstructions", "samples")  # cheap enough to draw during the training
 FIGURES: dict[str, Callable[[FigureInputs], Figure | Image.Image]] = {
     "reconstructions": draw_reconstructions,
     "samples": draw_samples,

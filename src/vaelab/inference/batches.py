@@ -1,8 +1,8 @@
-"""A pass over the images of a split: `collect`, which every part of an evaluation is made of.
+"""Passes over the images of a split. All parts of an evaluation build on `collect_per_image`.
 
-Batch n draws its noise from (seed, n) and is computed by one process, and what was found goes back
-to the order of the images. So any number of processes, and an evaluation that was stopped and went
-on, give the same bits.
+The noise of batch n depends only on (seed, n), one process computes the batch, and the results are
+sorted in the order of the images. So results are bit-identical for any number of processes, and for
+an interrupted evaluation that resumes.
 """
 
 import math
@@ -20,13 +20,14 @@ from vaelab.runtime.files import atomic_write
 from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.vae import VAE
 
-MEAN_SAMPLES = 32  # that estimate the mean of a posterior which does not know it
+MEAN_SAMPLES = 32  # for estimates of a posterior mean that has no closed form
 
 PerImage = dict[str, Tensor]
+"""Tensors (N, ...) or (B, ...) by their names, with a row for each image."""
 
 
 class EvaluationBatch(NamedTuple):
-    """Images x (B, *shape), their labels (B, ...), and the model, which knows these labels."""
+    """Images x (B, *shape), their labels (B, ...), and the model conditioned on these labels."""
 
     model: VAE
     x: Tensor
@@ -44,20 +45,20 @@ def iterate_batches(
     stream: Stream = Stream.EVALUATION,
     purpose: tuple[int, ...] = (),
 ) -> Iterator[tuple[int, EvaluationBatch]]:
-    """This process's batches and their numbers, each with its noise while it is looked at.
+    """Iterate over the numbers and batches of this process; each batch has its own random state.
 
     Arguments:
-        images: The first so many; None is all.
-        size: Of a batch; None is that of training.
-        title: Of the progress bar.
-        stream, purpose: Batch n draws its noise from (stream, seed, *purpose, n).
+        images: Only the first `images` of the split; None means all.
+        size: The batch size; None means that of the training.
+        title: The title of the progress bar.
+        stream, purpose: The noise of batch n depends on (stream, seed, *purpose, n).
     """
     vae.eval()
     device = next(vae.parameters()).device
     batches = data.batches(split, images, size)
     bar = progress_bar(batches, f"{title} {split}")
-    for number, (x, y) in zip(batches.numbers, bar, strict=True):
-        if number < batches.total:
+    for number, (x, y) in zip(batches.batch_numbers, bar, strict=True):
+        if number < batches.num_batches:
             y = y.to(device)
             batch = EvaluationBatch(vae.condition_on(y), data.prepare(x.to(device)), y)
             with seeded_noise(stream, seed, *purpose, number):
@@ -75,36 +76,43 @@ def collect_per_image(
     journal: Path | None = None,
     **settings: Any,
 ) -> PerImage:
-    """What `compute` finds for each image, (N, ...) in the order of the split, on every process.
+    """Apply `compute` to every batch of a split, and concatenate the results.
 
     Arguments:
-        compute: Gives tensors (B, ...) of a batch.
-        journal: A folder that keeps what was found for each batch, to go on from.
+        compute: Returns tensors (B, ...) for a batch.
+        journal: The folder that keeps the results of each batch, to resume from; None for none.
+        settings: size, title, stream and purpose of `iterate_batches`, as are the others.
 
-    The others are those of `each_batch`.
+    Returns:
+        Tensors (N, ...) in the order of the split, the same on every process.
     """
-    found = {
-        number: _kept(journal, number, lambda batch=batch: compute(batch))
+    results = {
+        number: _load_or_compute(journal, number, lambda batch=batch: compute(batch))
         for number, batch in iterate_batches(vae, data, split, seed, images, **settings)
     }
-    parts = [part for _, part in sorted(merge_over_processes(found).items())]
+    parts = [part for _, part in sorted(merge_over_processes(results).items())]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _kept(journal: Path | None, number: int, compute: Callable[[], PerImage]) -> PerImage:
-    """What a journal has of a batch, else what is computed now, on the CPU."""
+def _load_or_compute(
+    journal: Path | None, number: int, compute: Callable[[], PerImage]
+) -> PerImage:
+    """Load the results of a batch from the journal, or compute them and write them to it.
+
+    The results are on the CPU.
+    """
     path = journal / f"{number:06}.pt" if journal else None
-    if path and path.is_file() and (known := _read(path)):
-        return known
-    found = {name: value.cpu() for name, value in compute().items()}
+    if path and path.is_file() and (loaded := _read_journal_entry(path)):
+        return loaded
+    results = {name: value.cpu() for name, value in compute().items()}
     if path:
         with atomic_write(path) as part:
-            torch.save(found, part)
-    return found
+            torch.save(results, part)
+    return results
 
 
-def _read(path: Path) -> PerImage | None:
-    """What a journal has; None where the file is damaged, so that it is computed again."""
+def _read_journal_entry(path: Path) -> PerImage | None:
+    """Read the results of a batch; None if the file is damaged, so that they are computed again."""
     try:
         return torch.load(path, weights_only=True)
     except Exception:  # noqa: BLE001, a damaged file may raise anything
@@ -114,7 +122,12 @@ def _read(path: Path) -> PerImage | None:
 def collect_latents(
     vae: VAE, data: DataModule, split: str, seed: int = 0, images: int | None = None
 ) -> PerImage:
-    """Of each image the `mean` of q(z|x) and a draw `z`, both (N, latent_dim), and its `labels`."""
+    """Encode the images of a split.
+
+    Returns:
+        mean (N, latent_dim) and z (N, latent_dim), the mean and a sample of q(z|x), and labels
+        (N, ...).
+    """
 
     def compute(batch: EvaluationBatch) -> PerImage:
         q = batch.model.encode(batch.x)
@@ -124,7 +137,7 @@ def collect_latents(
 
 
 def mode_or_mean(q: Distribution) -> Tensor:
-    """The mode of q where it is known, else its mean, estimated if need be."""
+    """Return the mode of q, or its mean if q has no mode. The mean is estimated if necessary."""
     try:
         return q.mode
     except NotImplementedError:
@@ -132,7 +145,7 @@ def mode_or_mean(q: Distribution) -> Tensor:
 
 
 def estimate_mean_twice(q: Distribution) -> tuple[Tensor, Tensor]:
-    """The mean of q twice, or two independent estimates of it."""
+    """Return the mean of q twice, or two independent estimates if it has no closed form."""
     try:
         return q.mean, q.mean
     except NotImplementedError:
@@ -140,6 +153,6 @@ def estimate_mean_twice(q: Distribution) -> tuple[Tensor, Tensor]:
         return first, second
 
 
-def standard_error(values: Tensor) -> float:
-    """Of the mean over images of values (N,)."""
+def compute_standard_error(values: Tensor) -> float:
+    """Compute the standard error of the mean of values (N,)."""
     return values.double().std(correction=0).item() / math.sqrt(len(values))

@@ -1,4 +1,4 @@
-"""The scale of a likelihood that is fitted to the training images: loss.scale=optimal."""
+"""Calibration of a likelihood scale on the training images, for loss.scale=optimal."""
 
 from torch import Tensor
 
@@ -7,11 +7,15 @@ from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_imag
 from vaelab.vae import VAE
 
 
-def mean_calibration_error(vae: VAE, data: DataModule, seed: int) -> Tensor:
-    """The mean deviation of a pixel over the training images, with z drawn from q(z|x)."""
+def compute_mean_error_statistic(vae: VAE, data: DataModule, seed: int) -> Tensor:
+    """Compute the statistic of reconstruction errors from which a likelihood sets its scale.
+
+    It is the mean of `likelihood.error_statistic` (squared errors for a Gaussian, absolute errors
+    for a Laplace) over all pixels of the training images, with z sampled from q(z|x).
+    """
 
     def compute(batch: EvaluationBatch) -> PerImage:
         mean = batch.model.decode(batch.model.encode(batch.x).rsample()).mean
-        return {"deviation": vae.likelihood.error_statistic(batch.x - mean).flatten(1).mean(1)}
+        return {"statistic": vae.likelihood.error_statistic(batch.x - mean).flatten(1).mean(1)}
 
-    return collect_per_image(vae, data, "train", compute, seed)["deviation"].double().mean()
+    return collect_per_image(vae, data, "train", compute, seed)["statistic"].double().mean()

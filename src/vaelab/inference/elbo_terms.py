@@ -1,4 +1,4 @@
-"""The terms of the ELBO at one z of q(z|x) for each image."""
+"""The terms of the ELBO for one sample of q(z|x) per image."""
 
 from typing import NamedTuple
 
@@ -11,12 +11,15 @@ from vaelab.vae import VAE
 
 
 class ELBOSample(NamedTuple):
-    """Images x (B, *shape) seen through one z of q(z|x) each.
+    """The ELBO of images x (B, *shape), estimated with one sample of q(z|x) each.
 
     Attributes:
-        q, z, p: q(z|x), z (B, latent_dim) and p(x|z).
-        kl: By dimension or layer or in all, (B, D); None without a density q(z|x).
-        terms: reconstruction, and with a density kl and elbo, (B,) in nats.
+        q: q(z|x).
+        z: The samples (B, latent_dim).
+        p: p(x|z).
+        kl: The KL (B, D) in nats: D is the number of latent dimensions, or of layers, or 1. None if
+            q(z|x) has no density.
+        terms: reconstruction (B,), and if q(z|x) has a density kl (B,) and elbo (B,), in nats.
     """
 
     q: Distribution
@@ -27,9 +30,9 @@ class ELBOSample(NamedTuple):
 
 
 def sample_elbo_terms(model: VAE, x: Tensor) -> ELBOSample:
-    """One z of q(z|x), and the terms of the ELBO at it."""
+    """Sample z from q(z|x) and compute the terms of the ELBO."""
     q = model.encode(x)
-    if not model.posterior.density:
+    if not model.posterior.has_density:
         z = q.rsample()
         p = model.decode(z)
         return ELBOSample(q, z, p, None, {"reconstruction": -p.log_prob(x)})

@@ -1,6 +1,6 @@
-"""A trained model for other programs: `export(run, folder)` writes ONNX, safetensors and a card.
+"""Export a trained model to ONNX and safetensors, with a model card.
 
-onnxruntime runs what was written, on batches of several sizes, and it has to agree with torch.
+The exported networks are checked: onnxruntime and torch must agree on batches of several sizes.
 """
 
 import warnings
@@ -11,21 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vaelab.inference.encoding import posterior_parameters
+from vaelab.inference.encoding import extract_posterior_parameters
 from vaelab.inference.model_card import render_model_card
 from vaelab.runs import weights
 from vaelab.runs.run import Run
 from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.vae import VAE
 
-TOLERANCE = 1e-4
-SIZES = (3, 1, 8)  # of the batches that are compared; the first is the one that is traced
+TOLERANCE = 1e-4  # relative and absolute, between onnxruntime and torch
+BATCH_SIZES = (3, 1, 8)  # of the batches to compare; the first batch is traced
 
 
 class ExportedEncoder(nn.Module):
-    """x (B, *shape), and label (B, labels) of a conditional model, to the numbers of q(z|x).
+    """The encoder: maps x (B, *shape) to the parameters of q(z|x).
 
-    The first of them is a z that can be decoded.
+    Conditional models also take label (B, labels). The first output is a z to decode.
     """
 
     def __init__(self, vae: VAE):
@@ -35,12 +35,15 @@ class ExportedEncoder(nn.Module):
     def forward(self, x: Tensor, label: Tensor | None = None) -> dict[str, Tensor]:
         model = self.vae if label is None else self.vae.condition_on(label)
         q = model.encode(x)
-        found = posterior_parameters(q)
-        return {"mode": q.mode} | found if "code" in found else found
+        parameters = extract_posterior_parameters(q)
+        return {"mode": q.mode} | parameters if "code" in parameters else parameters
 
 
 class ExportedDecoder(nn.Module):
-    """z (B, latent_dim), and label (B, labels) of a conditional model, to the mean of p(x|z)."""
+    """The decoder: maps z (B, latent_dim) to the mean of p(x|z).
+
+    Conditional models also take label (B, labels).
+    """
 
     def __init__(self, vae: VAE):
         super().__init__()
@@ -53,28 +56,34 @@ class ExportedDecoder(nn.Module):
 
 @torch.no_grad()
 def export_model(run: Run, folder: Path, numbers: dict[str, Any]) -> list[Path]:
-    """Write encoder.onnx, decoder.onnx, model.safetensors and README.md; what was written.
+    """Write encoder.onnx, decoder.onnx, model.safetensors and README.md to a folder.
 
-    There is no encoder.onnx of a q(z|x) without a mean or a mode, such as a flow.
+    A q(z|x) without a closed-form mean or mode, such as a flow, has no encoder.onnx.
 
     Arguments:
-        numbers: metrics.json of the run, empty where there is none.
+        numbers: The metrics.json of the run; empty if there is none.
+
+    Returns:
+        The written files.
+
+    Raises:
+        RuntimeError: If onnxruntime and torch disagree.
     """
     vae = run.module.cpu().eval().vae
     folder.mkdir(parents=True, exist_ok=True)
     encoder, decoder = folder / "encoder.onnx", folder / "decoder.onnx"
-    outputs = list(ExportedEncoder(vae)(**_inputs(vae, "x", 1)))
+    outputs = list(ExportedEncoder(vae)(**_make_inputs(vae, "x", 1)))
     if outputs:
-        _write(ExportedEncoder(vae), "x", encoder)
-    _write(ExportedDecoder(vae), "z", decoder)
+        _export_network(ExportedEncoder(vae), "x", encoder)
+    _export_network(ExportedDecoder(vae), "z", decoder)
     run.save(folder / weights.FILE_NAME)
     (folder / "README.md").write_text(render_model_card(run, outputs, numbers))
     written = [decoder, folder / weights.FILE_NAME, folder / "README.md"]
     return [encoder, *written] if outputs else written
 
 
-def _inputs(vae: VAE, name: str, size: int) -> dict[str, Tensor]:
-    """Something to try a network on."""
+def _make_inputs(vae: VAE, name: str, size: int) -> dict[str, Tensor]:
+    """Make a random batch to trace or compare a network, with input `name` x or z."""
     with seeded_noise(Stream.SAMPLES, size):
         x = torch.rand(size, *vae.shape) if name == "x" else torch.randn(size, vae.latent_dim)
     if not vae.conditional:
@@ -83,15 +92,17 @@ def _inputs(vae: VAE, name: str, size: int) -> dict[str, Tensor]:
     return {name: x, "label": torch.eye(labels)[torch.arange(size) % labels]}
 
 
-def _write(network: ExportedEncoder | ExportedDecoder, name: str, path: Path) -> None:
-    """Trace a network, without what the tracing says of this machine, and compare the two."""
+def _export_network(network: ExportedEncoder | ExportedDecoder, name: str, path: Path) -> None:
+    """Export a network without metadata of this machine, and check the result."""
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     network.eval()
-    inputs = _inputs(network.vae, name, SIZES[0])
+    inputs = _make_inputs(network.vae, name, BATCH_SIZES[0])
     outputs, batch = list(network(**inputs)), torch.export.Dim("batch")
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*were assigned during export.*")  # a ladder's last pass
+        warnings.filterwarnings(
+            "ignore", ".*were assigned during export.*"
+        )  # by the last pass of a ladder
         warnings.filterwarnings("ignore", ".*shares the same shape constraints.*")  # x and label
         program: Any = torch.onnx.export(
             network,
@@ -104,17 +115,18 @@ def _write(network: ExportedEncoder | ExportedDecoder, name: str, path: Path) ->
         )
     ClearMetadataAndDocStringPass()(program.model)
     program.save(path, external_data=False)
-    _compare(network, name, path)
+    _check_agreement(network, name, path)
 
 
-def _compare(network: ExportedEncoder | ExportedDecoder, name: str, path: Path) -> None:
+def _check_agreement(network: ExportedEncoder | ExportedDecoder, name: str, path: Path) -> None:
+    """Check that onnxruntime and torch agree, or remove the file and raise."""
     from onnxruntime import InferenceSession
 
     session = InferenceSession(path, providers=["CPUExecutionProvider"])
-    for size in SIZES:
-        inputs = _inputs(network.vae, name, size)
-        theirs: Any = session.run(None, {key: value.numpy() for key, value in inputs.items()})
-        for ours, found in zip(network(**inputs).values(), theirs, strict=True):
-            if not np.allclose(ours.numpy(), found, rtol=TOLERANCE, atol=TOLERANCE):
+    for size in BATCH_SIZES:
+        inputs = _make_inputs(network.vae, name, size)
+        outputs: Any = session.run(None, {key: value.numpy() for key, value in inputs.items()})
+        for expected, output in zip(network(**inputs).values(), outputs, strict=True):
+            if not np.allclose(expected.numpy(), output, rtol=TOLERANCE, atol=TOLERANCE):
                 path.unlink()
                 raise RuntimeError(f"{path} and torch disagree by more than {TOLERANCE}")

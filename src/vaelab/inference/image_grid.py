@@ -1,4 +1,4 @@
-"""Pictures side by side."""
+"""Grids of images."""
 
 import torch
 from PIL import Image
@@ -8,19 +8,22 @@ from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 
-def image_grid(images: Tensor, columns: int, magnify: int = 2) -> Image.Image:
-    """Images (N, C, H, W) with values in [0, 1], grey or RGB, in rows of `columns`; nan is grey."""
+def make_image_grid(images: Tensor, columns: int, magnify: int = 2) -> Image.Image:
+    """Arrange images (N, C, H, W), grayscale or RGB in [0, 1], in rows of `columns`.
+
+    NaN pixels become gray.
+    """
     tiles = make_grid(
         images.detach().float().cpu().nan_to_num(0.5).clamp(0, 1), columns, pad_value=0.5
     )
-    picture = to_pil_image(tiles)
-    size = (picture.width * magnify, picture.height * magnify)
-    return picture.resize(size, Image.Resampling.NEAREST)
+    grid = to_pil_image(tiles)
+    size = (grid.width * magnify, grid.height * magnify)
+    return grid.resize(size, Image.Resampling.NEAREST)
 
 
-def paired_grid(x: Tensor, reconstruction: Tensor, columns: int) -> Image.Image:
-    """Images (N, C, H, W) in rows, each row above the row of its reconstructions."""
-    gap = (0, 0, 0, 0, 0, 0, 0, -len(x) % columns)  # fill the last row, or the rows would shift
-    x, reconstruction = (pad(images, gap, value=0.5) for images in (x, reconstruction))
+def make_paired_grid(x: Tensor, reconstruction: Tensor, columns: int) -> Image.Image:
+    """Arrange images (N, C, H, W) in rows, each above the row of its reconstructions."""
+    missing = (0, 0, 0, 0, 0, 0, 0, -len(x) % columns)  # fill the last row to keep rows aligned
+    x, reconstruction = (pad(images, missing, value=0.5) for images in (x, reconstruction))
     rows = zip(x.split(columns), reconstruction.split(columns), strict=True)
-    return image_grid(torch.cat([part for pair in rows for part in pair]), columns)
+    return make_image_grid(torch.cat([row for pair in rows for row in pair]), columns)

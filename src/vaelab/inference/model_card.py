@@ -1,4 +1,4 @@
-"""The README.md of an exported model: `card(run, outputs, numbers)`."""
+"""The model card, which is the README.md of an exported model."""
 
 import shlex
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from vaelab.vae import VAE
 TEMPLATE = """\
 # A variational autoencoder of {data}
 
-Trained with vaelab for {step} steps, by
+Trained with vaelab for {step} optimizer steps with the command
 
     {command}
 
-which chose {choices}.
+Its parts are {choices}.
 
-| file | takes | gives |
+| file | input | output |
 |---|---|---|
 {encoder}| decoder.onnx | z (n, {latent_dim}){label} | mean: the mean of p(x\\|z) |
-| model.safetensors | | the weights, with their config: `vaelab.runs.run.Run.open` takes it |
+| model.safetensors | | weights and config, to open with `vaelab.runs.run.Run.open` |
 
 {notes}
 {numbers}
@@ -30,73 +30,75 @@ which chose {choices}.
 {use}
 ```
 {licence}"""
-ENCODER = "| encoder.onnx | x (n, {shape}){label} | {outputs} |\n"
-MEANINGS = {
+ENCODER_ROW = "| encoder.onnx | x (n, {shape}){label} | {outputs} |\n"
+OUTPUT_MEANINGS = {
     "mean": "the mean of q(z\\|x)",
-    "scale": "its standard deviation in each dimension",
+    "scale": "the standard deviation of q(z\\|x) in each dimension",
     "direction": "the mean direction of q(z\\|x)",
-    "concentration": "its concentration",
-    "mode": "each layer of z at its mode given those before it, of categories the likeliest",
-    "code": "the index of the code at each position of z, int64",
+    "concentration": "the concentration of q(z\\|x)",
+    "mode": "the mode of q(z\\|x), for layers of z each given the layers before",
+    "code": "the codebook index at each position of z, int64",
 }
-OTHERS = ("logger", "callbacks", "trainer")  # choices that do not make a model another one
+IGNORED_GROUPS = ("logger", "callbacks", "trainer")  # choices that do not affect the model
 
 
 def render_model_card(run: Run, outputs: Sequence[str], numbers: dict[str, Any]) -> str:
-    """What the files of an export are and how they are used.
+    """Render a card that describes the exported files and how to use them.
 
     Arguments:
-        outputs: Of encoder.onnx, none where there is none.
-        numbers: metrics.json, or nothing.
+        outputs: The names of the outputs of encoder.onnx; empty without an encoder.
+        numbers: The metrics.json of the run; empty without one.
     """
-    vae, taken = run.vae, run.choices.items()
-    chosen = [f"{group}={name}" for group, name in taken if name and group not in OTHERS]
+    vae, choices = run.vae, run.choices.items()
+    parts = [f"{group}={name}" for group, name in choices if name and group not in IGNORED_GROUPS]
     label = f", label (n, {vae.labels})" if vae.conditional else ""
-    given = "; ".join(f"{name}: {MEANINGS[name]}" for name in outputs)
-    encoder = ENCODER.format(shape=_shape(vae), label=label, outputs=given)
+    meanings = "; ".join(f"{name}: {OUTPUT_MEANINGS[name]}" for name in outputs)
+    encoder = ENCODER_ROW.format(shape=_format_shape(vae), label=label, outputs=meanings)
     return TEMPLATE.format(
         data=run.choices.get("data", "its data set"),
         step=run.step,
         command=shlex.join(["python", "train.py", *run.overrides]),
-        choices=" ".join(chosen),
+        choices=" ".join(parts),
         encoder=encoder if outputs else "",
         latent_dim=vae.latent_dim,
         label=label,
-        notes="\n".join(_notes(vae, outputs)),
-        numbers=_numbers(numbers) if numbers else "",
-        use="\n".join(_use(vae, outputs)),
+        notes="\n".join(_list_notes(vae, outputs)),
+        numbers=_render_numbers(numbers) if numbers else "",
+        use="\n".join(_render_usage(vae, outputs)),
         licence=f"\n## Data\n\n{run.data.licence}\n" if run.data.licence else "",
     )
 
 
-def _shape(vae: VAE) -> str:
+def _format_shape(vae: VAE) -> str:
     return ", ".join(map(str, vae.shape))
 
 
-def _notes(vae: VAE, outputs: Sequence[str]) -> list[str]:
-    notes = ["Everything is float32 and n any number of images."]
+def _list_notes(vae: VAE, outputs: Sequence[str]) -> list[str]:
+    notes = ["All arrays are float32. n is any number of images."]
     if vae.likelihood.pixels == "real":
-        notes.append("x is as in the data, pictures between 0 and 1.")
+        notes.append("x has the values of the data set; images lie between 0 and 1.")
     else:
         notes.append("Pixels lie between 0 and 1.")
     if not outputs:
-        notes.append("q(z|x) has no mean or mode that could be computed, so there is no encoder.")
+        notes.append("q(z|x) has no closed-form mean or mode, so there is no encoder.")
     if vae.conditional:
-        notes.append("A label is the one-hot vector of a class, or attributes as 0 and 1.")
+        notes.append(
+            "A label is the one-hot vector of a class, or a vector of attributes that are 0 or 1."
+        )
     return notes
 
 
-def _numbers(numbers: dict[str, Any]) -> str:
-    """The table at the end of a run."""
+def _render_numbers(numbers: dict[str, Any]) -> str:
+    """Render the table that is printed at the end of a run."""
     lines = ["", "## Numbers", ""]
     lines += [f"Means over {numbers['images']} {numbers['split']} images.", ""]
     lines += metrics_file.markdown_table(numbers)
     if "samples" in numbers:
-        lines += ["", f"The NLL is a bound of {numbers['samples']} importance samples."]
+        lines += ["", f"The NLL is a bound with {numbers['samples']} importance samples."]
     return "\n".join([*lines, ""])
 
 
-def _use(vae: VAE, outputs: Sequence[str]) -> list[str]:
+def _render_usage(vae: VAE, outputs: Sequence[str]) -> list[str]:
     lines, label = ["import numpy as np, onnxruntime"], ""
     if vae.conditional:
         lines.append(f"label = np.eye({vae.labels}, dtype=np.float32)[[0, 0, 0]]")
@@ -104,7 +106,7 @@ def _use(vae: VAE, outputs: Sequence[str]) -> list[str]:
     if outputs:
         lines += [
             'encoder = onnxruntime.InferenceSession("encoder.onnx")',
-            f"x = np.zeros((3, {_shape(vae)}), np.float32)",
+            f"x = np.zeros((3, {_format_shape(vae)}), np.float32)",
             f'[z] = encoder.run(["{outputs[0]}"], {{"x": x{label}}})',
         ]
     else:

@@ -1,7 +1,8 @@
-"""New images of a trained model: `sample(vae, data, sampler, n)`.
+"""Generate images with a trained model.
 
-Everything random has noise of its own from the seed: the codes of every batch of training images,
-what the sampler fits and draws, and every chunk of images. So the same seed gives the same bits.
+Each of these has its own random state, derived from the seed: the latents of every batch of
+training images, the fit of the sampler, the new latents, and every chunk of images. So the same
+seed gives bit-identical images.
 """
 
 import json
@@ -16,22 +17,28 @@ import torch
 from torch import Tensor
 
 from vaelab.data.base import DataModule
-from vaelab.estimators.importance import CHUNK
+from vaelab.estimators.importance import MAX_DECODER_OUTPUTS
 from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image
-from vaelab.inference.calibration import mean_calibration_error
-from vaelab.inference.image_grid import image_grid
+from vaelab.inference.calibration import compute_mean_error_statistic
+from vaelab.inference.image_grid import make_image_grid
 from vaelab.runtime.distributed import progress_bar
 from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.samplers.base import Sampler
 from vaelab.vae import VAE
 
-CODES, FIT, DRAW, DECODE = range(4)  # what noise is for
-AT_ONCE = 1000  # codes that are drawn
-PICTURED = 100  # images in the grid, at most
+TRAINING_LATENTS, SAMPLER_FIT, NEW_LATENTS, PIXELS = range(4)  # purposes of random numbers
+LATENT_CHUNK = 1000  # latents that are sampled at once
+MAX_GRID_IMAGES = 100
 
 
 class GeneratedSamples(NamedTuple):
-    """z (n, latent_dim), x (n, *shape) and labels (n,) or (n, attributes); (n, 0) is none."""
+    """Generated images.
+
+    Attributes:
+        z: Latents (n, latent_dim).
+        x: Images (n, *shape).
+        label: Labels (n,) or (n, attributes); (n, 0) without labels.
+    """
 
     z: Tensor
     x: Tensor
@@ -40,7 +47,11 @@ class GeneratedSamples(NamedTuple):
 
 @dataclass
 class SamplingConfig:
-    """What is asked of scripts/sample.py, as conf/sample.yaml has it."""
+    """The settings of scripts/sample.py; conf/sample.yaml describes them.
+
+    Raises:
+        ValueError: If n or seed is out of range.
+    """
 
     sampler: Sampler
     n: int
@@ -58,11 +69,12 @@ class SamplingConfig:
             raise ValueError(f"seed={self.seed}: it must not be negative")
 
     def needs_data(self, vae: VAE) -> bool:
-        """Whether it needs the training images or their labels."""
-        calibrates = self.draw and vae.likelihood.calibrated
-        return self.sampler.fitted or vae.conditional or calibrates
+        """True if sampling needs the training images or their labels."""
+        calibrates = self.draw and vae.likelihood.needs_calibration
+        return self.sampler.needs_fit or vae.conditional or calibrates
 
-    def of(self, vae: VAE, data: DataModule) -> GeneratedSamples:
+    def generate_samples(self, vae: VAE, data: DataModule) -> GeneratedSamples:
+        """Generate images with these settings."""
         return sample_images(vae, data, self.sampler, self.n, self.label, self.seed, self.draw)
 
 
@@ -76,51 +88,56 @@ def sample_images(
     seed: int = 0,
     draw: bool = False,
 ) -> GeneratedSamples:
-    """n images: the means of p(x|z) in float32, or draws of it.
+    """Generate n images: the means of p(x|z) in float32, or samples of p(x|z).
 
-    Draws of bits and of 256 levels are uint8, 0 to 255, which data=arrays takes for what they are.
+    Samples of binary pixels and of 256 levels are uint8 from 0 to 255, as data=arrays expects them.
 
     Arguments:
-        sampler: What draws z; it is fitted here.
-        label: Of a conditional model, a class, or the names of the attributes that are true and no
-            others, or the labels (n, ...); None takes those of the first training images.
+        sampler: The sampler of z. It is fitted to the latents of the training images if necessary.
+        label: For conditional models: a class, the names of all attributes that are true, or labels
+            (n, ...). None takes the labels of the first training images.
+        draw: True to sample from p(x|z), False to return its mean.
+
+    Raises:
+        ValueError: If the label does not fit the model or the data.
     """
     vae.eval()
-    labels = _labels(vae, data, n, label)
+    labels = _choose_labels(vae, data, n, label)
     sampler.prepare(vae)
-    if sampler.fitted:
-        codes = encode_training_images(vae, data, seed)
-        with seeded_noise(Stream.SAMPLES, seed, FIT, 0):
-            sampler.fit(codes)
-    with seeded_noise(Stream.SAMPLES, seed, DRAW, 0):
+    if sampler.needs_fit:
+        latents = encode_training_images(vae, data, seed)
+        with seeded_noise(Stream.SAMPLES, seed, SAMPLER_FIT, 0):
+            sampler.fit(latents)
+    with seeded_noise(Stream.SAMPLES, seed, NEW_LATENTS, 0):
         device = next(vae.parameters()).device
-        parts = [y.to(device) if vae.conditional else None for y in labels.split(AT_ONCE)]
-        sizes = [len(part) for part in labels.split(AT_ONCE)]
-        z = torch.cat([sampler.sample(*each).cpu() for each in zip(sizes, parts, strict=True)])
-    if draw and vae.likelihood.calibrated:
-        vae.likelihood.calibrate(mean_calibration_error(vae, data, seed))
-    return GeneratedSamples(z, _decoded(vae, z, labels, seed, draw), labels)
+        parts = [y.to(device) if vae.conditional else None for y in labels.split(LATENT_CHUNK)]
+        sizes = [len(part) for part in labels.split(LATENT_CHUNK)]
+        chunks = zip(sizes, parts, strict=True)
+        z = torch.cat([sampler.sample(size, part).cpu() for size, part in chunks])
+    if draw and vae.likelihood.needs_calibration:
+        vae.likelihood.calibrate(compute_mean_error_statistic(vae, data, seed))
+    return GeneratedSamples(z, _decode_in_chunks(vae, z, labels, seed, draw), labels)
 
 
 @torch.no_grad()
 def encode_training_images(vae: VAE, data: DataModule, seed: int = 0) -> Tensor:
-    """A draw of q(z|x) for each training image, (N, latent_dim): its point if q has no density."""
+    """Sample q(z|x) (N, latent_dim) for each training image; a deterministic q gives its point."""
 
     def compute(batch: EvaluationBatch) -> PerImage:
         return {"z": batch.model.encode(batch.x).rsample()}
 
-    where = {"stream": Stream.SAMPLES, "purpose": (CODES,)}
-    found = collect_per_image(vae, data, "train", compute, seed, title="encoding", **where)
-    return found["z"].to(next(vae.parameters()).device)
+    noise = {"stream": Stream.SAMPLES, "purpose": (TRAINING_LATENTS,)}
+    latents = collect_per_image(vae, data, "train", compute, seed, title="encoding", **noise)
+    return latents["z"].to(next(vae.parameters()).device)
 
 
-def _labels(
+def _choose_labels(
     vae: VAE, data: DataModule, n: int, label: int | Sequence[str] | Tensor | None
 ) -> Tensor:
-    """The labels of the images that are to be made."""
+    """Return the labels of the images to generate."""
     if not vae.conditional:
         if label is not None:
-            raise ValueError(f"label={label}: the model of this run has no labels: leave it out")
+            raise ValueError(f"label={label}: the model of this run is unconditional: leave it out")
         return torch.zeros(n, 0, dtype=torch.long)
     known = data.splits["train"].labels
     if label is None:
@@ -128,37 +145,38 @@ def _labels(
     if isinstance(label, Tensor):
         return label
     if known.ndim > 1:
-        return _attributes(label, getattr(data, "attributes", ())).expand(n, -1)
+        return _encode_attributes(label, getattr(data, "attributes", ())).expand(n, -1)
     if not isinstance(label, int) or label not in known:
-        names = ", ".join(str(each) for each in known.unique().tolist())
-        raise ValueError(f"label={label}: the training images have {names}")
+        classes = ", ".join(str(value) for value in known.unique().tolist())
+        raise ValueError(f"label={label}: choose a label of the training images: {classes}")
     return torch.full((n,), label, dtype=known.dtype)
 
 
-def _attributes(chosen: int | Sequence[str], names: Sequence[str]) -> Tensor:
-    """1 for those that are chosen, 0 for the others."""
+def _encode_attributes(chosen: int | Sequence[str], names: Sequence[str]) -> Tensor:
+    """Return a vector of attributes: 1 for the chosen ones, 0 for the others."""
     if not names:
         raise ValueError(f"label={chosen}: the attributes of this data have no names: leave it out")
     if isinstance(chosen, int) or not set(chosen) <= set(names):
         raise ValueError(
-            f"label={chosen}: name attributes, as in label=[{names[0]}], of {', '.join(names)}"
+            f"label={chosen}: list attributes, as in label=[{names[0]}], of {', '.join(names)}"
         )
     return torch.tensor([name in chosen for name in names]).long()
 
 
-def _decoded(vae: VAE, z: Tensor, labels: Tensor, seed: int, draw: bool) -> Tensor:
-    """x of each z, a chunk at a time."""
+def _decode_in_chunks(vae: VAE, z: Tensor, labels: Tensor, seed: int, draw: bool) -> Tensor:
+    """Decode latents chunk by chunk, to bound the memory."""
     device, images = next(vae.parameters()).device, []
-    size = max(1, CHUNK // (vae.likelihood.outputs * math.prod(vae.shape[1:])))
+    size = max(1, MAX_DECODER_OUTPUTS // (vae.likelihood.outputs * math.prod(vae.shape[1:])))
     chunks = list(zip(z.split(size), labels.split(size), strict=True))
     for number, (part, y) in enumerate(progress_bar(chunks, "decoding")):
-        with seeded_noise(Stream.SAMPLES, seed, DECODE, number):
+        with seeded_noise(Stream.SAMPLES, seed, PIXELS, number):
             p = vae.condition_on(y.to(device)).decode(part.to(device))
-            images.append(_stored(vae, p.sample()) if draw else p.mean.float().cpu())
+            images.append(_to_stored_pixels(vae, p.sample()) if draw else p.mean.float().cpu())
     return torch.cat(images)
 
 
-def _stored(vae: VAE, x: Tensor) -> Tensor:
+def _to_stored_pixels(vae: VAE, x: Tensor) -> Tensor:
+    """Convert samples to the data type in which they are stored."""
     if vae.likelihood.pixels == "real":
         return x.float().cpu()
     return (255 * x).round().to(torch.uint8).cpu()
@@ -167,14 +185,21 @@ def _stored(vae: VAE, x: Tensor) -> Tensor:
 def save_samples(
     samples: GeneratedSamples, folder: Path, name: str, settings: dict[str, Any]
 ) -> list[Path]:
-    """Write name.npz, which data=arrays reads, and name.png of pictures; the paths written."""
+    """Write <name>.npz, which data=arrays reads, and for image data <name>.png, a grid.
+
+    Arguments:
+        settings: Written to the npz as JSON.
+
+    Returns:
+        The written files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.npz"]
     arrays: Any = {"z": samples.z.numpy(), "x": samples.x.numpy(), "y": samples.label.numpy()}
     np.savez(paths[0], **arrays, settings=np.array(json.dumps(settings)))
     if samples.x.ndim == 4 and samples.x.shape[1] in (1, 3):
-        x = samples.x[:PICTURED]
+        x = samples.x[:MAX_GRID_IMAGES]
         x = x / 255 if x.dtype == torch.uint8 else x
         paths.insert(0, folder / f"{name}.png")
-        image_grid(x, math.ceil(math.sqrt(len(x)))).save(paths[0])
+        make_image_grid(x, math.ceil(math.sqrt(len(x)))).save(paths[0])
     return paths

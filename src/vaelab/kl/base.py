@@ -1,4 +1,4 @@
-"""The contract of a KL weighting: a pure function of the optimizer step, so nothing to save."""
+"""The contract of a KL weighting, a pure function of the optimizer step without state."""
 
 import math
 from abc import abstractmethod
@@ -9,38 +9,50 @@ from vaelab.runtime.distributed import mean_over_processes
 
 
 class KLWeighting(nn.Module):
-    """What the objective adds to the reconstruction term in place of KL(q(z|x) || p(z)).
+    """The KL term of the loss, as a function of KL(q(z|x) || p(z)) and the optimizer step.
 
     Attributes:
-        linear: Whether that is weight(step) times the KL, so that it holds draw by draw too.
+        is_linear: True if the term is weight(step) times the KL, so that the weight can be applied
+            to each sample of log q(z|x) - log p(z).
     """
 
-    linear = True
+    is_linear = True
 
     @abstractmethod
     def weight(self, step: int) -> float:
-        """The factor of the KL after `step` optimizer steps."""
+        """Return the factor of the KL after `step` optimizer steps."""
 
     def forward(self, kl: Tensor, step: int) -> Tensor:
-        """KL (B, D) in nats, by latent dimension where known, to the weighted term (B,)."""
+        """Compute the weighted term (B,) from the KL (B, D) in nats.
+
+        Arguments:
+            kl: The KL (B, D) by latent dimension, or (B, 1) if only the total is known.
+            step: The number of optimizer steps taken.
+        """
         return self.weight(step) * kl.sum(-1)
 
-    def mean_of_images(self, x: Tensor) -> Tensor:
-        """The mean of x (B, *) over a batch, without a gradient; in training of all processes."""
+    def mean_over_images(self, x: Tensor) -> Tensor:
+        """Compute the mean of x (B, *) over the batch, without a gradient.
+
+        In training the mean is taken over the batches of all processes.
+        """
         mean = x.detach().mean(0)
         return mean_over_processes(mean) if self.training else mean
 
 
 def check_beta(beta: float) -> None:
+    """Raise a ValueError unless beta is a finite number of at least 0."""
     if not 0 <= beta < math.inf:
         raise ValueError(f"kl.beta={beta}: it must be a finite number, not negative")
 
 
 def check_nats(nats: float) -> None:
+    """Raise a ValueError unless nats is a finite number of at least 0."""
     if not 0 <= nats < math.inf:
         raise ValueError(f"kl.nats={nats}: it must be a finite number, not negative")
 
 
 def check_period(period: int) -> None:
+    """Raise a ValueError unless the period is at least one optimizer step."""
     if period < 1:
-        raise ValueError(f"kl.period={period}: it counts optimizer steps, at least 1")
+        raise ValueError(f"kl.period={period}: it must be at least 1 optimizer step")

@@ -1,4 +1,4 @@
-"""A capacity that grows, to which the KL is held: `kl=capacity`.
+"""A target for the KL that grows during training: `kl=capacity`.
 
 Reference: Understanding disentangling in beta-VAE (Burgess et al., 2018), equation 8,
 arXiv:1804.03599
@@ -10,21 +10,27 @@ from vaelab.kl.base import KLWeighting, check_beta, check_nats, check_period
 
 
 class Capacity(KLWeighting):
-    """beta * |KL - C(step)| with C(step) = nats * min(1, step / period).
+    """The distance of the KL from a capacity C, which grows linearly.
 
-    Where the KL is a sample (flows, mixtures, bottom_up) kl.mean should be true: that of each image
-    would be pressed to C draw by draw, which narrows q(z|x) instead of moving its mean.
+        beta * |KL - C(step)|,    C(step) = nats * min(1, step / period)
+
+    Set kl.mean=true where the KL is estimated from one sample (flows, mixtures, model=bottom_up).
+    Otherwise each noisy estimate is pulled to C, which makes q(z|x) narrower instead of moving its
+    mean.
 
     Arguments:
-        nats: The last capacity.
-        period: Optimizer steps from capacity 0 to the last.
-        beta: The strength (gamma in the paper, 1000 there). A large one lets nothing be learned
-            while C is small: the KL then grows without any information in it.
-        mean: Whether the mean KL of the images of a step, over all processes, is held to C, as in
-            the paper, or the KL of each image.
+        nats: The final capacity in nats.
+        period: The number of optimizer steps from capacity 0 to the final one.
+        beta: The weight, gamma in the paper and 1000 there. With a large weight the model learns
+            nothing while C is small, and later the KL grows without information about x.
+        mean: If true, the mean KL over the images of a step and over all processes is pulled to C,
+            as in the paper; if false, the KL of each image.
+
+    Raises:
+        ValueError: If a setting is out of range.
     """
 
-    linear = False
+    is_linear = False
 
     def __init__(
         self, nats: float = 25.0, period: int = 10_000, beta: float = 3.0, mean: bool = False
@@ -42,10 +48,11 @@ class Capacity(KLWeighting):
         return self.beta
 
     def capacity(self, step: int) -> float:
+        """Return C in nats after `step` optimizer steps."""
         return self.nats * min(1.0, step / self.period)
 
     def forward(self, kl: Tensor, step: int) -> Tensor:
         excess = kl.sum(-1) - self.capacity(step)
         if self.mean:
-            return self.beta * self.mean_of_images(excess).sign() * excess
+            return self.beta * self.mean_over_images(excess).sign() * excess
         return self.beta * excess.abs()

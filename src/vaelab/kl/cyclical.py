@@ -1,4 +1,4 @@
-"""Cyclical weight: `kl=cyclical`.
+"""A weight of the KL that rises anew in every period: `kl=cyclical`.
 
 Reference: Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing
 (Fu et al., 2019), equations 6 and 7, arXiv:1903.10145
@@ -8,13 +8,17 @@ from vaelab.kl.base import KLWeighting, check_beta, check_period
 
 
 class Cyclical(KLWeighting):
-    """Rises from 0 to beta in the first part of every period, and stays there for the rest.
+    """A linear rise from 0 to beta in the first part of every period, then beta until its end.
 
-    weight(step) = beta * min(1, tau / rise), with tau = (step mod period) / period.
+        weight(step) = beta * min(1, tau / rise),    tau = (step mod period) / period
 
     Arguments:
-        period: Optimizer steps of one cycle.
-        rise: The fraction of a cycle that it takes to reach beta (R in the paper).
+        period: The number of optimizer steps in a period.
+        rise: The fraction of a period until the weight is beta, R in the paper.
+        beta: The largest weight.
+
+    Raises:
+        ValueError: If a setting is out of range.
     """
 
     def __init__(self, period: int = 1000, rise: float = 0.5, beta: float = 1.0):
@@ -22,7 +26,7 @@ class Cyclical(KLWeighting):
         check_period(period)
         check_beta(beta)
         if not 0 < rise <= 1:
-            raise ValueError(f"kl.rise={rise}: it is a fraction of the period, above 0, at most 1")
+            raise ValueError(f"kl.rise={rise}: it must be a fraction of the period, in (0, 1]")
         self.period = period
         self.rise = rise
         self.beta = beta

@@ -1,4 +1,4 @@
-"""Free bits, a floor under the KL of every dimension: `kl=free_bits`.
+"""Free bits, a lower limit on the KL of each latent dimension: `kl=free_bits`.
 
 Reference: Improved Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016),
 equation 15, arXiv:1606.04934
@@ -11,18 +11,25 @@ from vaelab.kl.base import KLWeighting, check_beta, check_nats
 
 
 class FreeBits(KLWeighting):
-    """beta * sum_d max(nats, KL_d): below the floor a dimension costs nothing more.
+    """The KL with a floor for each dimension, below which the KL has no gradient.
 
-    Where only the whole KL is known (flows, mixtures) it is one group, with one floor, and kl.mean
-    should be true: the floor of a single sample of a KL is above that of the KL itself.
+        beta * sum_d max(nats, KL_d)
+
+    Where only the total KL is known (flows, mixtures), there is one floor for the total. Set
+    kl.mean=true there: the mean of max(nats, sample) over samples of a KL is larger than
+    max(nats, KL).
 
     Arguments:
-        nats: The floor of a dimension (lambda in the paper).
-        mean: Whether the floor is under the mean over the images of a step, over all processes, as
-            in the paper, or under the KL of each image.
+        nats: The floor in nats, lambda in the paper.
+        beta: The weight.
+        mean: If true, the floor applies to the mean KL_d over the images of a step and over all
+            processes, as in the paper; if false, to the KL_d of each image.
+
+    Raises:
+        ValueError: If `nats` or `beta` is negative or not finite.
     """
 
-    linear = False
+    is_linear = False
 
     def __init__(self, nats: float = 0.1, beta: float = 1.0, mean: bool = False):
         super().__init__()
@@ -37,6 +44,6 @@ class FreeBits(KLWeighting):
 
     def forward(self, kl: Tensor, step: int) -> Tensor:
         if self.mean:
-            above = self.mean_of_images(kl) > self.nats
-            return self.beta * torch.where(above, kl, self.nats).sum(-1)
+            is_above = self.mean_over_images(kl) > self.nats
+            return self.beta * torch.where(is_above, kl, self.nats).sum(-1)
         return self.beta * kl.clamp(min=self.nats).sum(-1)

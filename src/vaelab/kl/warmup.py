@@ -1,4 +1,4 @@
-"""Linear warm-up: `kl=warmup`.
+"""A linear warm-up of the weight of the KL: `kl=warmup`.
 
 Reference: Ladder Variational Autoencoders (Sonderby et al., 2016), section 2.3, arXiv:1602.02282
 """
@@ -10,7 +10,11 @@ class Warmup(KLWeighting):
     """weight(step) = beta * min(1, step / period).
 
     Arguments:
-        period: Optimizer steps from weight 0 to weight beta.
+        period: The number of optimizer steps from weight 0 to weight beta.
+        beta: The final weight.
+
+    Raises:
+        ValueError: If `period` or `beta` is out of range.
     """
 
     def __init__(self, period: int = 1000, beta: float = 1.0):

@@ -1,4 +1,4 @@
-"""The contract of a likelihood p(x|z). The config group is called loss: `loss=bce`."""
+"""The contract of a likelihood p(x|z). Its config group is `loss`, as in `loss=bce`."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -15,19 +15,22 @@ Measure = Literal["probability", "density", "grey"]
 
 
 class Likelihood(nn.Module):
-    """A family of distributions over x of `shape`, indexed by the decoder's output.
+    """A family of distributions over x that is parameterized by the decoder output.
+
+    Arguments:
+        shape: The shape of one x.
 
     Attributes:
-        outputs: The number of decoder channels it needs.
-        support: The values a pixel may have.
-        pixels: The kind of pixels that it gives a probability; real means that it is a density.
-        calibrated: Whether evaluation first has to `calibrate` it to the training images.
+        outputs: The number of decoder output channels that the family needs.
+        support: The set of possible pixel values.
+        pixels: The kind of pixels for which p(x|z) is a probability; "real" if it is a density.
+        needs_calibration: True if `calibrate` must be called before an evaluation.
     """
 
     outputs: int
     support: Constraint
     pixels: Pixels
-    calibrated = False
+    needs_calibration = False
 
     def __init__(self, shape: Sequence[int]):
         super().__init__()
@@ -35,61 +38,79 @@ class Likelihood(nn.Module):
 
     @abstractmethod
     def forward(self, out: Tensor) -> Distribution:
-        """Decoder output (*, outputs, *shape[1:]), float32, to p(x|z) with event `shape`."""
+        """Return p(x|z) with the event shape `shape`.
+
+        Arguments:
+            out: Decoder output (*, outputs, *shape[1:]) in float32.
+        """
 
     @abstractmethod
     def initialize(self, x: Tensor, shared: bool = False) -> Tensor:
-        """The output (outputs, *shape[1:]) that fits images x (N, *shape) best without any z.
+        """Compute an initial bias of the decoder output and initialize the parameters.
 
-        For a mixture and for Student's t it is a guess. With `shared` it is the same at all places
-        of a channel. Starts the likelihood's own parameters there too.
+        Arguments:
+            x: Training images (N, *shape).
+            shared: True if the bias must be the same at all positions of a channel.
+
+        Returns:
+            The constant decoder output (outputs, *shape[1:]) that maximizes the likelihood of x;
+            an approximation of it for mixtures, Student's t and discretized logistics.
         """
 
     def error_statistic(self, error: Tensor) -> Tensor:
-        """Of the errors x - mean, what `calibrate` takes the mean of."""
+        """Compute the statistic of errors x - mean whose average determines an optimal scale."""
         return error.square()
 
-    def calibrate(self, deviation: Tensor) -> None:
-        """Take the mean `deviation` of a pixel over the training images."""
+    def calibrate(self, mean_error: Tensor) -> None:
+        """Set the scale from the error statistic, averaged over pixels and training images."""
 
     @property
     def scale(self) -> Tensor | None:
-        """The scale in units of a pixel, where one number says it."""
+        """The scale in units of a pixel value, or None if it is not a single number."""
         return None
 
-    def check(self, low: float, high: float, pixels: Pixels) -> None:
-        """Refuse pixels that leave the support, between low and high, or are of another kind."""
+    def check_pixels(self, low: float, high: float, pixels: Pixels) -> None:
+        """Check that pixels of this kind between low and high have a likelihood.
+
+        Raises:
+            ValueError: If they leave the support or need another kind of likelihood.
+        """
         name = type(self).__name__
         if not self.support.check(torch.tensor([low, high])).all():
             raise ValueError(
-                f"loss: {name} takes pixels in {_interval(self.support)}, but the data's lie in "
-                f"[{low:g}, {high:g}]: scale them to that, or set loss=mse"
+                f"loss: {name} takes pixels in {_format_interval(self.support)}, but the pixels of "
+                f"the data lie in [{low:g}, {high:g}]: rescale them, or set loss=mse"
             )
         if self.pixels == "levels" and pixels not in ("binary", "levels"):
-            change = "set data.dequantize=false, or" if pixels == "dequantized" else "set"
+            advice = "set data.dequantize=false, or" if pixels == "dequantized" else "set"
             raise ValueError(
-                f"loss: {name} gives probabilities to 256 levels, but the data's pixels are "
-                f"{pixels}: {change} a density such as loss=gaussian"
+                f"loss: {name} is a probability of 256 levels, but the pixels of the data are "
+                f"{pixels}: {advice} a density such as loss=gaussian"
             )
 
     def measure(self, pixels: Pixels) -> Measure:
-        """What log p(x|z) is on such pixels: a log probability, a log density, or neither (grey).
+        """Return whether log p(x|z) of such pixels is a log probability, a log density or neither.
 
-        A Bernoulli of a value between 0 and 1 is no likelihood: it has no NLL and no bits/dim.
+        The result is "grey" for grayscale pixels treated as probabilities: the Bernoulli
+        distribution of a value between 0 and 1 is not a likelihood and has no NLL and no bits/dim.
         """
         if self.pixels == "real":
             return "density"
         return "probability" if self.pixels in (pixels, "levels") else "grey"
 
 
-def pixel_means(x: Tensor, shared: bool) -> Tensor:
-    """The mean image (*shape) of x (N, *shape), or one whose channels are constant."""
+def compute_mean_image(x: Tensor, shared: bool) -> Tensor:
+    """Compute the mean image (*shape) of x (N, *shape).
+
+    Arguments:
+        shared: True to average also over the positions of each channel.
+    """
     mean = x.mean(0)
     if not shared:
         return mean
     return mean.flatten(1).mean(1).reshape(-1, *[1] * (mean.ndim - 1)).expand_as(mean)
 
 
-def _interval(support: Constraint) -> str:
+def _format_interval(support: Constraint) -> str:
     low, high = getattr(support, "lower_bound", "-inf"), getattr(support, "upper_bound", "inf")
     return f"[{low:g}, {high:g}]" if not isinstance(low, str) else f"({low}, {high})"

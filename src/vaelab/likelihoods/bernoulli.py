@@ -1,4 +1,4 @@
-"""Bernoulli, or binary cross-entropy: `loss=bce`.
+"""The Bernoulli distribution, or binary cross-entropy: `loss=bce`.
 
 Reference: Auto-Encoding Variational Bayes (Kingma and Welling, 2014), appendix C.1,
 arXiv:1312.6114
@@ -11,14 +11,19 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from vaelab.distributions import bernoulli
-from vaelab.likelihoods.base import Likelihood, pixel_means
+from vaelab.likelihoods.base import Likelihood, compute_mean_image
 
 
 class Bernoulli(Likelihood):
-    """log p(x|z) = sum_i x_i log s(out_i) + (1 - x_i) log(1 - s(out_i)), s the logistic function.
+    """Independent Bernoulli pixels; the decoder output is their logits.
 
-    Grey pixels between 0 and 1 are taken as they are, which many papers do; the result is then no
-    likelihood and is labelled `grey` wherever it stands.
+    log p(x|z) = sum_i x_i log s(out_i) + (1 - x_i) log(1 - s(out_i)), where s is the sigmoid.
+
+    Grayscale pixels between 0 and 1 are treated as probabilities, as in many papers. The result is
+    then not a likelihood and is labelled `grey` in metrics and tables.
+
+    Arguments:
+        shape: The shape of one x.
     """
 
     support = constraints.unit_interval
@@ -32,4 +37,4 @@ class Bernoulli(Likelihood):
         return bernoulli.IndependentBernoulli(out, len(self.shape))
 
     def initialize(self, x: Tensor, shared: bool = False) -> Tensor:
-        return torch.logit(pixel_means(x, shared).clamp(0.001, 0.999))
+        return torch.logit(compute_mean_image(x, shared).clamp(0.001, 0.999))

@@ -1,4 +1,4 @@
-"""Continuous Bernoulli, the proper density of grey pixels: `loss=continuous_bernoulli`.
+"""The continuous Bernoulli distribution, a density on [0, 1]: `loss=continuous_bernoulli`.
 
 Reference: The continuous Bernoulli: fixing a pervasive error in variational autoencoders
 (Loaiza-Ganem and Cunningham, 2019), equations 8 to 10, arXiv:1907.06845
@@ -11,15 +11,19 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from vaelab.distributions import continuous_bernoulli
-from vaelab.likelihoods.base import Likelihood, pixel_means
+from vaelab.likelihoods.base import Likelihood, compute_mean_image
 
-HALVINGS = 60
+BISECTIONS = 60
 
 
 class ContinuousBernoulli(Likelihood):
-    """log p(x|z) = sum_i x_i log s(out_i) + (1 - x_i) log(1 - s(out_i)) + log C(s(out_i)).
+    """Independent continuous Bernoulli pixels; the decoder output is their logits.
 
-    C makes it a density on [0, 1]; s is the logistic function.
+    log p(x|z) = sum_i x_i log s(out_i) + (1 - x_i) log(1 - s(out_i)) + log C(s(out_i)), where s is
+    the sigmoid and C normalizes the density on [0, 1].
+
+    Arguments:
+        shape: The shape of one x.
     """
 
     support = constraints.unit_interval
@@ -33,11 +37,11 @@ class ContinuousBernoulli(Likelihood):
         return continuous_bernoulli.IndependentContinuousBernoulli(out, len(self.shape))
 
     def initialize(self, x: Tensor, shared: bool = False) -> Tensor:
-        """The logits whose mean is that of the images, by bisection."""
-        wanted = pixel_means(x, shared).clamp(0.001, 0.999)
-        low, high = torch.full_like(wanted, -2000.0), torch.full_like(wanted, 2000.0)
-        for _ in range(HALVINGS):
+        """Compute the logits for which the mean of p(x|z) is the mean image, by bisection."""
+        target = compute_mean_image(x, shared).clamp(0.001, 0.999)
+        low, high = torch.full_like(target, -2000.0), torch.full_like(target, 2000.0)
+        for _ in range(BISECTIONS):
             middle = (low + high) / 2
-            above = self(middle).mean > wanted
-            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+            is_above = self(middle).mean > target
+            low, high = torch.where(is_above, low, middle), torch.where(is_above, middle, high)
         return (low + high) / 2

@@ -1,4 +1,4 @@
-"""Logistic, cut into 256 levels: `loss=discretized_logistic`.
+"""The logistic distribution, discretized to 256 levels: `loss=discretized_logistic`.
 
 Reference: Improved Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016),
 appendix C.1, arXiv:1606.04934
@@ -11,30 +11,32 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from vaelab.distributions import discretized_logistic
-from vaelab.likelihoods.scaled import Scaled
+from vaelab.likelihoods.scaled import LocationScaleLikelihood
 
 
-class DiscretizedLogistic(Scaled):
-    """A probability of every level: of a logistic variable about `out`, what rounds to it.
+class DiscretizedLogistic(LocationScaleLikelihood):
+    """Independent logistic pixels about the decoder output, rounded to the nearest of 256 levels.
 
     Arguments:
-        scale: As `Scaled` has it; "optimal" has no closed form here. The floor is a quarter of a
-            level, below which the level that out lies in has all.
+        shape: The shape of one x.
+        scale: See `LocationScaleLikelihood`. "optimal" is not available because it has no closed
+            form. The lowest scale is about a quarter of a level; at smaller scales a single level
+            has almost all of the probability.
     """
 
     support = constraints.unit_interval
     pixels = "levels"
-    floor = 1 / 1024
-    kinds = ("learned", "pixel")
+    min_scale = 1 / 1024
+    scale_options = ("learned", "pixel")
 
     def __init__(self, shape: Sequence[int], scale: float | str = "learned"):
         super().__init__(shape, scale)
 
-    def around(
+    def make_distribution(
         self, location: Tensor, scale: Tensor
     ) -> discretized_logistic.IndependentDiscretizedLogistic:
         return discretized_logistic.IndependentDiscretizedLogistic(location, scale, len(self.shape))
 
-    def fit(self, deviation: Tensor) -> Tensor:
-        """The scale at which the variance, (pi scale)^2 / 3, is that of the errors."""
-        return (3 * deviation).sqrt() / math.pi
+    def fit_scale(self, mean_error: Tensor) -> Tensor:
+        """Compute the scale for which the variance (pi scale)^2 / 3 is the mean squared error."""
+        return (3 * mean_error).sqrt() / math.pi

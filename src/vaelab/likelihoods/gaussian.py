@@ -1,4 +1,4 @@
-"""Normal: `loss=mse` (of fixed scale) and `loss=gaussian` (learned | optimal | pixel).
+"""The normal distribution: `loss=mse` (fixed scale), `loss=gaussian` (learned, optimal, pixel).
 
 References:
     Simple and Effective VAE Training with Calibrated Decoders (Rybkin et al., 2021),
@@ -13,21 +13,27 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from vaelab.distributions.normal import DiagonalNormal
-from vaelab.likelihoods.scaled import Scaled
+from vaelab.likelihoods.scaled import LocationScaleLikelihood
 
 
-class Gaussian(Scaled):
-    """-log p(x|z) = SSE / (2 scale^2) + D ln(scale) + D/2 ln 2 pi.
+class Gaussian(LocationScaleLikelihood):
+    """Independent normal pixels about the decoder output.
+
+    -log p(x|z) = SSE / (2 scale^2) + D ln(scale) + D/2 ln 2 pi, where SSE is the sum of squared
+    errors of the D pixels.
 
     Arguments:
-        scale: As `Scaled` has it; the optimal one is the root mean squared error.
+        shape: The shape of one x.
+        scale: The standard deviation, see `LocationScaleLikelihood`. The optimal one is the root
+            mean squared error.
     """
 
     def __init__(self, shape: Sequence[int], scale: float | str = 1.0):
         super().__init__(shape, scale)
 
-    def around(self, location: Tensor, scale: Tensor) -> DiagonalNormal:
+    def make_distribution(self, location: Tensor, scale: Tensor) -> DiagonalNormal:
         return DiagonalNormal(location, scale.log(), len(self.shape))
 
-    def fit(self, deviation: Tensor) -> Tensor:
-        return deviation.sqrt()
+    def fit_scale(self, mean_error: Tensor) -> Tensor:
+        """Compute the root of the mean squared error."""
+        return mean_error.sqrt()

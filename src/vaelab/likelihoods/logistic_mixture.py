@@ -1,4 +1,4 @@
-"""A mixture of logistics, cut into 256 levels: `loss=logistic_mixture`.
+"""A mixture of logistic distributions, discretized to 256 levels: `loss=logistic_mixture`.
 
 Reference: PixelCNN++ (Salimans et al., 2017), sections 2.1 and 2.2, arXiv:1701.05517
 """
@@ -13,18 +13,23 @@ from torch.nn.functional import softplus
 from vaelab.distributions import logistic_mixture
 from vaelab.likelihoods.base import Likelihood
 
-FLOOR = 1 / 1024  # of a scale: a quarter of a level
-MOST_CHANNELS = 4
+MIN_SCALE = 1 / 1024  # about a quarter of a level
+MAX_CHANNELS = 4
 
 
 class LogisticMixture(Likelihood):
-    """For every place a mixture over its channels, each conditioned linearly on those before it.
+    """Independent positions, each with a mixture of discretized logistics over its channels.
 
-    The decoder gives the weights, and for each component a location and a scale of every channel
-    and the coefficient, squashed by tanh, of every pair of channels.
+    Within a component, the location of a channel depends linearly on the preceding channels. The
+    decoder outputs are, for each position and component: the logit of the weight, the location and
+    scale of every channel, and for every pair of channels the coefficient, before a tanh.
 
     Arguments:
-        components: Of the mixture (10 in the paper, for a net far larger than these).
+        shape: The shape of one x, with at most 4 channels.
+        components: The number of components (10 in the paper, for a much larger network).
+
+    Raises:
+        ValueError: If components is below 1 or there are more than 4 channels.
     """
 
     support = constraints.unit_interval
@@ -35,10 +40,10 @@ class LogisticMixture(Likelihood):
         self.channels = shape[0]
         if components < 1:
             raise ValueError(f"loss.components={components}: it must be at least 1")
-        if self.channels > MOST_CHANNELS:
+        if self.channels > MAX_CHANNELS:
             raise ValueError(
-                f"loss=logistic_mixture conditions the channels of pictures on one another, at "
-                f"most {MOST_CHANNELS}, not {self.channels}: set loss=discretized_logistic"
+                f"loss=logistic_mixture conditions the channels of images on one another and takes "
+                f"at most {MAX_CHANNELS}, not {self.channels}: set loss=discretized_logistic"
             )
         self.components = components
         pairs = self.channels * (self.channels - 1) // 2
@@ -47,22 +52,22 @@ class LogisticMixture(Likelihood):
 
     def forward(self, out: Tensor) -> logistic_mixture.IndependentLogisticMixture:
         dims = len(self.shape)
-        each = out.unflatten(-dims, (self.components, sum(self.parts)))
-        logits, loc, raw, coefficients = each.split(self.parts, -dims)
+        components = out.unflatten(-dims, (self.components, sum(self.parts)))
+        logits, loc, raw, coefficients = components.split(self.parts, -dims)
         return logistic_mixture.IndependentLogisticMixture(
-            logits.squeeze(-dims), loc, FLOOR + softplus(raw), coefficients.tanh(), dims
+            logits.squeeze(-dims), loc, MIN_SCALE + softplus(raw), coefficients.tanh(), dims
         )
 
     def initialize(self, x: Tensor, shared: bool = False) -> Tensor:
-        """Components in the middle of equal shares of all pixels, with no conditioning."""
-        shares = (torch.arange(self.components) + 0.5) / self.components
+        """Compute equally weighted components at quantiles of the pixels, without conditioning."""
+        quantiles = (torch.arange(self.components) + 0.5) / self.components
         values = x.transpose(0, 1).flatten(1).double()
-        places = (shares * (values.shape[1] - 1)).round().long()
+        ranks = (quantiles * (values.shape[1] - 1)).round().long()
         out = torch.zeros(self.components, sum(self.parts), *x.shape[2:]).to(x)
-        middles = values.sort(1).values[:, places].T.to(x)
-        scale = values.std(1).clamp(min=FLOOR).to(x) / 2
-        filled = (..., *[None] * (x.ndim - 2))
-        out[:, 1 : 1 + self.channels] = middles[filled]
+        locations = values.sort(1).values[:, ranks].T.to(x)
+        scale = values.std(1).clamp(min=MIN_SCALE).to(x) / 2
+        broadcast = (..., *[None] * (x.ndim - 2))
+        out[:, 1 : 1 + self.channels] = locations[broadcast]
         raw = scale + torch.log(-torch.expm1(-scale))
-        out[:, 1 + self.channels : 1 + 2 * self.channels] = raw[filled]
+        out[:, 1 + self.channels : 1 + 2 * self.channels] = raw[broadcast]
         return out.flatten(0, 1)

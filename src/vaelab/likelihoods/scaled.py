@@ -1,4 +1,4 @@
-"""What the likelihoods with a location and a scale have in common.
+"""Base class of likelihoods with a location and a scale.
 
 Reference: Simple and Effective VAE Training with Calibrated Decoders (Rybkin et al., 2021),
 arXiv:2006.13202
@@ -13,129 +13,144 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from torch.nn.functional import softplus
 
-from vaelab.likelihoods.base import Likelihood, pixel_means
+from vaelab.likelihoods.base import Likelihood, compute_mean_image
 from vaelab.runtime.distributed import mean_over_processes
 
 MOMENTUM = 0.1
 
 
-class Scaled(Likelihood):
-    """p(x|z) = prod_i f((x_i - out_i) / scale) / scale.
+class LocationScaleLikelihood(Likelihood):
+    """The likelihood p(x|z) = prod_i f((x_i - out_i) / scale) / scale for a density f.
 
     Arguments:
-        scale: In units of a pixel. A number is fixed. "learned" is one parameter, "pixel" a
-            second decoder output for every pixel; both stay above `floor`. "optimal" is the scale
-            that maximises log p, never below `floor`: in training for the errors of the batch
-            (over all processes), in validation for their running mean, in evaluation for those of
-            the training images with the weights at hand.
+        shape: The shape of one x.
+        scale: The scale in units of a pixel value. A number is a fixed scale. "learned" is a scalar
+            parameter, and "pixel" is a second decoder output for every pixel; both stay above
+            min_scale. "optimal" is the scale that maximizes log p, but at least min_scale. In
+            training it is computed from the errors of the batch (of all processes), in validation
+            from their running mean, and in evaluation from the errors of the training images under
+            the current weights.
 
     Attributes:
-        floor: By default one level, because a density on undequantized pixels grows without end.
-        kinds: The words that scale may be.
+        min_scale: The lowest scale, by default about one of 256 levels. Without a lower bound, the
+            density of pixels that are not dequantized is unbounded.
+        scale_options: The strings that are valid for scale.
+
+    Raises:
+        ValueError: If scale is neither a positive finite number nor one of scale_options.
     """
 
     support = constraints.real
     pixels = "real"
-    floor = 1 / 256
-    kinds = ("learned", "optimal", "pixel")
+    min_scale = 1 / 256
+    scale_options = ("learned", "optimal", "pixel")
     fixed: Tensor
     fitted: Tensor
 
     def __init__(self, shape: Sequence[int], scale: float | str):
         super().__init__(shape)
-        self.kind = scale if isinstance(scale, str) else "fixed"
-        self.outputs = (2 if self.kind == "pixel" else 1) * shape[0]
-        self.calibrated = self.kind == "optimal"
+        self.scale_kind = scale if isinstance(scale, str) else "fixed"
+        self.outputs = (2 if self.scale_kind == "pixel" else 1) * shape[0]
+        self.needs_calibration = self.scale_kind == "optimal"
         if isinstance(scale, str):
-            possible = scale in self.kinds
+            is_valid = scale in self.scale_options
         else:
-            possible = 0 < scale < math.inf
+            is_valid = 0 < scale < math.inf
             self.register_buffer("fixed", torch.tensor(float(scale)), persistent=False)
-        if not possible:
+        if not is_valid:
             raise ValueError(
-                f"loss.scale={scale}: give a number above 0, or one of {', '.join(self.kinds)}"
+                f"loss.scale={scale}: set a number above 0, or one of "
+                f"{', '.join(self.scale_options)}"
             )
-        if self.kind == "learned":
+        if self.scale_kind == "learned":
             self.raw = nn.Parameter(torch.zeros(()))
-        elif self.kind == "optimal":
+        elif self.scale_kind == "optimal":
             self.register_buffer("fitted", torch.ones(()))
 
     @abstractmethod
-    def around(self, location: Tensor, scale: Tensor) -> Distribution:
-        """The family at a location (*, *shape) and a scale that broadcasts to it."""
+    def make_distribution(self, location: Tensor, scale: Tensor) -> Distribution:
+        """Return p(x|z) for a location (*, *shape) and a scale that is broadcastable to it."""
 
     @abstractmethod
-    def fit(self, deviation: Tensor) -> Tensor:
-        """The scale that fits errors of this mean deviation best."""
+    def fit_scale(self, mean_error: Tensor) -> Tensor:
+        """Compute the scale that fits errors best, given the mean of their `error_statistic`."""
 
-    def center(self, x: Tensor, shared: bool) -> Tensor:
-        """The location (*shape) that fits images x (N, *shape) best."""
-        return pixel_means(x, shared)
+    def fit_location(self, x: Tensor, shared: bool) -> Tensor:
+        """Compute the location (*shape) that fits images x (N, *shape) best.
+
+        Arguments:
+            shared: True if it must be the same at all positions of a channel.
+        """
+        return compute_mean_image(x, shared)
 
     @property
     def scale(self) -> Tensor | None:
-        if self.kind == "learned":
-            return self.floor + softplus(self.raw)
-        if self.kind == "optimal":
-            return self.known()
-        return self.fixed if self.kind == "fixed" else None
+        if self.scale_kind == "learned":
+            return self.min_scale + softplus(self.raw)
+        if self.scale_kind == "optimal":
+            return self.fitted_scale
+        return self.fixed if self.scale_kind == "fixed" else None
 
-    def known(self) -> Tensor:
-        """The optimal scale for the errors seen so far."""
-        return self.fit(self.fitted).clamp(min=self.floor)
+    @property
+    def fitted_scale(self) -> Tensor:
+        """The optimal scale for the running mean of the errors, or for those of `calibrate`."""
+        return self.fit_scale(self.fitted).clamp(min=self.min_scale)
 
     def forward(self, out: Tensor) -> Distribution:
-        if self.kind == "optimal" and self.training:
-            return _Fitting(self, out)
+        if self.scale_kind == "optimal" and self.training:
+            return _BatchFittedDistribution(self, out)
         if self.scale is not None:
-            return self.around(out, self.scale)
+            return self.make_distribution(out, self.scale)
         location, raw = out.chunk(2, dim=-len(self.shape))
-        return self.around(location, self.floor + softplus(raw))
+        return self.make_distribution(location, self.min_scale + softplus(raw))
 
     @torch.no_grad()
-    def calibrate(self, deviation: Tensor) -> None:
-        self.fitted.copy_(deviation)
+    def calibrate(self, mean_error: Tensor) -> None:
+        self.fitted.copy_(mean_error)
 
     @torch.no_grad()
-    def fitted_to(self, error: Tensor) -> Tensor:
-        """The scale that fits these errors best; moves the running mean towards them.
+    def fit_to_batch(self, error: Tensor) -> Tensor:
+        """Compute the scale that fits the errors of a batch best, and update the running mean.
 
-        At its optimum log p has no gradient with respect to the scale, so none is needed here.
+        The scale has no gradient: at the optimal scale the derivative of log p by the scale is 0.
         """
-        deviation = mean_over_processes(self.error_statistic(error).mean())
-        self.fitted.lerp_(deviation.to(self.fitted.dtype), MOMENTUM)
-        return self.fit(deviation).clamp(min=self.floor)
+        mean_error = mean_over_processes(self.error_statistic(error).mean())
+        self.fitted.lerp_(mean_error.to(self.fitted.dtype), MOMENTUM)
+        return self.fit_scale(mean_error).clamp(min=self.min_scale)
 
     @torch.no_grad()
     def initialize(self, x: Tensor, shared: bool = False) -> Tensor:
-        location = self.center(x, shared)
-        deviation = self.error_statistic(x - location)
-        if self.kind == "learned":
-            self.raw.copy_(self._raw(deviation.mean()))
-        elif self.kind == "optimal":
-            self.fitted.copy_(deviation.mean())
-        elif self.kind == "pixel":
-            return torch.cat([location, self._raw(pixel_means(deviation, shared))])
+        location = self.fit_location(x, shared)
+        errors = self.error_statistic(x - location)
+        if self.scale_kind == "learned":
+            self.raw.copy_(self._compute_raw(errors.mean()))
+        elif self.scale_kind == "optimal":
+            self.fitted.copy_(errors.mean())
+        elif self.scale_kind == "pixel":
+            return torch.cat([location, self._compute_raw(compute_mean_image(errors, shared))])
         return location
 
-    def _raw(self, deviation: Tensor) -> Tensor:
-        excess = (self.fit(deviation) - self.floor).clamp(min=self.floor)
+    def _compute_raw(self, mean_error: Tensor) -> Tensor:
+        """Compute the unconstrained value of the scale that fits the mean error best."""
+        excess = (self.fit_scale(mean_error) - self.min_scale).clamp(min=self.min_scale)
         return excess + torch.log(-torch.expm1(-excess))  # the inverse of softplus
 
 
-class _Fitting(Distribution):
-    """The family around `location`, its scale fitted to the x whose log_prob is asked for."""
+class _BatchFittedDistribution(Distribution):
+    """The likelihood in training with scale="optimal"; `log_prob(x)` fits the scale to x."""
 
-    def __init__(self, likelihood: Scaled, location: Tensor):
+    def __init__(self, likelihood: LocationScaleLikelihood, location: Tensor):
         self.likelihood = likelihood
         self.location = location
-        cut = location.ndim - len(likelihood.shape)
-        super().__init__(location.shape[:cut], location.shape[cut:], validate_args=False)
+        batch_dims = location.ndim - len(likelihood.shape)
+        super().__init__(
+            location.shape[:batch_dims], location.shape[batch_dims:], validate_args=False
+        )
 
     @property
     def current(self) -> Distribution:
-        likelihood = self.likelihood
-        return likelihood.around(self.location, likelihood.known())
+        """The distribution with the scale that fits the running mean of the errors."""
+        return self.likelihood.make_distribution(self.location, self.likelihood.fitted_scale)
 
     @property
     def mean(self) -> Tensor:
@@ -145,5 +160,5 @@ class _Fitting(Distribution):
         return self.current.sample(sample_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        scale = self.likelihood.fitted_to(value - self.location)
-        return self.likelihood.around(self.location, scale).log_prob(value)
+        scale = self.likelihood.fit_to_batch(value - self.location)
+        return self.likelihood.make_distribution(self.location, scale).log_prob(value)

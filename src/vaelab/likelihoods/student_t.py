@@ -1,4 +1,4 @@
-"""Student's t, which forgives outliers: `loss=student_t`.
+"""Student's t-distribution, which is robust to outliers: `loss=student_t`.
 
 Reference: Student-t Variational Autoencoder for Robust Density Estimation (Takahashi et al.,
 2018), section 4
@@ -12,19 +12,26 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from vaelab.distributions import student_t
-from vaelab.likelihoods.scaled import Scaled
+from vaelab.likelihoods.scaled import LocationScaleLikelihood
 
 
-class StudentT(Scaled):
-    """p(x|z) = prod_i t_df((x_i - out_i) / scale) / scale; the normal is its limit of large df.
+class StudentT(LocationScaleLikelihood):
+    """Independent pixels with Student's t-distribution about the decoder output.
+
+    p(x|z) = prod_i t_df((x_i - out_i) / scale) / scale. It approaches the normal for large df.
 
     Arguments:
-        scale: As `Scaled` has it; "optimal" has no closed form here.
-        df: The degrees of freedom, above 2 for a variance, or "learned", one for all pixels (the
-            paper has one for each).
+        shape: The shape of one x.
+        scale: See `LocationScaleLikelihood`. "optimal" is not available because it has no closed
+            form.
+        df: The degrees of freedom, a number above 2, so that the variance is finite, or "learned"
+            for one parameter shared by all pixels (the paper learns one for each pixel).
+
+    Raises:
+        ValueError: If df is neither "learned" nor a finite number above 2.
     """
 
-    kinds = ("learned", "pixel")
+    scale_options = ("learned", "pixel")
 
     def __init__(
         self, shape: Sequence[int], scale: float | str = "learned", df: float | str = "learned"
@@ -33,18 +40,19 @@ class StudentT(Scaled):
         if df == "learned":
             self.raw_df = nn.Parameter(torch.tensor(math.log(math.expm1(3.0))))  # df = 5
         elif isinstance(df, str) or not 2 < df < math.inf:
-            raise ValueError(f"loss.df={df}: give a number above 2, or learned")
+            raise ValueError(f"loss.df={df}: set a number above 2, or learned")
         self.fixed_df = df
 
     @property
     def df(self) -> Tensor:
+        """The degrees of freedom () in float64."""
         if self.fixed_df == "learned":
             return 2 + softplus(self.raw_df.double())
         return torch.tensor(float(self.fixed_df)).double()
 
-    def around(self, location: Tensor, scale: Tensor) -> student_t.IndependentStudentT:
+    def make_distribution(self, location: Tensor, scale: Tensor) -> student_t.IndependentStudentT:
         return student_t.IndependentStudentT(self.df, location, scale, len(self.shape))
 
-    def fit(self, deviation: Tensor) -> Tensor:
-        """The scale at which the variance is that of the errors."""
-        return (deviation * (1 - 2 / self.df.to(deviation))).sqrt()
+    def fit_scale(self, mean_error: Tensor) -> Tensor:
+        """Compute the scale for which the variance of a pixel is the mean squared error."""
+        return (mean_error * (1 - 2 / self.df.to(mean_error))).sqrt()

@@ -1,6 +1,6 @@
-"""The contracts of loggers that can do more than take numbers; others are left alone."""
+"""Contracts of loggers that do more than log numbers. Other loggers of Lightning work too."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,29 +8,35 @@ from PIL import Image
 
 
 class MediaLogger:
-    """What a run has to show; a logger takes what it can. Only the first process calls it."""
+    """A logger of images, histograms, tables or models.
 
-    def add_image(self, name: str, picture: Image.Image, step: int) -> None:
-        """A picture, in the place of the last one of this name."""
+    Subclasses override what they support. Only the first process calls these methods.
+    """
+
+    def add_image(self, name: str, image: Image.Image, step: int) -> None:
+        """Log an image, which replaces the last image of this name."""
 
     def add_histogram(self, name: str, values: Sequence[float], step: int) -> None:
-        """How finite values are distributed, and each by its number."""
+        """Log the distribution of finite values, and each value by its index."""
 
     def add_table(self, name: str, rows: list[dict[str, Any]], step: int) -> None:
-        """Rows of the same columns, of numbers, words and pictures."""
+        """Log rows with the same columns, which hold numbers, words and images."""
 
-    def add_model(self, folder: Path, numbers: dict[str, Any]) -> None:
-        """The best weights of a run folder, with all that is needed to open them."""
+    def add_model(self, folder: Path, numbers: Mapping[str, Any]) -> None:
+        """Log the best weights of a run folder, with everything needed to open them."""
 
 
 class ResumableLogger:
-    """A logger that goes on with the record of a run that was stopped."""
+    """A logger that appends to its own record when a run is resumed."""
 
     def resume_from(self, step: int) -> None:
-        """Called before anything is logged: what there is of `step` and later comes again."""
+        """Prepare to resume after optimizer step `step`, before anything is logged.
+
+        Entries of `step` and later steps will be logged again.
+        """
 
 
 def open_png(path: Path) -> Image.Image:
-    """A picture file, read whole."""
+    """Read a PNG file into memory, as RGB."""
     with Image.open(path, formats=("PNG",)) as file:
         return file.convert("RGB")

@@ -11,7 +11,11 @@ from vaelab.loggers.base import MediaLogger, ResumableLogger
 
 
 class TensorBoard(TensorBoardLogger, MediaLogger, ResumableLogger):
-    """Lightning's, in <folder>/tensorboard, with pictures and histograms."""
+    """Lightning's TensorBoard logger, writing to <folder>/tensorboard, with images and histograms.
+
+    Arguments:
+        folder: The run folder.
+    """
 
     def __init__(self, folder: str):
         super().__init__(folder, name="tensorboard", version="")
@@ -19,8 +23,8 @@ class TensorBoard(TensorBoardLogger, MediaLogger, ResumableLogger):
     def resume_from(self, step: int) -> None:
         self._kwargs["purge_step"] = step
 
-    def add_image(self, name: str, picture: Image.Image, step: int) -> None:
-        self.experiment.add_image(name, to_tensor(picture.convert("RGB")), step)
+    def add_image(self, name: str, image: Image.Image, step: int) -> None:
+        self.experiment.add_image(name, to_tensor(image.convert("RGB")), step)
 
     def add_histogram(self, name: str, values: Sequence[float], step: int) -> None:
         self.experiment.add_histogram(name, np.array(values), step)

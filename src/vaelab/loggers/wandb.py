@@ -1,8 +1,8 @@
-"""Weights & Biases: `logger=wandb`; online when a key is set, else offline, never a prompt."""
+"""Weights & Biases: `logger=wandb`. Online if an API key is set, else offline; never prompts."""
 
 import netrc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,22 @@ from pytorch_lightning.loggers.logger import rank_zero_experiment
 
 from vaelab.loggers.base import MediaLogger, ResumableLogger
 
-STAGING = "WANDB_DATA_DIR"  # where W&B keeps what it has not uploaded yet
-HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")  # its names in `wandb login`, old and new
-MODEL = ("checkpoints/best.ckpt", ".hydra/config.yaml", ".hydra/hydra.yaml", "metrics.json")
+STAGING_VARIABLE = "WANDB_DATA_DIR"  # names the folder of files that wait to be uploaded
+HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")  # old and new host names in the netrc file
+MODEL_FILES = ("checkpoints/best.ckpt", ".hydra/config.yaml", ".hydra/hydra.yaml", "metrics.json")
 
 
 class Wandb(WandbLogger, MediaLogger, ResumableLogger):
-    """One W&B run per job, named after its choices; the jobs of a multirun are a group.
+    """A logger with one W&B run per job, named after its overrides; a multirun is a group.
 
-    All that waits to be uploaded is in the run folder, that of an offline run too.
+    Files that wait to be uploaded, and those of offline runs, are in the run folder.
 
     Arguments:
-        folder: The run folder; in a multirun, the folder it lies in names the group.
-        name: The command-line choices.
-        timeout: Seconds to reach the server before the run goes on offline.
-        artifacts: Whether the best weights are kept, as a run folder that `Run.open` takes.
+        folder: The run folder. In a multirun, its parent names the group.
+        project: The W&B project.
+        name: The overrides of the command.
+        timeout: Seconds to reach the server before the run continues offline.
+        artifacts: True to upload the best weights, as a run folder that `Run.open` reads.
     """
 
     def __init__(
@@ -41,30 +42,31 @@ class Wandb(WandbLogger, MediaLogger, ResumableLogger):
     ):
         Path(folder).mkdir(parents=True, exist_ok=True)
         super().__init__(name=name or "default", save_dir=folder, project=project)
-        sweep = Path(folder).parent
-        self.group = sweep.name if (sweep / "multirun.yaml").exists() else None
+        multirun = Path(folder).parent
+        self.group = multirun.name if (multirun / "multirun.yaml").exists() else None
         self.folder, self.timeout = folder, timeout
         self.artifacts = artifacts
-        self.id: str | None = None  # W&B gives it
+        self.id: str | None = None  # W&B chooses it
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
         if self._experiment is None:
-            self._experiment = self._start(os.environ.get("WANDB_MODE") or wandb_mode())
+            self._experiment = self._start(os.environ.get("WANDB_MODE") or choose_wandb_mode())
             self._experiment.define_metric("trainer/global_step")
             self._experiment.define_metric("*", step_metric="trainer/global_step")
-            for name in ("elbo", "iw_bound", "log_p", "objective"):  # what objectives monitor
+            for name in ("elbo", "iw_bound", "log_p", "objective"):  # monitored by objectives
                 self._experiment.define_metric(f"val/{name}", summary="max,last")
         return self._experiment
 
     def resume_from(self, step: int) -> None:
-        """Under the id that the run has; what comes again is there twice, at the same step."""
+        """Resume the W&B run. Steps that are logged again appear twice."""
         folders = sorted(Path(self.folder, "wandb").glob("*run-*-*"), key=lambda path: path.name)
         if folders:
             self.id = folders[0].name.rpartition("-")[2]
 
     def _start(self, mode: Any) -> Any:
+        """Start a W&B run, offline if the server cannot be reached."""
         import wandb
         from wandb.errors import CommError
 
@@ -81,11 +83,11 @@ class Wandb(WandbLogger, MediaLogger, ResumableLogger):
             wandb.teardown()
             return wandb.init(mode="offline", **start)
 
-    def add_image(self, name: str, picture: Image.Image, step: int) -> None:
-        self.log_image(name, [picture], step)
+    def add_image(self, name: str, image: Image.Image, step: int) -> None:
+        self.log_image(name, [image], step)
 
     def add_histogram(self, name: str, values: Sequence[float], step: int) -> None:
-        """The histogram as `name`, and a bar for each value as `name`_bars."""
+        """Log a histogram as `name`, and a bar for each value as `name`_bars."""
         import wandb
 
         columns: Any = ["number", name.rpartition("/")[2]]
@@ -98,54 +100,60 @@ class Wandb(WandbLogger, MediaLogger, ResumableLogger):
     def add_table(self, name: str, rows: list[dict[str, Any]], step: int) -> None:
         import wandb
 
-        cells: Any = [[_cell(value) for value in row.values()] for row in rows]
+        cells: Any = [[_to_table_cell(value) for value in row.values()] for row in rows]
         table: Any = wandb.Table(list(rows[0]), cells)
         with self._staged():
             self.log_metrics({name: table}, step)
 
-    def add_model(self, folder: Path, numbers: dict[str, Any]) -> None:
-        """An artifact of type `model`; where that fails the run goes on without it."""
+    def add_model(self, folder: Path, numbers: Mapping[str, Any]) -> None:
+        """Log an artifact of type `model`. If that fails, the run ends without the artifact."""
         import wandb
 
         if not self.artifacts:
             return
         try:
-            artifact = wandb.Artifact(f"model-{self.experiment.id}", "model", metadata=numbers)
-            for name in MODEL:
-                if (folder / name).is_file():
-                    artifact.add_file(str(folder / name), name, policy="immutable")
+            artifact = wandb.Artifact(
+                f"model-{self.experiment.id}", "model", metadata=dict(numbers)
+            )
+            for file in MODEL_FILES:
+                if (folder / file).is_file():
+                    artifact.add_file(str(folder / file), file, policy="immutable")
             with self._staged():
                 self.experiment.log_artifact(artifact)
         except (OSError, ValueError, TypeError, wandb.Error) as error:
-            print(f"W&B has no artifact of this run: {error}")
+            print(f"W&B could not save the model as an artifact: {error}")
 
     @contextmanager
     def _staged(self) -> Iterator[None]:
-        """Inside, what W&B puts aside to be uploaded goes into the run folder."""
-        before = os.environ.get(STAGING)
-        os.environ[STAGING] = before or str(Path(self.folder, "wandb").resolve())
+        """Inside, W&B keeps files that wait to be uploaded in the run folder."""
+        previous = os.environ.get(STAGING_VARIABLE)
+        os.environ[STAGING_VARIABLE] = previous or str(Path(self.folder, "wandb").resolve())
         try:
             yield
         finally:
-            if before is None:
-                del os.environ[STAGING]
+            if previous is None:
+                del os.environ[STAGING_VARIABLE]
 
     def close(self, failed: bool = False) -> None:
-        """Finish the run and say where it is; without this the next job would go on in it."""
+        """Finish the run and print where it is. Otherwise the next job would log to the same run.
+
+        Arguments:
+            failed: True to mark the run as failed.
+        """
         if self._experiment is None:
             return
         run, self._experiment = self._experiment, None
         run.finish(exit_code=int(failed))
         if run.offline:
             folder = Path(run.dir).parent
-            print(f"W&B, offline: see it with `wandb leet {folder}`,")
+            print(f"W&B, offline: view the run with `wandb leet {folder}`,")
             print(f"upload it with `wandb sync {folder}`")
         elif run.url:
             print(f"W&B: {run.url}")
 
 
-def wandb_mode() -> str:
-    """online where a key is known for the server, else offline."""
+def choose_wandb_mode() -> str:
+    """Return online if there is an API key for the server, else offline."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return "online"
     server = os.environ.get("WANDB_BASE_URL")
@@ -157,7 +165,8 @@ def wandb_mode() -> str:
     return "online" if any(keys.authenticators(host) for host in hosts) else "offline"
 
 
-def _cell(value: Any) -> Any:
+def _to_table_cell(value: Any) -> Any:
+    """Convert an image to a W&B image."""
     import wandb
 
     return wandb.Image(value) if isinstance(value, Image.Image) else value

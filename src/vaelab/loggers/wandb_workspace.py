@@ -1,26 +1,29 @@
-"""The dashboard of a W&B project, as a saved view: scripts/dashboard.py.
+"""The workspace of a W&B project, a saved view with panels: scripts/dashboard.py.
 
-Needs the package wandb-workspaces, the extra `dashboard`.
+It needs the package wandb-workspaces, which is in the extra `dashboard`.
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from vaelab.figures.run_figures import FIGURES
-from vaelab.loggers.run_summary import IMAGES, KL
+from vaelab.loggers.run_summary import IMAGES_KEY, KL_KEY
+from vaelab.runtime.metric_names import METRICS, get_metric
 
-X = "trainer/global_step"
-BEST = "val/elbo.max"  # of the summary
+X_AXIS = "trainer/global_step"
+BEST_METRIC = "val/elbo.max"  # a summary metric
 
 
 class WorkspacePanel(NamedTuple):
-    """What is shown.
+    """A panel of the workspace.
 
     Attributes:
-        kind: lines (over the optimizer steps) | bars (of the last values) | scatter (of two of
-            them) | parallel (choices and numbers) | pictures | kl (a bar for each latent) | table
-            | importance (of each choice for a number) | differences (between the configs of runs).
-        keys: Of what is logged; of `parallel`, what has no slash is in the config.
+        kind: lines (over optimizer steps) | bars (of the last values) | scatter (of two last
+            values) | parallel (coordinates of choices and metrics) | pictures (logged images) | kl
+            (a bar for each latent) | table | importance (of each choice for a metric) | differences
+            (between the configs of runs).
+        title: The title; empty for the default of W&B.
+        keys: The keys of logged metrics. Keys without a slash are keys of the config.
     """
 
     kind: str
@@ -28,12 +31,25 @@ class WorkspacePanel(NamedTuple):
     keys: Sequence[str] = ()
 
 
+def _make_line_panel(key: str, stages: Sequence[str] = ("val", "train")) -> WorkspacePanel:
+    """Make a panel of a metric over optimizer steps, with a curve for each stage."""
+    return WorkspacePanel("lines", str(get_metric(key)), [f"{stage}/{key}" for stage in stages])
+
+
+def _make_bar_panel(key: str) -> WorkspacePanel:
+    """Make a panel of a metric of the test images, with a bar for each run."""
+    metric = get_metric(key)
+    return WorkspacePanel("bars", f"{metric.name}, test images ({metric.unit})", [f"test/{key}"])
+
+
 LAYOUT = {
     "Runs (compare one loss on one kind of pixels)": [
-        WorkspacePanel("bars", "ELBO of the test images (nats)", ["test/elbo"]),
-        WorkspacePanel("bars", "NLL of the test images (nats)", ["test/nll"]),
+        _make_bar_panel("elbo"),
+        _make_bar_panel("nll"),
         WorkspacePanel(
-            "scatter", "KL and reconstruction (nats)", ["test/kl", "test/reconstruction"]
+            "scatter",
+            f"{METRICS['kl'].name} and {METRICS['reconstruction']}",
+            ["test/kl", "test/reconstruction"],
         ),
         WorkspacePanel(
             "parallel",
@@ -44,96 +60,96 @@ LAYOUT = {
         WorkspacePanel("differences"),
     ],
     "Training": [
-        WorkspacePanel("lines", "ELBO (nats)", ["val/elbo", "train/elbo"]),
-        WorkspacePanel(
-            "lines", "reconstruction (nats)", ["val/reconstruction", "train/reconstruction"]
-        ),
-        WorkspacePanel("lines", "KL (nats)", ["val/kl", "train/kl"]),
-        WorkspacePanel("lines", "loss", ["val/loss", "train/loss"]),
-        WorkspacePanel("lines", "weight of the KL", ["train/kl_weight"]),
-        WorkspacePanel("lines", "learning rate", ["train/lr"]),
+        *map(_make_line_panel, ("elbo", "reconstruction", "kl", "loss")),
+        *(_make_line_panel(key, ["train"]) for key in ("kl_weight", "lr")),
     ],
     "Pictures": [WorkspacePanel("pictures", name, [f"figures/{name}"]) for name in FIGURES],
     "Latents": [
-        WorkspacePanel("kl", "KL by latent dimension (nats)", [KL]),
-        WorkspacePanel("bars", "active units", ["test/active_units"]),
+        WorkspacePanel("kl", f"KL per latent dimension ({METRICS['kl'].unit})", [KL_KEY]),
+        _make_bar_panel("active_units"),
     ],
-    "Test images": [WorkspacePanel("table", "", [IMAGES])],
+    "Test images": [WorkspacePanel("table", "", [IMAGES_KEY])],
 }
 
 
 def describe_layout() -> str:
-    """The layout in lines, without W&B."""
-    lines = [f"runs sorted by {BEST}, curves over {X}"]
+    """Describe the layout in lines, without W&B."""
+    lines = [f"runs sorted by {BEST_METRIC}, curves over {X_AXIS}"]
     for section, panels in LAYOUT.items():
         lines += ["", section]
         for kind, title, keys in panels:
-            lines.append(f"  {kind:12} {title:32} {', '.join(keys)}".rstrip())
+            lines.append(f"  {kind:12} {title:50} {', '.join(keys)}".rstrip())
     return "\n".join(lines)
 
 
 def build_workspace(entity: str, project: str, group: str | None = None) -> Any:
-    """The view, not saved yet.
+    """Build the workspace, without saving it.
 
     Arguments:
-        group: What runs are grouped by: Group, that is by multirun, or a choice as choices.model.
+        entity: The user or team.
+        project: The W&B project.
+        group: The key by which runs are grouped: Group (the multirun), or a key of the config such
+            as choices.model; None for no groups.
     """
     from wandb_workspaces import expr, workspaces
 
     by: list[Any] = []
     if group is not None:
         by = [expr.Metric(group) if group == "Group" else expr.Config(group)]
-    best = expr.Ordering(expr.Summary(BEST), ascending=False)
+    ascending = not METRICS["elbo"].higher_is_better
+    best = expr.Ordering(expr.Summary(BEST_METRIC), ascending=ascending)
     pinned = ["summary:test/elbo", "summary:test/nll"]
     return workspaces.Workspace(
         entity=entity,
         project=project,
         name="vaelab",
         sections=[
-            workspaces.Section(name=name, panels=[_panel(each) for each in panels], is_open=True)
+            workspaces.Section(name=name, panels=[*map(_build_panel, panels)], is_open=True)
             for name, panels in LAYOUT.items()
         ],
-        settings=workspaces.WorkspaceSettings(x_axis=X, max_runs=20),
+        settings=workspaces.WorkspaceSettings(x_axis=X_AXIS, max_runs=20),
         runset_settings=workspaces.RunsetSettings(groupby=by, order=[best], pinned_columns=pinned),
     )
 
 
-def _panel(panel: WorkspacePanel) -> Any:
+def _build_panel(panel: WorkspacePanel) -> Any:
     from wandb_workspaces.reports import v2
 
     kind, title, keys = panel
     match kind:
         case "lines":
-            return v2.LinePlot(title=title, x=X, y=list(keys))
+            return v2.LinePlot(title=title, x=X_AXIS, y=list(keys))
         case "bars":
             return v2.BarPlot(title=title, metrics=list(keys))
         case "scatter":
             x, y = map(v2.SummaryMetric, keys)
             return v2.ScatterPlot(title=title, x=x, y=y)
         case "parallel":
-            return v2.ParallelCoordinatesPlot(title=title, columns=[_column(key) for key in keys])
+            return v2.ParallelCoordinatesPlot(
+                title=title, columns=[_build_column(key) for key in keys]
+            )
         case "pictures":
             return v2.MediaBrowser(title=title, media_keys=list(keys), num_columns=1)
         case "kl":
-            return _bars(title, keys[0])
+            return _build_bar_chart(title, keys[0])
         case "table":
             return v2.WeavePanelSummaryTable(table_name=keys[0])
         case "importance":
             return v2.ParameterImportancePlot(with_respect_to=keys[0])
         case "differences":
             return v2.RunComparer(diff_only="split")
-    raise ValueError(f"{kind}: there is no such panel")
+    raise ValueError(f"{kind}: there is no such kind of panel")
 
 
-def _column(key: str) -> Any:
+def _build_column(key: str) -> Any:
     from wandb_workspaces.reports import v2
 
     metric = v2.SummaryMetric(key) if "/" in key else v2.Config(key)
     return v2.ParallelCoordinatesPlotColumn(metric=metric)
 
 
-def _bars(title: str, key: str) -> Any:
-    """The bars that `Wandb.add_histogram` logs."""
+def _build_bar_chart(title: str, key: str) -> Any:
+    """Build a chart of the bars that `Wandb.add_histogram` logs."""
     from wandb_workspaces.reports import v2
 
     return v2.CustomChart(

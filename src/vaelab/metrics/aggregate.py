@@ -1,7 +1,7 @@
-"""The aggregate posterior q(z) = 1/N sum_n q(z|x_n), and what it makes of the KL.
+"""The aggregate posterior q(z) = 1/N sum_n q(z|x_n) and the decomposition of the KL with it.
 
-E_x KL(q(z|x) || p(z)) = I_q(x; z) + KL(q(z) || p(z)), the x being these N images, and where all of
-it falls into dimensions KL(q(z) || p(z)) = TC + sum_d KL(q(z_d) || p(z_d)).
+For the N images x_n, E_x KL(q(z|x) || p(z)) = I_q(x; z) + KL(q(z) || p(z)). If the dimensions of
+p(z) and q(z|x) are independent, KL(q(z) || p(z)) = TC + sum_d KL(q(z_d) || p(z_d)).
 
 References:
     ELBO Surgery: Yet Another Way to Carve Up the Variational Evidence Lower Bound (Hoffman and
@@ -20,14 +20,14 @@ from torch.distributions import Distribution
 from vaelab.distributions.mixture import make_mixture
 from vaelab.distributions.normal import DiagonalNormal
 
-AT_ONCE = 2**21  # densities
+MAX_DENSITIES = 2**21  # densities evaluated in one chunk
 
 
 class AggregatePosterior:
-    """q(z), the explicit mixture of all q(z|x_n), in memory that N does not change.
+    """The explicit mixture q(z) of all q(z|x_n), evaluated in chunks of bounded memory.
 
     Arguments:
-        q: q(z|x_n), batch shape (N,).
+        q: q(z|x_n) with batch shape (N,).
     """
 
     def __init__(self, q: Distribution):
@@ -35,40 +35,50 @@ class AggregatePosterior:
         self.images = q.batch_shape[0]
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """log q(z) (I,) of z (I, D)."""
-        whole = make_mixture(z.new_zeros(self.images), self.q)
-        parts = z.split(max(1, AT_ONCE // self.images))
-        return torch.cat([whole.log_prob(part) for part in parts])
+        """Compute log q(z) (I,) of z (I, D)."""
+        mixture = make_mixture(z.new_zeros(self.images), self.q)
+        chunks = z.split(max(1, MAX_DENSITIES // self.images))
+        return torch.cat([mixture.log_prob(chunk) for chunk in chunks])
 
     def log_marginals(self, z: Tensor) -> Tensor:
-        """log q(z_d) (I, D) of each dimension of z (I, D), for diagonal normals q(z|x)."""
+        """Compute log q(z_d) (I, D) of each dimension of z (I, D), for diagonal normals q(z|x).
+
+        Raises:
+            ValueError: If q(z|x) is not a diagonal normal.
+        """
         if not isinstance(self.q, DiagonalNormal):
-            raise ValueError(f"the dimensions of {type(self.q).__name__} have no density here")
-        parts = z.split(max(1, AT_ONCE // (self.images * z.shape[-1])))
-        each = [self.q.elements(part.unsqueeze(1)).logsumexp(1) for part in parts]
-        return torch.cat(each) - math.log(self.images)
+            raise ValueError(
+                f"marginal densities need diagonal normals q(z|x), not {type(self.q).__name__}: "
+                "set posterior=diagonal"
+            )
+        chunks = z.split(max(1, MAX_DENSITIES // (self.images * z.shape[-1])))
+        sums = [self.q.elementwise_log_prob(chunk.unsqueeze(1)).logsumexp(1) for chunk in chunks]
+        return torch.cat(sums) - math.log(self.images)
 
 
 def decompose_kl(
     aggregate: AggregatePosterior, z: Tensor, log_q: Tensor, log_p: Tensor | None, factorised: bool
 ) -> dict[str, Tensor]:
-    """What log q(z|x) - log p(z) (I,) is the sum of, at draws z (I, D) of q(z|x).
-
-    mutual_information, log q(z|x) - log q(z), which is at most ln N, and aggregate_kl, log q(z) -
-    log p(z); this again is the sum of total_correlation, log q(z) - sum_d log q(z_d), and
-    dimension_kl, sum_d log q(z_d) - log p(z).
+    """Decompose log q(z|x) - log p(z) (I,) at samples z of q(z|x).
 
     Arguments:
+        z: Samples (I, D) of q(z|x).
         log_q: log q(z|x) (I,).
-        log_p: log p(z) (I,); None leaves out what it is needed for.
-        factorised: Whether p(z) and q(z|x) fall into dimensions; if not, the last two are left out.
+        log_p: log p(z) (I,), or None if it is unknown.
+        factorised: True if the dimensions of p(z) and q(z|x) are independent.
+
+    Returns:
+        Terms (I,) in nats. mutual_information is log q(z|x) - log q(z), whose mean is at most ln N.
+        aggregate_kl is log q(z) - log p(z), if log_p is given. It is the sum of total_correlation,
+        log q(z) - sum_d log q(z_d), and dimension_kl, sum_d log q(z_d) - log p(z), which are only
+        returned if factorised is True.
     """
     log_q_z = aggregate.log_prob(z)
     parts = {"mutual_information": log_q - log_q_z}
     if log_p is not None:
         parts["aggregate_kl"] = log_q_z - log_p
     if log_p is not None and factorised:
-        log_q_each = aggregate.log_marginals(z).sum(-1)
-        parts["total_correlation"] = log_q_z - log_q_each
-        parts["dimension_kl"] = log_q_each - log_p
+        log_q_marginals = aggregate.log_marginals(z).sum(-1)
+        parts["total_correlation"] = log_q_z - log_q_marginals
+        parts["dimension_kl"] = log_q_marginals - log_p
     return parts

@@ -1,4 +1,4 @@
-"""Disentanglement, completeness and informativeness of codes.
+"""Disentanglement, completeness and informativeness of latents (DCI).
 
 Reference: A Framework for the Quantitative Evaluation of Disentangled Representations (Eastwood and
 Williams, 2018), section 2, https://openreview.net/forum?id=By-7dz-AZ
@@ -14,15 +14,17 @@ from torch import Tensor
 from vaelab.runtime.distributed import progress_bar
 
 TREES = 20
-LEAF = 5  # codes, at least
+MIN_LEAF_SIZE = 5  # latents
 
 
 class DCI(NamedTuple):
-    """All between 0 and 1, at 1 for a code with one dimension for each factor.
+    """The three scores, between 0 and 1; all are 1 for latents with one dimension per factor.
 
-    disentanglement: Whether a dimension matters to one factor only. completeness: Whether a factor
-    is read from one dimension only. informativeness: How well factors that were not fitted are
-    predicted, the accuracy for those without order and R^2 for the others.
+    Attributes:
+        disentanglement: The degree to which each dimension matters for one factor only.
+        completeness: The degree to which each factor is predicted from one dimension only.
+        informativeness: The mean score of the predictions on new latents: the accuracy for
+            unordered factors and R^2 for the others.
     """
 
     disentanglement: float
@@ -31,34 +33,41 @@ class DCI(NamedTuple):
 
 
 def dci(
-    codes: Tensor,
+    latents: Tensor,
     factors: Tensor,
-    new_codes: Tensor,
+    new_latents: Tensor,
     new_factors: Tensor,
     unordered: Collection[int] = (),
     seed: int = 0,
 ) -> DCI:
-    """From the importances R (D, K) of dimensions in random forests that predict each factor.
+    """Compute DCI from the importances R (D, K) of dimensions in random forests for each factor.
 
-    A forest is of TREES trees that consider every dimension at every split and have LEAF codes in a
-    leaf or more, fitted to codes (N, D) and factors (N, K) and scored on the new ones. On codes
-    that know nothing, disentanglement and completeness are near 0 and informativeness is the share
-    of the commonest value for a factor without order and 0 for the others.
+    A forest has TREES trees, which consider every dimension at every split and have at least
+    MIN_LEAF_SIZE latents in a leaf. If latents and factors are independent, disentanglement and
+    completeness are near 0, and informativeness is the frequency of the most common value for an
+    unordered factor and 0 for the others.
+
+    Arguments:
+        latents, factors: (N, D) and (N, K), to which the forests are fitted.
+        new_latents, new_factors: (M, D) and (M, K), on which the forests are scored.
+        unordered: The indices of factors whose values have no order.
+        seed: The random state of the forests.
     """
     importances, scores = [], []
     for number in progress_bar(range(factors.shape[1]), "forests"):
-        forest = _forest(number not in unordered, seed)
-        forest.fit(codes.numpy(), factors[:, number].numpy())
+        forest = _build_forest(number not in unordered, seed)
+        forest.fit(latents.numpy(), factors[:, number].numpy())
         importances.append(torch.from_numpy(forest.feature_importances_))
-        scores.append(max(0.0, forest.score(new_codes.numpy(), new_factors[:, number].numpy())))
-    of = torch.stack(importances, 1)
-    return DCI(disentanglement(of), disentanglement(of.T), sum(scores) / len(scores))
+        scores.append(max(0.0, forest.score(new_latents.numpy(), new_factors[:, number].numpy())))
+    r = torch.stack(importances, 1)
+    return DCI(disentanglement(r), disentanglement(r.T), sum(scores) / len(scores))
 
 
 def disentanglement(importances: Tensor) -> float:
-    """Mean of 1 - H(P_d) / ln K over rows of R (D, K), with P_dk = R_dk / sum_j R_dj.
+    """Compute the weighted mean of 1 - H(P_d) / ln K over the rows of importances R (D, K).
 
-    Rows are weighted by their share of R. Of the transpose it is the completeness.
+    P_dk = R_dk / sum_j R_dj, and the weight of row d is sum_k R_dk / sum_jk R_jk. Applied to the
+    transpose of R it gives the completeness.
     """
     rows = importances.sum(1, keepdim=True)
     p = importances / rows.clamp(min=torch.finfo(rows.dtype).tiny)
@@ -66,8 +75,8 @@ def disentanglement(importances: Tensor) -> float:
     return ((1 - entropy) * rows.squeeze(1)).sum().item() / rows.sum().item()
 
 
-def _forest(ordered: bool, seed: int) -> Any:
+def _build_forest(ordered: bool, seed: int) -> Any:
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     kind: Any = RandomForestRegressor if ordered else RandomForestClassifier
-    return kind(TREES, max_features=1.0, min_samples_leaf=LEAF, random_state=seed)
+    return kind(TREES, max_features=1.0, min_samples_leaf=MIN_LEAF_SIZE, random_state=seed)

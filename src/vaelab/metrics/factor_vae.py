@@ -8,48 +8,53 @@ from torch import Tensor
 
 
 def factor_vae(
-    codes: Tensor,
+    latents: Tensor,
     factors: Tensor,
     votes: int = 1000,
     images: int = 100,
     generator: torch.Generator | None = None,
 ) -> float:
-    """How often the dimension that varies least tells which factor is the same in some images.
+    """Compute how often the least varying dimension identifies the factor that images share.
 
-    A vote: of `images` drawn from those that share a random value of a factor, the dimension with
-    the smallest variance relative to that over all images. A dimension stands for the factor that
-    most votes for it were of, and other votes are guessed by that. 1 if each factor has dimensions
-    of its own, 1 / K on codes that know nothing; guesses of the votes that were counted, as in the
-    paper, have a higher floor. Dimensions that are constant are left out.
+    For a vote, `images` images are sampled that share a random value of one factor. The vote is the
+    dimension with the smallest variance, relative to its variance over all images. Each dimension
+    is assigned to the factor with most of its votes, and this assignment predicts the factor of
+    new votes. The score is the accuracy of these predictions: 1 if no dimension depends on two
+    factors and every factor has a dimension, 1/K if latents and factors are independent. The paper
+    predicts the votes that the assignment was made from, which gives independent latents a higher
+    score. Constant dimensions are left out.
 
     Arguments:
-        codes: (N, D).
-        factors: (N, K), whole numbers.
-        votes: That are counted, and as many that are guessed, an equal part for each factor.
+        latents: (N, D).
+        factors: (N, K), integers.
+        votes: The number of votes for the assignment, and again for the score, divided equally
+            among the factors.
+        images: The number of images in a vote.
+        generator: The source of randomness; None is torch's global generator.
     """
-    deviation = codes.double().std(0, correction=0)
-    z = codes.double()[:, deviation > 0] / deviation[deviation > 0]
+    scale = latents.double().std(0, correction=0)
+    z = latents.double()[:, scale > 0] / scale[scale > 0]
     if z.shape[1] == 0:
         return 1 / factors.shape[1]
-    each = -(-votes // factors.shape[1])
-    drawn = [_alike(v, 2 * each, images, generator) for v in factors.T]
-    least = torch.stack([_least(z, index) for index in drawn])  # (K, 2 * each)
-    counted, guessed = least.split(each, 1)
-    table = torch.stack([row.bincount(minlength=z.shape[1]) for row in counted])
-    truth = torch.arange(len(least)).unsqueeze(1)
-    return (table.argmax(0)[guessed] == truth).double().mean().item()
+    votes_per_factor = -(-votes // factors.shape[1])
+    samples = [_sample_votes(v, 2 * votes_per_factor, images, generator) for v in factors.T]
+    dimensions = torch.stack([_least_varying_dimension(z, index) for index in samples])
+    training, new = dimensions.split(votes_per_factor, 1)  # both (K, votes_per_factor)
+    counts = torch.stack([row.bincount(minlength=z.shape[1]) for row in training])
+    truth = torch.arange(len(dimensions)).unsqueeze(1)
+    return (counts.argmax(0)[new] == truth).double().mean().item()
 
 
-def _alike(v: Tensor, votes: int, images: int, generator: torch.Generator | None) -> Tensor:
-    """The numbers (votes, images) of images, those of a vote with the same value of v (N,)."""
+def _sample_votes(v: Tensor, votes: int, images: int, generator: torch.Generator | None) -> Tensor:
+    """Sample image indices (votes, images); the images of a vote share a value of v (N,)."""
     values, v = v.unique(return_inverse=True)
     order, counts = v.argsort(stable=True), v.bincount()
     first = counts.cumsum(0) - counts
     value = torch.randint(len(values), (votes, 1), generator=generator)
-    place = torch.rand(votes, images, generator=generator, dtype=torch.float64) * counts[value]
-    return order[first[value] + place.long()]
+    offset = torch.rand(votes, images, generator=generator, dtype=torch.float64) * counts[value]
+    return order[first[value] + offset.long()]
 
 
-def _least(z: Tensor, index: Tensor) -> Tensor:
-    """The dimension that varies least in each vote (votes,)."""
-    return torch.stack([z[each].var(0).argmin() for each in index])
+def _least_varying_dimension(z: Tensor, index: Tensor) -> Tensor:
+    """Return the dimension of z (N, D) with the smallest variance in each vote (votes,)."""
+    return torch.stack([z[vote].var(0).argmin() for vote in index])

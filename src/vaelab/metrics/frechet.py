@@ -1,4 +1,4 @@
-"""How far apart two sets of features are, each taken for a normal: FID where the net is Inception.
+"""The Frechet distance between two sets of features; with features of Inception it is the FID.
 
 Reference: GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium (Heusel
 et al., 2017), equation 6, arXiv:1706.08500
@@ -9,18 +9,22 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 
 def frechet_distance(x: Tensor, y: Tensor) -> float:
-    """|m_x - m_y|^2 + tr(C_x + C_y - 2 (C_x C_y)^(1/2)) of features (N, D) and (M, D), N, M >= 2.
+    """Compute the squared Frechet distance between normals that are fitted to two sets of features.
 
-    It is biased upwards, the more the fewer images there are: compare it at equal N only.
+    |m_x - m_y|^2 + tr(C_x + C_y - 2 (C_x C_y)^(1/2)), with means m and covariances C. It is biased
+    upwards, and more so for fewer images: compare values at equal N only.
+
+    Arguments:
+        x, y: (N, D) and (M, D), with N and M of at least 2.
     """
-    metric = FrechetInceptionDistance(_Given(x.shape[1]), sync_on_compute=False)
+    metric = FrechetInceptionDistance(IdentityFeatures(x.shape[1]), sync_on_compute=False)
     metric.update(x.double(), real=True)
     metric.update(y.double(), real=False)
     return metric.compute().item()
 
 
-class _Given(nn.Module):
-    """Features instead of pictures are what the metric is given."""
+class IdentityFeatures(nn.Module):
+    """A feature extractor that returns its input, for a metric that is updated with features."""
 
     def __init__(self, num_features: int):
         super().__init__()

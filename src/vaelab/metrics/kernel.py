@@ -1,4 +1,4 @@
-"""How far apart two sets of features are, without bias: KID where the net is Inception.
+"""The kernel distance between two sets of features; with features of Inception it is the KID.
 
 Reference: Demystifying MMD GANs (Binkowski et al., 2018), section 4, arXiv:1801.01401
 """
@@ -6,33 +6,38 @@ Reference: Demystifying MMD GANs (Binkowski et al., 2018), section 4, arXiv:1801
 import torch
 from torch import Tensor
 
-ROWS = 1000  # of a kernel matrix at once
+CHUNK_ROWS = 1000  # rows of the kernel matrix in one chunk
 
 
 def kernel_distance(x: Tensor, y: Tensor) -> tuple[float, float]:
-    """MMD^2 of features (N, D) and (N, D), N >= 3, and its standard error.
+    """Estimate MMD^2 without bias, with the kernel (x . y / D + 1)^3 and all pairs of features.
 
-    The kernel is (x . y / D + 1)^3, and all pairs count, so that nothing is drawn by chance. The
-    error is the jackknife's over pairs (x_i, y_i); where both sets are of one distribution it is
-    too large rather than too small.
+    Arguments:
+        x, y: Both (N, D), with N of at least 3.
+
+    Returns:
+        MMD^2 and its standard error, from the jackknife over pairs (x_i, y_i). If both sets have
+        the same distribution, the standard error is too large.
     """
     x, y, n = x.double(), y.double(), len(x)
-    alike = _sums(x, x) - _kernel(x, x) + _sums(y, y) - _kernel(y, y)  # without j = i
-    apart = _sums(x, y) + _sums(y, x)
-    within, across = alike.sum(), apart.sum() / 2
-    without_within = (within - 2 * alike) / ((n - 1) * (n - 2))
-    without_across = (across - apart + _kernel(x, y)) / (n - 1) ** 2
-    without = without_within - 2 * without_across
-    error = ((n - 1) * without.var(correction=0)).sqrt()
+    row_within = _kernel_row_sums(x, x) - _paired_kernel(x, x)  # without j = i
+    row_within = row_within + _kernel_row_sums(y, y) - _paired_kernel(y, y)
+    row_across = _kernel_row_sums(x, y) + _kernel_row_sums(y, x)
+    within, across = row_within.sum(), row_across.sum() / 2
+    # the terms of MMD^2 without pair i
+    within_without_i = (within - 2 * row_within) / ((n - 1) * (n - 2))
+    across_without_i = (across - row_across + _paired_kernel(x, y)) / (n - 1) ** 2
+    without_i = within_without_i - 2 * across_without_i
+    error = ((n - 1) * without_i.var(correction=0)).sqrt()
     return (within / (n * (n - 1)) - 2 * across / n**2).item(), error.item()
 
 
-def _kernel(x: Tensor, y: Tensor) -> Tensor:
-    """k(x_i, y_i) of each i, (N,)."""
+def _paired_kernel(x: Tensor, y: Tensor) -> Tensor:
+    """Compute k(x_i, y_i) for each i, (N,)."""
     return ((x * y).mean(1) + 1) ** 3
 
 
-def _sums(x: Tensor, y: Tensor) -> Tensor:
-    """The sum over j of k(x_i, y_j) for each i, (N,)."""
+def _kernel_row_sums(x: Tensor, y: Tensor) -> Tensor:
+    """Compute sum_j k(x_i, y_j) for each i, (N,)."""
     scaled = y.T / y.shape[1]
-    return torch.cat([((part @ scaled + 1) ** 3).sum(1) for part in x.split(ROWS)])
+    return torch.cat([((chunk @ scaled + 1) ** 3).sum(1) for chunk in x.split(CHUNK_ROWS)])

@@ -1,4 +1,4 @@
-"""What each latent dimension is used for: its KL, and whether it is active."""
+"""Metrics of single latent dimensions: the KL of each, and the number of active ones."""
 
 from typing import Any
 
@@ -8,10 +8,14 @@ from torchmetrics import Metric
 
 
 class KLPerDimension(Metric):
-    """E_x KL(q(z_d|x) || p(z_d)) (D,) in nats, from the closed form (B, D).
+    """The mean over images of the KL of each dimension, E_x KL(q(z_d|x) || p(z_d)) (D,) in nats.
+
+    It is updated with closed-form KLs (B, D).
 
     Arguments:
-        settings: Of every metric, as sync_on_compute=False for what one process does alone.
+        latent_dim: The number D of dimensions.
+        settings: Settings of `torchmetrics.Metric`, such as sync_on_compute=False if only one
+            process computes the metric.
     """
 
     total: Tensor
@@ -31,10 +35,14 @@ class KLPerDimension(Metric):
 
 
 class ActiveUnits(Metric):
-    """How many dimensions have Var_x(E_q[z_d]) > threshold, from posterior means (B, D).
+    """The number of dimensions with Var_x(E_q[z_d]) > threshold, from posterior means (B, D).
 
-    Where the means are estimated, two independent estimates of each give their covariance, which
-    has the noise of neither.
+    If the means are estimated from samples, pass two independent estimates: their covariance
+    estimates the variance without the variance of the noise.
+
+    Arguments:
+        latent_dim: The number D of dimensions.
+        threshold: The variance above which a dimension counts as active.
 
     Reference: Importance Weighted Autoencoders (Burda et al., 2016), section 5, arXiv:1509.00519
     """
@@ -51,9 +59,9 @@ class ActiveUnits(Metric):
             self.add_state(name, torch.zeros(latent_dim).double(), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros(()).double(), dist_reduce_fx="sum")
 
-    def update(self, means: Tensor, again: Tensor | None = None) -> None:
+    def update(self, means: Tensor, second_means: Tensor | None = None) -> None:
         first = means.double()
-        second = first if again is None else again.double()
+        second = first if second_means is None else second_means.double()
         self.first += first.sum(0)
         self.second += second.sum(0)
         self.products += (first * second).sum(0)

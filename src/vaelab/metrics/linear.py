@@ -1,4 +1,4 @@
-"""The ELBO without sampling, where the decoder is affine and the likelihood normal.
+"""The exact ELBO of a linear VAE, with an affine decoder and a normal likelihood.
 
 Reference: Don't Blame the ELBO! A Linear VAE Perspective on Posterior Collapse (Lucas et al.,
 2019), section 4, arXiv:1911.02469
@@ -18,9 +18,9 @@ from vaelab.vae import VAE
 
 
 def is_linear(vae: VAE) -> bool:
-    """Whether p(x|z) = N(x; W z + b, s^2 I) with normal q and p.
+    """True if p(x|z) = N(x; W z + b, s^2 I), q(z|x) is a diagonal normal and p(z) is N(0, I).
 
-    Found by trying f(u) + f(v) = f(u + v) + f(0).
+    The decoder mean f is affine if f(u) + f(v) = f(u + v) + f(0), which is tested on random u, v.
     """
     if vae.layered or vae.conditional:
         return False
@@ -31,14 +31,24 @@ def is_linear(vae: VAE) -> bool:
     z = torch.randn(2, 8, vae.latent_dim, generator=torch.Generator().manual_seed(0))
     u, v = 10 * z.to(next(vae.parameters()))
     f = [vae.decode(z).mean for z in (u, v, u + v, torch.zeros_like(u))]
-    error, spread = f[0] + f[1] - f[2] - f[3], f[0] - f[3]
-    return bool(error.abs().max() <= 1e-3 * spread.abs().max())
+    error, change = f[0] + f[1] - f[2] - f[3], f[0] - f[3]
+    return bool(error.abs().max() <= 1e-3 * change.abs().max())
 
 
 def exact_elbo(vae: VAE, x: Tensor) -> Tensor:
-    """E_q[log p(x|z)] - KL(q || p) (B,) in nats, for x (B, *shape) and q = N(m, diag(v)).
+    """Compute E_q[log p(x|z)] - KL(q || p) without sampling, for q = N(m, diag(v)).
 
     E_q |x - W z - b|^2 = |x - W m - b|^2 + sum_d v_d |w_d|^2, with w_d the columns of W.
+
+    Arguments:
+        vae: A VAE for which `is_linear` is True.
+        x: (B, *shape).
+
+    Returns:
+        The ELBO in nats (B,).
+
+    Raises:
+        ValueError: If q(z|x) is not a diagonal normal.
     """
     q = vae.encode(x)
     if not isinstance(q, DiagonalNormal):
@@ -46,6 +56,6 @@ def exact_elbo(vae: VAE, x: Tensor) -> Tensor:
     scale: Any = vae.likelihood.scale
     identity = torch.eye(vae.latent_dim).to(x)
     columns = vae.decode(identity).mean - vae.decode(torch.zeros_like(identity)).mean
-    spread = (q.variance * columns.flatten(1).square().sum(-1)).sum(-1)
-    expected = vae.decode(q.mean).log_prob(x) - spread / (2 * scale**2)
+    variance_term = (q.variance * columns.flatten(1).square().sum(-1)).sum(-1)
+    expected = vae.decode(q.mean).log_prob(x) - variance_term / (2 * scale**2)
     return expected - kl_divergence(q, vae.latents())

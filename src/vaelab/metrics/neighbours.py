@@ -1,17 +1,20 @@
-"""The nearest of many images to each of some: whether new ones are copies."""
+"""Nearest neighbours among training images, to detect copies among generated images."""
 
 import torch
 from torch import Tensor
 
-ROWS = 1000  # of a matrix of distances at once
+CHUNK_ROWS = 1000  # rows of the distance matrix in one chunk
 
 
 class NearestNeighbours:
-    """For each of `images` (N, *shape) the nearest of all that `update` has seen.
+    """The nearest neighbour of each of N images among the candidates passed to `update`.
+
+    Arguments:
+        images: (N, *shape).
 
     Attributes:
-        distance: Its squared distance, (N,), up to rounding.
-        index: Its number, (N,); of equals the first.
+        distance: The squared distance (N,) to the nearest neighbour, up to rounding errors.
+        index: The index (N,) of the nearest neighbour; the smallest one if there are several.
     """
 
     def __init__(self, images: Tensor):
@@ -19,25 +22,32 @@ class NearestNeighbours:
         self.distance = torch.full((len(images),), torch.inf, device=images.device)
         self.index = torch.zeros(len(images), dtype=torch.long, device=images.device)
 
-    def update(self, others: Tensor, first: int) -> None:
-        """See others (B, *shape), which are numbered first, first + 1, ..."""
-        others = others.flatten(1)
-        squares = others.square().sum(1)
-        for start in range(0, len(self.images), ROWS):
-            part = slice(start, start + ROWS)
-            images = self.images[part]
-            apart = torch.addmm(squares, images, others.T, alpha=-2)
-            distance, index = apart.min(1)
-            self.take(part, distance + images.square().sum(1), index + first)
+    def update(self, candidates: Tensor, first: int) -> None:
+        """Compare all images with candidates (B, *shape) whose indices are first, first + 1, ..."""
+        candidates = candidates.flatten(1)
+        squares = candidates.square().sum(1)
+        for start in range(0, len(self.images), CHUNK_ROWS):
+            rows = slice(start, start + CHUNK_ROWS)
+            images = self.images[rows]
+            distances = torch.addmm(squares, images, candidates.T, alpha=-2)
+            distance, index = distances.min(1)
+            self.merge(rows, distance + images.square().sum(1), index + first)
 
-    def take(self, part: slice, distance: Tensor, index: Tensor) -> None:
-        """What is nearer than what was found before; of another process too."""
-        here, before = self.distance[part], self.index[part]
-        nearer = (distance < here) | ((distance == here) & (index < before))
-        self.distance[part] = torch.where(nearer, distance, here)
-        self.index[part] = torch.where(nearer, index, before)
+    def merge(self, rows: slice, distance: Tensor, index: Tensor) -> None:
+        """Replace the neighbours of some images where those of another search are nearer.
+
+        Arguments:
+            rows: The images whose neighbours are merged.
+            distance, index: The squared distances and indices of the other search's neighbours,
+                which another process may have found.
+        """
+        old_distance, old_index = self.distance[rows], self.index[rows]
+        is_tie = (distance == old_distance) & (index < old_index)
+        is_nearer = (distance < old_distance) | is_tie
+        self.distance[rows] = torch.where(is_nearer, distance, old_distance)
+        self.index[rows] = torch.where(is_nearer, index, old_index)
 
 
 def rms_distance(x: Tensor, y: Tensor) -> Tensor:
-    """The root of the mean squared difference of a pixel, (N,), of x and y (N, *shape)."""
+    """Compute the root mean squared pixel difference (N,) of images x and y (N, *shape)."""
     return (x - y).flatten(1).square().mean(1).sqrt()

@@ -1,4 +1,4 @@
-"""Means over images of the named terms of an objective, whatever the batches."""
+"""Means over images of the named terms of an objective, independent of the batch size."""
 
 import torch
 from torch import Tensor
@@ -6,9 +6,9 @@ from torchmetrics import Metric
 
 
 class MeanTerms(Metric):
-    """A sum in float64 for each name and one count, added up over processes by compute().
+    """The mean of each term over images, from float64 sums that are added over processes.
 
-    A term is (B,), or () for a statistic that counts for every image of its batch.
+    A term has shape (B,), or () for a statistic of the batch, which counts for each of its images.
     """
 
     count: Tensor
@@ -19,7 +19,13 @@ class MeanTerms(Metric):
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, terms: dict[str, Tensor], counted: bool = True) -> None:
-        """Add terms; with counted=False only take their names, for a process without images."""
+        """Add the terms of a batch.
+
+        Arguments:
+            terms: The terms by name.
+            counted: False for a batch that only pads the batches of this process to the number of
+                the others; it registers the names, and every process reduces the same sums.
+        """
         images = max((len(term) for term in terms.values() if term.ndim), default=1)
         self.count += images if counted else 0
         for name, term in terms.items():

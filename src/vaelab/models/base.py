@@ -1,9 +1,9 @@
-"""The contract of an architecture: one file with an Encoder and a Decoder.
+"""The contract of an architecture: a file with an Encoder and a Decoder class.
 
-`Encoder(shape, outputs, ...)` maps x (B, *shape) to (B, outputs): the raw parameters of q(z|x).
-`Decoder(latent_dim, shape, ...)` maps z (B, latent_dim) to (B, *shape): the raw parameters of
-p(x|z), never squashed by a sigmoid or tanh.
-VAE works out `outputs` and the decoder's channels from the posterior and the likelihood.
+`Encoder(shape, outputs, ...)` maps x (B, *shape) to (B, outputs), the raw parameters of q(z|x).
+`Decoder(latent_dim, shape, ...)` maps z (B, latent_dim) to (B, *shape), the raw parameters of
+p(x|z); no sigmoid or tanh is applied to them.
+VAE derives `outputs` and the decoder's channels from the posterior and the likelihood.
 """
 
 from collections.abc import Sequence
@@ -12,30 +12,46 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-UNFIT = {"MultiheadAttention", "Threshold", "GLU", "Softmin", "Softmax", "Softmax2d", "LogSoftmax"}
-ACTIVATIONS = [name for name in nn.modules.activation.__all__ if name not in UNFIT]
+UNSUPPORTED_ACTIVATIONS = {
+    "MultiheadAttention",
+    "Threshold",
+    "GLU",
+    "Softmin",
+    "Softmax",
+    "Softmax2d",
+    "LogSoftmax",
+}
+ACTIVATIONS = [
+    name for name in nn.modules.activation.__all__ if name not in UNSUPPORTED_ACTIVATIONS
+]
 
 
-def activation_named(name: str) -> nn.Module:
-    """The activation that torch.nn knows under this name, such as ReLU, SiLU or Tanh."""
+def build_activation(name: str) -> nn.Module:
+    """Build the activation of torch.nn with this name, such as ReLU, SiLU or Tanh.
+
+    Raises:
+        ValueError: If torch.nn has no elementwise activation of this name.
+    """
     if name not in ACTIVATIONS:
         raise ValueError(f"model.activation={name}: choose from {', '.join(ACTIVATIONS)}")
     return getattr(nn, name)()
 
 
 def check_sizes(key: str, sizes: list[int]) -> None:
+    """Raise a ValueError that names the config key if one of the sizes is not positive."""
     if any(size < 1 for size in sizes):
         raise ValueError(f"{key}={list(sizes)}: every size must be at least 1")
 
 
 class Decoder(nn.Module):
-    """What every decoder can do with its last layer, `output`.
+    """The base class of decoders, which initializes the last layer, `output`.
 
     Attributes:
-        shared: Whether one number per channel is all that it can start at.
+        bias_per_channel: True if the last layer has one bias per channel, False if it has one per
+            pixel.
     """
 
-    shared: bool
+    bias_per_channel: bool
 
     @property
     def output(self) -> Any:
@@ -43,19 +59,19 @@ class Decoder(nn.Module):
 
     @torch.no_grad()
     def initialize(self, out: Tensor) -> None:
-        """Start at `out` (*shape), whatever z is."""
-        self.output.bias.copy_(out.mean((-2, -1)) if self.shared else out.flatten())
+        """Set the output bias to `out` (*shape), averaged over pixels if it is one per channel."""
+        self.output.bias.copy_(out.mean((-2, -1)) if self.bias_per_channel else out.flatten())
 
     @torch.no_grad()
-    def shrink(self, factor: float) -> None:
-        """Multiply the output weights, so that less depends on z."""
+    def scale_output_weights(self, factor: float) -> None:
+        """Multiply the output weights by a factor; below 1 the output depends less on z."""
         self.output.weight.mul_(factor)
 
 
 class FlatDecoder(Decoder):
-    """`layers` from z (B, latent_dim) to all numbers of an image at once, the last a linear one."""
+    """A decoder whose `layers` map z (B, latent_dim) to all pixels at once; the last is linear."""
 
-    shared = False
+    bias_per_channel = False
 
     def __init__(self, shape: Sequence[int], layers: nn.Sequential):
         super().__init__()

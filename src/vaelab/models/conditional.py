@@ -1,4 +1,4 @@
-"""A model that knows the labels of its images: `model=conditional`, `model=conditional_conv`.
+"""A VAE that is conditioned on labels: `model=conditional`, `model=conditional_conv`.
 
 Reference: Learning Structured Output Representation using Deep Conditional Generative Models
 (Sohn et al., 2015), NeurIPS 28
@@ -19,19 +19,22 @@ from vaelab.posteriors.base import diagonal_normal
 from vaelab.priors.normal import UnitNormal
 from vaelab.vae import VAE
 
-BOUND = 7.0  # of |log s| of p(z|y)
+LOG_SCALE_BOUND = 7.0  # the largest |log s| of p(z|y)
 
 
 class Conditional(VAE):
-    """q(z|x, y), p(z) or p(z|y), and p(x|z, y), for y a class or some attributes.
+    """A VAE with q(z|x, y), p(z) or p(z|y), and p(x|z, y), where y is a class or attributes.
 
-    The encoder sees y as one more channel, a learned picture of it (of a table, as more columns),
-    the decoder as more latents. `given(y)` is the model whose y is known, and only that can encode
-    and decode.
+    The encoder gets y as one more channel, a learned linear map of y to an image; for tables y is
+    appended as more columns. The decoder gets y as more latents. The model can only encode and
+    decode after `condition_on(y)`.
 
     Arguments:
-        labels: The number of classes, of labels (N,), or of attributes, of labels (N, labels).
-        learned_prior: Whether the prior is p(z|y) = N(m(y), diag(s(y)^2)), learned.
+        labels: The number of classes, for labels (N,), or of attributes, for labels (N, labels).
+        learned_prior: If True, the prior is p(z|y) = N(m(y), diag(s(y)^2)) with learned m and s.
+
+    Raises:
+        ValueError: If `labels` is not positive, or the prior cannot be combined with labels.
     """
 
     conditional = True
@@ -41,11 +44,17 @@ class Conditional(VAE):
             raise ValueError(f"model.labels={labels}: it must be at least 1")
         self.labels = labels
         super().__init__(**parts)
-        self.known: Tensor | None = None
+        self.condition: Tensor | None = None
         if self.prior.support is None:
-            raise ValueError("pseudo-inputs have no labels: set prior=normal")
+            raise ValueError(
+                "prior=vamp cannot be combined with model=conditional, because its pseudo-inputs "
+                "have no labels: set prior=normal"
+            )
         if learned_prior and not isinstance(self.prior, UnitNormal):
-            raise ValueError("model.learned_prior=true is a prior of its own: set prior=normal")
+            raise ValueError(
+                "model.learned_prior=true replaces the prior by p(z|y), but another prior= is "
+                "chosen: set prior=normal"
+            )
         if learned_prior:
             self.prior = LabelPrior(self.latent_dim, labels)
 
@@ -53,62 +62,75 @@ class Conditional(VAE):
         self, encoder: Callable[..., Any], decoder: Callable[..., Any]
     ) -> tuple[Any, Any]:
         size, *rest = self.shape
-        more = 1 if rest else self.labels
-        inside = encoder((size + more, *rest), self.posterior.inputs)
+        extra_channels = 1 if rest else self.labels
+        inside = encoder((size + extra_channels, *rest), self.posterior.inputs)
         outputs = (self.likelihood.outputs, *rest)
         return (
-            Encoder(inside, self.labels, rest),
+            LabelledEncoder(inside, self.labels, rest),
             decoder(self.latent_dim + self.labels, outputs),
         )
 
     def check_labels(self, y: Tensor) -> None:
         if y.ndim == 1 and y.is_floating_point():
-            raise ValueError(f"classes are integers, but the data's labels are {y.dtype}")
+            raise ValueError(
+                f"classes must be integers, but the data's labels are {y.dtype}: convert them"
+            )
         if y.ndim == 1 and (y < 0).any():
-            raise ValueError(f"classes count from 0, but the data's labels begin at {int(y.min())}")
+            raise ValueError(
+                f"classes must count from 0, but the smallest label is {int(y.min())}: "
+                "renumber them"
+            )
         classes = int(y.max()) + 1 if y.ndim == 1 and len(y) else 0
         columns = y.shape[1] if y.ndim == 2 else self.labels
         if classes > self.labels or columns != self.labels:
-            found = f"{columns} attributes" if y.ndim == 2 else f"{classes} classes"
+            kind = f"{columns} attributes" if y.ndim == 2 else f"{classes} classes"
             raise ValueError(
-                f"model.labels={self.labels}, but the data's labels are {found}: set model.labels"
+                f"model.labels={self.labels}, but the data's labels are {kind}: set model.labels"
             )
 
     def condition_on(self, y: Tensor) -> Self:
-        """The model of labels y: classes (B,) or attributes (B, labels), or one for all images."""
+        """Return a view of the model that is conditioned on labels y and shares its weights.
+
+        Arguments:
+            y: Classes (B,) or attributes (B, labels); B = 1 is one label for all images.
+        """
         if y.ndim == 1 and not y.is_floating_point():
             y = one_hot(y, self.labels)
         model = copy.copy(self)
-        model.known = y.float()
+        model.condition = y.float()
         return model
 
-    def read(self, x: Tensor) -> Tensor:
-        return self._run(lambda x: self.encoder(x, self._label(x.shape[0])), x)
+    def run_encoder(self, x: Tensor) -> Tensor:
+        return self._run_network(lambda x: self.encoder(x, self._expand_condition(x.shape[0])), x)
 
     def decode(self, z: Tensor) -> Distribution:
-        return super().decode(torch.cat([z, self._label(*z.shape[:-1]).to(z)], -1))
+        return super().decode(torch.cat([z, self._expand_condition(*z.shape[:-1]).to(z)], -1))
 
     def latents(self) -> Distribution:
-        if isinstance(self.prior, LabelPrior) and self.known is not None:
-            return self.prior.of(self.known)
+        if isinstance(self.prior, LabelPrior) and self.condition is not None:
+            return self.prior.condition_on(self.condition)
         return super().latents()
 
     def initialize(self, x: Tensor) -> None:
         super(Conditional, self.condition_on(x.new_zeros(1).long())).initialize(x)
 
-    def _label(self, *lead: int) -> Tensor:
-        if self.known is None:
+    def _expand_condition(self, *lead: int) -> Tensor:
+        """Return y expanded to (*lead, labels)."""
+        if self.condition is None:
             raise ValueError(
-                "this model knows the labels of its images: use vae.condition_on(labels)"
+                "a conditional model needs the labels of its images to encode and decode: use "
+                "vae.condition_on(labels)"
             )
-        return self.known.expand(*lead, -1)
+        return self.condition.expand(*lead, -1)
 
 
-class Encoder(nn.Module):
-    """The encoder inside sees x with the label beside it.
+class LabelledEncoder(nn.Module):
+    """An encoder that receives the label beside x.
 
     Arguments:
-        inside: From pictures of one more channel, or tables of `labels` more columns.
+        inside: The encoder of images with one more channel, or of tables with `labels` more
+            columns.
+        labels: The number of classes or attributes.
         rest: The shape of x without its first dimension.
     """
 
@@ -124,7 +146,7 @@ class Encoder(nn.Module):
 
 
 class LabelPrior(UnitNormal):
-    """p(z|y) = N(m(y), diag(s(y)^2)), which starts at N(0, I) for every y."""
+    """The prior p(z|y) = N(m(y), diag(s(y)^2)), which is N(0, I) for every y before training."""
 
     def __init__(self, latent_dim: int, labels: int):
         super().__init__(latent_dim, ())
@@ -132,6 +154,7 @@ class LabelPrior(UnitNormal):
         nn.init.zeros_(self.parameters_of.weight)
         nn.init.zeros_(self.parameters_of.bias)
 
-    def of(self, y: Tensor) -> DiagonalNormal:
+    def condition_on(self, y: Tensor) -> DiagonalNormal:
+        """Return p(z|y) with batch shape (B,) for y (B, labels)."""
         mean, raw = self.parameters_of(y).chunk(2, -1)
-        return diagonal_normal(mean, raw, BOUND)
+        return diagonal_normal(mean, raw, LOG_SCALE_BOUND)

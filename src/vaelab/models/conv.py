@@ -1,4 +1,4 @@
-"""Strided convolutions, and transposed ones back: `model=conv`.
+"""Strided convolutions in the encoder, transposed ones in the decoder: `model=conv`.
 
 Reference: Unsupervised Representation Learning with Deep Convolutional Generative Adversarial
 Networks (Radford et al., 2016), arXiv:1511.06434
@@ -12,15 +12,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from vaelab.models import base
-from vaelab.models.base import activation_named, check_sizes
+from vaelab.models.base import build_activation, check_sizes
 
 
 class Encoder(nn.Module):
-    """Halves the image once per number in `channels`, then one linear layer.
+    """Strided convolutions that halve the image once per number in `channels`, then a linear layer.
 
     Arguments:
-        channels: Of each convolution. An even kernel_size halves odd sizes rounding down, an odd
-            one rounding up: 28 pixels become 14, 7 and 3, or 4.
+        channels: The channels of each convolution.
+        kernel_size: The kernel size of each convolution. An even one rounds half of an odd size
+            down, an odd one rounds it up: 28 pixels become 14, 7 and 3, or 14, 7 and 4.
     """
 
     def __init__(
@@ -32,10 +33,13 @@ class Encoder(nn.Module):
         activation: str = "ReLU",
     ):
         super().__init__()
-        sizes = halve_sizes(shape, channels, kernel_size)
+        sizes = compute_halved_sizes(shape, channels, kernel_size)
         stages = []
-        for here, there in pairwise([shape[0], *channels]):
-            stages += [downsample(here, there, kernel_size), activation_named(activation)]
+        for inputs, width in pairwise([shape[0], *channels]):
+            stages += [
+                make_downsampling_conv(inputs, width, kernel_size),
+                build_activation(activation),
+            ]
         self.stages = nn.Sequential(*stages)
         self.head = nn.Linear(channels[-1] * math.prod(sizes[-1]), outputs)
 
@@ -44,9 +48,14 @@ class Encoder(nn.Module):
 
 
 class Decoder(base.Decoder):
-    """One linear layer, then doubles the image once per number in `channels`, from its end."""
+    """A linear layer, then transposed convolutions that double the image.
 
-    shared = True
+    Arguments:
+        channels: The channels of the encoder; the decoder reverses them.
+        kernel_size: The kernel size of each convolution.
+    """
+
+    bias_per_channel = True
 
     def __init__(
         self,
@@ -57,13 +66,16 @@ class Decoder(base.Decoder):
         activation: str = "ReLU",
     ):
         super().__init__()
-        sizes = halve_sizes(shape, channels, kernel_size)
+        sizes = compute_halved_sizes(shape, channels, kernel_size)
         self.inside = (channels[-1], *sizes[-1])
         self.head = nn.Linear(latent_dim, math.prod(self.inside))
         widths = pairwise([*reversed(channels), shape[0]])
         stages = []
-        for (here, there), size in zip(widths, reversed(sizes[:-1]), strict=True):
-            stages += [activation_named(activation), upsample(here, there, kernel_size, size)]
+        for (width, outputs), size in zip(widths, reversed(sizes[:-1]), strict=True):
+            stages += [
+                build_activation(activation),
+                make_upsampling_conv(width, outputs, kernel_size, size),
+            ]
         self.stages = nn.Sequential(*stages)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -74,28 +86,40 @@ class Decoder(base.Decoder):
         return self.stages[-1]
 
 
-def downsample(here: int, there: int, kernel_size: int) -> nn.Conv2d:
-    """A convolution that halves height and width."""
-    return nn.Conv2d(here, there, kernel_size, stride=2, padding=(kernel_size - 1) // 2)
+def make_downsampling_conv(inputs: int, outputs: int, kernel_size: int) -> nn.Conv2d:
+    """Build a convolution that halves height and width."""
+    return nn.Conv2d(inputs, outputs, kernel_size, stride=2, padding=(kernel_size - 1) // 2)
 
 
-def upsample(here: int, there: int, kernel_size: int, size: Sequence[int]) -> nn.ConvTranspose2d:
-    """The transposed convolution that doubles height and width to `size`."""
-    missing = (size[0] + kernel_size) % 2, (size[1] + kernel_size) % 2
+def make_upsampling_conv(
+    inputs: int, outputs: int, kernel_size: int, size: Sequence[int]
+) -> nn.ConvTranspose2d:
+    """Build a transposed convolution that doubles height and width to `size` (H, W)."""
+    output_padding = (size[0] + kernel_size) % 2, (size[1] + kernel_size) % 2
     padding = (kernel_size - 1) // 2
-    return nn.ConvTranspose2d(here, there, kernel_size, 2, padding, output_padding=missing)
+    return nn.ConvTranspose2d(
+        inputs, outputs, kernel_size, 2, padding, output_padding=output_padding
+    )
 
 
-def halve_sizes(
+def compute_halved_sizes(
     shape: Sequence[int], channels: Sequence[int], kernel_size: int
 ) -> list[tuple[int, int]]:
-    """Height and width of pictures (C, H, W) before the first convolution and after each."""
+    """Compute height and width of an image before the first convolution and after each.
+
+    Arguments:
+        shape: The shape (C, H, W) of the images.
+        channels: The channels of each convolution.
+
+    Raises:
+        ValueError: If the data are no images, or cannot be halved so often.
+    """
     check_sizes("model.channels", list(channels))
     if not channels:
         raise ValueError("model.channels=[]: name at least one convolution, as in [32,64]")
     if len(shape) != 3:
         raise ValueError(
-            f"convolutions need pictures (C, H, W), but data.shape={list(shape)}: use model=mlp"
+            f"convolutions need images (C, H, W), but data.shape={list(shape)}: use model=mlp"
         )
     if kernel_size < 2:
         raise ValueError(f"model.kernel_size={kernel_size}: it must be at least 2, as in 4")
@@ -106,7 +130,8 @@ def halve_sizes(
     if min(sizes[-2]) < 2:
         most = sum(min(size) >= 2 for size in sizes)
         raise ValueError(
-            f"a convolution cannot halve pictures (C, H, W) of {list(shape)} "
-            f"{len(channels)} times: set data.shape, or model.channels to at most {most} numbers"
+            f"model.channels={list(channels)} halves the image {len(channels)} times, but an image "
+            f"of {shape[1]}x{shape[2]} pixels can be halved at most {most} times: use at most "
+            f"{most} numbers"
         )
     return sizes

@@ -1,4 +1,4 @@
-"""Several stochastic layers from the top down: `model=ladder`, and in convolutions `ladder_conv`.
+"""A top-down hierarchy of stochastic layers: `model=ladder`, or `model=ladder_conv`.
 
 References:
     Ladder Variational Autoencoders (Sonderby et al., 2016), arXiv:1602.02282
@@ -9,6 +9,7 @@ References:
 """
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -17,34 +18,47 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vaelab.distributions.layers import LayerPass, Layers, Pick
+from vaelab.distributions.layers import HierarchicalNormal, LayerPass, LayerSampler
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.models import base
-from vaelab.models.base import activation_named, check_sizes
+from vaelab.models.base import build_activation, check_sizes
 from vaelab.posteriors.diagonal import Diagonal
 from vaelab.priors.normal import UnitNormal
 from vaelab.vae import VAE
 
 
 class LadderPass(NamedTuple):
-    """What the way down has met: z (*, D), by layer p and q, and the state (N, ...) at its end."""
+    """The result of one top-down pass through the layers.
+
+    Attributes:
+        z: The latents (*, latent_dim).
+        p: p(z_l | z_above) of each layer.
+        q: q(z_l | z_above, x) of each layer; empty if no x was given.
+        state: The state (N, ...) after the last layer, which the decoder maps to p(x|z).
+        fingerprint: What the results depended on when they were computed.
+    """
 
     z: Tensor
     p: list[DiagonalNormal]
     q: list[DiagonalNormal]
     state: Tensor
-    made: tuple[Any, ...]
+    fingerprint: tuple[Any, ...]
 
 
 class Ladder(VAE):
-    """p(z) = prod_l p(z_l | z_above), q(z|x) = prod_l q(z_l | z_above, x), each normal.
+    """A VAE with a top-down prior and posterior over its stochastic layers.
 
-    Features of x go up; a state comes down through the layers, and p, q and the decoder all read
-    it: p(z_l) is made of the state, q(z_l) of the state and the features of its level. z holds the
-    layers from the top down. What the encoder says of q is added to the parameters of p.
+    p(z) = prod_l p(z_l | z_above) and q(z|x) = prod_l q(z_l | z_above, x), all normal.
 
-    One way down gives the KL by layer, log p(z) and the state that p(x|z) is made of; so the last
-    one is kept, for the same z.
+    The encoder computes features of x from the bottom up. A state passes through the layers from
+    the top down: p(z_l) is computed from the state, q(z_l) from the state and the features of its
+    level, and p(x|z) from the state after the last layer. z holds the layers from the top down. The
+    encoder's parameters of q are added to those of p.
+
+    One top-down pass gives the KL of each layer, log p(z) and the state for p(x|z). The model
+    therefore caches the last pass, one for each thread, and `latents()` and `decode(z)` reuse it if
+    they get the tensor z of that pass and nothing has changed since. Copies and pickles of the
+    model start with an empty cache.
     """
 
     layered = True
@@ -52,128 +66,154 @@ class Ladder(VAE):
     def build_networks(
         self, encoder: Callable[..., Any], decoder: Callable[..., Any]
     ) -> tuple[Any, Any]:
-        check_normals(self)
+        check_normal_layers(self)
         outputs = (self.likelihood.outputs, *self.shape[1:])
         down = decoder(outputs)
-        check_latents(self.latent_dim, down.latents)
-        self._last: LadderPass | None = None
+        check_latent_dim(self.latent_dim, down.latents)
+        self._cache = threading.local()
         return encoder(self.shape), down
 
-    def encode(self, x: Tensor) -> Layers:
-        features = self._features(x)
+    def encode(self, x: Tensor) -> HierarchicalNormal:
+        features = self._compute_features(x)
 
-        def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> LayerPass:
-            rows = [each.expand(*size, *each.shape).flatten(0, len(size)) for each in features]
-            found = self._descend(torch.Size([*size, x.shape[0]]), z, pick, rows)
+        def run_layers(size: torch.Size, z: Tensor | None, sample_layer: LayerSampler) -> LayerPass:
+            rows = [level.expand(*size, *level.shape).flatten(0, len(size)) for level in features]
+            lead = torch.Size([*size, x.shape[0]])
+            ladder_pass = self._descend(lead, z, sample_layer, rows)
 
             def kl() -> Tensor:
-                pairs = zip(found.q, found.p, strict=True)
-                return torch.stack([q.kl(p).sum(-1) for q, p in pairs], -1)
+                pairs = zip(ladder_pass.q, ladder_pass.p, strict=True)
+                return torch.stack([q.elementwise_kl(p).sum(-1) for q, p in pairs], -1)
 
-            return LayerPass(found.z, found.q, kl)
+            return LayerPass(ladder_pass.z, ladder_pass.q, kl)
 
-        return Layers(walk, self._parts, x.new_zeros(x.shape[0], self.latent_dim))
+        zeros = x.new_zeros(x.shape[0], self.latent_dim)
+        return HierarchicalNormal(run_layers, self._split_layers, zeros)
 
-    def read(self, x: Tensor) -> Tensor:
-        """The features of the highest level (B, ...)."""
-        return self._features(x)[-1]
+    def run_encoder(self, x: Tensor) -> Tensor:
+        """Compute the features (B, ...) of the highest level for images x (B, *shape)."""
+        return self._compute_features(x)[-1]
 
-    def latents(self) -> Layers:
-        def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> LayerPass:
-            found = self._known(z) or self._descend(size, z, pick)
-            return LayerPass(found.z, found.p)
+    def latents(self) -> HierarchicalNormal:
+        def run_layers(size: torch.Size, z: Tensor | None, sample_layer: LayerSampler) -> LayerPass:
+            ladder_pass = self._cached_pass(z) or self._descend(size, z, sample_layer)
+            return LayerPass(ladder_pass.z, ladder_pass.p)
 
-        return Layers(walk, self._parts, self.decoder.start.new_zeros(self.latent_dim))
+        zeros = self.decoder.start.new_zeros(self.latent_dim)
+        return HierarchicalNormal(run_layers, self._split_layers, zeros)
 
     def decode(self, z: Tensor) -> Distribution:
-        found = self._known(z) or self._descend(z.shape[:-1], z)
-        out = self._run(self.decoder, found.state)
+        ladder_pass = self._cached_pass(z) or self._descend(z.shape[:-1], z)
+        out = self._run_network(self.decoder, ladder_pass.state)
         return self.likelihood(out.reshape(*z.shape[:-1], *out.shape[1:]))
 
-    def _features(self, x: Tensor) -> list[Tensor]:
-        found = []
+    def _compute_features(self, x: Tensor) -> list[Tensor]:
+        """Compute the features (B, ...) of each level for images x (B, *shape), from x up."""
+        features = []
         for step in self.encoder.steps:
-            x = self._run(step, x)
-            found.append(x)
-        return found
+            x = self._run_network(step, x)
+            features.append(x)
+        return features
 
-    def _known(self, z: Tensor | None) -> LadderPass | None:
-        last = self._last
-        return last if last and last.z is z and last.made == self._making(last.z) else None
+    def _cached_pass(self, z: Tensor | None) -> LadderPass | None:
+        """Return this thread's last pass if it is valid for z, otherwise None."""
+        last = getattr(self._cache, "last", None)
+        if last is not None and last.z is z and last.fingerprint == self._fingerprint(last.z):
+            return last
+        return None
 
-    def _making(self, z: Tensor) -> tuple[Any, ...]:
-        """What z and all that is made of it depend on: values, weights, mode, and gradients."""
-        versions = (_version(z), _version(self.decoder.start))
+    def _fingerprint(self, z: Tensor) -> tuple[Any, ...]:
+        """Return what a pass depends on: versions of z and `start`, training and gradient mode.
+
+        Optimizers update all weights together, so the version of `start` stands for all of them.
+        """
+        versions = (_tensor_version(z), _tensor_version(self.decoder.start))
         return *versions, self.training, torch.is_grad_enabled()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_last": None}  # whose graph cannot be copied
+        return {name: value for name, value in self.__dict__.items() if name != "_cache"}
 
-    def _parts(self, z: Tensor) -> list[Tensor]:
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._cache = threading.local()
+
+    def _split_layers(self, z: Tensor) -> list[Tensor]:
+        """Split z (*, latent_dim) into its layers (N, d_l), from the top down."""
         return list(z.reshape(-1, self.latent_dim).split(self.decoder.latents, -1))
 
     def _descend(
         self,
         lead: torch.Size,
         z: Tensor | None,
-        pick: Pick = DiagonalNormal.rsample,
+        sample_layer: LayerSampler = DiagonalNormal.rsample,
         features: list[Tensor] | None = None,
     ) -> LadderPass:
-        """Down through the layers, with z (*lead, D) given, or picked from q, without x from p.
+        """Pass through the layers from the top down and cache the result.
 
         Arguments:
-            features: Of x, (N, ...) for each level from the lowest, N = prod(lead).
+            lead: The dimensions of z before the last, with product N.
+            z: The latents (*lead, latent_dim). If None, each layer is sampled: from q if features
+                are given, otherwise from p.
+            sample_layer: Takes z_l from the distribution of a layer.
+            features: The features (N, ...) of x for each level, from the lowest.
         """
-        given = None if z is None else self._parts(z)
+        given_parts = None if z is None else self._split_layers(z)
         state = self.decoder.start.expand(math.prod(lead), *self.decoder.start.shape)
         p: list[DiagonalNormal] = []
         q: list[DiagonalNormal] = []
         parts: list[Tensor] = []
         for number, layer in enumerate(self.decoder.layers):
-            raw = self._run(layer.prior, state)
+            raw = self._run_network(layer.prior, state)
             p.append(self.posterior(raw))
             if features is not None:
-                seen = torch.cat([state, features[layer.level]], 1)
-                q.append(self.posterior(raw + self._run(layer.posterior, seen)))
-            parts.append(pick((q or p)[-1]) if given is None else given[number])
-            state = self._run(layer.below, state + self._run(layer.merge, parts[-1]))
+                inputs = torch.cat([state, features[layer.level]], 1)
+                q.append(self.posterior(raw + self._run_network(layer.posterior, inputs)))
+            if given_parts is None:
+                parts.append(sample_layer((q or p)[-1]))
+            else:
+                parts.append(given_parts[number])
+            merged = state + self._run_network(layer.merge, parts[-1])
+            state = self._run_network(layer.below, merged)
         if z is None:
             z = torch.cat(parts, -1).reshape(*lead, -1)
-        self._last = LadderPass(z, p, q, state, self._making(z))
-        return self._last
+        ladder_pass = LadderPass(z, p, q, state, self._fingerprint(z))
+        self._cache.last = ladder_pass
+        return ladder_pass
 
 
-def _version(x: Tensor) -> int:
-    """How often x was written to, which inference tensors do not count."""
+def _tensor_version(x: Tensor) -> int:
+    """Return how often x was written to; inference tensors do not count this and give 0."""
     return 0 if x.is_inference() else x._version
 
 
-def check_normals(vae: VAE) -> None:
-    """The layers are normals of their own, so no other posterior or prior can be chosen."""
+def check_normal_layers(vae: VAE) -> None:
+    """Raise a ValueError unless the posterior and the prior are the normal defaults."""
     if not isinstance(vae.posterior, Diagonal) or not isinstance(vae.prior, UnitNormal):
         raise ValueError(
-            f"{type(vae).__name__} has normal layers of its own: set posterior=diagonal and "
-            "prior=normal, or model=mlp or conv"
+            f"{type(vae).__name__} has normal layers of its own and takes no other posterior or "
+            "prior: set posterior=diagonal and prior=normal, or model=mlp or conv"
         )
 
 
-def check_latents(latent_dim: int, latents: Sequence[int]) -> None:
+def check_latent_dim(latent_dim: int, latents: Sequence[int]) -> None:
+    """Raise a ValueError unless latent_dim is the sum of the sizes of all layers."""
     if latent_dim != sum(latents):
         raise ValueError(
-            f"the layers of the model have {' + '.join(map(str, latents))} latents: "
-            f"set latent_dim={sum(latents)}"
+            f"latent_dim={latent_dim}, but the layers of the model have "
+            f"{' + '.join(map(str, latents))} latents: set latent_dim={sum(latents)}"
         )
 
 
 class StochasticLayer(nn.Module):
-    """The networks of one stochastic layer: state (N, H) and z (N, d).
+    """The networks of one stochastic layer with state (N, H) and latents z_l (N, d).
 
     Arguments:
-        level: Of the features that q reads, 0 next to x.
-        prior: State to the parameters of p(z_l) (N, 2 d).
-        posterior: State and features side by side to what q(z_l) adds to them.
-        merge: z_l to what it adds to the state.
-        below: State to that of the next layer.
+        level: The level of the features that q uses; 0 is next to x.
+        prior: Maps the state to the parameters of p(z_l) (N, 2 d).
+        posterior: Maps the concatenated state and features to what is added to these parameters
+            for q(z_l).
+        merge: Maps z_l to what is added to the state.
+        below: Maps the state to that of the next layer.
     """
 
     def __init__(
@@ -190,7 +230,11 @@ class StochasticLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Features of x: `hidden` gives the width of each level, from x up."""
+    """Fully connected blocks that compute the features of x, one block per level.
+
+    Arguments:
+        hidden: The width of each level, from x up.
+    """
 
     def __init__(
         self, shape: Sequence[int], hidden: Sequence[int] = (400, 200), activation: str = "SiLU"
@@ -198,22 +242,23 @@ class Encoder(nn.Module):
         super().__init__()
         check_sizes("model.hidden", list(hidden))
         widths = pairwise([math.prod(shape), *hidden])
-        steps = [_dense(here, there, activation) for here, there in widths]
+        steps = [_make_dense_block(inputs, outputs, activation) for inputs, outputs in widths]
         self.steps = nn.ModuleList([nn.Sequential(nn.Flatten(), steps[0]), *steps[1:]])
 
 
 class Decoder(base.Decoder):
-    """The way down: in each level some layers of its width, the last level next to x.
+    """The stochastic layers from the top down, and a linear layer from the last state to x.
 
     Arguments:
-        latents: The size of z in each level, from x up.
-        groups: Stochastic layers of each level.
+        hidden: The width of each level, from x up.
+        latents: The size of z_l in each level, from x up.
+        groups: The number of stochastic layers in each level.
 
     Attributes:
-        latents: The size of z in each layer, from the top down.
+        latents: The size of z_l in each layer, from the top down.
     """
 
-    shared = False
+    bias_per_channel = False
 
     def __init__(
         self,
@@ -232,17 +277,17 @@ class Decoder(base.Decoder):
         for level in reversed(range(len(hidden))):
             width, size = hidden[level], latents[level]
             for group in range(groups):
-                leaves = group == groups - 1 and level > 0
-                below = _Residual(width, activation)
-                if leaves:
-                    below = _dense(width, hidden[level - 1], activation)
+                is_last_of_level = group == groups - 1 and level > 0
+                below = ResidualBlock(width, activation)
+                if is_last_of_level:
+                    below = _make_dense_block(width, hidden[level - 1], activation)
                 layers.append(
                     StochasticLayer(
                         level,
-                        prior=scale_down(nn.Linear(width, 2 * size)),
+                        prior=scale_down_weights(nn.Linear(width, 2 * size)),
                         posterior=nn.Sequential(
-                            _dense(2 * width, width, activation),
-                            scale_down(nn.Linear(width, 2 * size)),
+                            _make_dense_block(2 * width, width, activation),
+                            scale_down_weights(nn.Linear(width, 2 * size)),
                         ),
                         merge=nn.Linear(size, width),
                         below=below,
@@ -260,6 +305,7 @@ class Decoder(base.Decoder):
 
 
 def check_levels(key: str, widths: Sequence[int], latents: Sequence[int], groups: int) -> None:
+    """Raise a ValueError unless each level has a width, a size of z_l and at least one group."""
     check_sizes(key, list(widths))
     check_sizes("model.latents", list(latents))
     check_sizes("model.groups", [groups])
@@ -270,27 +316,31 @@ def check_levels(key: str, widths: Sequence[int], latents: Sequence[int], groups
 
 
 @torch.no_grad()
-def scale_down(layer: Any) -> Any:
-    """A layer with a tenth of its weights, so that p and q begin near N(0, I)."""
+def scale_down_weights(layer: Any) -> Any:
+    """Divide the weights of a layer by 10 and set its bias to 0, so that p and q are near N(0, I).
+
+    Returns:
+        The same layer.
+    """
     layer.weight.mul_(0.1)
     layer.bias.zero_()
     return layer
 
 
-class _Residual(nn.Module):
-    """h + W act(V h)."""
+class ResidualBlock(nn.Module):
+    """A fully connected residual block, h + W act(V h)."""
 
     def __init__(self, width: int, activation: str):
         super().__init__()
         self.change = nn.Sequential(
-            nn.Linear(width, width), activation_named(activation), nn.Linear(width, width)
+            nn.Linear(width, width), build_activation(activation), nn.Linear(width, width)
         )
 
     def forward(self, h: Tensor) -> Tensor:
         return h + self.change(h)
 
 
-def _dense(here: int, there: int, activation: str) -> nn.Module:
+def _make_dense_block(inputs: int, outputs: int, activation: str) -> nn.Module:
     return nn.Sequential(
-        nn.Linear(here, there), activation_named(activation), _Residual(there, activation)
+        nn.Linear(inputs, outputs), build_activation(activation), ResidualBlock(outputs, activation)
     )

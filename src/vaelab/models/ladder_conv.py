@@ -1,6 +1,6 @@
-"""The networks of models/ladder.py as residual convolutions: `model=ladder_conv`.
+"""Residual convolutions for the hierarchy of models/ladder.py: `model=ladder_conv`.
 
-References: as models/ladder.py.
+References: see models/ladder.py.
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from vaelab.models import base
-from vaelab.models.base import activation_named
-from vaelab.models.conv import downsample, halve_sizes, upsample
-from vaelab.models.ladder import StochasticLayer, check_levels, scale_down
-from vaelab.models.resnet import Residual, check_blocks
+from vaelab.models.base import build_activation
+from vaelab.models.conv import compute_halved_sizes, make_downsampling_conv, make_upsampling_conv
+from vaelab.models.ladder import StochasticLayer, check_levels, scale_down_weights
+from vaelab.models.resnet import ResidualBlock, check_blocks
 
 
 class Encoder(nn.Module):
-    """Features of x: each level halves the picture, `channels` from x up."""
+    """Residual convolutions that compute the features of x; each level halves the image.
+
+    Arguments:
+        channels: The channels of each level, from x up.
+        blocks: The number of residual blocks in each level.
+    """
 
     def __init__(
         self,
@@ -30,29 +35,33 @@ class Encoder(nn.Module):
         normalization: str = "batch",
     ):
         super().__init__()
-        halve_sizes(shape, channels, kernel_size)
+        compute_halved_sizes(shape, channels, kernel_size)
         check_blocks(blocks, normalization)
         self.steps = nn.ModuleList(
             nn.Sequential(
-                downsample(here, there, kernel_size),
-                *(Residual(there, activation, normalization) for _ in range(blocks)),
+                make_downsampling_conv(inputs, width, kernel_size),
+                *(ResidualBlock(width, activation, normalization) for _ in range(blocks)),
             )
-            for here, there in pairwise([shape[0], *channels])
+            for inputs, width in pairwise([shape[0], *channels])
         )
 
 
 class Decoder(base.Decoder):
-    """The way down: in each level `groups` layers of z, pictures of its size.
+    """The stochastic layers from the top down, and a transposed convolution from the state to x.
+
+    The latents of a layer are feature maps with the height and width of its level.
 
     Arguments:
-        latents: Channels of z in each level, from x up.
-        groups: Stochastic layers of each level.
+        channels: The channels of the state in each level, from x up.
+        latents: The channels of z_l in each level, from x up.
+        groups: The number of stochastic layers in each level.
+        blocks: The number of residual blocks after each stochastic layer.
 
     Attributes:
-        latents: The size of z in each layer, from the top down.
+        latents: The size of z_l in each layer, from the top down.
     """
 
-    shared = True
+    bias_per_channel = True
 
     def __init__(
         self,
@@ -68,35 +77,40 @@ class Decoder(base.Decoder):
         super().__init__()
         check_levels("model.channels", channels, latents, groups)
         check_blocks(blocks, normalization)
-        sizes = halve_sizes(shape, channels, kernel_size)
+        sizes = compute_halved_sizes(shape, channels, kernel_size)
         self.start = nn.Parameter(torch.zeros(channels[-1], *sizes[-1]))
         self.latents, layers = [], []
         for level in reversed(range(len(channels))):
-            width, drawn, size = channels[level], latents[level], sizes[level + 1]
+            width, latent_channels = channels[level], latents[level]
+            size = sizes[level + 1]
             for group in range(groups):
                 below: list[nn.Module] = []
-                below += [Residual(width, activation, normalization) for _ in range(blocks)]
+                below += [ResidualBlock(width, activation, normalization) for _ in range(blocks)]
                 if group == groups - 1 and level > 0:
-                    below.append(upsample(width, channels[level - 1], kernel_size, sizes[level]))
-                self.latents.append(drawn * size[0] * size[1])
+                    below.append(
+                        make_upsampling_conv(width, channels[level - 1], kernel_size, sizes[level])
+                    )
+                self.latents.append(latent_channels * size[0] * size[1])
                 layers.append(
                     StochasticLayer(
                         level,
-                        prior=_parameters(width, drawn, activation),
+                        prior=_make_parameter_head(width, latent_channels, activation),
                         posterior=nn.Sequential(
                             nn.Conv2d(2 * width, width, 3, padding=1),
-                            Residual(width, activation, normalization),
-                            _parameters(width, drawn, activation),
+                            ResidualBlock(width, activation, normalization),
+                            _make_parameter_head(width, latent_channels, activation),
                         ),
                         merge=nn.Sequential(
-                            nn.Unflatten(-1, (drawn, *size)), nn.Conv2d(drawn, width, 1)
+                            nn.Unflatten(-1, (latent_channels, *size)),
+                            nn.Conv2d(latent_channels, width, 1),
                         ),
                         below=nn.Sequential(*below),
                     )
                 )
         self.layers = nn.ModuleList(layers)
         self.head = nn.Sequential(
-            activation_named(activation), upsample(channels[0], shape[0], kernel_size, sizes[0])
+            build_activation(activation),
+            make_upsampling_conv(channels[0], shape[0], kernel_size, sizes[0]),
         )
 
     def forward(self, state: Tensor) -> Tensor:
@@ -107,7 +121,7 @@ class Decoder(base.Decoder):
         return self.head[-1]
 
 
-def _parameters(width: int, drawn: int, activation: str) -> nn.Module:
-    """State (N, width, h, w) to the parameters (N, 2 drawn h w) of normals."""
-    out = scale_down(nn.Conv2d(width, 2 * drawn, 3, padding=1))
-    return nn.Sequential(activation_named(activation), out, nn.Flatten())
+def _make_parameter_head(width: int, latent_channels: int, activation: str) -> nn.Module:
+    """Build a network from the state (N, width, h, w) to parameters (N, 2 latent_channels h w)."""
+    out = scale_down_weights(nn.Conv2d(width, 2 * latent_channels, 3, padding=1))
+    return nn.Sequential(build_activation(activation), out, nn.Flatten())

@@ -1,4 +1,4 @@
-"""Fully connected layers: `model=mlp`.
+"""Fully connected networks: `model=mlp`.
 
 Reference: Auto-Encoding Variational Bayes (Kingma and Welling, 2014), appendix C, arXiv:1312.6114
 """
@@ -9,11 +9,15 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from vaelab.models.base import FlatDecoder, activation_named, check_sizes
+from vaelab.models.base import FlatDecoder, build_activation, check_sizes
 
 
 class Encoder(nn.Module):
-    """Flattens x, then one layer per number in `hidden`; [] is a linear map."""
+    """A multilayer perceptron on the flattened x.
+
+    Arguments:
+        hidden: The width of each hidden layer; [] gives a linear map.
+    """
 
     def __init__(
         self,
@@ -23,14 +27,18 @@ class Encoder(nn.Module):
         activation: str = "ReLU",
     ):
         super().__init__()
-        self.layers = _layers([math.prod(shape), *hidden, outputs], activation)
+        self.layers = _build_layers([math.prod(shape), *hidden, outputs], activation)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x.flatten(1))
 
 
 class Decoder(FlatDecoder):
-    """The encoder turned around: `hidden` is read from its end."""
+    """A multilayer perceptron from z to all pixels, the mirror image of the encoder.
+
+    Arguments:
+        hidden: The widths of the encoder; the decoder reverses them.
+    """
 
     def __init__(
         self,
@@ -39,13 +47,13 @@ class Decoder(FlatDecoder):
         hidden: Sequence[int] = (400,),
         activation: str = "ReLU",
     ):
-        layers = _layers([latent_dim, *reversed(hidden), math.prod(shape)], activation)
+        layers = _build_layers([latent_dim, *reversed(hidden), math.prod(shape)], activation)
         super().__init__(shape, layers)
 
 
-def _layers(sizes: list[int], name: str) -> nn.Sequential:
+def _build_layers(sizes: list[int], activation: str) -> nn.Sequential:
     check_sizes("model.hidden", sizes[1:-1])
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes[:-1]):
-        layers += [nn.Linear(inputs, outputs), activation_named(name)]
+        layers += [nn.Linear(inputs, outputs), build_activation(activation)]
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))

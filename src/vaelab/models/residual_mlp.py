@@ -1,4 +1,4 @@
-"""Residual fully connected layers: `model=residual_mlp`.
+"""Residual fully connected networks: `model=residual_mlp`.
 
 References:
     Identity Mappings in Deep Residual Networks (He et al., 2016), arXiv:1603.05027
@@ -10,14 +10,16 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from vaelab.models.base import FlatDecoder, activation_named, check_sizes
+from vaelab.models.base import FlatDecoder, build_activation, check_sizes
 
 
 class Encoder(nn.Module):
-    """Flattens x, a layer of `width` units, `blocks` residual blocks, and a linear map.
+    """Residual blocks on the flattened x, between two linear layers.
 
     Arguments:
-        dropout: The probability that a unit inside a block is left out of a training step.
+        width: The number of units of each layer.
+        blocks: The number of residual blocks.
+        dropout: The dropout probability inside each block.
     """
 
     def __init__(
@@ -30,14 +32,14 @@ class Encoder(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        self.layers = _layers(math.prod(shape), width, blocks, outputs, activation, dropout)
+        self.layers = _build_layers(math.prod(shape), width, blocks, outputs, activation, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x.flatten(1))
 
 
 class Decoder(FlatDecoder):
-    """The same from z to the pixels."""
+    """Residual blocks from z to all pixels, with the arguments of the encoder."""
 
     def __init__(
         self,
@@ -48,30 +50,30 @@ class Decoder(FlatDecoder):
         activation: str = "SiLU",
         dropout: float = 0.0,
     ):
-        layers = _layers(latent_dim, width, blocks, math.prod(shape), activation, dropout)
+        layers = _build_layers(latent_dim, width, blocks, math.prod(shape), activation, dropout)
         super().__init__(shape, layers)
 
 
-class Residual(nn.Module):
-    """h + W act(V norm(h)), at its start h itself."""
+class ResidualBlock(nn.Module):
+    """A residual block, h + W dropout(act(V norm(h))); before training it is the identity."""
 
     def __init__(self, width: int, activation: str, dropout: float):
         super().__init__()
         last = nn.Linear(width, width)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        inside = [nn.LayerNorm(width), nn.Linear(width, width), activation_named(activation)]
+        inside = [nn.LayerNorm(width), nn.Linear(width, width), build_activation(activation)]
         self.change = nn.Sequential(*inside, nn.Dropout(dropout), last)
 
     def forward(self, h: Tensor) -> Tensor:
         return h + self.change(h)
 
 
-def _layers(
+def _build_layers(
     inputs: int, width: int, blocks: int, outputs: int, activation: str, dropout: float
 ) -> nn.Sequential:
     check_sizes("model.width", [width])
     check_sizes("model.blocks", [blocks])
-    inside = [Residual(width, activation, dropout) for _ in range(blocks)]
-    last = [nn.LayerNorm(width), activation_named(activation), nn.Linear(width, outputs)]
+    inside = [ResidualBlock(width, activation, dropout) for _ in range(blocks)]
+    last = [nn.LayerNorm(width), build_activation(activation), nn.Linear(width, outputs)]
     return nn.Sequential(nn.Linear(inputs, width), *inside, *last)

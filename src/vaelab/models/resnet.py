@@ -1,4 +1,4 @@
-"""Residual convolutions: `model=resnet`.
+"""Residual convolutional networks: `model=resnet`.
 
 Reference: Identity Mappings in Deep Residual Networks (He et al., 2016), arXiv:1603.05027
 """
@@ -11,18 +11,21 @@ from typing import Any
 from torch import Tensor, nn
 
 from vaelab.models import base
-from vaelab.models.base import activation_named, check_sizes
-from vaelab.models.conv import downsample, halve_sizes, upsample
+from vaelab.models.base import build_activation, check_sizes
+from vaelab.models.conv import compute_halved_sizes, make_downsampling_conv, make_upsampling_conv
 
 NORMALIZATIONS = ("batch", "group", "none")
 
 
 class Encoder(nn.Module):
-    """Halves the image once per number in `channels`, each time with `blocks` residual blocks.
+    """Residual convolutions that halve the image once per number in `channels`, and a linear layer.
 
     Arguments:
-        channels: Of each halving, as in models/conv.py.
-        normalization: batch | group (8 groups, or as many as divide the channels) | none.
+        channels: The channels after each halving.
+        blocks: The number of residual blocks after each halving.
+        kernel_size: The kernel size of the convolutions that halve the image, see models/conv.py.
+        normalization: batch, group (with 8 groups, or the largest common divisor of 8 and the
+            channels) or none.
     """
 
     def __init__(
@@ -36,25 +39,29 @@ class Encoder(nn.Module):
         normalization: str = "batch",
     ):
         super().__init__()
-        sizes = halve_sizes(shape, channels, kernel_size)
+        sizes = compute_halved_sizes(shape, channels, kernel_size)
         check_blocks(blocks, normalization)
         stages: list[nn.Module] = []
-        for here, there in pairwise([shape[0], *channels]):
-            stages.append(downsample(here, there, kernel_size))
-            stages += [Residual(there, activation, normalization) for _ in range(blocks)]
-        stages += [normalize(normalization, channels[-1]), activation_named(activation)]
+        for inputs, width in pairwise([shape[0], *channels]):
+            stages.append(make_downsampling_conv(inputs, width, kernel_size))
+            stages += [ResidualBlock(width, activation, normalization) for _ in range(blocks)]
+        stages += [build_normalization(normalization, channels[-1]), build_activation(activation)]
         self.stages = nn.Sequential(*stages)
         self.head = nn.Linear(channels[-1] * math.prod(sizes[-1]), outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        # The channels of a pixel lie together in memory: flattened as they lie, nothing is moved.
+        # In channels_last memory format, this order of dimensions flattens without a copy.
         return self.head(self.stages(x).movedim(1, -1).flatten(1))
 
 
 class Decoder(base.Decoder):
-    """The encoder turned around: `channels` is read from its end."""
+    """A linear layer and residual convolutions that double the image, mirroring the encoder.
 
-    shared = True
+    Arguments:
+        channels: The channels of the encoder; the decoder reverses them.
+    """
+
+    bias_per_channel = True
 
     def __init__(
         self,
@@ -67,16 +74,16 @@ class Decoder(base.Decoder):
         normalization: str = "batch",
     ):
         super().__init__()
-        sizes = halve_sizes(shape, channels, kernel_size)
+        sizes = compute_halved_sizes(shape, channels, kernel_size)
         check_blocks(blocks, normalization)
         self.inside = (*sizes[-1], channels[-1])
         self.head = nn.Linear(latent_dim, math.prod(self.inside))
         widths = pairwise([*reversed(channels), shape[0]])
         stages: list[nn.Module] = []
-        for (here, there), size in zip(widths, reversed(sizes[:-1]), strict=True):
-            stages += [Residual(here, activation, normalization) for _ in range(blocks)]
-            stages += [normalize(normalization, here), activation_named(activation)]
-            stages.append(upsample(here, there, kernel_size, size))
+        for (width, outputs), size in zip(widths, reversed(sizes[:-1]), strict=True):
+            stages += [ResidualBlock(width, activation, normalization) for _ in range(blocks)]
+            stages += [build_normalization(normalization, width), build_activation(activation)]
+            stages.append(make_upsampling_conv(width, outputs, kernel_size, size))
         self.stages = nn.Sequential(*stages)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -87,14 +94,14 @@ class Decoder(base.Decoder):
         return self.stages[-1]
 
 
-class Residual(nn.Module):
-    """h + conv(act(norm(conv(act(norm(h)))))), at its start h itself."""
+class ResidualBlock(nn.Module):
+    """A residual block, h + conv(act(norm(conv(act(norm(h)))))); before training the identity."""
 
     def __init__(self, channels: int, activation: str, normalization: str):
         super().__init__()
         layers: list[nn.Module] = []
         for _ in range(2):
-            layers += [normalize(normalization, channels), activation_named(activation)]
+            layers += [build_normalization(normalization, channels), build_activation(activation)]
             layers.append(nn.Conv2d(channels, channels, 3, padding=1))
         last: Any = layers[-1]
         nn.init.zeros_(last.weight)
@@ -105,7 +112,8 @@ class Residual(nn.Module):
         return h + self.change(h)
 
 
-def normalize(name: str, channels: int) -> nn.Module:
+def build_normalization(name: str, channels: int) -> nn.Module:
+    """Build the normalization layer of one of NORMALIZATIONS."""
     if name == "batch":
         return nn.BatchNorm2d(channels)
     if name == "group":
@@ -114,6 +122,7 @@ def normalize(name: str, channels: int) -> nn.Module:
 
 
 def check_blocks(blocks: int, normalization: str) -> None:
+    """Raise a ValueError for an invalid number of blocks or an unknown normalization."""
     check_sizes("model.blocks", [blocks])
     if normalization not in NORMALIZATIONS:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Residual convolutions to a grid of codes and back: `model=vq`.
+"""Residual convolutions between an image and a grid of codes: `model=vq`.
 
 Reference: Neural Discrete Representation Learning (van den Oord et al., 2017), section 4.1,
 arXiv:1711.00937
@@ -15,13 +15,14 @@ from vaelab.models.base import check_sizes
 
 
 class Encoder(nn.Module):
-    """Halves the picture twice, then residual blocks; the output is position by position.
+    """Convolutions that halve the image twice, and residual blocks.
 
-    Each of the H/4 x W/4 positions, row by row, has outputs / (H/4 W/4) numbers.
+    The output consists of outputs / (H/4 W/4) numbers for each of the H/4 x W/4 positions of the
+    grid, row by row.
 
     Arguments:
-        channels: Of every convolution.
-        residual: Channels inside a residual block.
+        channels: The channels of every convolution.
+        residual: The channels inside a residual block.
         blocks: The number of residual blocks.
     """
 
@@ -34,15 +35,15 @@ class Encoder(nn.Module):
         blocks: int = 2,
     ):
         super().__init__()
-        _check(channels, residual, blocks)
-        each = _of_each(outputs, _grid(shape))
+        _check_arguments(channels, residual, blocks)
+        numbers = _numbers_per_position(outputs, _compute_grid(shape))
         self.layers = nn.Sequential(
             nn.Conv2d(shape[0], channels, 4, 2, 1),
             nn.ReLU(),
             nn.Conv2d(channels, channels, 4, 2, 1),
-            *(Residual(channels, residual) for _ in range(blocks)),
+            *(ResidualBlock(channels, residual) for _ in range(blocks)),
             nn.ReLU(),
-            nn.Conv2d(channels, each, 1),
+            nn.Conv2d(channels, numbers, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,9 +51,9 @@ class Encoder(nn.Module):
 
 
 class Decoder(base.Decoder):
-    """The encoder turned around."""
+    """The mirror image of the encoder, with the same arguments."""
 
-    shared = True
+    bias_per_channel = True
 
     def __init__(
         self,
@@ -63,11 +64,11 @@ class Decoder(base.Decoder):
         blocks: int = 2,
     ):
         super().__init__()
-        _check(channels, residual, blocks)
-        self.grid = _grid(shape)
+        _check_arguments(channels, residual, blocks)
+        self.grid = _compute_grid(shape)
         self.layers = nn.Sequential(
-            nn.Conv2d(_of_each(latent_dim, self.grid), channels, 3, padding=1),
-            *(Residual(channels, residual) for _ in range(blocks)),
+            nn.Conv2d(_numbers_per_position(latent_dim, self.grid), channels, 3, padding=1),
+            *(ResidualBlock(channels, residual) for _ in range(blocks)),
             nn.ReLU(),
             nn.ConvTranspose2d(channels, channels, 4, 2, 1),
             nn.ReLU(),
@@ -82,8 +83,8 @@ class Decoder(base.Decoder):
         return self.layers[-1]
 
 
-class Residual(nn.Module):
-    """x + a 3x3 and a 1x1 convolution of relu(x)."""
+class ResidualBlock(nn.Module):
+    """A residual block: x plus a 3x3 and a 1x1 convolution of relu(x)."""
 
     def __init__(self, channels: int, inside: int):
         super().__init__()
@@ -98,35 +99,36 @@ class Residual(nn.Module):
         return x + self.layers(x)
 
 
-def _check(channels: int, residual: int, blocks: int) -> None:
+def _check_arguments(channels: int, residual: int, blocks: int) -> None:
+    """Raise a ValueError for sizes that are not positive or a negative number of blocks."""
     check_sizes("model.channels", [channels])
     check_sizes("model.residual", [residual])
     if blocks < 0:
-        raise ValueError(f"model.blocks={blocks}: it must not be negative")
+        raise ValueError(f"model.blocks={blocks}: it must be 0 or more")
 
 
-def _grid(shape: Sequence[int]) -> tuple[int, int]:
-    """Rows and columns of the positions."""
+def _compute_grid(shape: Sequence[int]) -> tuple[int, int]:
+    """Compute rows and columns of the grid of codes, a quarter of the height and width of x."""
     if len(shape) != 3:
         raise ValueError(
-            f"model=vq needs pictures (C, H, W), but data.shape={list(shape)}: use model=mlp with "
+            f"model=vq needs images (C, H, W), but data.shape={list(shape)}: use model=mlp with "
             "posterior=vq"
         )
     if shape[1] % 4 or shape[2] % 4:
         raise ValueError(
-            f"model=vq halves the picture twice, so height and width must be multiples of 4, not "
-            f"{shape[1]}x{shape[2]}: set data.shape, or model=conv with posterior=vq"
+            f"model=vq halves the image twice, so height and width must be multiples of 4, not "
+            f"{shape[1]}x{shape[2]}: set data.shape, or use model=conv with posterior=vq"
         )
     return shape[1] // 4, shape[2] // 4
 
 
-def _of_each(size: int, grid: tuple[int, int]) -> int:
-    """How many of `size` numbers each position has."""
+def _numbers_per_position(size: int, grid: tuple[int, int]) -> int:
+    """Compute how many of `size` numbers belong to each position of the grid."""
     positions = math.prod(grid)
     if size % positions:
         raise ValueError(
-            f"model=vq has {grid[0]}x{grid[1]} positions, among which {size} numbers cannot be "
-            f"shared out: set posterior=vq and latent_dim to a multiple of {positions}, as in "
-            f"latent_dim={64 * positions}"
+            f"model=vq has {grid[0]}x{grid[1]} positions, and {size} numbers cannot be divided "
+            f"equally among them: set posterior=vq and latent_dim to a multiple of {positions}, as "
+            f"in latent_dim={64 * positions}"
         )
     return size // positions

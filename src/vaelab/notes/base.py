@@ -1,8 +1,8 @@
-"""The contract of a note: a file with `show(asked: Asked) -> Shown`, named as its page.
+"""Run a study note: train its models, draw its figures and write its numbers.
 
-docs/notes/NN-a-name.md is the page of a_name.py, and `python scripts/notes.py NN` shows it. What a
-note trains it trains by the command itself.
-"""
+Each note is a module of this package with `make_note(config: NoteConfig) -> NoteResult`. Its page
+docs/notes/NN-some-name.md belongs to the module some_name.py, and `python scripts/notes.py NN` runs
+it. A note trains its models with `train.py`, so that readers can repeat every command."""
 
 from __future__ import annotations
 
@@ -28,68 +28,79 @@ from vaelab.runtime.errors import subprocess_environment
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ALWAYS = ("logger=csv", "~callbacks.pictures")
-SMOKE = ("trainer=smoke", "samples=2")
-TOOK = "processor_s.txt"  # in the folder of a finished run
-LARGE, COLOURS = 100_000, 96  # bytes of a file that is cut down to so many colours
-KEEP_APART = Image.Quantize.MAXCOVERAGE  # those of a few dots too, which a median cut would mix
-SECONDS = 0.12  # of a picture of an animation
+COMMON_OVERRIDES = ("logger=csv", "~callbacks.pictures")
+SMOKE_OVERRIDES = ("trainer=smoke", "samples=2")
+PROCESSOR_SECONDS_FILE = "processor_s.txt"  # written into the folder of a finished run
+MAX_PNG_BYTES = 100_000  # larger PNG files are reduced to REDUCED_COLOURS colours
+REDUCED_COLOURS = 96
+# MAXCOVERAGE keeps the colours of a few small dots distinct; a median cut would merge them.
+QUANTIZATION = Image.Quantize.MAXCOVERAGE
+FRAME_SECONDS = 0.12  # duration of one frame of an animation
 
 
 @dataclass(frozen=True)
 class NoteConfig:
-    """What scripts/notes.py was asked for.
+    """The settings of one execution of a note.
 
     Attributes:
-        command: train.py.
-        runs: The folder of the runs of this note.
-        smoke: Whether two steps of each run and a few numbers will do, to see that it works.
-        trainings: The seconds that processors computed for each run, whenever that was.
+        train_script: Path of train.py.
+        runs: Folder of the runs of this note.
+        smoke: If True, train two steps per run and compute few values, as a test of the note.
+        processor_seconds: Processor time of the training of each run so far, in seconds.
     """
 
-    command: Path
+    train_script: Path
     runs: Path
     smoke: bool = False
-    trainings: list[float] = field(default_factory=list)
+    processor_seconds: list[float] = field(default_factory=list)
 
-    def few(self, count: int, fewer: int) -> int:
-        return fewer if self.smoke else count
+    def select(self, full: int, smoke: int) -> int:
+        """Return `smoke` in a smoke test and `full` otherwise."""
+        return smoke if self.smoke else full
 
-    def run(self, name: str, *words: str) -> Run:
-        """The run that `python train.py *words` makes, with its best weights."""
-        run = Run.open(self.train(name, *words))
+    def train_and_open(self, name: str, *overrides: str) -> Run:
+        """Train a run with `python train.py *overrides` and open its best checkpoint."""
+        run = Run.open(self.train(name, *overrides))
         run.vae.eval()
         return run
 
-    def train(self, name: str, *words: str, may_fail: bool = False) -> Path:
-        """The folder of a run.
+    def train(self, name: str, *overrides: str, may_fail: bool = False) -> Path:
+        """Train a run with `python train.py *overrides`.
 
-        One that is there already, of the same words and younger than conf, is taken as it is.
+        An existing run with the same overrides is reused if it is newer than every file in conf.
 
         Arguments:
-            may_fail: Whether the command may end in an error, its numbers not being finite.
+            name: Name of the run folder inside `runs`.
+            overrides: Hydra overrides of the command.
+            may_fail: If True, accept a command that ends with an error, such as NaN metrics.
+
+        Returns:
+            The run folder.
+
+        Raises:
+            ValueError: If the command fails and `may_fail` is False.
         """
-        words = (*words, *ALWAYS, *(SMOKE if self.smoke else ()))
+        overrides = (*overrides, *COMMON_OVERRIDES, *(SMOKE_OVERRIDES if self.smoke else ()))
         folder = self.runs / name
-        print("python", self.command.name, shlex.join(words), flush=True)
-        if _is_there(folder, words, self.command.parent / "conf"):
-            print(f"  is in {folder}: delete it to train again", flush=True)
+        print("python", self.train_script.name, shlex.join(overrides), flush=True)
+        if _is_up_to_date(folder, overrides, self.train_script.parent / "conf"):
+            print(f"  using the existing run {folder}; delete it to train again", flush=True)
         else:
             shutil.rmtree(folder, ignore_errors=True)
-            _train(self.command, words, folder, may_fail)
-        self.trainings.append(float((folder / TOOK).read_text()))
+            _run_training(self.train_script, overrides, folder, may_fail)
+        self.processor_seconds.append(float((folder / PROCESSOR_SECONDS_FILE).read_text()))
         return folder
 
 
 @dataclass(frozen=True)
 class NoteResult:
-    """What a note draws and measures.
+    """The figures and numbers of a note.
 
     Attributes:
-        figures: By the name that follows the note's number in the file's; several pictures in a
-            list are an animation.
-        rows: Of one table: numbers and words by the titles of its columns.
-        numbers: Single ones, by what they are.
+        figures: Figures by the name that follows the note's number in the file name. A list of
+            images becomes an animation.
+        rows: Rows of one table, which map column titles to numbers or text.
+        numbers: Single numbers by their title.
     """
 
     figures: Mapping[str, Figure | Image.Image | list[Image.Image]]
@@ -97,80 +108,104 @@ class NoteResult:
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _is_there(folder: Path, words: Sequence[str], conf: Path) -> bool:
-    """Whether a run of these words was finished after the config files were last changed."""
-    if not (folder / TOOK).is_file():
+def _is_up_to_date(folder: Path, overrides: Sequence[str], conf: Path) -> bool:
+    """True if the folder holds a finished run of these overrides that is newer than conf."""
+    if not (folder / PROCESSOR_SECONDS_FILE).is_file():
         return False
     changed = max(path.stat().st_mtime for path in conf.rglob("*.yaml"))
-    chosen = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
-    return chosen == list(words) and changed < (folder / TOOK).stat().st_mtime
+    recorded = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
+    finished = (folder / PROCESSOR_SECONDS_FILE).stat().st_mtime
+    return recorded == list(overrides) and changed < finished
 
 
-def _train(command: Path, words: Sequence[str], folder: Path, may_fail: bool) -> None:
-    line = [sys.executable, str(command), *words, f"hydra.run.dir={folder}"]
-    before = _processor_s(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        line, env=subprocess_environment(), capture_output=True, text=True, check=False
+def _run_training(script: Path, overrides: Sequence[str], folder: Path, may_fail: bool) -> None:
+    """Run train.py in a subprocess and write its processor time into the run folder."""
+    command = [sys.executable, str(script), *overrides, f"hydra.run.dir={folder}"]
+    before = _processor_seconds(resource.RUSAGE_CHILDREN)
+    process = subprocess.run(
+        command, env=subprocess_environment(), capture_output=True, text=True, check=False
     )
-    if done.returncode and not may_fail:
-        raise ValueError(f"{shlex.join(words)} failed: {done.stderr.strip()[-500:]}")
-    (folder / TOOK).write_text(str(_processor_s(resource.RUSAGE_CHILDREN) - before))
+    if process.returncode and not may_fail:
+        command_line = f"python {script.name} {shlex.join(overrides)}"
+        raise ValueError(f"{command_line} failed: {process.stderr.strip()[-500:]}")
+    seconds = _processor_seconds(resource.RUSAGE_CHILDREN) - before
+    (folder / PROCESSOR_SECONDS_FILE).write_text(str(seconds))
 
 
-def _processor_s(who: int) -> float:
-    """Seconds that the processors have computed for this process, or for those it waited for."""
-    used = resource.getrusage(who)
-    return used.ru_utime + used.ru_stime
+def _processor_seconds(who: int) -> float:
+    """Return the user and system time of this process or of its finished children, in seconds."""
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime
 
 
-def show_note(name: str, asked: NoteConfig, out: Path) -> None:
-    """Write what a note shows as NN-*.png and NN.json, and print its table."""
-    shown = import_module(f"vaelab.notes.{name[3:].replace('-', '_')}").show(asked)
+def run_note(name: str, config: NoteConfig, out: Path) -> None:
+    """Run a note, write its figures NN-*.png and its numbers NN.json, and print its table.
+
+    Arguments:
+        name: File name of the page without suffix, such as "03-collapse".
+        config: Settings of the note.
+        out: Folder for the figures and the numbers.
+    """
+    number, _, module = name.partition("-")
+    result = import_module(f"vaelab.notes.{module.replace('-', '_')}").make_note(config)
     out.mkdir(parents=True, exist_ok=True)
     paths = [
-        write_figure(each, out / f"{name[:2]}-{title}") for title, each in shown.figures.items()
+        write_figure(figure, out / f"{number}-{title}") for title, figure in result.figures.items()
     ]
-    numbers = {
-        "command": f"python scripts/notes.py {name[:2]}",
+    seconds = _processor_seconds(resource.RUSAGE_SELF) + sum(config.processor_seconds)
+    record = {
+        "command": f"python scripts/notes.py {number}",
         "seed": 0,
-        "processor_s": round(_processor_s(resource.RUSAGE_SELF) + sum(asked.trainings)),
-        "numbers": dict(shown.numbers),
-        "rows": list(shown.rows),
+        "processor_s": round(seconds),
+        "numbers": dict(result.numbers),
+        "rows": list(result.rows),
     }
-    (out / f"{name[:2]}.json").write_text(json.dumps(numbers, indent=2) + "\n")
-    print(render_table(shown.rows))
-    for title, number in shown.numbers.items():
-        print(f"{title}: {format_value(number)}")
+    (out / f"{number}.json").write_text(json.dumps(record, indent=2) + "\n")
+    print(render_table(result.rows))
+    for title, value in result.numbers.items():
+        print(f"{title}: {format_value(value)}")
     print(*paths, sep="\n")
 
 
 def render_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows with the same keys as a table in Markdown."""
+    """Render rows with the same keys as a Markdown table."""
     titles = list(rows[0])
     lines = [
         titles,
         ["---"] * len(titles),
-        *([format_value(row[each]) for each in titles] for row in rows),
+        *([format_value(row[title]) for title in titles] for row in rows),
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def format_value(value: Any) -> str:
-    """A number as a page has it, of four digits; words as they are."""
+    """Format a float with four significant digits, as the pages print it; anything else as text."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def write_figure(figure: Figure | Image.Image | list[Image.Image], path: Path) -> Path:
-    """A picture as png, several as an animation."""
+    """Write a figure as PNG, or a list of images as an animated GIF.
+
+    PNG files above MAX_PNG_BYTES are reduced to a palette of REDUCED_COLOURS colours.
+
+    Arguments:
+        figure: The figure, or the frames of an animation.
+        path: Path without suffix.
+
+    Returns:
+        The path with the suffix .png or .gif.
+    """
     if isinstance(figure, list):
         path = path.with_suffix(".gif")
         first, *rest = figure
-        times = [int(1000 * SECONDS)] * len(rest)
+        times = [int(1000 * FRAME_SECONDS)] * len(rest)
         first.save(path, save_all=True, append_images=rest, duration=[*times, 2000], loop=0)
         return path
     path = save_figure(figure, path.with_suffix(".png"))
-    if path.stat().st_size > LARGE:
+    if path.stat().st_size > MAX_PNG_BYTES:
         with Image.open(path) as file:
-            small = file.convert("RGB").quantize(COLOURS, KEEP_APART, dither=Image.Dither.NONE)
-        small.save(path, optimize=True)
+            reduced = file.convert("RGB").quantize(
+                REDUCED_COLOURS, QUANTIZATION, dither=Image.Dither.NONE
+            )
+        reduced.save(path, optimize=True)
     return path

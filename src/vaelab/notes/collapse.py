@@ -1,4 +1,4 @@
-"""Note 3: the mean of the squared error beside its sum, on the same net."""
+"""Note 3: compare the mean of the squared error with its sum, on the same network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import torch
 
 from vaelab.figures.draw.style import BLACK, BLUE, ORANGE, VERMILLION, WIDTH, new_figure, plot_style
 from vaelab.notes.base import NoteConfig, NoteResult
-from vaelab.notes.digits import all_images, numbers, reconstructed, some_of_each, strips
+from vaelab.notes.digits import (
+    draw_image_rows,
+    first_images_of_each_class,
+    prepare_images,
+    read_metrics,
+    reconstruct,
+)
 from vaelab.runs.run import Run
 from vaelab.runtime.seeding import Stream, seeded_noise
 
@@ -18,95 +24,114 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PIXELS = 784
-# The loss as it is written, and the scale s of the normal it is: SSE / (2 s^2) + KL.
-MEAN, SUM, HALF = math.sqrt(PIXELS / 2), math.sqrt(0.5), 1.0
+# The scale s of the normal decoder that each form of the loss implies: SSE / (2 s^2) + KL.
+MEAN_SCALE, SUM_SCALE, HALF_SUM_SCALE = math.sqrt(PIXELS / 2), math.sqrt(0.5), 1.0
 SCALES = {
     "sum / 0.02": 0.1,
     "sum / 0.18": 0.3,
-    "sum": SUM,
-    "sum / 2": HALF,
+    "sum": SUM_SCALE,
+    "sum / 2": HALF_SUM_SCALE,
     "sum / 4.5": 1.5,
     "sum / 8": 2.0,
     "sum / 18": 3.0,
-    "mean": MEAN,
+    "mean": MEAN_SCALE,
 }
-# What the loss of others amounts to in training.
-OTHERS = {
+# The scale that the training loss of other projects implies.
+OTHER_PROJECTS = {
     "disentangling-vae": 0.044,
     "bolts": 0.77,
     "pythae": 1.0,
     "PyTorch-VAE": 1.24,
     "disent": 2.79,
 }
-WORDS = ("loss=mse", "data.binarize=none", "trainer.max_epochs=20")
-DRAWS = 100
+OVERRIDES = ("loss=mse", "data.binarize=none", "trainer.max_epochs=20")
+SAMPLES = 100
 
 
-def make_note(asked: NoteConfig) -> NoteResult:
+def make_note(config: NoteConfig) -> NoteResult:
+    """Train `loss=mse` at eight scales, and compare KL and squared error with the theory."""
     runs = {
-        name: asked.run(f"{scale:.3g}", *WORDS, f"loss.scale={scale:.5g}")
+        name: config.train_and_open(f"{scale:.3g}", *OVERRIDES, f"loss.scale={scale:.5g}")
         for name, scale in SCALES.items()
     }
-    measured = {name: numbers(asked.runs / f"{scale:.3g}") for name, scale in SCALES.items()}
-    rows = [_row(name, SCALES[name], each) for name, each in measured.items()]
-    train = all_images(runs["sum"], "train")
+    metrics = {name: read_metrics(config.runs / f"{scale:.3g}") for name, scale in SCALES.items()}
+    rows = [_make_row(name, SCALES[name], run_metrics) for name, run_metrics in metrics.items()]
+    train = prepare_images(runs["sum"], "train")
     largest = torch.linalg.eigvalsh(train.flatten(1).double().T.cov())[-1].item()
-    single = {
-        "variance of a pixel of the test digits": _variance(runs["sum"]),
+    numbers = {
+        "variance of a pixel of the test digits": _mean_image_error(runs["sum"]),
         "square root of the largest eigenvalue of the training digits' covariance": largest**0.5,
-    } | sampled_kl(runs["sum"], DRAWS)
+    } | estimate_kl(runs["sum"], SAMPLES)
     figures = {
         "digits": draw_digits({name: runs[name] for name in ("mean", "sum", "sum / 0.02")}),
-        "scales": draw_scales(measured, largest**0.5),
+        "scales": draw_scales(metrics, largest**0.5),
     }
-    return NoteResult(figures, rows, single)
+    return NoteResult(figures, rows, numbers)
 
 
-def _row(name: str, scale: float, found: dict[str, Any]) -> dict[str, Any]:
+def _make_row(name: str, scale: float, metrics: dict[str, Any]) -> dict[str, Any]:
     return {
         "error term": name,
         "implied scale": scale,
-        "KL (nats)": found["kl"],
-        "squared error of a pixel": found["rmse"] ** 2,
-        "active units": found["active_units"],
+        "KL (nats)": metrics["kl"],
+        "squared error of a pixel": metrics["rmse"] ** 2,
+        "active units": metrics["active_units"],
     }
 
 
-def _variance(run: Run) -> float:
-    """The squared error of a pixel that the mean training digit leaves in the test digits."""
-    return (all_images(run) - all_images(run, "train").mean(0)).square().mean().item()
+def _mean_image_error(run: Run) -> float:
+    """Compute the mean squared error per pixel of predicting the mean training digit."""
+    mean = prepare_images(run, "train").mean(0)
+    return (prepare_images(run) - mean).square().mean().item()
 
 
 @torch.no_grad()
-def sampled_kl(run: Run, draws: int) -> dict[str, float]:
-    """KL(q(z|x) || p(z)) of test digits, in closed form and as a mean of log q(z) - log p(z)."""
-    q, p = run.vae.encode(all_images(run)), run.vae.latents()
+def estimate_kl(run: Run, samples: int) -> dict[str, float]:
+    """Compute KL(q(z|x) || p(z)) of the test digits in closed form and by Monte Carlo.
+
+    KL = E_q[log q(z|x) - log p(z)]
+
+    Arguments:
+        samples: Number of samples of z for each digit.
+
+    Returns:
+        Both values in nats, the standard error of the estimate, and the standard deviation of one
+        sample.
+    """
+    q, p = run.vae.encode(prepare_images(run)), run.vae.latents()
     with seeded_noise(Stream.EVALUATION):
-        z = q.sample(torch.Size([draws]))
-    one = q.log_prob(z) - p.log_prob(z)
-    means = one.mean(1)  # over images, of each draw
+        z = q.sample(torch.Size([samples]))
+    log_ratio = q.log_prob(z) - p.log_prob(z)
+    means = log_ratio.mean(1)  # over the images, one for each sample
     return {
         "KL in closed form": torch.distributions.kl_divergence(q, p).mean().item(),
-        f"KL from {draws} draws for each digit": means.mean().item(),
-        "its standard error": (means.std() / math.sqrt(draws)).item(),
-        "sd of one draw for one digit": one.std(0).mean().item(),
+        f"KL from {samples} samples per digit": means.mean().item(),
+        "its standard error": (means.std() / math.sqrt(samples)).item(),
+        "sd of one sample of one digit": log_ratio.std(0).mean().item(),
     }
 
 
 def draw_digits(runs: dict[str, Run]) -> Figure:
-    """Test digits, and what each of the runs makes of them."""
-    x = some_of_each(next(iter(runs.values())), 2)
-    return strips({"test digits": x} | {name: reconstructed(run, x) for name, run in runs.items()})
+    """Draw test digits and their reconstructions by each run."""
+    x = first_images_of_each_class(next(iter(runs.values())), 2)
+    return draw_image_rows(
+        {"test digits": x} | {name: reconstruct(run, x) for name, run in runs.items()}
+    )
 
 
 @plot_style()
-def draw_scales(measured: dict[str, dict[str, Any]], threshold: float) -> Figure:
-    """KL and squared error against the implied scale, and where the code of others stands."""
-    drawn = new_figure(WIDTH, 2.9)
-    left, right = drawn.subplots(1, 2, sharex=True)
+def draw_scales(metrics: dict[str, dict[str, Any]], threshold: float) -> Figure:
+    """Draw KL and squared error against the implied scale.
+
+    Arguments:
+        metrics: Metrics of the run at each of the SCALES.
+        threshold: Scale above which a linear decoder would collapse, drawn as a dotted line.
+    """
+    figure = new_figure(WIDTH, 2.9)
+    left, right = figure.subplots(1, 2, sharex=True)
     scales = list(SCALES.values())
-    kl = [each["kl"] for each in measured.values()]
-    error = [each["rmse"] ** 2 for each in measured.values()]
+    kl = [run_metrics["kl"] for run_metrics in metrics.values()]
+    error = [run_metrics["rmse"] ** 2 for run_metrics in metrics.values()]
     left.semilogx(scales, kl, "o-", color=BLUE, markersize=4)
     left.set(title="KL (nats)", xlabel="implied scale of the decoder")
     right.semilogx(scales, error, "o-", color=VERMILLION, markersize=4)
@@ -114,20 +139,20 @@ def draw_scales(measured: dict[str, dict[str, Any]], threshold: float) -> Figure
     right.set_ylim(bottom=0)
     for axes in (left, right):
         axes.axvline(threshold, color=BLACK, linewidth=0.8, linestyle=":")
-        _mark(axes)
-    return drawn
+        _mark_scales(axes)
+    return figure
 
 
-def _mark(axes: Axes) -> None:
-    """The scales of others at the top, and those of `sum` and `mean` at the bottom."""
-    for name, scale in OTHERS.items():
+def _mark_scales(axes: Axes) -> None:
+    """Mark the scales of other projects at the top, and those of `sum` and `mean` below."""
+    for name, scale in OTHER_PROJECTS.items():
         axes.axvline(scale, color=ORANGE, linewidth=0.5)
-        _write(axes, name, scale, 0.98)
+        _write_label(axes, name, scale, 0.98)
     for name in ("mean", "sum"):
         axes.axvline(SCALES[name], color=ORANGE)
-        _write(axes, name, SCALES[name], 0.3, fontweight="bold")
+        _write_label(axes, name, SCALES[name], 0.3, fontweight="bold")
 
 
-def _write(axes: Axes, name: str, x: float, y: float, **font: Any) -> None:
+def _write_label(axes: Axes, name: str, x: float, y: float, **font: Any) -> None:
     font |= {"va": "top", "ha": "right", "rotation": 90, "fontsize": 6.5}
     axes.text(x, y, name, transform=axes.get_xaxis_transform(), **font)

@@ -1,16 +1,23 @@
-"""Note 11: critics in place of the KL and beside the pixels, on the VAE's own nets."""
+"""Note 11: replace the KL or the pixel error with a discriminator, on the networks of a VAE."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from vaelab.evaluation import samples
-from vaelab.evaluation.base import EvaluationConfig as Evaluated
+from vaelab.evaluation.base import EvaluationConfig
 from vaelab.notes.base import NoteConfig, NoteResult
-from vaelab.notes.digits import all_images, beside, numbers, reconstructed, sampled, sharpness
+from vaelab.notes.digits import (
+    compute_sharpness,
+    decode_prior_samples,
+    draw_model_comparison,
+    prepare_images,
+    read_metrics,
+    reconstruct,
+)
 from vaelab.runs.run import Run
 
-WORDS = (
+OVERRIDES = (
     "model=conv",
     "data.binarize=none",
     "latent_dim=10",
@@ -24,29 +31,38 @@ OBJECTIVES = {
 }
 
 
-def make_note(asked: NoteConfig) -> NoteResult:
-    epochs = f"trainer.max_epochs={asked.few(15, 1)}"
-    runs = {name: asked.run(name, *WORDS, epochs, *words) for name, words in OBJECTIVES.items()}
-    looked = {
-        name: samples.evaluate(run, Evaluated(images=asked.few(500, 20)))
+def make_note(config: NoteConfig) -> NoteResult:
+    """Train a VAE, an adversarial autoencoder and a VAE-GAN, and compare their images."""
+    epochs = f"trainer.max_epochs={config.select(15, 1)}"
+    runs = {
+        name: config.train_and_open(name, *OVERRIDES, epochs, *overrides)
+        for name, overrides in OBJECTIVES.items()
+    }
+    count = config.select(500, 20)
+    sample_metrics = {
+        name: samples.evaluate(run, EvaluationConfig(images=count)) for name, run in runs.items()
+    }
+    rows = [
+        _make_row(name, run, read_metrics(config.runs / name), sample_metrics[name], count)
         for name, run in runs.items()
+    ]
+    numbers = {
+        "sharpness of test digits": compute_sharpness(prepare_images(runs["VAE"])),
+        "FID of training digits": sample_metrics["VAE"]["fid_floor"],
     }
-    rows = [_row(name, run, looked[name], asked) for name, run in runs.items()]
-    single = {
-        "sharpness of test digits": sharpness(all_images(runs["VAE"])),
-        "FID of training digits": looked["VAE"]["fid_floor"],
-    }
-    return NoteResult({"side-by-side": beside(runs)}, rows, single)
+    return NoteResult({"side-by-side": draw_model_comparison(runs)}, rows, numbers)
 
 
-def _row(name: str, run: Run, looked: dict[str, Any], asked: NoteConfig) -> dict[str, Any]:
+def _make_row(
+    name: str, run: Run, metrics: dict[str, Any], sample_metrics: dict[str, Any], count: int
+) -> dict[str, Any]:
     return {
         "objective": name,
-        "RMSE of test digits": numbers(asked.runs / name)["rmse"],
-        "sharpness of reconstructions": sharpness(reconstructed(run, all_images(run))),
-        "of samples": sharpness(sampled(run, asked.few(500, 20))),
-        "FID of reconstructions": looked["fid_reconstructions"],
-        "FID of samples": looked["fid"],
-        "precision": looked["precision"],
-        "recall": looked["recall"],
+        "RMSE of test digits": metrics["rmse"],
+        "sharpness of reconstructions": compute_sharpness(reconstruct(run, prepare_images(run))),
+        "sharpness of samples": compute_sharpness(decode_prior_samples(run, count)),
+        "FID of reconstructions": sample_metrics["fid_reconstructions"],
+        "FID of samples": sample_metrics["fid"],
+        "precision": sample_metrics["precision"],
+        "recall": sample_metrics["recall"],
     }

@@ -1,4 +1,4 @@
-"""What the notes do with trained models of digits: pictures, and numbers of pictures."""
+"""Functions that several notes share: images of a run, their sharpness, metrics and figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from vaelab.figures.draw.style import WIDTH, new_figure, plot_style
-from vaelab.figures.draw.tiles import plot_tiles, tile_aspect
+from vaelab.figures.draw.tiles import compute_tile_aspect, plot_tiles
 from vaelab.inference.batches import mode_or_mean
 from vaelab.objectives.base import sample_prior
 from vaelab.runs.run import Run
@@ -26,45 +26,50 @@ if TYPE_CHECKING:
 LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
 
 
-def some_of_each(run: Run, each: int = 1, split: str = "test") -> Tensor:
-    """The first images of each class, (classes * each, 1, H, W), as the model sees them."""
+def first_images_of_each_class(run: Run, count: int = 1, split: str = "test") -> Tensor:
+    """Return the first `count` images of each class, (classes * count, 1, H, W), preprocessed."""
     images, labels = run.data.splits[split]
-    first = [(labels == label).nonzero()[:each, 0] for label in labels.unique()]
-    return run.data.prepare(images[torch.cat(first)])
+    indices = [(labels == label).nonzero()[:count, 0] for label in labels.unique()]
+    return run.data.prepare(images[torch.cat(indices)])
 
 
-def all_images(run: Run, split: str = "test") -> Tensor:
+def prepare_images(run: Run, split: str = "test") -> Tensor:
+    """Return all images of a split, (N, 1, H, W), preprocessed as in evaluation."""
     return run.data.prepare(run.data.splits[split].images)
 
 
 @torch.no_grad()
-def reconstructed(run: Run, x: Tensor) -> Tensor:
-    """The mean of p(x|z) at the likeliest z of each image."""
+def reconstruct(run: Run, x: Tensor) -> Tensor:
+    """Decode the mode of q(z|x), or its mean, to the mean of p(x|z), for images (N, 1, H, W)."""
     return run.vae.decode(mode_or_mean(run.vae.encode(x))).mean
 
 
 @torch.no_grad()
-def sampled(run: Run, count: int) -> Tensor:
-    """The means of p(x|z) at draws of p(z)."""
+def decode_prior_samples(run: Run, count: int) -> Tensor:
+    """Return the means of p(x|z) at `count` samples of p(z), (count, 1, H, W)."""
     with seeded_noise(Stream.SAMPLES):
         return run.vae.decode(sample_prior(run.vae.latents(), count)).mean
 
 
-def sharpness(x: Tensor) -> float:
-    """The variance of the discrete Laplacian over the pixels of images (N, 1, H, W), their mean.
+def compute_sharpness(x: Tensor) -> float:
+    """Compute the variance of the discrete Laplacian over the pixels, averaged over the images.
 
-    Blur takes it away; a picture of noise has more of it than any digit.
+    Blur lowers it; an image of noise has a larger one than any digit.
+
+    Arguments:
+        x: Images (N, 1, H, W).
     """
     edges = conv2d(x, LAPLACIAN.to(x)[None, None])
     return edges.flatten(1).var(1).mean().item()
 
 
-def numbers(folder: Path) -> dict[str, Any]:
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Read metrics.json of a run folder."""
     return json.loads((folder / "metrics.json").read_text())
 
 
-def curve(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The steps and the values of metrics.csv at which something of this name was logged."""
+def read_curve(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read the steps and values at which a metric was logged to metrics.csv of a run folder."""
     with (folder / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row.get(name)]
     steps, values = ([float(row[key]) for row in rows] for key in ("step", name))
@@ -72,22 +77,27 @@ def curve(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 @plot_style()
-def strips(rows: Mapping[str, Tensor]) -> Figure:
-    """Images (C, 1, H, W) in a row each, or in several rows of as many as the first one has."""
-    columns = len(next(iter(rows.values())))
-    images = torch.cat([each.unflatten(0, (-1, columns)) for each in rows.values()])
+def draw_image_rows(images: Mapping[str, Tensor]) -> Figure:
+    """Draw each batch of images (N, 1, H, W) as one or more labelled rows.
+
+    All rows are as long as the first batch; the length of every batch is a multiple of it.
+    """
+    columns = len(next(iter(images.values())))
+    rows = torch.cat([batch.unflatten(0, (-1, columns)) for batch in images.values()])
     names = [
-        name if i == 0 else "" for name, each in rows.items() for i in range(len(each) // columns)
+        name if row == 0 else ""
+        for name, batch in images.items()
+        for row in range(len(batch) // columns)
     ]
-    drawn = new_figure(WIDTH, 0.83 * WIDTH * tile_aspect(images) + 0.1)
-    axes = drawn.add_subplot(anchor="E")
-    plot_tiles(axes, images, names, [""] * columns)
-    return drawn
+    figure = new_figure(WIDTH, 0.83 * WIDTH * compute_tile_aspect(rows) + 0.1)
+    axes = figure.add_subplot(anchor="E")
+    plot_tiles(axes, rows, names, [""] * columns)
+    return figure
 
 
-def beside(runs: dict[str, Run]) -> Figure:
-    """Test digits with the reconstructions by each run, and what each decodes draws of p(z) to."""
-    x = some_of_each(next(iter(runs.values())), 2)
-    again = {name: reconstructed(run, x) for name, run in runs.items()}
-    new = {f"{name}, new": sampled(run, 2 * len(x)) for name, run in runs.items()}
-    return strips({"test digits": x} | again | new)
+def draw_model_comparison(runs: dict[str, Run]) -> Figure:
+    """Draw test digits, their reconstructions by each run, and new images of each run."""
+    x = first_images_of_each_class(next(iter(runs.values())), 2)
+    reconstructions = {name: reconstruct(run, x) for name, run in runs.items()}
+    new = {f"{name}, new": decode_prior_samples(run, 2 * len(x)) for name, run in runs.items()}
+    return draw_image_rows({"test digits": x} | reconstructions | new)

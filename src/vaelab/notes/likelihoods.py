@@ -1,4 +1,4 @@
-"""Note 4: the same net under each likelihood, and what a learned scale changes."""
+"""Note 4: compare eight likelihoods on the same network."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vaelab.figures.draw.style import WIDTH, new_figure, plot_style
-from vaelab.figures.draw.tiles import plot_tiles, tile_aspect
+from vaelab.figures.draw.tiles import compute_tile_aspect, plot_tiles
 from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import (
-    all_images,
-    numbers,
-    reconstructed,
-    sampled,
-    sharpness,
-    some_of_each,
+    compute_sharpness,
+    decode_prior_samples,
+    first_images_of_each_class,
+    prepare_images,
+    read_metrics,
+    reconstruct,
 )
 from vaelab.runs.run import Run
 from vaelab.runtime.seeding import Stream, seeded_noise
@@ -23,7 +23,7 @@ from vaelab.runtime.seeding import Stream, seeded_noise
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-WORDS = ("data.binarize=none", "model.hidden=[400,400]", "trainer.max_epochs=30")
+OVERRIDES = ("data.binarize=none", "model.hidden=[400,400]", "trainer.max_epochs=30")
 LIKELIHOODS = {
     "bce": ("loss=bce",),
     "continuous_bernoulli": ("loss=continuous_bernoulli",),
@@ -36,50 +36,55 @@ LIKELIHOODS = {
 }
 
 
-def make_note(asked: NoteConfig) -> NoteResult:
-    names = {name: name.replace(", ", "-").replace(" ", "-") for name in LIKELIHOODS}
-    runs = {name: asked.run(names[name], *WORDS, *words) for name, words in LIKELIHOODS.items()}
+def make_note(config: NoteConfig) -> NoteResult:
+    """Train the same network under each likelihood and compare KL, RMSE and sharpness."""
+    folders = {name: name.replace(", ", "-").replace(" ", "-") for name in LIKELIHOODS}
+    runs = {
+        name: config.train_and_open(folders[name], *OVERRIDES, *overrides)
+        for name, overrides in LIKELIHOODS.items()
+    }
     rows = [
-        _row(name, run, numbers(asked.runs / names[name]), asked.few(500, 20))
+        _make_row(name, run, read_metrics(config.runs / folders[name]), config.select(500, 20))
         for name, run in runs.items()
     ]
-    single = {"sharpness of test digits": sharpness(all_images(runs["bce"]))}
-    return NoteResult({"side-by-side": draw_note(runs)}, rows, single)
+    numbers = {"sharpness of test digits": compute_sharpness(prepare_images(runs["bce"]))}
+    return NoteResult({"side-by-side": draw_comparison(runs)}, rows, numbers)
 
 
-def _row(name: str, run: Run, found: dict[str, Any], count: int) -> dict[str, Any]:
+def _make_row(name: str, run: Run, metrics: dict[str, Any], count: int) -> dict[str, Any]:
+    """Summarise a run; the sharpness of samples is that of `count` decoded prior samples."""
     return {
         "loss": name,
-        "KL (nats)": found["kl"],
-        "active units": found["active_units"],
-        "RMSE of a pixel": found["rmse"],
-        "scale": found.get("decoder_scale", "-"),
-        "sharpness, reconstructions": sharpness(reconstructed(run, all_images(run))),
-        "samples": sharpness(sampled(run, count)),
+        "KL (nats)": metrics["kl"],
+        "active units": metrics["active_units"],
+        "RMSE of a pixel": metrics["rmse"],
+        "scale": metrics.get("decoder_scale", "-"),
+        "sharpness of reconstructions": compute_sharpness(reconstruct(run, prepare_images(run))),
+        "sharpness of samples": compute_sharpness(decode_prior_samples(run, count)),
     }
 
 
 @plot_style()
-def draw_note(runs: dict[str, Run]) -> Figure:
-    """For each likelihood: reconstructions, the means of new pictures, and draws of these."""
-    x = some_of_each(next(iter(runs.values())))
+def draw_comparison(runs: dict[str, Run]) -> Figure:
+    """Draw for each likelihood reconstructions, the means of new images, and samples of p(x|z)."""
+    x = first_images_of_each_class(next(iter(runs.values())))
     rows = [torch.cat([x, torch.ones(12, *x.shape[1:])])]
     for run in runs.values():
-        new = sampled(run, 6)
-        rows.append(torch.cat([reconstructed(run, x), new, _drawn(run, 6)]))
+        means = decode_prior_samples(run, 6)
+        rows.append(torch.cat([reconstruct(run, x), means, _sample_images(run, 6)]))
     images = torch.stack(rows)
-    drawn = new_figure(WIDTH, 0.82 * WIDTH * tile_aspect(images) + 0.3)
-    axes = drawn.add_subplot()
-    place = plot_tiles(axes, images, ["test digits", *runs], [""] * images.shape[1])
-    marks = {"reconstructions": 4.5, "new: mean of p(x|z)": 12.5, "new: a draw of p(x|z)": 18.5}
-    axes.set_xticks([place.centre(0, column)[0] for column in marks.values()], list(marks))
+    figure = new_figure(WIDTH, 0.82 * WIDTH * compute_tile_aspect(images) + 0.3)
+    axes = figure.add_subplot()
+    tiles = plot_tiles(axes, images, ["test digits", *runs], [""] * images.shape[1])
+    titles = {"reconstructions": 4.5, "new: mean of p(x|z)": 12.5, "new: sample of p(x|z)": 18.5}
+    axes.set_xticks([tiles.get_centre(0, column)[0] for column in titles.values()], list(titles))
     axes.xaxis.tick_top()
-    return drawn
+    return figure
 
 
 @torch.no_grad()
-def _drawn(run: Run, count: int) -> torch.Tensor:
-    """Draws of p(x|z) at the codes of `sampled`."""
+def _sample_images(run: Run, count: int) -> torch.Tensor:
+    """Sample p(x|z) at the same z as `decode_prior_samples`, (count, 1, H, W)."""
     with seeded_noise(Stream.SAMPLES):
         z = run.vae.latents().sample(torch.Size([count]))
         return run.vae.decode(z).sample()

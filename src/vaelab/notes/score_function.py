@@ -1,4 +1,4 @@
-"""Note 2: the gradient of an expectation through the draws, and without them."""
+"""Note 2: compare the reparameterized gradient of an expectation with the score function."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaelab.figures.draw.style import BLACK, BLUE, GREEN, ORANGE, WIDTH, new_figure, plot_style
 from vaelab.notes.base import NoteConfig, NoteResult
-from vaelab.notes.digits import some_of_each
+from vaelab.notes.digits import first_images_of_each_class
 from vaelab.runs.run import Run
 from vaelab.runtime.seeding import Stream, seeded_noise
 
@@ -20,96 +20,128 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Function = Callable[[Tensor], Tensor]
-X, MEAN, VARIANCE = 1.5, 1.0, 0.3  # the toy: E of log N(1.5; z, 1/4) over z from N(1, 0.3)
-STEP = 1e-5  # of a central difference
-DRAWS = 20_000
-COUNTS = (2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
-COLOURS = {"through the draws": BLUE, "score": ORANGE, "score, baseline": GREEN}
+# The toy is E[log N(1.5; z, 1/4)] over z from N(1, 0.3), where 0.3 is the variance.
+TOY_X, TOY_MEAN, TOY_VARIANCE = 1.5, 1.0, 0.3
+DIFFERENCE_STEP = 1e-5  # step of the central difference
+SAMPLES = 20_000
+SAMPLE_COUNTS = (2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+REPARAMETERIZED = "reparameterized"
+COLOURS = {REPARAMETERIZED: BLUE, "score function": ORANGE, "score function, baseline": GREEN}
 
 
-def make_note(asked: NoteConfig) -> NoteResult:
-    draws = asked.few(DRAWS, 100)
+def make_note(config: NoteConfig) -> NoteResult:
+    """Compare the estimators on a toy and on log p(x|z) of a digit under a trained VAE."""
+    samples = config.select(SAMPLES, 100)
     with seeded_noise(Stream.EVALUATION, 0):
-        toy = estimates(log_likelihood, *toy_normal(), torch.randn(draws, 1, dtype=torch.float64))
-    run = asked.run("mlp", "trainer.max_epochs=10")
+        noise = torch.randn(samples, 1, dtype=torch.float64)
+        toy = estimate_gradients(toy_log_likelihood, *toy_mean_and_sd(), noise)
+    run = config.train_and_open("mlp", "trainer.max_epochs=10")
     run.vae.double()
-    f, mean, sd = digit(run)
+    f, mean, sd = digit_log_likelihood(run)
     with seeded_noise(Stream.EVALUATION, 1):
-        e = torch.randn(draws, len(mean), dtype=torch.float64)
+        noise = torch.randn(samples, len(mean), dtype=torch.float64)
         direction = torch.randn(2 * len(mean), dtype=torch.float64)
     direction = direction / direction.norm()
-    found = estimates(f, mean, sd, e)
-    exact = toy_gradient()
-    rows = [_row("toy, by the mean", name, each[:, 0]) for name, each in toy.items()]
-    rows += [_row("a digit, 40 numbers", name, each @ direction) for name, each in found.items()]
-    slope = difference(f, mean, sd, e, direction)
-    through = (found["through the draws"] @ direction).mean().item()
-    single = {
+    digit = estimate_gradients(f, mean, sd, noise)
+    exact = exact_toy_gradient()
+    rows = [
+        _make_row("toy, with respect to the mean", name, gradients[:, 0])
+        for name, gradients in toy.items()
+    ]
+    rows += [
+        _make_row("a digit, 40 components", name, gradients @ direction)
+        for name, gradients in digit.items()
+    ]
+    difference = central_difference(f, mean, sd, noise, direction)
+    derivative = (digit[REPARAMETERIZED] @ direction).mean().item()
+    numbers = {
         "toy, exact": exact[0].item(),
-        "a digit, central difference of the same draws": slope,
-        "its relative distance to the gradient through them": abs(through / slope - 1),
+        "a digit, central difference with the same samples": difference,
+        "its relative difference from the reparameterized gradient": abs(
+            derivative / difference - 1
+        ),
     }
-    return NoteResult(
-        {"gradients": draw_note({n: g[:, 0] for n, g in toy.items()}, found)}, rows, single
-    )
+    toy_by_mean = {name: gradients[:, 0] for name, gradients in toy.items()}
+    return NoteResult({"gradients": draw_gradients(toy_by_mean, digit)}, rows, numbers)
 
 
-def _row(what: str, name: str, gradients: Tensor) -> dict:
+def _make_row(function: str, estimator: str, gradients: Tensor) -> dict:
+    """Summarise the one-sample gradients (K,) of one estimator."""
     sd = gradients.std().item()
     mean = gradients.mean().item()
     return {
-        "gradient of": what,
-        "estimator": name,
+        "gradient of": function,
+        "estimator": estimator,
         "mean": mean,
         "its standard error": sd / math.sqrt(len(gradients)),
-        "sd of one draw": sd,
-        "draws for 10 % error": math.ceil((10 * sd / mean) ** 2),
+        "sd of one sample": sd,
+        "samples for 10 % error": math.ceil((10 * sd / mean) ** 2),
     }
 
 
-def log_likelihood(z: Tensor) -> Tensor:
-    """log N(X; z, 1/4) of z (K, 1)."""
-    return -2 * (X - z[:, 0]).square() + math.log(4 / (2 * math.pi)) / 2
+def toy_log_likelihood(z: Tensor) -> Tensor:
+    """Compute log N(TOY_X; z, 1/4) for z (K, 1)."""
+    return -2 * (TOY_X - z[:, 0]).square() + math.log(4 / (2 * math.pi)) / 2
 
 
-def toy_normal() -> tuple[Tensor, Tensor]:
-    """Mean and deviation (1,) of q."""
-    q = torch.tensor([MEAN, math.sqrt(VARIANCE)], dtype=torch.float64)
+def toy_mean_and_sd() -> tuple[Tensor, Tensor]:
+    """Return the mean (1,) and the standard deviation (1,) of the toy's q."""
+    q = torch.tensor([TOY_MEAN, math.sqrt(TOY_VARIANCE)], dtype=torch.float64)
     return q[:1], q[1:]
 
 
-def toy_gradient() -> Tensor:
-    """E log N(X; z, 1/4) = -2 ((X - mean)^2 + sd^2) + constant, by mean and by sd."""
-    return torch.tensor([4 * (X - MEAN), -4 * math.sqrt(VARIANCE)], dtype=torch.float64)
+def exact_toy_gradient() -> Tensor:
+    """Compute the exact gradient (2,) of the toy with respect to (mean, sd).
+
+    E[log N(x; z, 1/4)] = -2 ((x - mean)^2 + sd^2) + constant
+    """
+    return torch.tensor([4 * (TOY_X - TOY_MEAN), -4 * math.sqrt(TOY_VARIANCE)], dtype=torch.float64)
 
 
 @torch.no_grad()
-def digit(run: Run) -> tuple[Function, Tensor, Tensor]:
-    """log p(x|z) of a test digit as a function of z (K, D), with mean and sd (D,) of q(z|x)."""
-    x = some_of_each(run).double()[5:6]
+def digit_log_likelihood(run: Run) -> tuple[Function, Tensor, Tensor]:
+    """Return log p(x|z) of a test digit as a function of z (K, D), and mean and sd of q(z|x).
+
+    Returns:
+        The function from (K, D) to (K,), the mean (D,) and the standard deviation (D,).
+    """
+    x = first_images_of_each_class(run).double()[5:6]
     q = run.vae.encode(x)
     return lambda z: run.vae.decode(z).log_prob(x), q.mean[0], q.variance[0].sqrt()
 
 
-def through_the_draws(f: Function, mean: Tensor, sd: Tensor, noise: Tensor) -> Tensor:
-    """d f(mean + sd noise) / d(mean, sd) of each draw, (K, 2D) for noise (K, D).
+def reparameterized_gradient(f: Function, mean: Tensor, sd: Tensor, noise: Tensor) -> Tensor:
+    """Compute the gradient of f(mean + sd * noise) with respect to (mean, sd), for each sample.
 
     Arguments:
-        f: From z (K, D) to (K,).
+        f: Differentiable function from z (K, D) to (K,).
+        mean, sd: Parameters of q, each (D,).
+        noise: Samples (K, D) of N(0, I).
+
+    Returns:
+        One gradient per sample, (K, 2D).
     """
     z = (mean + sd * noise).requires_grad_()
     (slope,) = torch.autograd.grad(f(z).sum(), z)
     return torch.cat([slope, slope * noise], -1)
 
 
-def by_the_score(
+def score_function_gradient(
     f: Function, mean: Tensor, sd: Tensor, noise: Tensor, baseline: bool = False
 ) -> Tensor:
-    """f(z) d log N(z; mean, sd^2) / d(mean, sd) of each draw, (K, 2D): it asks for no slope of f.
+    """Compute f(z) * grad log N(z; mean, sd^2) with respect to (mean, sd), for each sample.
+
+    The estimator (REINFORCE) does not differentiate f.
 
     Arguments:
-        baseline: Whether to take from f(z) its mean over the other draws, which changes no mean of
-            the gradient, because that of the score is 0.
+        f: Function from z (K, D) to (K,).
+        mean, sd: Parameters of q, each (D,).
+        noise: Samples (K, D) of N(0, I).
+        baseline: If True, subtract from f(z) its mean over the other samples. The expectation
+            stays the same because the score has mean 0.
+
+    Returns:
+        One gradient per sample, (K, 2D).
     """
     with torch.no_grad():
         values = f(mean + sd * noise)
@@ -119,46 +151,62 @@ def by_the_score(
     return values.unsqueeze(-1) * score
 
 
-def estimates(f: Function, mean: Tensor, sd: Tensor, noise: Tensor) -> dict[str, Tensor]:
-    """The gradients of each draw by each estimator, from the same noise."""
+def estimate_gradients(f: Function, mean: Tensor, sd: Tensor, noise: Tensor) -> dict[str, Tensor]:
+    """Compute the one-sample gradients (K, 2D) of each estimator from the same noise (K, D)."""
     return {
-        "through the draws": through_the_draws(f, mean, sd, noise),
-        "score": by_the_score(f, mean, sd, noise),
-        "score, baseline": by_the_score(f, mean, sd, noise, baseline=True),
+        REPARAMETERIZED: reparameterized_gradient(f, mean, sd, noise),
+        "score function": score_function_gradient(f, mean, sd, noise),
+        "score function, baseline": score_function_gradient(f, mean, sd, noise, baseline=True),
     }
 
 
 @torch.no_grad()
-def difference(f: Function, mean: Tensor, sd: Tensor, noise: Tensor, direction: Tensor) -> float:
-    """The slope along `direction` (2D,) of the mean of f over these draws, without autograd."""
+def central_difference(
+    f: Function, mean: Tensor, sd: Tensor, noise: Tensor, direction: Tensor
+) -> float:
+    """Compute the directional derivative of the sample mean of f without autograd.
+
+    Arguments:
+        direction: Unit vector (2D,) in the space of (mean, sd).
+    """
     by_mean, by_sd = direction.chunk(2)
 
     def value(step: float) -> Tensor:
         return f(mean + step * by_mean + (sd + step * by_sd) * noise).mean()
 
-    return ((value(STEP) - value(-STEP)) / (2 * STEP)).item()
+    return ((value(DIFFERENCE_STEP) - value(-DIFFERENCE_STEP)) / (2 * DIFFERENCE_STEP)).item()
 
 
 @plot_style()
-def draw_note(toy: dict[str, Tensor], found: dict[str, Tensor]) -> Figure:
-    """The gradients of single draws, and the error of the mean of K of them."""
-    drawn = new_figure(WIDTH, 2.9)
-    left, right = drawn.subplots(1, 2)
+def draw_gradients(toy: dict[str, Tensor], digit: dict[str, Tensor]) -> Figure:
+    """Draw the one-sample gradients of the toy, and the error of K-sample means for the digit.
+
+    Arguments:
+        toy: Derivatives with respect to the mean, (K,) for each estimator.
+        digit: Gradients (K, 2D) for each estimator.
+    """
+    figure = new_figure(WIDTH, 2.9)
+    left, right = figure.subplots(1, 2)
     for name, gradients in toy.items():
         left.hist(gradients, torch.linspace(-8, 18, 79), histtype="step", color=COLOURS[name])
-    left.axvline(toy_gradient()[0].item(), color=BLACK, linewidth=0.8, linestyle=":")
-    left.set(title="toy: gradients of single draws", xlabel="by the mean; dotted: exact", yticks=[])
-    exact = found["through the draws"].mean(0)
-    for name, gradients in found.items():
+    left.axvline(exact_toy_gradient()[0].item(), color=BLACK, linewidth=0.8, linestyle=":")
+    left.set(
+        title="toy: gradients from single samples",
+        xlabel="derivative w.r.t. the mean (dotted: exact)",
+        yticks=[],
+    )
+    exact = digit[REPARAMETERIZED].mean(0)
+    for name, gradients in digit.items():
         _draw_errors(right, name, gradients, exact)
     right.axhline(1, color=BLACK, linewidth=0.8, linestyle=":")
-    right.set(title="a digit: error of the mean of K draws", xlabel="K", ylabel="error / gradient")
+    right.set(title="a digit: error of the mean of K samples", xlabel="K", ylabel="relative error")
     right.legend(loc="lower left", fontsize=7)
-    return drawn
+    return figure
 
 
 def _draw_errors(axes: Axes, name: str, gradients: Tensor, exact: Tensor) -> None:
-    counts = [count for count in COUNTS if 10 * count <= len(gradients)]
+    """Draw the relative root mean squared error of the mean of K gradients against K."""
+    counts = [count for count in SAMPLE_COUNTS if 10 * count <= len(gradients)]
     errors = []
     for count in counts:
         means = gradients[: len(gradients) // count * count].unflatten(0, (-1, count)).mean(1)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from vaelab.objectives.adversarial import check_critic_lr, discriminator_loss
+from vaelab.objectives.adversarial import check_critic_learning_rate, discriminator_loss
 from vaelab.objectives.base import (
     Objective,
-    check_not_negative,
+    check_non_negative,
     check_prior_is_fixed,
     frozen,
     sample_prior,
@@ -23,14 +23,21 @@ if TYPE_CHECKING:
 
 
 class AAE(Objective):
-    """reconstruction + weight * -log P(the critic takes z for a draw of p(z)).
+    """Reconstruction, plus a critic that makes the aggregate posterior q(z) match the prior p(z).
 
-    q(z|x) may be deterministic. There is no KL, so no ELBO is logged.
+        loss = -log p(x|z) - weight log P(critic takes z for a sample of p(z)),    z ~ q(z|x)
+
+    The critic learns to distinguish samples of q(z) from samples of p(z). The loss has no KL, so
+    q(z|x) may be deterministic, and no ELBO is logged.
 
     Arguments:
-        critic: A network from codes, called with (latent_dim,) and the number of outputs.
-        weight: In nats for one nat of the critic's.
-        lr: Of the critic.
+        critic: A network factory, called with the input shape (latent_dim,) and the number of
+            outputs, 1.
+        weight: The weight of the adversarial term, which is in nats.
+        lr: The learning rate of the critic.
+
+    Raises:
+        ValueError: If `weight` is negative or not finite, or `lr` is not above 0.
     """
 
     monitor = "val/log_p"
@@ -38,8 +45,8 @@ class AAE(Objective):
 
     def __init__(self, critic: Callable[..., nn.Module], weight: float = 10.0, lr: float = 1e-3):
         super().__init__()
-        check_not_negative(weight=weight)
-        check_critic_lr(lr)
+        check_non_negative(weight=weight)
+        check_critic_learning_rate(lr)
         self.weight, self.lr, self.make_critic = weight, lr, critic
 
     def prepare(self, vae: "VAE") -> None:
@@ -51,8 +58,8 @@ class AAE(Objective):
         reconstruction = -vae.decode(z).log_prob(x)
         with frozen(self.critic):
             fooling = softplus(-self.critic(z)).squeeze(-1)
-        p = sample_prior(vae.latents(), len(z))
-        critic = discriminator_loss(self.critic(p), self.critic(z.detach()))
+        prior_z = sample_prior(vae.latents(), len(z))
+        critic = discriminator_loss(self.critic(prior_z), self.critic(z.detach()))
         return {
             "loss": reconstruction + self.weight * fooling + critic,
             "reconstruction": reconstruction,

@@ -1,18 +1,23 @@
-"""What the objectives with a critic have in common.
+"""The parts that objectives with a critic (discriminator) share.
 
-The critic belongs to the objective, and its loss is a part of `loss`: each side is computed with
-the other's parameters fixed, so one backward pass and one optimizer serve both.
+The critic is a submodule of the objective, and its loss is a term of `loss`. The parameters of the
+critic are frozen in the loss of the model, and the model is detached from the loss of the critic,
+so one backward pass and one optimizer train both.
 """
 
 from torch import Tensor
 from torch.nn.functional import softplus
 
 
-def discriminator_loss(high: Tensor, *low: Tensor) -> Tensor:
-    """The cross-entropy () of logits that should be high, and of others that should be low."""
-    return softplus(-high).mean() + sum(softplus(each).mean() for each in low)
+def discriminator_loss(positive: Tensor, *negatives: Tensor) -> Tensor:
+    """Compute the binary cross-entropy () of logits of positive and of negative examples.
+
+    Each group of logits is averaged; the means are summed.
+    """
+    return softplus(-positive).mean() + sum(softplus(logits).mean() for logits in negatives)
 
 
-def check_critic_lr(lr: float) -> None:
+def check_critic_learning_rate(lr: float) -> None:
+    """Raise a ValueError unless the learning rate is above 0."""
     if not lr > 0:
-        raise ValueError(f"objective.lr={lr}: the critic's learning rate must be above 0")
+        raise ValueError(f"objective.lr={lr}: the learning rate of the critic must be above 0")

@@ -1,4 +1,4 @@
-"""Reconstruction alone, without a KL: `objective=autoencoder`.
+"""The plain autoencoder, without a KL: `objective=autoencoder`.
 
 Reference: Reducing the Dimensionality of Data with Neural Networks (Hinton and Salakhutdinov,
 2006)
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 class Autoencoder(Objective):
-    """loss = -log p(x|z) at one z of q(z|x). Nothing bounds log p(x), so no ELBO is logged."""
+    """The reconstruction error alone, at one sample of z for each image.
+
+        loss = -log p(x|z),    z ~ q(z|x)
+
+    The loss is not a bound on log p(x), so no ELBO is logged.
+    """
 
     monitor = "val/log_p"
 

@@ -1,4 +1,4 @@
-"""The contract of an objective, and the steps that every objective is written in."""
+"""The contract of an objective, and the functions that objectives are built from."""
 
 import math
 from abc import abstractmethod
@@ -11,78 +11,104 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, kl_divergence
 from torch.nn.utils.parametrizations import spectral_norm
 
-from vaelab.distributions.layers import Layers
+from vaelab.distributions.layers import HierarchicalNormal
 from vaelab.distributions.normal import DiagonalNormal
-from vaelab.distributions.one_hot import OneHots
+from vaelab.distributions.one_hot import OneHotAndNormal
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
 
 
 class Objective(nn.Module):
-    """What training minimises.
+    """The loss that training minimises.
 
-    Its own parameters, those of a critic, are a group of the one optimizer, with their own `lr`.
-    Statistics of the batch are those of the images of one process: under trainer=ddp of a share.
+    An objective may have parameters, such as those of a critic. The optimizer trains them in a
+    separate parameter group with the learning rate `lr`. Statistics of the batch are computed from
+    the images of one process; under trainer=ddp they are not reduced over processes.
 
     Attributes:
-        monitor: The logged value that checkpoints and sweeps watch; larger is better.
-        dataset_size: The number of training images, known before the first step.
-        lr: The learning rate of its own parameters.
-        layers: Whether it can train a model of several stochastic layers.
-        needs_start: Whether it goes on from a finished run, which start= names.
-        minimises_likelihood: Whether -log p(x|z) is what it minimises beside the KL.
+        monitor: The logged metric that checkpoints and sweeps monitor; larger is better.
+        dataset_size: The number of training images, set before the first step.
+        lr: The learning rate of the objective's parameters.
+        supports_layers: True if it can train a model with several stochastic layers.
+        needs_start: True if training must start from a finished run, given by start=.
+        maximises_likelihood: True if the reconstruction term of the loss is -log p(x|z).
     """
 
     monitor = "val/elbo"
-    layers = False
+    supports_layers = False
     dataset_size: int | None = None
     lr: float | None = None
     needs_start = False
-    minimises_likelihood = True
+    maximises_likelihood = True
 
     def prepare(self, vae: "VAE") -> None:
-        """Called once: refuse a model that it cannot train, and build what depends on the model.
+        """Check that the objective can train the model, and build what depends on the model.
 
-        By default one without a density q(z|x) is refused, and one whose draws are all the same.
+        It is called once. By default the posterior must have a density and samples that vary.
+
+        Raises:
+            ValueError: If the objective cannot train this model.
         """
-        if not vae.posterior.density:
+        name, posterior = type(self).__name__, type(vae.posterior).__name__
+        if not vae.posterior.has_density:
             raise ValueError(
-                f"{type(vae.posterior).__name__} is no density, so there is no KL for "
-                f"{type(self).__name__}: set objective=autoencoder, or another posterior="
+                f"{name} needs a posterior with a density, but {posterior} is a point mass: set "
+                "objective=autoencoder, or another posterior= (diagonal, full, iaf, ...)"
             )
-        if not vae.posterior.random:
+        if not vae.posterior.is_random:
             raise ValueError(
-                f"{type(vae.posterior).__name__} gives each image one code, so its KL has no "
-                f"gradient for {type(self).__name__}: set objective=vq, or another posterior="
+                f"{name} needs a posterior whose samples vary, but {posterior} maps an image to a "
+                "single point, so the KL has no gradient: set objective=vq, or another posterior= "
+                "(diagonal, full, iaf, ...)"
             )
 
     @abstractmethod
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
-        """Images x (B, *shape) to named terms in nats per image, `loss` among them.
+        """Compute the named terms of the loss, in nats per image.
 
-        A term is (B,), or () for a statistic of the batch. Sums run over pixels and latent
-        dimensions; the mean over images is the caller's. The gradient of `loss` is the method's,
-        its value need not be.
+        Arguments:
+            vae: The model.
+            x: Images (B, *shape).
+            step: The number of optimizer steps taken.
+
+        Returns:
+            `loss` and the other terms to log. Each term is (B,), or () for a statistic of the
+            batch, summed over pixels and latent dimensions; the caller averages over images. Only
+            the gradient of `loss` is used for training, so its value may differ from the objective.
         """
 
 
 def sample_with_log_prob(q: Distribution, samples: int | None = None) -> tuple[Tensor, Tensor]:
-    """Reparameterised z (samples, B, D) and log q(z|x) (samples, B); (B, D) and (B,) for None."""
+    """Sample z from q with the reparameterisation trick, and compute log q(z|x).
+
+    Arguments:
+        q: The posterior q(z|x), with batch shape (B,) and event shape (D,).
+        samples: The number of samples for each image; None is one sample without a dimension.
+
+    Returns:
+        z (samples, B, D) and log q(z|x) (samples, B) in nats, or (B, D) and (B,) for None.
+    """
     size = torch.Size() if samples is None else torch.Size([samples])
-    if both := getattr(q, "rsample_and_log_prob", None):  # of a flow, in one pass
-        return both(size)
+    if sample_both := getattr(q, "rsample_and_log_prob", None):  # a flow computes both in one pass
+        return sample_both(size)
     z = q.rsample(size)
     return z, q.log_prob(z)
 
 
 def sample_with_kl(q: Distribution, p: Distribution) -> tuple[Tensor, Tensor]:
-    """Reparameterised z (B, D) and KL(q || p) in nats, to be summed over its last dimension.
+    """Sample z from q with the reparameterisation trick, and compute KL(q || p).
 
-    The closed form of the KL where there is one; of several layers that of each (B, L) given the
-    draws of those before it; else its estimate log q(z) - log p(z) (B, 1).
+    The KL is exact where a closed form is known. Otherwise it is estimated from the same sample:
+
+        KL(q || p) = E_q[log q(z) - log p(z)]
+
+    Returns:
+        z (B, D) and the KL in nats, to be summed over its last dimension: (B, D) by latent
+        dimension, (B, L) by stochastic layer (each exact, given the samples of the layers before
+        it), or (B, 1) if only the total is known.
     """
-    if isinstance(q, Layers):
+    if isinstance(q, HierarchicalNormal):
         return q.rsample_and_kl()
     kl = closed_form_kl(q, p)
     if kl is not None:
@@ -92,15 +118,17 @@ def sample_with_kl(q: Distribution, p: Distribution) -> tuple[Tensor, Tensor]:
 
 
 def closed_form_kl(q: Distribution, p: Distribution) -> Tensor | None:
-    """KL(q || p) by latent dimension (B, D) where q and p have independent dimensions.
+    """Compute KL(q || p) in nats, or return None if no closed form is known.
 
-    In all (B, 1) where it is only known in all; None where it is not.
+    Returns:
+        (B, D) by latent dimension if the dimensions of q and of p are independent, (B, 1) if only
+        the total is known, or None.
     """
     try:
         if isinstance(q, DiagonalNormal) and isinstance(p, DiagonalNormal):
-            return q.kl(p)
-        if isinstance(q, OneHots) and isinstance(p, OneHots):
-            return q.kl(p)
+            return q.elementwise_kl(p)
+        if isinstance(q, OneHotAndNormal) and isinstance(p, OneHotAndNormal):
+            return q.kl_per_variable(p)
         if isinstance(q, Independent) and isinstance(p, Independent):
             return kl_divergence(q.base_dist, p.base_dist)
         return kl_divergence(q, p).unsqueeze(-1)
@@ -109,16 +137,27 @@ def closed_form_kl(q: Distribution, p: Distribution) -> Tensor | None:
 
 
 def sample_prior(p: Distribution, count: int) -> Tensor:
-    """Draws (count, D) of a prior, one for each image where it depends on the image's label."""
+    """Sample z (count, D) from a prior, without a gradient.
+
+    A prior that depends on labels has one distribution for each image, and gives one sample each.
+    """
     return p.sample() if p.batch_shape else p.sample(torch.Size([count]))
 
 
 def importance_terms(
     vae: "VAE", x: Tensor, z: Tensor, log_q: Tensor, p: Distribution
 ) -> tuple[Tensor, Tensor]:
-    """log p(x|z) and log q(z|x) - log p(z) of draws z, each (samples, B).
+    """Compute the two terms of the log importance weights of samples z.
 
-    Their difference is the log importance weight log p(x, z) - log q(z|x), whose mean is the ELBO.
+        log w = log p(x|z) - (log q(z|x) - log p(z)),    E_q[log w] = ELBO
+
+    Arguments:
+        x: Images (B, *shape).
+        z, log_q: Samples (samples, B, D) of q(z|x) and their log q(z|x) (samples, B).
+        p: The prior p(z).
+
+    Returns:
+        log p(x|z) and log q(z|x) - log p(z), each (samples, B).
 
     Reference: Importance Weighted Autoencoders (Burda et al., 2016), equation 8, arXiv:1509.00519
     """
@@ -126,56 +165,62 @@ def importance_terms(
 
 
 def log_mean_exp(x: Tensor) -> Tensor:
-    """log of the mean of exp(x) over the first dimension."""
+    """Compute log(1/K sum_k exp(x_k)) over the K rows of x."""
     return x.logsumexp(0) - math.log(len(x))
 
 
 @contextmanager
 def frozen(*modules: nn.Module) -> Iterator[None]:
-    """Inside, these modules are constants: gradients go through them and not to their parameters.
+    """Treat the parameters of these modules as constants inside the `with` block.
 
-    It holds for what is computed inside, however it is that they come to be called.
+    Gradients flow through the modules to their inputs, but not to their parameters. This holds for
+    everything that the block computes, even if other modules call these.
     """
-    weights = [w for module in modules for w in module.parameters() if w.requires_grad]
-    for weight in weights:
-        weight.requires_grad_(False)
+    parameters = [w for module in modules for w in module.parameters() if w.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for weight in weights:
-            weight.requires_grad_(True)
+        for parameter in parameters:
+            parameter.requires_grad_(True)
 
 
-def check_no_parameters(module: nn.Module, reason: str) -> None:
-    """Refuse parts with parameters that an objective would leave as they are."""
-    if any(weight.requires_grad for weight in module.parameters()):
-        raise ValueError(reason)
+def check_no_parameters(module: nn.Module, message: str) -> None:
+    """Raise a ValueError with this message if the module has trainable parameters."""
+    if any(parameter.requires_grad for parameter in module.parameters()):
+        raise ValueError(message)
 
 
 def check_prior_is_fixed(vae: "VAE", objective: Objective) -> None:
-    """Refuse a learned prior where there is no KL."""
-    name = type(objective).__name__
-    reason = "has no KL that would train the prior: set prior=normal (codes for posterior=vq)"
-    check_no_parameters(vae.prior, f"{name} {reason}")
+    """Raise a ValueError if the prior is learned, which an objective without a KL cannot do."""
+    check_no_parameters(
+        vae.prior,
+        f"{type(objective).__name__} has no KL that would train the prior "
+        f"({type(vae.prior).__name__}): set prior=normal (prior=codes for posterior=vq)",
+    )
 
 
-def normalize_spectrally(layer: Any) -> None:
-    """Keep the largest singular value of a layer's weight at 1, which a weight of 0 has none of.
+def apply_spectral_norm(layer: Any) -> None:
+    """Divide a layer's weight by its largest singular value, so that the layer keeps norm 1.
 
-    So one that begins at 0, as the last of a residual block does, begins at random instead.
+    A weight of 0, as at the start of the last layer of a residual block, cannot be normalised, so
+    it is first initialised at random.
     """
     if not layer.weight.any():
         layer.reset_parameters()
     spectral_norm(layer)
 
 
-def check_not_negative(**settings: float) -> None:
+def check_non_negative(**settings: float) -> None:
+    """Raise a ValueError unless every setting is a finite number of at least 0."""
     for name, value in settings.items():
         if not 0 <= value < math.inf:
             raise ValueError(f"objective.{name}={value}: it must be a finite number, not negative")
 
 
 def check_at_least_one(**settings: int) -> None:
+    """Raise a ValueError unless every setting is at least 1."""
     for name, value in settings.items():
         if value < 1:
             raise ValueError(f"objective.{name}={value}: it must be at least 1")

@@ -1,4 +1,4 @@
-"""Between the ELBO and the importance-weighted bound: `objective=ciwae`.
+"""A combination of the ELBO and the importance-weighted bound: `objective=ciwae`.
 
 Reference: Tighter Variational Bounds are Not Necessarily Better (Rainforth et al., 2018),
 equation 15, arXiv:1802.04537
@@ -8,14 +8,21 @@ from torch import Tensor
 
 from vaelab.kl.base import KLWeighting
 from vaelab.objectives.base import log_mean_exp
-from vaelab.objectives.sampled import SampledBound
+from vaelab.objectives.sampled import MultiSampleBound
 
 
-class CIWAE(SampledBound):
-    """beta ELBO + (1 - beta) L_K, both of the same K draws.
+class CIWAE(MultiSampleBound):
+    """The bound beta ELBO + (1 - beta) L_K, both from the same K samples.
+
+        L_K = log 1/K sum_k w_k
 
     Arguments:
-        beta: Between 0, which is IWAE, and 1, the ELBO; kl.beta is something else.
+        kl: The weighting of the KL.
+        samples: K.
+        beta: The weight of the ELBO: 0 is IWAE, 1 is the ELBO. It is not kl.beta.
+
+    Raises:
+        ValueError: If `beta` is outside [0, 1].
     """
 
     def __init__(self, kl: KLWeighting, samples: int = 5, beta: float = 0.5):

@@ -1,4 +1,4 @@
-"""The covariance of the codes held to the identity: `objective=dip`.
+"""The ELBO with a penalty on the covariance of the latents: `objective=dip`, the DIP-VAE.
 
 Reference: Variational Inference of Disentangled Latent Concepts from Unlabeled Observations
 (Kumar et al., 2018), equations 5 to 7, arXiv:1711.00848
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vaelab.kl.base import KLWeighting
-from vaelab.objectives.base import check_not_negative, sample_with_kl
+from vaelab.objectives.base import check_non_negative, sample_with_kl
 from vaelab.objectives.elbo import ELBO
 
 if TYPE_CHECKING:
@@ -19,16 +19,24 @@ if TYPE_CHECKING:
 
 
 class DIP(ELBO):
-    """-ELBO + off_diagonal sum_{i != j} C_ij^2 + diagonal sum_i (C_ii - 1)^2.
+    """The ELBO, plus a penalty that pulls the covariance C of the latents to the identity.
 
-    C is the covariance over the batch of the means of q(z|x) (I), or that of z, which adds the mean
-    covariance of q(z|x) (II).
+        loss = -ELBO + off_diagonal sum_{i != j} C_ij^2 + diagonal sum_i (C_ii - 1)^2
+
+    Variant I takes C = Cov_x[E[z|x]], the covariance of the posterior means over the batch. Variant
+    II adds the mean posterior covariance E_x[Cov[z|x]], which gives the covariance of z.
 
     Arguments:
+        kl: The weighting of the KL.
         variant: I or II.
+        off_diagonal: The weight of the off-diagonal elements of C.
+        diagonal: The weight of the diagonal elements of C.
+
+    Raises:
+        ValueError: If a weight is negative or not finite.
     """
 
-    layers = False
+    supports_layers = False
 
     def __init__(
         self,
@@ -38,7 +46,7 @@ class DIP(ELBO):
         diagonal: float = 10.0,
     ):
         super().__init__(kl)
-        check_not_negative(off_diagonal=off_diagonal, diagonal=diagonal)
+        check_non_negative(off_diagonal=off_diagonal, diagonal=diagonal)
         self.variant = variant
         self.off_diagonal, self.diagonal = off_diagonal, diagonal
 
@@ -49,14 +57,15 @@ class DIP(ELBO):
             self.covariance(q)
         except NotImplementedError as error:
             raise ValueError(
-                f"objective=dip of variant {self.variant} asks for moments that "
-                f"{type(vae.posterior).__name__} does not know: set posterior=diagonal or full"
+                f"objective=dip with objective.variant={self.variant} needs closed-form moments of "
+                f"q(z|x), which {type(vae.posterior).__name__} does not have: set "
+                "posterior=diagonal or full"
             ) from error
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         q = vae.encode(x)
         z, kl = sample_with_kl(q, vae.latents())
-        terms = self.terms(-vae.decode(z).log_prob(x), kl, step)
+        terms = self.compute_terms(-vae.decode(z).log_prob(x), kl, step)
         covariance = self.covariance(q)
         variances = covariance.diagonal()
         off_diagonal = (covariance - variances.diag()).square().sum()
@@ -65,9 +74,9 @@ class DIP(ELBO):
         return terms | {"loss": terms["loss"] + penalty, "dip": penalty}
 
     def covariance(self, q: Distribution) -> Tensor:
-        """C (D, D) of posteriors of batch shape (B,)."""
-        deviation = q.mean - q.mean.mean(0)
-        covariance = deviation.T @ deviation / len(deviation)
+        """Compute C (D, D) from posteriors q(z|x) of batch shape (B,)."""
+        centered = q.mean - q.mean.mean(0)
+        covariance = centered.T @ centered / len(centered)
         if self.variant == "II":
             full = getattr(q, "covariance_matrix", None)
             covariance = covariance + (q.variance.diag_embed() if full is None else full).mean(0)

@@ -1,4 +1,4 @@
-"""The doubly reparameterised gradient: `objective=dreg`.
+"""The doubly reparameterised gradient of the importance-weighted bound: `objective=dreg`.
 
 Reference: Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives (Tucker et al.,
 2019), equation 8, arXiv:1810.04152
@@ -11,16 +11,25 @@ from vaelab.objectives.stl import STL
 
 
 class DReG(STL):
-    """L_K, whose gradient by the encoder is sum_k v_k^2 (d log w_k / dz_k) dz_k, v = w / sum w.
+    """The bound L_K of IWAE, with the doubly reparameterised gradient for the encoder phi.
 
-    It has the mean of IWAE's and less noise. Decoder and prior keep IWAE's own, and so does an
-    encoder through the pseudo-inputs of prior=vamp. With weight b of the KL, what is left out of
-    d L_K is b v_k d log q, whose mean by parts is that of b v_k (1 - v_k) (d log w_k / dz_k) dz_k:
-    v_k - b v_k (1 - v_k) remains.
+        d L_K / d phi = sum_k v_k^2 (d log w_k / d z_k) (d z_k / d phi),    v_k = w_k / sum_j w_j
+
+    This gradient has the same mean as that of IWAE, and less variance. The gradients for the
+    decoder and the prior are those of IWAE, also where prior=vamp passes pseudo-inputs through the
+    encoder.
+
+    With a KL weight b, the path derivative (objective=stl) omits the term b v_k d log q. Its mean
+    equals that of b v_k (1 - v_k) (d log w_k / d z_k) (d z_k / d phi), by the reparameterisation
+    of the score. Subtracting it leaves the factor v_k - b v_k (1 - v_k), which is v_k^2 for b = 1.
+
+    Arguments:
+        kl: The weighting of the KL.
+        samples: K.
     """
 
     def __init__(self, kl: KLWeighting, samples: int = 5):
         super().__init__(kl, samples)
 
-    def factors(self, normalised: Tensor, weight: float) -> Tensor:
+    def gradient_factors(self, normalised: Tensor, weight: float) -> Tensor:
         return 1 - weight * (1 - normalised)

@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 
 
 class ELBO(Objective):
-    """loss = -E_q[log p(x|z)] + weighted KL(q(z|x) || p(z)); one z for each x."""
+    """The negative evidence lower bound, with one sample of z for each image.
 
-    layers = True
+        log p(x) >= ELBO(x) = E_q(z|x)[log p(x|z)] - KL(q(z|x) || p(z))
+            loss(x) = -log p(x|z) + weighted KL(q(z|x) || p(z)),    z ~ q(z|x)
+
+    Arguments:
+        kl: The weighting of the KL. With weight 1 the loss is an estimate of -ELBO(x).
+    """
+
+    supports_layers = True
 
     def __init__(self, kl: KLWeighting):
         super().__init__()
@@ -25,10 +32,11 @@ class ELBO(Objective):
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         z, kl = sample_with_kl(vae.encode(x), vae.latents())
-        return self.terms(-vae.decode(z).log_prob(x), kl, step)
+        reconstruction = -vae.decode(z).log_prob(x)
+        return self.compute_terms(reconstruction, kl, step)
 
-    def terms(self, reconstruction: Tensor, kl: Tensor, step: int) -> dict[str, Tensor]:
-        """Of a reconstruction term (B,) and a KL (B, D) by dimension."""
+    def compute_terms(self, reconstruction: Tensor, kl: Tensor, step: int) -> dict[str, Tensor]:
+        """Compute the loss and the ELBO from -log p(x|z) (B,) and the KL (B, D) by dimension."""
         loss = reconstruction + self.kl(kl, step)
         kl = kl.sum(-1)
         return {

@@ -1,4 +1,4 @@
-"""The total correlation, weighted, by a critic: `objective=factor`, the FactorVAE.
+"""The ELBO with a total correlation estimated by a critic: `objective=factor`, the FactorVAE.
 
 Reference: Disentangling by Factorising (Kim and Mnih, 2018), equations 2 and 3, algorithm 2,
 arXiv:1802.05983
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from vaelab.kl.base import KLWeighting
-from vaelab.objectives.adversarial import check_critic_lr, discriminator_loss
-from vaelab.objectives.base import check_not_negative, frozen, sample_with_kl
+from vaelab.objectives.adversarial import check_critic_learning_rate, discriminator_loss
+from vaelab.objectives.base import check_non_negative, frozen, sample_with_kl
 from vaelab.objectives.elbo import ELBO
 
 if TYPE_CHECKING:
@@ -21,14 +21,23 @@ if TYPE_CHECKING:
 
 
 class Factor(ELBO):
-    """-ELBO + gamma TC, TC = E[log q(z) - sum_d log q(z_d)] as the mean logit of a critic.
+    """The ELBO, plus a weighted total correlation of the aggregate posterior q(z).
 
-    The critic tells codes from codes whose dimensions were permuted among the images of the batch;
-    at its best its logit is log q(z) / prod_d q(z_d). (The paper permutes a second batch.)
+        loss = -ELBO + gamma TC,    TC = E_q(z)[log q(z) - sum_d log q(z_d)]
+
+    The critic learns to distinguish latents from latents whose dimensions are permuted over the
+    batch. The logit of an optimal critic is log q(z) - sum_d log q(z_d), and its mean estimates TC.
+    The paper permutes a second batch; here the permuted latents come from the same batch.
 
     Arguments:
-        critic: A network from codes, called with (latent_dim,) and the number of outputs.
-        lr: Of the critic.
+        kl: The weighting of the KL.
+        critic: A network factory, called with the input shape (latent_dim,) and the number of
+            outputs, 1.
+        gamma: The weight of the total correlation.
+        lr: The learning rate of the critic.
+
+    Raises:
+        ValueError: If `gamma` is negative or not finite, or `lr` is not above 0.
     """
 
     critic: nn.Module
@@ -41,22 +50,22 @@ class Factor(ELBO):
         lr: float = 1e-4,
     ):
         super().__init__(kl)
-        check_not_negative(gamma=gamma)
-        check_critic_lr(lr)
+        check_non_negative(gamma=gamma)
+        check_critic_learning_rate(lr)
         self.gamma, self.lr, self.make_critic = gamma, lr, critic
 
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
         if vae.posterior.support is not constraints.real_vector:
             raise ValueError(
-                "objective=factor compares codes with codes whose dimensions were permuted, which "
-                f"those of {type(vae.posterior).__name__} cannot be: set posterior=diagonal"
+                "objective=factor needs latents whose dimensions can be permuted independently, "
+                f"which those of {type(vae.posterior).__name__} cannot: set posterior=diagonal"
             )
         self.critic = self.make_critic((vae.latent_dim,), 1)
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         z, kl = sample_with_kl(vae.encode(x), vae.latents())
-        terms = self.terms(-vae.decode(z).log_prob(x), kl, step)
+        terms = self.compute_terms(-vae.decode(z).log_prob(x), kl, step)
         with frozen(self.critic):
             total_correlation = self.critic(z).squeeze(-1)
         z = z.detach()
@@ -66,5 +75,5 @@ class Factor(ELBO):
 
 
 def permute_dimensions(z: Tensor) -> Tensor:
-    """Each dimension of codes (B, D) in an order of its own."""
+    """Permute each dimension of latents (B, D) over the batch, independently of the others."""
     return z.gather(0, torch.rand_like(z).argsort(0))

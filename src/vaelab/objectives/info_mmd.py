@@ -1,4 +1,4 @@
-"""A divergence of q(z) from p(z) beside the KL: `objective=info_mmd`, the InfoVAE.
+"""The KL and an MMD between q(z) and p(z): `objective=info_mmd`, the InfoVAE.
 
 Reference: InfoVAE: Balancing Learning and Inference in Variational Autoencoders (Zhao et al.,
 2019), equation 6 with MMD, arXiv:1706.02262
@@ -10,39 +10,49 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from vaelab.objectives.base import Objective, check_prior_is_fixed, sample_prior, sample_with_kl
-from vaelab.objectives.mmd import Kernel, Kernels
+from vaelab.objectives.mmd import KernelName, MultiScaleMMD
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
 
 
 class InfoMMD(Objective):
-    """reconstruction + (1 - alpha) KL(q(z|x) || p(z)) + (alpha + strength - 1) MMD(q(z), p(z)).
+    """The ELBO with a reweighted KL, plus the squared MMD of the aggregate posterior to the prior.
 
-    A learned prior is trained by the KL alone: the MMD takes draws of it as they are.
+        loss = -log p(x|z) + (1 - alpha) KL(q(z|x) || p(z))
+               + (alpha + strength - 1) MMD^2(q(z), p(z)),    z ~ q(z|x)
+
+    Only the KL trains a learned prior: the MMD has no gradient for the samples of p(z).
 
     Arguments:
-        alpha: At most 1, where no KL is left and with it no cost of information about x.
-        strength: lambda in the paper.
-        kernel, scales: As objectives/mmd.py says.
+        alpha: At most 1. At 1 there is no KL, so information about x in z costs nothing.
+        strength: lambda in the paper; at least 1 - alpha.
+        kernel: imq (inverse multiquadratic) or rbf, see MultiScaleMMD.
+        scales: The kernel scales, in units of the prior's standard deviation.
+
+    Raises:
+        ValueError: If `alpha`, `strength` or `scales` is out of range.
     """
 
-    layers = True
+    supports_layers = True
 
     def __init__(
         self,
         alpha: float = 0.0,
         strength: float = 100.0,
-        kernel: Kernel = "rbf",
+        kernel: KernelName = "rbf",
         scales: Sequence[float] = (1.0,),
     ):
         super().__init__()
         if not alpha <= 1:
             raise ValueError(f"objective.alpha={alpha}: it must be at most 1")
         if alpha + strength < 1:
-            raise ValueError(f"objective.strength={strength}: it must be at least 1 - alpha")
+            raise ValueError(
+                f"objective.strength={strength}: it must be at least 1 - objective.alpha, which is "
+                f"{1 - alpha}"
+            )
         self.alpha, self.strength = alpha, strength
-        self.mmd = Kernels(kernel, scales)
+        self.mmd = MultiScaleMMD(kernel, scales)
 
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)

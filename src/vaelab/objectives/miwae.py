@@ -8,15 +8,23 @@ from torch import Tensor
 
 from vaelab.kl.base import KLWeighting
 from vaelab.objectives.base import check_at_least_one, log_mean_exp
-from vaelab.objectives.sampled import SampledBound
+from vaelab.objectives.sampled import MultiSampleBound
 
 
-class MIWAE(SampledBound):
-    """1/M sum_m log 1/K sum_k w_mk: a looser bound whose encoder gradient has less noise.
+class MIWAE(MultiSampleBound):
+    """The mean of the importance-weighted bounds of M groups of K samples.
+
+        1/M sum_m log 1/K sum_k w_mk
+
+    The bound is looser than IWAE with all M K samples, but its encoder gradient has less noise.
 
     Arguments:
+        kl: The weighting of the KL.
         groups: M.
-        samples: K, of each group.
+        samples: K, the number of samples in each group.
+
+    Raises:
+        ValueError: If `groups` or `samples` is below 1.
     """
 
     def __init__(self, kl: KLWeighting, groups: int = 2, samples: int = 5):

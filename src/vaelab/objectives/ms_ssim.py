@@ -1,7 +1,7 @@
-"""Structural similarity in place of a likelihood: `objective=ms_ssim`.
+"""Multi-scale structural similarity instead of a likelihood: `objective=ms_ssim`.
 
 Reference: Learning to Generate Images with Perceptual Similarity Metrics (Snell et al., 2017),
-section 3.2 (there EL-VAE), arXiv:1511.06409
+section 3.2 (called EL-VAE there), arXiv:1511.06409
 """
 
 from typing import TYPE_CHECKING
@@ -14,37 +14,44 @@ from vaelab.objectives.base import (
     Objective,
     check_at_least_one,
     check_no_parameters,
-    check_not_negative,
+    check_non_negative,
     sample_with_kl,
 )
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
 
-BETAS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the metric's five scales, from the finest
+BETAS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the five scales of MS-SSIM, finest first
 
 
 class MSSSIM(Objective):
-    """weight * (1 - MS-SSIM(x, mean of p(x|z))) + weighted KL.
+    """The dissimilarity of x and its reconstruction, plus the weighted KL.
 
-    That is no density: its loss is no bound, and no ELBO is logged.
+        loss = weight * (1 - MS-SSIM(x, E[p(x|z)])) + weighted KL,    z ~ q(z|x)
+
+    MS-SSIM is not a density, so the loss is not a bound on log p(x), and no ELBO is logged.
 
     Arguments:
-        weight: In nats for a similarity of 0.
-        scales: 1 to 5; each halves the picture, which must stay larger than the window.
-        window: The edge in pixels of the window that is compared, odd and at least 3.
+        kl: The weighting of the KL.
+        weight: The loss in nats at a similarity of 0.
+        scales: The number of scales, 1 to 5. Each scale halves the image, which must not become
+            smaller than the window.
+        window: The edge of the compared window in pixels, odd and at least 3.
+
+    Raises:
+        ValueError: If `weight`, `scales` or `window` is out of range.
     """
 
-    layers = True
-    minimises_likelihood = False
+    supports_layers = True
+    maximises_likelihood = False
     monitor = "val/objective"
 
     def __init__(self, kl: KLWeighting, weight: float = 500.0, scales: int = 2, window: int = 7):
         super().__init__()
-        check_not_negative(weight=weight)
+        check_non_negative(weight=weight)
         check_at_least_one(scales=scales, window=window)
         if scales > len(BETAS):
-            raise ValueError(f"objective.scales={scales}: the metric has {len(BETAS)}")
+            raise ValueError(f"objective.scales={scales}: MS-SSIM has at most {len(BETAS)} scales")
         if window % 2 == 0 or window < 3:
             raise ValueError(f"objective.window={window}: it must be odd, and at least 3")
         self.kl, self.weight, self.scales, self.window = kl, weight, scales, window
@@ -52,15 +59,18 @@ class MSSSIM(Objective):
 
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
-        halves, asked = 2 ** (self.scales - 1), max(1, self.scales - 1) ** 2  # by the metric
-        if len(vae.shape) != 3 or min(vae.shape[1:]) // max(halves, asked) < self.window:
+        # The last scale is smaller by 2^(scales - 1); torchmetrics also checks (scales - 1)^2.
+        divisor = max(2 ** (self.scales - 1), max(1, self.scales - 1) ** 2)
+        if len(vae.shape) != 3 or min(vae.shape[1:]) // divisor < self.window:
             raise ValueError(
-                f"objective=ms_ssim compares windows of {self.window}x{self.window} pixels on "
-                f"{self.scales} scales, for which data.shape={list(vae.shape)} is too small: set "
-                "objective.scales or objective.window"
+                f"objective=ms_ssim compares windows of {self.window}x{self.window} pixels at "
+                f"{self.scales} scales, which needs larger images (C, H, W) than "
+                f"data.shape={list(vae.shape)}: set objective.scales or objective.window to a "
+                "smaller number"
             )
         check_no_parameters(
-            vae.likelihood, "objective=ms_ssim would not train the scale: set loss=bce"
+            vae.likelihood,
+            "objective=ms_ssim would not train the scale of the likelihood: set loss=bce",
         )
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
@@ -77,7 +87,7 @@ class MSSSIM(Objective):
         }
 
     def similarity(self, x: Tensor, y: Tensor) -> Tensor:
-        """MS-SSIM (B,) of pictures (B, C, H, W) with pixels in [0, 1]."""
+        """Compute MS-SSIM (B,) of images x, y (B, C, H, W) with pixels in [0, 1]."""
         return multiscale_structural_similarity_index_measure(
             y,
             x,

@@ -1,7 +1,7 @@
-"""Different bounds for the encoder and for the rest: `objective=piwae`.
+"""Different bounds for the encoder and for the decoder: `objective=piwae`.
 
 Reference: Tighter Variational Bounds are Not Necessarily Better (Rainforth et al., 2018),
-section 4 (there PIWAE), arXiv:1802.04537
+section 4 (called PIWAE there), arXiv:1802.04537
 """
 
 from typing import TYPE_CHECKING
@@ -16,20 +16,29 @@ if TYPE_CHECKING:
 
 
 class PIWAE(MIWAE):
-    """The encoder climbs MIWAE (M groups of K), decoder and prior IWAE of all M K draws.
+    """The encoder maximises MIWAE, the decoder and the prior maximise IWAE.
 
-    The value of the loss is minus the latter. Each draw is decoded twice.
+        encoder           1/M sum_m log 1/K sum_k w_mk
+        decoder, prior    log 1/(M K) sum_mk w_mk
+
+    The value of the loss is minus the bound of the decoder. Each sample is decoded twice.
+
+    Arguments:
+        kl: The weighting of the KL.
+        groups: M.
+        samples: K, the number of samples in each group.
     """
 
-    layers = False
+    supports_layers = False
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         weight = self.kl.weight(step)
         z, log_q = sample_with_log_prob(vae.encode(x), self.samples)
         with frozen(vae.decoder, vae.likelihood, vae.prior):
             log_p, kl = importance_terms(vae, x, z, log_q, vae.latents())
-            encoder = self.bound(log_p - weight * kl)
+            encoder_bound = self.bound(log_p - weight * kl)
         with frozen(vae.encoder, vae.posterior):
             log_p, kl = importance_terms(vae, x, z.detach(), log_q.detach(), vae.latents())
-            rest = log_mean_exp(log_p - weight * kl)
-        return self.terms(-rest - (encoder - encoder.detach()), log_p, kl, weight)
+            decoder_bound = log_mean_exp(log_p - weight * kl)
+        loss = -decoder_bound - (encoder_bound - encoder_bound.detach())
+        return self.compute_terms(loss, log_p, kl, weight)

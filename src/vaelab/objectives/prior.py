@@ -1,4 +1,4 @@
-"""The prior alone, for a model that is trained but for it: `objective=prior start=<run>`.
+"""Training of the prior alone, in a finished run: `objective=prior start=<run>`.
 
 Reference: Neural Discrete Representation Learning (van den Oord et al., 2017), section 3.3,
 arXiv:1711.00937
@@ -16,21 +16,24 @@ if TYPE_CHECKING:
 
 
 class PriorOnly(Objective):
-    """loss = KL(q(z|x) || p(z)), minimised by p alone; for posterior=vq that is -log p(z).
+    """The KL, of which only the prior p(z) has a gradient.
 
-    Encoder, posterior, decoder and likelihood stay as they are, a codebook too. At the best p the
-    loss is the mutual information of x and z, and no weight of the others would make it smaller.
+        loss = KL(q(z|x) || p(z))
+
+    For posterior=vq this is -log p(z). The encoder, the posterior with its codebook, the decoder
+    and the likelihood are frozen. The mean loss over images is I(x; z) + KL(q(z) || p(z)), with
+    q(z) the mean of q(z|x), so the loss of the best prior is the mutual information I(x; z).
     """
 
     needs_start = True
 
     def prepare(self, vae: "VAE") -> None:
-        if not vae.posterior.density:
+        if not vae.posterior.has_density:
             super().prepare(vae)
-        if not any(weight.requires_grad for weight in vae.prior.parameters()):
+        if not any(parameter.requires_grad for parameter in vae.prior.parameters()):
             raise ValueError(
-                f"objective=prior trains the prior alone, and {type(vae.prior).__name__} has "
-                "nothing to learn: set prior=pixelcnn for posterior=vq, else flow or mixture"
+                f"objective=prior trains only the prior, but {type(vae.prior).__name__} has no "
+                "trainable parameters: set prior=pixelcnn for posterior=vq, else flow or mixture"
             )
         for part in (vae.encoder, vae.posterior, vae.decoder, vae.likelihood):
             part.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""A regularised autoencoder without noise: `objective=rae`.
+"""The regularised autoencoder with deterministic latents: `objective=rae`.
 
 Reference: From Variational to Deterministic Autoencoders (Ghosh et al., 2020), equations 4 to 8,
 arXiv:1903.12436
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from vaelab.objectives.autoencoder import Autoencoder
-from vaelab.objectives.base import check_not_negative, normalize_spectrally
+from vaelab.objectives.base import apply_spectral_norm, check_non_negative
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -21,16 +21,22 @@ Regularizer = Literal["l2", "gradient_penalty", "spectral_norm", "none"]
 
 
 class RAE(Autoencoder):
-    """reconstruction + embedding |z|^2 / 2 + weight * R, R keeping the decoder smooth.
+    """Reconstruction, plus a penalty on the latents and a regularizer R of the decoder.
 
-    There is no prior that samples come from: one is fitted to the codes afterwards.
+        loss = -log p(x|z) + embedding |z|^2 / 2 + weight * R
+
+    Training fits no prior. To sample images, fit a density to the latents afterwards (sampler=).
 
     Arguments:
-        embedding: beta in the paper.
-        weight: lambda in the paper.
-        regularizer: R. l2 is |theta|^2 / 2 of the decoder's weights; gradient_penalty is
-            |d mean / d z|^2 / 2 in the Frobenius norm, from one random direction; spectral_norm
-            keeps every layer's largest singular value at 1 instead, and has no weight.
+        embedding: The weight of the penalty on the latents, beta in the paper.
+        weight: The weight of R, lambda in the paper.
+        regularizer: `l2`: R = |theta|^2 / 2 of the decoder's parameters. `gradient_penalty`:
+            R = |J|^2 / 2 in the Frobenius norm, J = d E[p(x|z)] / d z, estimated from one random
+            direction. `spectral_norm`: R = 0, and the largest singular value of every layer of the
+            decoder is 1. `none`: R = 0.
+
+    Raises:
+        ValueError: If a weight is negative or not finite.
     """
 
     monitor = "val/objective"
@@ -39,23 +45,26 @@ class RAE(Autoencoder):
         self, embedding: float = 0.1, weight: float = 0.01, regularizer: Regularizer = "l2"
     ):
         super().__init__()
-        check_not_negative(embedding=embedding, weight=weight)
+        check_non_negative(embedding=embedding, weight=weight)
         self.embedding, self.weight = embedding, weight
         self.regularizer: Regularizer = regularizer
 
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
-        if vae.posterior.density:
-            raise ValueError("objective=rae has no noise in its codes: set posterior=deterministic")
+        if vae.posterior.has_density:
+            raise ValueError(
+                "objective=rae needs deterministic latents, but the posterior is "
+                f"{type(vae.posterior).__name__}: set posterior=deterministic"
+            )
         if self.regularizer == "spectral_norm":
-            for layer in [each for each in vae.decoder.modules() if _is_linear(each)]:
-                normalize_spectrally(layer)
+            for layer in [module for module in vae.decoder.modules() if _has_weight_matrix(module)]:
+                apply_spectral_norm(layer)
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         z = vae.encode(x).rsample()
         reconstruction = -vae.decode(z).log_prob(x)
         embedding = z.square().sum(-1) / 2
-        smoothness = self._smoothness(vae, z)
+        smoothness = self._regularize(vae, z)
         loss = reconstruction + self.embedding * embedding + self.weight * smoothness
         return {
             "loss": loss,
@@ -65,29 +74,35 @@ class RAE(Autoencoder):
             "objective": -loss,
         }
 
-    def _smoothness(self, vae: "VAE", z: Tensor) -> Tensor:
+    def _regularize(self, vae: "VAE", z: Tensor) -> Tensor:
+        """Compute R, (B,) for the gradient penalty and () otherwise."""
         if self.regularizer == "l2":
-            return _squares(vae.decoder)
+            return _half_squared_norm(vae.decoder)
         if self.regularizer == "gradient_penalty":
-            return _slope(vae, z)
+            return _gradient_penalty(vae, z)
         return z.new_zeros(())
 
 
-def _squares(module: nn.Module) -> Tensor:
+def _half_squared_norm(module: nn.Module) -> Tensor:
+    """Compute |theta|^2 / 2 () of all parameters."""
     return torch.stack([weight.square().sum() for weight in module.parameters()]).sum() / 2
 
 
-def _is_linear(layer: nn.Module) -> bool:
+def _has_weight_matrix(layer: nn.Module) -> bool:
+    """True for linear and convolutional layers, whose weight has two or more dimensions."""
     weight = getattr(layer, "weight", None)
     return isinstance(weight, Tensor) and weight.ndim > 1
 
 
-def _slope(vae: "VAE", z: Tensor) -> Tensor:
-    """|J|^2 / 2 (B,) of the decoder's mean: E |J v|^2 = |J|^2 for v ~ N(0, I)."""
+def _gradient_penalty(vae: "VAE", z: Tensor) -> Tensor:
+    """Estimate |J|^2 / 2 (B,) of the decoder's mean from one direction v for each image.
+
+    E |J v|^2 = |J|^2,    v ~ N(0, I)
+    """
     v = torch.randn_like(z)
-    with warnings.catch_warnings(), torch.inference_mode(False):  # in which older torch says 0
-        warnings.simplefilter("ignore", FutureWarning)  # of torch about itself
-        with forward_ad.dual_level():  # torch.func.jvp allows no running statistics
+    with warnings.catch_warnings(), torch.inference_mode(False):  # there older torch returns 0
+        warnings.simplefilter("ignore", FutureWarning)  # raised inside torch
+        with forward_ad.dual_level():  # torch.func.jvp does not allow running statistics
             mean = vae.decode(forward_ad.make_dual(z + 0, v + 0)).mean
-            slope: Any = forward_ad.unpack_dual(mean).tangent
-    return slope.square().flatten(1).sum(1) / 2
+            jvp: Any = forward_ad.unpack_dual(mean).tangent
+    return jvp.square().flatten(1).sum(1) / 2

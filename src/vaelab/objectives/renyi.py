@@ -10,15 +10,22 @@ from torch import Tensor
 
 from vaelab.kl.base import KLWeighting
 from vaelab.objectives.base import log_mean_exp
-from vaelab.objectives.sampled import SampledBound
+from vaelab.objectives.sampled import MultiSampleBound
 
 
-class Renyi(SampledBound):
-    """1 / (1 - alpha) log 1/K sum_k w_k^(1 - alpha).
+class Renyi(MultiSampleBound):
+    """The variational Renyi bound of order alpha, from K samples.
+
+        1/(1 - alpha) log 1/K sum_k w_k^(1 - alpha)
 
     Arguments:
-        alpha: 1 is the ELBO, 0 is IWAE, -inf the largest weight alone (VR-max); below 0 it bounds
-            log p(x) from above, for enough draws.
+        kl: The weighting of the KL.
+        samples: K.
+        alpha: The order. 1 is the ELBO, 0 is IWAE, and -inf takes the largest weight alone
+            (VR-max). With alpha below 0 and enough samples it is an upper bound on log p(x).
+
+    Raises:
+        ValueError: If `alpha` is inf or NaN.
     """
 
     def __init__(self, kl: KLWeighting, samples: int = 5, alpha: float = 0.5):

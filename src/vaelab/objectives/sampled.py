@@ -1,4 +1,4 @@
-"""What the bounds on log p(x) from several draws of z have in common."""
+"""The base class of bounds on log p(x) from several samples of z."""
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING
@@ -18,57 +18,70 @@ if TYPE_CHECKING:
     from vaelab.vae import VAE
 
 
-class SampledBound(Objective):
-    """loss = -bound(log w), with log w_k = log p(x|z_k) + weight log(p(z_k) / q(z_k|x)).
+class MultiSampleBound(Objective):
+    """A bound on log p(x), as a function of the importance weights of K samples.
 
-    The weight is that of kl=. The terms are those of the ELBO, in the mean of the draws, and
-    `iw_bound`, the importance-weighted bound of all draws at weight 1, whatever is trained.
+        loss = -bound(log w_1, ..., log w_K)
+        log w_k = log p(x|z_k) - weight (log q(z_k|x) - log p(z_k)),    z_k ~ q(z|x)
+
+    The weight is that of kl=. The other logged terms have weight 1: those of the ELBO are averaged
+    over samples, and `iw_bound` is the importance-weighted bound of all samples, whichever bound is
+    trained.
 
     Arguments:
-        samples: The number of draws.
+        kl: The weighting of the KL, which must be linear.
+        samples: K.
+
+    Raises:
+        ValueError: If `samples` is below 1, or the KL weighting is not linear in the KL.
     """
 
-    layers = True
+    supports_layers = True
     monitor = "val/iw_bound"
 
     def __init__(self, kl: KLWeighting, samples: int):
         super().__init__()
         check_at_least_one(samples=samples)
-        if not kl.linear:
+        if not kl.is_linear:
             raise ValueError(
-                f"{type(self).__name__} weighs log p(z)/q(z|x) draw by draw, which kl="
-                "free_bits and kl=capacity do not: set kl=constant, warmup or cyclical"
+                f"{type(self).__name__} weights log q(z|x) - log p(z) of each sample, but "
+                f"{type(kl).__name__} is not linear in the KL: set kl=constant, warmup or cyclical"
             )
         self.kl = kl
         self.samples = samples
 
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
-        if vae.posterior.relaxed:
+        if vae.posterior.is_relaxed:
             raise ValueError(
-                f"{type(self).__name__} asks for the density of the draws it trains on, which "
-                f"{type(vae.posterior).__name__} relaxes: set objective=elbo"
+                f"{type(self).__name__} needs the density of the samples that it trains on, but "
+                f"{type(vae.posterior).__name__} relaxes its samples: set objective=elbo"
             )
 
     @abstractmethod
     def bound(self, log_w: Tensor) -> Tensor:
-        """The log weights (samples, B) to what is maximised (B,)."""
+        """Compute the bound (B,), which training maximises, from log weights (samples, B)."""
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         weight = self.kl.weight(step)
-        log_p, kl = self.draw(vae, x, self.draws(step), weight)
-        return self.terms(-self.bound(log_p - weight * kl), log_p, kl, weight)
+        log_p, kl = self.sample_importance_terms(vae, x, self.count_samples(step), weight)
+        return self.compute_terms(-self.bound(log_p - weight * kl), log_p, kl, weight)
 
-    def draws(self, step: int) -> int:
-        """How many there are in a step."""
+    def count_samples(self, step: int) -> int:
+        """Return the number of samples after `step` optimizer steps."""
         return self.samples
 
-    def draw(self, vae: "VAE", x: Tensor, samples: int, weight: float) -> tuple[Tensor, Tensor]:
-        """log p(x|z) and log q(z|x) - log p(z) of each draw, (samples, B)."""
+    def sample_importance_terms(
+        self, vae: "VAE", x: Tensor, samples: int, weight: float
+    ) -> tuple[Tensor, Tensor]:
+        """Sample z, and compute log p(x|z) and log q(z|x) - log p(z), each (samples, B)."""
         z, log_q = sample_with_log_prob(vae.encode(x), samples)
         return importance_terms(vae, x, z, log_q, vae.latents())
 
-    def terms(self, loss: Tensor, log_p: Tensor, kl: Tensor, weight: float) -> dict[str, Tensor]:
+    def compute_terms(
+        self, loss: Tensor, log_p: Tensor, kl: Tensor, weight: float
+    ) -> dict[str, Tensor]:
+        """Return the loss (B,) and the terms to log, from log p(x|z) and the KL (samples, B)."""
         return {
             "loss": loss,
             "reconstruction": -log_p.mean(0),

@@ -8,17 +8,23 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vaelab.objectives.base import check_at_least_one
-from vaelab.objectives.matching import Matching
+from vaelab.objectives.matching import AggregateMatching
 
 
-class SWAE(Matching):
-    """reconstruction + weight * the sliced Wasserstein distance of q(z) from p(z), squared.
+class SWAE(AggregateMatching):
+    """Reconstruction, plus the squared sliced Wasserstein distance of q(z) and p(z).
 
-    In each of several random directions the distance of two samples is that of their sorted
-    projections.
+        loss = -log p(x|z) + weight * mean_u W_2^2(u^T z, u^T p),    z ~ q(z), p ~ p(z)
+
+    The distance is averaged over random unit vectors u. In one dimension, W_2^2 of two samples is
+    the mean squared difference of their sorted values.
 
     Arguments:
-        directions: Drawn anew for each batch.
+        weight: Nats per unit of the squared distance.
+        directions: The number of unit vectors u, sampled anew for each batch.
+
+    Raises:
+        ValueError: If `weight` is negative or not finite, or `directions` is below 1.
     """
 
     def __init__(self, weight: float = 100.0, directions: int = 50):
@@ -26,8 +32,10 @@ class SWAE(Matching):
         check_at_least_one(directions=directions)
         self.directions = directions
 
-    def discrepancy(self, z: Tensor, p: Tensor) -> Tensor:
-        drawn = torch.randn(z.shape[-1], self.directions, dtype=z.dtype, device=z.device)
-        slices = normalize(drawn, dim=0)
-        ours, theirs = ((each @ slices).sort(0).values for each in (z, p))
-        return (ours - theirs).square().mean()
+    def discrepancy(self, z: Tensor, prior_z: Tensor) -> Tensor:
+        noise = torch.randn(z.shape[-1], self.directions, dtype=z.dtype, device=z.device)
+        directions = normalize(noise, dim=0)
+        projected, prior_projected = (
+            (points @ directions).sort(0).values for points in (z, prior_z)
+        )
+        return (projected - prior_projected).square().mean()

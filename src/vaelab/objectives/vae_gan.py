@@ -1,4 +1,4 @@
-"""Reconstruction in the features of a critic of pictures: `objective=vae_gan`.
+"""Reconstruction in the feature space of a critic: `objective=vae_gan`, the VAE/GAN.
 
 Reference: Autoencoding beyond Pixels Using a Learned Similarity Metric (Larsen et al., 2016),
 algorithm 1, arXiv:1512.09300
@@ -13,14 +13,14 @@ from torch.nn.functional import leaky_relu, softplus
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vaelab.kl.base import KLWeighting
-from vaelab.objectives.adversarial import check_critic_lr, discriminator_loss
+from vaelab.objectives.adversarial import check_critic_learning_rate, discriminator_loss
 from vaelab.objectives.base import (
     Objective,
+    apply_spectral_norm,
     check_at_least_one,
     check_no_parameters,
-    check_not_negative,
+    check_non_negative,
     frozen,
-    normalize_spectrally,
     sample_prior,
     sample_with_kl,
 )
@@ -28,29 +28,43 @@ from vaelab.objectives.base import (
 if TYPE_CHECKING:
     from vaelab.vae import VAE
 
-SMALL = 1e-3  # deviation of a feature, below which it counts as this
-NEW = 0.1  # the part of a batch in the running deviation
+MIN_STD = 1e-3  # the smallest standard deviation that a feature is divided by
+STD_MOMENTUM = 0.1  # the weight of a batch in the running standard deviation
 
 
 class VAEGAN(Objective):
-    """The encoder: weighted KL + features. The decoder: gamma features + fooling. The critic: -GAN.
+    """Encoder, decoder and critic each minimise a loss of their own.
 
-    features = sum_i (f_i(x) - f_i(y))^2 / (2 scale^2 s_i^2), for y the mean of p(x|z), f a hidden
-    layer of the critic, which tells x from y and from pictures of draws of p(z), and s_i the
-    running deviation of f_i(x) over batches, where the paper has batch normalization: that of the
-    last batch alone is next to nothing where two images are left for it. fooling is
-    -log P(it takes those for x), in place of the paper's log P(it does not), whose gradient
-    vanishes where the critic is right. Spectral normalization keeps the critic smooth (Miyato et
-    al., 2018, arXiv:1802.05957). The pixels' ELBO is reported too, though nothing here trains
-    p(x|z) as a density. To tell bits the critic needs no more than the grey of y: set
-    data.binarize=none.
+        encoder    weighted KL + F
+        decoder    gamma F - log D(y) - log D(y_p)
+        critic     -log D(x) - log(1 - D(y)) - log(1 - D(y_p))
+        F = sum_i (f_i(x) - f_i(y))^2 / (2 scale^2 s_i^2)
+
+    y is the mean of p(x|z) for z ~ q(z|x), and y_p that for z ~ p(z). D(x) is the probability that
+    the critic gives to an image of being from the data, and f its last hidden layer. s_i is the
+    standard deviation of f_i(x).
+
+    Differences from the paper: s_i is a running estimate over batches instead of batch
+    normalization, because the features of a last batch of two images have almost no variance. The
+    decoder minimises -log D(y) instead of log(1 - D(y)), whose gradient vanishes if the critic is
+    confident. Spectral normalization keeps the critic smooth (Miyato et al., 2018,
+    arXiv:1802.05957).
+
+    The ELBO of the pixels is logged, but no part of the loss trains p(x|z) as a density. With
+    binarized images the critic recognises y by its non-binary pixels: set data.binarize=none.
 
     Arguments:
-        critic: A network from pictures, called with data.shape and the number of its features.
-        features: That number.
-        scale: Of a feature in units of s_i; 1 in the paper, which has thousands of them.
-        gamma: The decoder's weight of the features.
-        lr: Of the critic; where it learns as fast as the decoder, that does not reach it.
+        kl: The weighting of the KL.
+        critic: A network factory, called with data.shape and the number of features.
+        features: The number of features f_i.
+        scale: The standard deviation of f_i(x) given z, in units of s_i; 1 in the paper, whose
+            critic has thousands of features.
+        gamma: The weight of F in the loss of the decoder.
+        lr: The learning rate of the critic. If it is as high as that of the decoder, the decoder
+            cannot keep up with the critic.
+
+    Raises:
+        ValueError: If a setting is out of range.
     """
 
     critic: nn.Module
@@ -67,47 +81,49 @@ class VAEGAN(Objective):
     ):
         super().__init__()
         check_at_least_one(features=features)
-        check_not_negative(gamma=gamma)
+        check_non_negative(gamma=gamma)
         if not scale > 0:
             raise ValueError(f"objective.scale={scale}: it must be above 0")
-        check_critic_lr(lr)
+        check_critic_learning_rate(lr)
         self.kl, self.scale, self.gamma, self.lr, self.make_critic = kl, scale, gamma, lr, critic
         self.verdict = spectral_norm(nn.Linear(features, 1))
-        self.register_buffer("deviation", torch.zeros(features))  # none yet
+        self.register_buffer("deviation", torch.zeros(features))  # 0 until the first batch
 
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
         if len(vae.shape) != 3:
             raise ValueError(
-                f"objective=vae_gan has a critic of pictures (C, H, W), not {list(vae.shape)}"
+                "objective=vae_gan needs images (C, H, W) for its critic, but "
+                f"data.shape={list(vae.shape)}: set another objective, such as elbo"
             )
         check_no_parameters(
-            vae.likelihood, "objective=vae_gan would not train the scale: set loss=bce"
+            vae.likelihood,
+            "objective=vae_gan would not train the scale of the likelihood: set loss=bce",
         )
         self.critic = self.make_critic(vae.shape, self.verdict.in_features)
         for layer in list(self.critic.modules()):
             if isinstance(getattr(layer, "weight", None), Tensor):
-                normalize_spectrally(layer)
+                apply_spectral_norm(layer)
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         p = vae.latents()
         z, kl = sample_with_kl(vae.encode(x), p)
         with frozen(vae.decoder, self):
-            y = vae.decode(z)
-            seen = self.critic(x)
-            unit = self._unit(seen.detach())
-            encoder = self.kl(kl, step) + _distance(seen, self.critic(y.mean), unit)
-        drawn = vae.decode(sample_prior(p, len(z))).mean
-        again = vae.decode(z.detach()).mean
+            p_x = vae.decode(z)
+            x_features = self.critic(x)
+            scale = self._feature_scale(x_features.detach())
+            encoder = self.kl(kl, step) + _feature_error(x_features, self.critic(p_x.mean), scale)
+        y_prior = vae.decode(sample_prior(p, len(z))).mean
+        y = vae.decode(z.detach()).mean
         with frozen(self):
-            seen_again = self.critic(again)
-            features = _distance(seen, seen_again, unit)
-            fooling = softplus(-self._judge(seen_again)) + softplus(
-                -self._judge(self.critic(drawn))
+            y_features = self.critic(y)
+            features = _feature_error(x_features, y_features, scale)
+            fooling = softplus(-self._classify(y_features)) + softplus(
+                -self._classify(self.critic(y_prior))
             )
-        pictures = (x, again.detach(), drawn.detach())
-        critic = discriminator_loss(*(self._judge(self.critic(each)) for each in pictures))
-        reconstruction, kl = -y.log_prob(x), kl.sum(-1)
+        images = (x, y.detach(), y_prior.detach())
+        critic = discriminator_loss(*(self._classify(self.critic(image)) for image in images))
+        reconstruction, kl = -p_x.log_prob(x), kl.sum(-1)
         return {
             "loss": encoder + self.gamma * features + fooling + critic,
             "reconstruction": reconstruction,
@@ -119,19 +135,24 @@ class VAEGAN(Objective):
             "kl_weight": x.new_full((), self.kl.weight(step)),
         }
 
-    def _judge(self, seen: Tensor) -> Tensor:
-        """Logits (B,) that pictures with these features (B, features) are of the data."""
-        return self.verdict(leaky_relu(seen, 0.2)).squeeze(-1)
+    def _classify(self, features: Tensor) -> Tensor:
+        """Compute the logits (B,) of D from features (B, features) of images."""
+        return self.verdict(leaky_relu(features, 0.2)).squeeze(-1)
 
-    def _unit(self, seen: Tensor) -> Tensor:
-        """scale * s_i (features,), which in training takes note of these (B, features)."""
-        now, known = seen.std(0, correction=0).to(self.deviation), self.deviation.any()
-        if self.training and len(seen) > 1:
-            self.deviation.lerp_(now, torch.where(known, NEW, 1.0).to(now))
-            known = self.deviation.any()
-        return self.scale * torch.where(known, self.deviation, now).clamp(min=SMALL)
+    def _feature_scale(self, features: Tensor) -> Tensor:
+        """Return scale * s_i (features,); in training, first update s_i from these (B, features).
+
+        Before the first update, s_i is the standard deviation over this batch.
+        """
+        batch_std = features.std(0, correction=0).to(self.deviation)
+        is_updated = self.deviation.any()
+        if self.training and len(features) > 1:
+            momentum = torch.where(is_updated, STD_MOMENTUM, 1.0).to(batch_std)
+            self.deviation.lerp_(batch_std, momentum)
+            is_updated = self.deviation.any()
+        return self.scale * torch.where(is_updated, self.deviation, batch_std).clamp(min=MIN_STD)
 
 
-def _distance(ours: Tensor, theirs: Tensor, unit: Tensor) -> Tensor:
-    """Of the features of images (B, features) and of their reconstructions, (B,)."""
-    return ((ours - theirs) / unit).square().sum(-1) / 2
+def _feature_error(x_features: Tensor, y_features: Tensor, scale: Tensor) -> Tensor:
+    """Compute F (B,) from the features (B, features) of images and of their reconstructions."""
+    return ((x_features - y_features) / scale).square().sum(-1) / 2

@@ -1,4 +1,4 @@
-"""Reconstruction from the nearest codes, and commitment to them: `objective=vq`.
+"""The VQ-VAE: `objective=vq`.
 
 Reference: Neural Discrete Representation Learning (van den Oord et al., 2017), equation 3, with
 the codebook learned as in appendix A.1, arXiv:1711.00937
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from vaelab.objectives.base import Objective, check_not_negative, sample_with_kl
+from vaelab.objectives.base import Objective, check_non_negative, sample_with_kl
 from vaelab.posteriors.vq import VQ
 
 if TYPE_CHECKING:
@@ -16,26 +16,32 @@ if TYPE_CHECKING:
 
 
 class VectorQuantised(Objective):
-    """loss = -log p(x|z) - log p(z) + commitment |out - sg(z)|^2, out being the encoder's output.
+    """Reconstruction from the nearest codebook vectors, plus the commitment loss.
 
-    q(z|x) is a point, so the first two terms are minus a bound on log p(x). log p(z) is a constant
-    for prior=codes; a learned prior learns from it, and the encoder does not.
+        loss = -log p(x|z) - log p(z) + commitment |out - sg(z)|^2
+
+    out is the encoder's output, z its nearest codebook vectors, and sg stops the gradient. q(z|x)
+    is a point, so the first two terms are minus a bound on log p(x). log p(z) is constant for
+    prior=codes; a learned prior is trained by it, but the encoder is not.
 
     Arguments:
-        commitment: In nats for a squared distance of 1, summed over latent dimensions; beta in the
-            paper.
+        commitment: Nats per unit of the squared distance, which is summed over latent dimensions;
+            beta in the paper.
+
+    Raises:
+        ValueError: If `commitment` is negative or not finite.
     """
 
     def __init__(self, commitment: float = 0.25):
         super().__init__()
-        check_not_negative(commitment=commitment)
+        check_non_negative(commitment=commitment)
         self.commitment = commitment
 
     def prepare(self, vae: "VAE") -> None:
         if not isinstance(vae.posterior, VQ):
             raise ValueError(
-                f"objective=vq commits an encoder to codes, which {type(vae.posterior).__name__} "
-                "does not have: set posterior=vq, or model=vq"
+                "objective=vq needs a posterior with a codebook, but the posterior is "
+                f"{type(vae.posterior).__name__}: set posterior=vq, or model=vq"
             )
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
@@ -49,5 +55,5 @@ class VectorQuantised(Objective):
             "kl": kl,
             "elbo": -(reconstruction + kl),
             "commitment": commitment,
-            "perplexity": q.usage,  # type: ignore[attr-defined]
+            "perplexity": q.code_perplexity,  # type: ignore[attr-defined]
         }

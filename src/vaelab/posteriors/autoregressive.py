@@ -1,4 +1,4 @@
-"""What `posterior=iaf` and `posterior=naf` have in common."""
+"""Base class of autoregressive flow posteriors: `posterior=iaf` and `posterior=naf`."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,22 +13,29 @@ from vaelab.posteriors.base import Posterior, check_bound, check_count, diagonal
 
 
 class AutoregressivePosterior(Posterior):
-    """z_0 ~ N(m(x), diag(s(x)^2)), then z_t,d = f(z_{t-1,d}; the z_{t-1} before d, h(x)).
+    """The posterior of z_T, a normal variable transformed by T autoregressive steps.
 
-    The order turns round from step to step. A draw and its density take one pass, the density of
-    another z takes one pass for each dimension, and its rounding errors grow from one to the next.
+    z_0 ~ N(m(x), diag(s(x)^2)), then z_{t,d} = f(z_{t-1,d}; z_{t-1,1} ... z_{t-1,d-1}, h(x)).
+
+    The order of the dimensions is reversed in every second step. Sampling z and computing the
+    density of the sample take one pass. The density of any other z takes one pass for each
+    dimension, and its rounding errors accumulate over these passes.
 
     Arguments:
-        transforms: The number of steps.
-        hidden: The widths of the masked network of a step.
-        context: The length of h(x), an encoder output.
+        latent_dim: D.
+        transforms: The number of steps T.
+        hidden: The widths of the hidden layers of the masked network of a step.
+        context: The length of h(x), which is a part of the encoder output.
         bound: The largest |log s|.
-        step: Makes a step from latent_dim, context, order and hidden_features; by default f is
-            affine.
+        make_step: Builds a step from latent_dim, context, order and hidden_features. The default is
+            an affine f.
+
+    Raises:
+        ValueError: If transforms, context or bound is out of range.
     """
 
     support = constraints.real_vector
-    exact_density = False
+    has_exact_density = False
 
     def __init__(
         self,
@@ -37,7 +44,7 @@ class AutoregressivePosterior(Posterior):
         hidden: Sequence[int],
         context: int,
         bound: float,
-        step: Callable[..., nn.Module] = MaskedAutoregressiveTransform,
+        make_step: Callable[..., nn.Module] = MaskedAutoregressiveTransform,
     ):
         super().__init__()
         check_bound(bound)
@@ -49,7 +56,7 @@ class AutoregressivePosterior(Posterior):
         order = torch.arange(latent_dim)
         orders = [order.flip(0) if t % 2 else order for t in range(transforms)]
         self.steps = nn.ModuleList(
-            step(latent_dim, context, order=order, hidden_features=hidden) for order in orders
+            make_step(latent_dim, context, order=order, hidden_features=hidden) for order in orders
         )
 
     def forward(self, out: Tensor) -> NormalizingFlow:

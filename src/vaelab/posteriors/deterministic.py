@@ -1,4 +1,4 @@
-"""One code for each image, for the plain autoencoder: `posterior=deterministic`.
+"""A deterministic encoder, for a plain autoencoder: `posterior=deterministic`.
 
 Reference: Reducing the Dimensionality of Data with Neural Networks (Hinton and Salakhutdinov,
 2006)
@@ -12,11 +12,15 @@ from vaelab.posteriors.base import Posterior
 
 
 class Deterministic(Posterior):
-    """z = out. There is no density, so neither KL nor ELBO: it needs objective=autoencoder."""
+    """The point mass at z = out, the encoder output.
+
+    It has no density, hence no KL divergence and no ELBO, and needs an objective without them, such
+    as objective=autoencoder.
+    """
 
     support = constraints.real_vector
-    density = False
-    random = False
+    has_density = False
+    is_random = False
 
     def __init__(self, latent_dim: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Normal with a diagonal covariance: `posterior=diagonal`.
+"""A normal with diagonal covariance: `posterior=diagonal`.
 
 Reference: Auto-Encoding Variational Bayes (Kingma and Welling, 2014), arXiv:1312.6114
 """
@@ -11,10 +11,14 @@ from vaelab.posteriors.base import Posterior, check_bound, diagonal_normal
 
 
 class Diagonal(Posterior):
-    """q(z|x) = N(z; m(x), diag(s(x)^2)).
+    """The posterior q(z|x) = N(z; m(x), diag(s(x)^2)).
 
     Arguments:
+        latent_dim: The length of z.
         bound: The largest |log s|.
+
+    Raises:
+        ValueError: If bound is out of range.
     """
 
     support = constraints.real_vector

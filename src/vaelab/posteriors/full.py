@@ -1,4 +1,4 @@
-"""Normal with a full covariance: `posterior=full`.
+"""A normal with full covariance: `posterior=full`.
 
 Reference: An Introduction to Variational Autoencoders (Kingma and Welling, 2019), section 2.5.1,
 arXiv:1906.02691
@@ -13,16 +13,20 @@ from vaelab.posteriors.base import Posterior, check_bound
 
 
 class Full(Posterior):
-    """q(z|x) = N(z; m(x), L(x) L(x)^T), L lower triangular with a positive diagonal.
+    """The posterior q(z|x) = N(z; m(x), L(x) L(x)^T), L lower triangular with positive diagonal.
 
-    Below the diagonal L is an encoder output divided by latent_dim: there are D^2/2 of them, and at
-    full size the noise of their gradients drowns that of the rest.
+    The entries of L below the diagonal are encoder outputs divided by D = latent_dim. There are
+    about D^2/2 of them, and without the division the noise of their gradients would dominate.
 
-    The density of another z than its own draws solves a triangular system, whose rounding errors
-    grow with latent_dim where the entries below the diagonal are large.
+    The density of a z that is not a sample of q requires the solution of a triangular system. Its
+    rounding errors grow with D if the entries below the diagonal are large.
 
     Arguments:
+        latent_dim: D.
         bound: The largest |log L_dd|.
+
+    Raises:
+        ValueError: If bound is out of range.
     """
 
     support = constraints.real_vector

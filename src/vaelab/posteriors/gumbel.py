@@ -1,4 +1,4 @@
-"""Categories, relaxed in training, beside normal latents: `posterior=gumbel`, or `model=gumbel`.
+"""Categorical latents relaxed in training, and normal latents: `posterior=gumbel`, `model=gumbel`.
 
 References:
     Categorical Reparameterization with Gumbel-Softmax (Jang et al., 2017), arXiv:1611.01144
@@ -11,24 +11,33 @@ import math
 import torch
 from torch import Tensor
 
-from vaelab.distributions.one_hot import OneHotBlocks, OneHots
+from vaelab.distributions.one_hot import OneHotAndNormal, OneHotConstraint
 from vaelab.posteriors.base import Posterior, check_bound, check_count, diagonal_normal
 
 
 class Gumbel(Posterior):
-    """q(z|x) = prod_i Categorical(c_i; softmax(logits_i)) N(rest), z the one-hot c_i and the rest.
+    """The posterior of independent one-hot vectors c_i and normal numbers r, z = (c, r).
 
-    In training z is relaxed at a temperature of max(lowest, temperature * exp(-rate * step)); in
-    evaluation it is one-hot.
+    q(z|x) = prod_i Categorical(c_i; softmax(logits_i)) N(r; m, diag(s^2)).
+
+    In training c is relaxed with the temperature max(lowest, temperature * exp(-rate * step)),
+    where step is the number of optimizer steps taken. In evaluation c is one-hot.
 
     Arguments:
-        categories: Of each variable.
-        normal: How many of the latent_dim numbers are normal; the others are one-hot vectors.
-        bound: The largest |log s| of a normal.
+        latent_dim: The length of z; latent_dim - normal must be a multiple of categories.
+        categories: The number of categories of each variable.
+        normal: The number of normal latents.
+        temperature: The temperature at step 0.
+        lowest: The lowest temperature.
+        rate: The decay of the temperature per optimizer step.
+        bound: The largest |log s|.
+
+    Raises:
+        ValueError: If the sizes do not match or another argument is out of range.
     """
 
-    blocks: OneHotBlocks
-    relaxed = True
+    blocks: OneHotConstraint
+    is_relaxed = True
     now: Tensor
 
     def __init__(
@@ -43,14 +52,14 @@ class Gumbel(Posterior):
     ):
         super().__init__()
         check_bound(bound)
-        self.support = self.blocks = make_blocks(latent_dim, categories, normal)
+        self.support = self.blocks = make_one_hot_constraint(latent_dim, categories, normal)
         if not 0 < lowest <= temperature < math.inf:
             raise ValueError(
-                f"posterior.lowest={lowest} and posterior.temperature={temperature}: they must be "
-                "above 0, the temperature not below the lowest"
+                f"posterior.lowest={lowest} and posterior.temperature={temperature}: set both "
+                "to finite numbers with 0 < lowest <= temperature"
             )
         if not 0 <= rate < math.inf:
-            raise ValueError(f"posterior.rate={rate}: it must be a finite number, not negative")
+            raise ValueError(f"posterior.rate={rate}: it must be 0 or a positive finite number")
         self.inputs = latent_dim + normal
         self.temperature, self.lowest, self.rate, self.bound = temperature, lowest, rate, bound
         self.register_buffer("now", torch.tensor(float(temperature)), persistent=False)
@@ -58,23 +67,27 @@ class Gumbel(Posterior):
     def anneal(self, step: int) -> None:
         self.now.fill_(max(self.lowest, self.temperature * math.exp(-self.rate * step)))
 
-    def forward(self, out: Tensor) -> OneHots:
+    def forward(self, out: Tensor) -> OneHotAndNormal:
         variables, categories, normal = self.blocks.sizes
         logits, mean, raw = out.split([variables * categories, normal, normal], -1)
-        return OneHots(
+        return OneHotAndNormal(
             logits.unflatten(-1, (variables, categories)),
             diagonal_normal(mean, raw, self.bound),
             self.now if self.training else None,
         )
 
 
-def make_blocks(latent_dim: int, categories: int, normal: int) -> OneHotBlocks:
-    """As many variables as latent_dim has room for."""
+def make_one_hot_constraint(latent_dim: int, categories: int, normal: int) -> OneHotConstraint:
+    """Return the constraint for as many one-hot vectors as fit into latent_dim - normal numbers.
+
+    Raises:
+        ValueError: If they do not fill latent_dim exactly.
+    """
     check_count("categories", categories)
-    left = latent_dim - normal
-    if normal < 0 or left < categories or left % categories:
+    one_hot_size = latent_dim - normal
+    if normal < 0 or one_hot_size < categories or one_hot_size % categories:
         raise ValueError(
             f"posterior.categories={categories} and posterior.normal={normal} do not fill "
             f"latent_dim={latent_dim}: set latent_dim to a multiple of {categories} plus {normal}"
         )
-    return OneHotBlocks(left // categories, categories, normal)
+    return OneHotConstraint(one_hot_size // categories, categories, normal)

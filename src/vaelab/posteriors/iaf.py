@@ -1,4 +1,4 @@
-"""Inverse autoregressive flow: `posterior=iaf`.
+"""The inverse autoregressive flow: `posterior=iaf`.
 
 Reference: Improved Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016),
 equations 9 to 11, arXiv:1606.04934
@@ -10,9 +10,11 @@ from vaelab.posteriors.autoregressive import AutoregressivePosterior
 
 
 class IAF(AutoregressivePosterior):
-    """Affine steps, z_t = m_t(z_{t-1}, h(x)) + s_t(z_{t-1}, h(x)) z_{t-1}.
+    """The posterior of a flow of affine steps.
 
-    Arguments: As `Autoregressive` has them.
+    z_t = m_t(z_{t-1}, h(x)) + s_t(z_{t-1}, h(x)) z_{t-1}.
+
+    Arguments: See `AutoregressivePosterior`.
     """
 
     def __init__(

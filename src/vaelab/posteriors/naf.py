@@ -1,4 +1,4 @@
-"""Neural autoregressive flow: `posterior=naf`.
+"""The neural autoregressive flow: `posterior=naf`.
 
 Reference: Neural Autoregressive Flows (Huang et al., 2018), equation 8, arXiv:1804.00779
 """
@@ -15,18 +15,21 @@ from zuko.transforms import MonotonicTransform
 from vaelab.posteriors.autoregressive import AutoregressivePosterior
 from vaelab.posteriors.base import check_count
 
-EDGE = 100.0  # between -EDGE and EDGE lies every z_{t-1} that a z is turned back to
-FLATTEST = 1e-3  # the least a
+BISECTION_BOUND = 100.0  # the inverse of a step is searched in [-BISECTION_BOUND, BISECTION_BOUND]
+MIN_SLOPE = 1e-3  # lower bound of a_i
 
 
 class NAF(AutoregressivePosterior):
-    """f(z) = logit(sum_i w_i s(a_i z + b_i)), the deep sigmoidal flow; s is the logistic function.
+    """The posterior of a deep sigmoidal flow, f(z) = logit(sum_i w_i s(a_i z + b_i)).
 
-    The masked network gives w (positive, of sum 1), a (positive) and b. f maps the real line onto
-    itself; it is turned back by bisection.
+    s is the sigmoid. The masked network returns w (positive, with sum 1), a (positive) and b. f
+    maps the real line onto itself and is inverted by bisection.
 
-    Arguments: As `Autoregressive` has them, and
+    Arguments: See `AutoregressivePosterior`, and
         sigmoids: The number of terms of the sum.
+
+    Raises:
+        ValueError: If an argument is out of range.
     """
 
     def __init__(
@@ -40,29 +43,32 @@ class NAF(AutoregressivePosterior):
     ):
         check_count("sigmoids", sigmoids)
 
-        def step(features: int, context: int, **settings: Any) -> nn.Module:
+        def make_step(features: int, context: int, **settings: Any) -> nn.Module:
             shapes = [torch.Size([sigmoids])] * 3
             return MaskedAutoregressiveTransform(
-                features, context, univariate=_Sigmoidal, shapes=shapes, **settings
+                features, context, univariate=_SigmoidalTransform, shapes=shapes, **settings
             )
 
-        super().__init__(latent_dim, transforms, hidden, context, bound, step)
+        super().__init__(latent_dim, transforms, hidden, context, bound, make_step)
 
 
-class _Sigmoidal(MonotonicTransform):
-    """f with the raw w, a and b (*, sigmoids) of a masked network; all in logarithms."""
+class _SigmoidalTransform(MonotonicTransform):
+    """The map f for unconstrained w, a and b (*, sigmoids), computed in logarithms."""
 
     def __init__(self, w: Tensor, a: Tensor, b: Tensor):
-        self.log_w, self.a, self.b = w.log_softmax(-1), FLATTEST + softplus(a), b
-        super().__init__(phi=(self.log_w, self.a, self.b), bound=EDGE)
+        self.log_w, self.a, self.b = w.log_softmax(-1), MIN_SLOPE + softplus(a), b
+        super().__init__(phi=(self.log_w, self.a, self.b), bound=BISECTION_BOUND)
 
     def f(self, x: Tensor) -> Tensor:
         return self.call_and_ladj(x)[0]
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """f(x) and ln f'(x), where p = sum_i w_i s(a_i x + b_i) and f' = p' / (p (1 - p))."""
+        """Compute f(x) and ln f'(x).
+
+        f' = p' / (p (1 - p)) for p = sum_i w_i s(a_i x + b_i).
+        """
         terms = self.a * x.unsqueeze(-1) + self.b
-        up, down = self.log_w + logsigmoid(terms), self.log_w + logsigmoid(-terms)
-        log_p, log_rest = up.logsumexp(-1), down.logsumexp(-1)
-        log_slope = (up + logsigmoid(-terms) + self.a.log()).logsumexp(-1)
-        return log_p - log_rest, log_slope - log_p - log_rest
+        log_s, log_not_s = self.log_w + logsigmoid(terms), self.log_w + logsigmoid(-terms)
+        log_p, log_not_p = log_s.logsumexp(-1), log_not_s.logsumexp(-1)
+        log_slope = (log_s + logsigmoid(-terms) + self.a.log()).logsumexp(-1)
+        return log_p - log_not_p, log_slope - log_p - log_not_p

@@ -1,4 +1,4 @@
-"""Von Mises-Fisher, on the unit sphere: `posterior=vmf`.
+"""The von Mises-Fisher distribution on the unit sphere: `posterior=vmf`.
 
 Reference: Hyperspherical Variational Auto-Encoders (Davidson et al., 2018), arXiv:1804.00891
 """
@@ -6,20 +6,24 @@ Reference: Hyperspherical Variational Auto-Encoders (Davidson et al., 2018), arX
 from torch import Tensor
 from torch.nn.functional import normalize, softplus
 
-from vaelab.distributions.sphere import sphere
+from vaelab.distributions.sphere import sphere_constraint
 from vaelab.distributions.von_mises_fisher import VonMisesFisher
 from vaelab.posteriors.base import Posterior
 
-MOST = 1e5  # of the concentration: then the code varies by 0.3 % in a direction
+MAX_CONCENTRATION = 1e5  # the standard deviation of z in any direction is then about 0.003
 
 
 class VMF(Posterior):
-    """q(z|x) = vMF(z; m(x), k(x)) with k = 1 + softplus(out), bounded, on the sphere in R^D.
+    """The posterior q(z|x) = vMF(z; m(x), k(x)) on the unit sphere in R^latent_dim.
 
-    The sphere has latent_dim - 1 dimensions of its own: latent_dim=11 is the paper's d = 10.
+    k = 1 + softplus(out), smoothly bounded by 1 + MAX_CONCENTRATION. The sphere has latent_dim - 1
+    dimensions: latent_dim=11 corresponds to d = 10 in the paper.
+
+    Raises:
+        ValueError: If latent_dim is below 2.
     """
 
-    support = sphere
+    support = sphere_constraint
 
     def __init__(self, latent_dim: int):
         super().__init__()
@@ -29,5 +33,5 @@ class VMF(Posterior):
 
     def forward(self, out: Tensor) -> VonMisesFisher:
         direction, raw = out[..., :-1], out[..., -1]
-        concentration = 1 + MOST * (softplus(raw) / MOST).tanh()
+        concentration = 1 + MAX_CONCENTRATION * (softplus(raw) / MAX_CONCENTRATION).tanh()
         return VonMisesFisher(normalize(direction, dim=-1), concentration)

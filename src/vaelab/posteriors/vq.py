@@ -1,4 +1,4 @@
-"""The nearest codes of a learned codebook: `posterior=vq`, with prior=codes or pixelcnn.
+"""Vector quantization with a learned codebook: `posterior=vq`, with prior=codes or pixelcnn.
 
 Reference: Neural Discrete Representation Learning (van den Oord et al., 2017), equations 1 and 2,
 appendix A.1, arXiv:1711.00937
@@ -12,29 +12,39 @@ from torch.nn.functional import one_hot
 from vaelab.distributions.codebook import (
     EmbeddedCodes,
     QuantizedCodes,
-    codes_constraint,
-    nearest_code,
+    codebook_constraint,
+    find_nearest_codes,
 )
 from vaelab.posteriors.base import Posterior, check_count
 from vaelab.runtime.distributed import broadcast_from_first_process, sum_over_processes
 
 
 class VQ(Posterior):
-    """z = the nearest of `codes` vectors to each piece of out, of `dim` numbers.
+    """The point mass at the codes nearest to the encoder output.
 
-    The codebook is no parameter. A training step moves each code e_k towards the mean of the
-    pieces that chose it, N_k <- decay N_k + (1 - decay) n_k, m_k likewise with their sum, and
-    e_k = m_k / N_k, all processes together.
+    The encoder output is split into vectors of length dim; z is the concatenation of the nearest
+    code to each vector.
+
+    The codebook is a buffer. A training step updates each code e_k by exponential moving averages
+    over the vectors v that are nearest to it, of all processes:
+    N_k <- decay N_k + (1 - decay) n_k with the number n_k of such vectors,
+    m_k <- decay m_k + (1 - decay) sum v, and e_k = m_k / N_k.
 
     Arguments:
-        codes: K.
-        epsilon: Laplace's smoothing of N, (N_k + epsilon) / (sum N + K epsilon) sum N.
-        revive: A code with N_k below this share of the mean is moved to a piece of the batch; 0
-            leaves it where it is.
+        latent_dim: The length of z, a multiple of dim.
+        codes: The number of codes K in the codebook.
+        dim: The length of a code.
+        decay: The decay of the moving averages, in [0, 1).
+        epsilon: Laplace smoothing: e_k is divided by (N_k + epsilon) / (sum N + K epsilon) sum N.
+        revive: A code with N_k below this fraction of the mean of N is replaced by a random vector
+            of the batch. 0 disables this.
+
+    Raises:
+        ValueError: If latent_dim is not a multiple of dim or an argument is out of range.
     """
 
-    support = codes_constraint
-    random = False
+    support = codebook_constraint
+    is_random = False
     codebook: Tensor
     counts: Tensor
     sums: Tensor
@@ -51,11 +61,12 @@ class VQ(Posterior):
         super().__init__()
         check_count("codes", codes)
         check_count("dim", dim)
-        _check_share(decay=decay, epsilon=epsilon, revive=revive)
+        _check_fractions(decay=decay, epsilon=epsilon, revive=revive)
         if latent_dim % dim:
             raise ValueError(
-                f"latent_dim={latent_dim} cannot be cut into codes of posterior.dim={dim} numbers: "
-                f"set one so that it is a multiple of the other, as in latent_dim={5 * dim}"
+                f"latent_dim={latent_dim} must be a multiple of posterior.dim={dim} (the length of "
+                f"a code): set latent_dim to a multiple, such as latent_dim={5 * dim}, or another "
+                "posterior.dim"
             )
         self.inputs, self.codes, self.dim = latent_dim, codes, dim
         self.decay, self.epsilon, self.revive = decay, epsilon, revive
@@ -64,11 +75,11 @@ class VQ(Posterior):
         self.register_buffer("sums", self.codebook.clone())
 
     def forward(self, out: Tensor) -> QuantizedCodes:
-        vectors = self._pieces(out.detach())
-        indices = nearest_code(vectors, self.codebook)
+        vectors = self._split(out.detach())
+        indices = find_nearest_codes(vectors, self.codebook)
         q = QuantizedCodes(out, indices, self.codebook)
         if self.training and torch.is_grad_enabled():
-            self._follow(vectors.flatten(0, -2), indices.flatten())
+            self._update_codebook(vectors.flatten(0, -2), indices.flatten())
         return q
 
     def prior_on_z(self, p: Distribution) -> EmbeddedCodes:
@@ -76,44 +87,55 @@ class VQ(Posterior):
 
     @torch.no_grad()
     def initialize(self, out: Tensor) -> None:
-        """Start at pieces that differ, or near some where there are too few."""
-        pieces = self._pieces(out).flatten(0, -2)
-        distinct = pieces.unique(dim=0)
+        """Initialize the codes with distinct random vectors of encoder outputs (N, latent_dim).
+
+        If there are fewer distinct vectors than codes, the remaining codes are noisy copies.
+        """
+        vectors = self._split(out).flatten(0, -2)
+        distinct = vectors.unique(dim=0)
         distinct = distinct[torch.randperm(len(distinct), device=out.device)]
-        chosen = distinct.repeat(-(-self.codes // len(distinct)), 1)[: self.codes]
-        noise = 0.1 * pieces.std(0) * torch.randn_like(chosen)
+        initial = distinct.repeat(-(-self.codes // len(distinct)), 1)[: self.codes]
+        noise = 0.1 * vectors.std(0) * torch.randn_like(initial)
         noise[: len(distinct)] = 0
-        self.codebook.copy_(chosen + noise)
+        self.codebook.copy_(initial + noise)
         self.sums.copy_(self.codebook)
         self.counts.fill_(1)
 
-    def _pieces(self, out: Tensor) -> Tensor:
+    def _split(self, out: Tensor) -> Tensor:
+        """Split encoder outputs (*, n dim) into vectors (*, n, dim)."""
         return out.unflatten(-1, (-1, self.dim))
 
     @torch.no_grad()
-    def _follow(self, vectors: Tensor, indices: Tensor) -> None:
-        """Move the codebook after vectors (M, dim) that chose the codes of indices (M,)."""
-        chosen = one_hot(indices, self.codes).to(vectors)
-        self.counts.lerp_(sum_over_processes(chosen.sum(0)), 1 - self.decay)
-        self.sums.lerp_(sum_over_processes(chosen.T @ vectors), 1 - self.decay)
+    def _update_codebook(self, vectors: Tensor, indices: Tensor) -> None:
+        """Update the codebook with vectors (M, dim) and the indices (M,) of their nearest codes."""
+        assignments = one_hot(indices, self.codes).to(vectors)
+        self.counts.lerp_(sum_over_processes(assignments.sum(0)), 1 - self.decay)
+        self.sums.lerp_(sum_over_processes(assignments.T @ vectors), 1 - self.decay)
         total = self.counts.sum()
         smooth = (self.counts + self.epsilon) / (total + self.codes * self.epsilon) * total
         self.codebook.copy_(self.sums / smooth.unsqueeze(-1))
         if self.revive:
-            self._revive(vectors)
+            self._revive_unused_codes(vectors)
 
-    def _revive(self, vectors: Tensor) -> None:
-        """Codes that next to nothing chooses start again, counted as the mean code is."""
-        picked = torch.randint(len(vectors), (self.codes,), device=vectors.device)
-        fresh, mean = broadcast_from_first_process(vectors[picked]), self.counts.mean()
-        dead = self.counts < self.revive * mean
-        self.counts.copy_(torch.where(dead, mean, self.counts))
-        dead = dead.unsqueeze(-1)
-        self.codebook.copy_(torch.where(dead, fresh, self.codebook))
-        self.sums.copy_(torch.where(dead, mean * fresh, self.sums))
+    def _revive_unused_codes(self, vectors: Tensor) -> None:
+        """Replace rarely used codes by random vectors of the batch.
+
+        Their counts are set to the mean count.
+
+        Arguments:
+            vectors: The vectors (M, dim) of the batch.
+        """
+        rows = torch.randint(len(vectors), (self.codes,), device=vectors.device)
+        candidates, mean = broadcast_from_first_process(vectors[rows]), self.counts.mean()
+        is_unused = self.counts < self.revive * mean
+        self.counts.copy_(torch.where(is_unused, mean, self.counts))
+        is_unused = is_unused.unsqueeze(-1)
+        self.codebook.copy_(torch.where(is_unused, candidates, self.codebook))
+        self.sums.copy_(torch.where(is_unused, mean * candidates, self.sums))
 
 
-def _check_share(**settings: float) -> None:
+def _check_fractions(**settings: float) -> None:
+    """Raise a ValueError unless all settings lie in [0, 1)."""
     for name, value in settings.items():
         if not 0 <= value < 1:
             raise ValueError(f"posterior.{name}={value}: it must lie in [0, 1)")

@@ -11,15 +11,15 @@ from vaelab.posteriors.base import Posterior
 
 
 class Prior(nn.Module):
-    """A distribution over z, possibly learned.
+    """A distribution over z, fixed or learned.
 
     Arguments:
         latent_dim: The number of latent dimensions.
-        shape: Of one x, for a prior that holds some.
+        shape: The shape of one x, for priors with pseudo-inputs or a grid.
 
     Attributes:
-        support: Where its z lie; the posterior's must be the same. None is a mixture of posteriors,
-            which takes theirs.
+        support: The set of possible z, which must equal the support of the posterior. None for a
+            mixture of posteriors, whose support is that of the posterior.
     """
 
     support: Constraint | None
@@ -30,23 +30,36 @@ class Prior(nn.Module):
         self.shape = tuple(shape)
 
     def prepare(self, posterior: Posterior) -> None:
-        """Called once: refuse a posterior that it cannot go with, and build what depends on it."""
+        """Check the posterior and build the parts that depend on it; called once, by the VAE.
+
+        Raises:
+            ValueError: If the prior cannot be combined with this posterior.
+        """
 
     def check_encoder(self, encoder: nn.Module) -> None:
-        """Called once: refuse an encoder that it cannot use."""
+        """Check that the prior can use this encoder; called once, by the VAE.
+
+        Raises:
+            ValueError: If it cannot.
+        """
 
     @abstractmethod
     def forward(self, encode: Callable[..., Distribution]) -> Distribution:
-        """p(z) with event shape (latent_dim,); `encode` maps x to q(z|x), for a VampPrior.
+        """Return p(z) with event shape (latent_dim,).
 
-        A prior over the indices of codes gives p(c), event (n,), which the posterior embeds.
+        A prior over codebook indices returns p(c) with event shape (n,); `Posterior.prior_on_z`
+        turns it into p(z).
+
+        Arguments:
+            encode: Maps x to q(z|x); used by the VampPrior.
         """
 
     def initialize(self, x: Tensor) -> None:
-        """Start from images x (N, *shape)."""
+        """Initialize the parameters from training images x (N, *shape)."""
 
 
 def check_at_least_one(**settings: int) -> None:
+    """Raise a ValueError unless all settings are at least 1."""
     for name, value in settings.items():
         if value < 1:
             raise ValueError(f"prior.{name}={value}: it must be at least 1")

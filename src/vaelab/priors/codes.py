@@ -1,4 +1,4 @@
-"""Every code alike: `prior=codes`, with posterior=vq.
+"""The uniform prior over codebook indices: `prior=codes`, with posterior=vq.
 
 Reference: Neural Discrete Representation Learning (van den Oord et al., 2017), section 3.1,
 arXiv:1711.00937
@@ -10,29 +10,36 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vaelab.distributions.codebook import UniformIndices, codes_constraint
+from vaelab.distributions.codebook import UniformIndices, codebook_constraint
 from vaelab.posteriors.base import Posterior
 from vaelab.posteriors.vq import VQ
 from vaelab.priors.base import Prior
 
 
 class Codes(Prior):
-    """p(z) = K^-n for n codes out of K, so that KL(q(z|x) || p(z)) = n ln K."""
+    """The prior p(z) = K^-n over n codes of a codebook with K codes.
 
-    support = codes_constraint
+    KL(q(z|x) || p(z)) = n ln K for every x.
+    """
+
+    support = codebook_constraint
     zeros: Tensor
     size: int
 
     def prepare(self, posterior: Posterior) -> None:
-        count, self.size = count_codes(posterior, self.latent_dim)
+        count, self.size = get_code_counts(posterior, self.latent_dim)
         self.register_buffer("zeros", torch.zeros(count), persistent=False)
 
     def forward(self, encode: Callable[..., Distribution]) -> UniformIndices:
         return UniformIndices(self.zeros, self.size)
 
 
-def count_codes(posterior: Posterior, latent_dim: int) -> tuple[int, int]:
-    """How many codes z is made of, and of how many they are chosen."""
+def get_code_counts(posterior: Posterior, latent_dim: int) -> tuple[int, int]:
+    """Return the number of codes in z, and the number of codes in the codebook.
+
+    Raises:
+        ValueError: If the posterior has no codebook.
+    """
     if not isinstance(posterior, VQ):
         raise ValueError(
             f"{type(posterior).__name__} has no codebook for the prior: set posterior=vq"

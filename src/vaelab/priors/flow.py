@@ -1,4 +1,4 @@
-"""A masked autoregressive flow, learned with the rest: `prior=flow`.
+"""A masked autoregressive flow, trained jointly with the VAE: `prior=flow`.
 
 References:
     Variational Lossy Autoencoder (Chen et al., 2017), section 3.2, arXiv:1611.02731
@@ -14,11 +14,19 @@ from vaelab.priors.base import Prior, check_at_least_one
 
 
 class Flow(Prior):
-    """p(z) = N(f(z); 0, I) |det df/dz|. A density takes one pass, a draw one for each dimension.
+    """The prior p(z) = N(f(z); 0, I) |det df/dz| with a masked autoregressive flow f.
+
+    Computing a density takes one pass; sampling takes one pass for each latent dimension.
 
     Arguments:
-        transforms: The number of autoregressive steps, in orders that turn round.
-        hidden: The widths of the masked network of a step.
+        latent_dim: The length of z.
+        shape: The shape of one x (unused).
+        transforms: The number of autoregressive steps. Every second step reverses the order of the
+            dimensions.
+        hidden: The widths of the hidden layers of the masked network of a step.
+
+    Raises:
+        ValueError: If transforms is below 1.
     """
 
     support = constraints.real_vector

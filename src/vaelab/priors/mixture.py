@@ -1,6 +1,6 @@
-"""A mixture of diagonal normals, learned: `prior=mixture`.
+"""A learned mixture of diagonal normals: `prior=mixture`.
 
-Reference: VAE with a VampPrior (Tomczak and Welling, 2018), section 2 (there as the MoG prior),
+Reference: VAE with a VampPrior (Tomczak and Welling, 2018), section 2 (the MoG prior),
 arXiv:1705.07120
 """
 
@@ -14,14 +14,19 @@ from vaelab.distributions.mixture import make_mixture
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.priors.base import Prior, check_at_least_one
 
-BOUND = 7.0  # of |log s|
+MAX_LOG_SCALE = 7.0  # the largest |log s|
 
 
 class Mixture(Prior):
-    """p(z) = sum_k w_k N(z; m_k, diag(s_k^2)), all of it learned.
+    """The prior p(z) = sum_k w_k N(z; m_k, diag(s_k^2)) with learned w, m and s.
 
     Arguments:
-        components: The number of normals. Their means start at draws of the unit normal.
+        latent_dim: The length of z.
+        shape: The shape of one x (unused).
+        components: The number of normals. Their means are initialized with samples of N(0, I).
+
+    Raises:
+        ValueError: If components is below 1.
     """
 
     support = constraints.real_vector
@@ -34,6 +39,5 @@ class Mixture(Prior):
         self.raw = nn.Parameter(torch.zeros(components, latent_dim))
 
     def forward(self, encode: Callable[..., Distribution]) -> MixtureSameFamily:
-        return make_mixture(
-            self.logits, DiagonalNormal(self.means, BOUND * torch.tanh(self.raw / BOUND))
-        )
+        log_scale = MAX_LOG_SCALE * torch.tanh(self.raw / MAX_LOG_SCALE)
+        return make_mixture(self.logits, DiagonalNormal(self.means, log_scale))

@@ -1,4 +1,4 @@
-"""The unit normal: `prior=normal`."""
+"""The standard normal distribution: `prior=normal`."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,12 @@ from vaelab.priors.base import Prior
 
 
 class UnitNormal(Prior):
-    """p(z) = N(z; 0, I)."""
+    """The prior p(z) = N(z; 0, I).
+
+    Arguments:
+        latent_dim: The length of z.
+        shape: The shape of one x (unused).
+    """
 
     support = constraints.real_vector
     zeros: Tensor

@@ -1,4 +1,4 @@
-"""A gated PixelCNN over the grid of codes: `prior=pixelcnn`, with posterior=vq.
+"""A gated PixelCNN over a grid of codebook indices: `prior=pixelcnn`, with posterior=vq.
 
 References:
     Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016), section 2.1
@@ -15,24 +15,30 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import pad
 
-from vaelab.distributions.codebook import AutoregressiveIndices, codes_constraint
+from vaelab.distributions.codebook import AutoregressiveIndices, codebook_constraint
 from vaelab.posteriors.base import Posterior
 from vaelab.priors.base import Prior, check_at_least_one
-from vaelab.priors.codes import count_codes
+from vaelab.priors.codes import get_code_counts
 
 
 class PixelCNN(Prior):
-    """p(z) = prod_i p(c_i | c_1 ... c_{i-1}), the codes c row by row of their grid.
+    """The autoregressive prior p(c) = prod_i p(c_i | c_1 ... c_{i-1}) over codebook indices c.
 
-    The grid is the picture's, made smaller; codes that have none are one row.
+    The indices are ordered row by row in a grid, which `compute_grid_shape` derives from the shape
+    of x and the number of codes.
 
     Arguments:
-        channels: Of every layer.
-        layers: Each sees kernel_size // 2 codes further.
-        kernel_size: Odd.
+        latent_dim: The length of z.
+        shape: The shape of one x.
+        channels: The number of channels of every layer.
+        layers: The number of layers. Each extends the receptive field by kernel_size // 2.
+        kernel_size: The kernel size, an odd number of at least 3.
+
+    Raises:
+        ValueError: If channels, layers or kernel_size is out of range.
     """
 
-    support = codes_constraint
+    support = codebook_constraint
     zeros: Tensor
     network: "PixelCNNNetwork"
 
@@ -47,12 +53,12 @@ class PixelCNN(Prior):
         super().__init__(latent_dim, shape)
         check_at_least_one(channels=channels, layers=layers)
         if kernel_size < 3 or kernel_size % 2 == 0:
-            raise ValueError(f"prior.kernel_size={kernel_size}: it must be odd, at least 3")
+            raise ValueError(f"prior.kernel_size={kernel_size}: it must be odd and at least 3")
         self.settings = channels, layers, kernel_size
 
     def prepare(self, posterior: Posterior) -> None:
-        count, size = count_codes(posterior, self.latent_dim)
-        self.grid = grid_shape(self.shape, count)
+        count, size = get_code_counts(posterior, self.latent_dim)
+        self.grid = compute_grid_shape(self.shape, count)
         self.network = PixelCNNNetwork(size, *self.settings)
         self.register_buffer("zeros", torch.zeros(count), persistent=False)
 
@@ -60,23 +66,31 @@ class PixelCNN(Prior):
         return AutoregressiveIndices(self.logits, self.zeros)
 
     def logits(self, indices: Tensor) -> Tensor:
-        """Indices (B, n) to (B, n, K)."""
+        """Compute the logits (B, n, K) of p(c_i | c_1 ... c_{i-1}) for indices c (B, n)."""
         return self.network(indices.unflatten(-1, self.grid)).flatten(2).transpose(1, 2)
 
 
-def grid_shape(shape: Sequence[int], count: int) -> tuple[int, int]:
-    """Rows and columns of `count` codes: the picture's divided by one number, else one row."""
+def compute_grid_shape(shape: Sequence[int], count: int) -> tuple[int, int]:
+    """Return the numbers of rows and columns of a grid of `count` codes.
+
+    For images (C, H, W) they are H / k and W / k, if an integer k exists such that
+    H W = count k^2 and k divides H and W. Otherwise all codes form one row.
+    """
     if len(shape) == 3:
         height, width = shape[1:]
         factor = math.isqrt(height * width // count)
-        fits = factor and height % factor == width % factor == 0
-        if fits and height * width == count * factor**2:
+        is_divisible = factor and height % factor == width % factor == 0
+        if is_divisible and height * width == count * factor**2:
             return height // factor, width // factor
     return 1, count
 
 
 class PixelCNNNetwork(nn.Module):
-    """Indices (B, H, W) to logits (B, K, H, W), those at a place from the places before it."""
+    """The network of a PixelCNN.
+
+    It maps indices (B, H, W) to logits (B, K, H, W). The logits of a position depend only on the
+    preceding positions, in row-major order.
+    """
 
     def __init__(self, size: int, channels: int, layers: int, kernel_size: int):
         super().__init__()
@@ -96,11 +110,12 @@ class PixelCNNNetwork(nn.Module):
 
 
 class GatedLayer(nn.Module):
-    """Two stacks (B, C, H, W), of which none sees a place that comes later.
+    """A layer of gated masked convolutions on two stacks of features (B, C, H, W).
 
-    `above` knows its own row and those above it, of any column, and gives what it knows to the row
-    below, so that nothing above is out of sight. `before` knows the places before its own and, but
-    for the first layer, its own, which then holds only what it was told.
+    The vertical stack `above` sees its own row and the rows above it, in all columns. It is shifted
+    down by one row and added to the horizontal stack, so that the receptive field has no blind
+    spot. The horizontal stack `before` sees the preceding positions of its own row. From the second
+    layer on it also sees its own position, whose features then depend only on preceding positions.
     """
 
     def __init__(self, channels: int, kernel_size: int, first: bool):
@@ -112,16 +127,16 @@ class GatedLayer(nn.Module):
         self.out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, above: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        seen = self.above(pad(above, (self.reach, self.reach, self.reach, 0)))
-        shifted = pad(seen, (0, 0, 1, 0))[:, :, :-1]
-        row = self.before(pad(before, (self.reach, 0, 0, 0)))
+        vertical = self.above(pad(above, (self.reach, self.reach, self.reach, 0)))
+        shifted = pad(vertical, (0, 0, 1, 0))[:, :, :-1]
+        horizontal = self.before(pad(before, (self.reach, 0, 0, 0)))
         if self.first:
-            row = row[..., :-1]
-        told = self.out(_gate(row + self.down(shifted)))
-        return _gate(seen), told if self.first else before + told
+            horizontal = horizontal[..., :-1]
+        update = self.out(_gate(horizontal + self.down(shifted)))
+        return _gate(vertical), update if self.first else before + update
 
 
 def _gate(x: Tensor) -> Tensor:
-    """tanh(a) s(b) of the two halves of the channels."""
+    """Compute tanh(a) s(b) for the two halves a, b of the channels, with the sigmoid s."""
     a, b = x.chunk(2, dim=1)
     return a.tanh() * b.sigmoid()

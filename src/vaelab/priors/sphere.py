@@ -1,4 +1,4 @@
-"""Uniform on the unit sphere: `prior=sphere`, with posterior=vmf.
+"""The uniform distribution on the unit sphere: `prior=sphere`, with posterior=vmf.
 
 Reference: Hyperspherical Variational Auto-Encoders (Davidson et al., 2018), arXiv:1804.00891
 """
@@ -9,14 +9,19 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vaelab.distributions.sphere import UniformSphere, sphere
+from vaelab.distributions.sphere import UniformSphere, sphere_constraint
 from vaelab.priors.base import Prior
 
 
 class Sphere(Prior):
-    """p(z) = 1 / area of the unit sphere in R^latent_dim."""
+    """The prior p(z) = 1 / area on the unit sphere in R^latent_dim.
 
-    support = sphere
+    Arguments:
+        latent_dim: The length of z.
+        shape: The shape of one x (unused).
+    """
+
+    support = sphere_constraint
     zeros: Tensor
 
     def __init__(self, latent_dim: int, shape: Sequence[int]):

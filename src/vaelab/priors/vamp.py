@@ -1,4 +1,4 @@
-"""The VampPrior, a mixture of posteriors of learned pseudo-inputs: `prior=vamp`.
+"""The VampPrior, a mixture of the posteriors of learned pseudo-inputs: `prior=vamp`.
 
 Reference: VAE with a VampPrior (Tomczak and Welling, 2018), equation 9, arXiv:1705.07120
 """
@@ -17,12 +17,19 @@ from vaelab.runtime.seeding import Stream, seeded_generator
 
 
 class Vamp(Prior):
-    """p(z) = 1/K sum_k q(z|u_k). With all training images as u it is q(z), the best prior there is.
+    """The prior p(z) = 1/K sum_k q(z|u_k) with pseudo-inputs u (K, *shape).
 
-    The pseudo-inputs u (K, *shape) are kept within the range of the images they start from.
+    If the pseudo-inputs are all training images, p(z) is the aggregate posterior q(z), which is the
+    prior with the highest ELBO on them. The pseudo-inputs are clamped to the range of the training
+    images.
 
     Arguments:
-        components: K. They start at training images.
+        latent_dim: The length of z.
+        shape: The shape of one x.
+        components: K. The pseudo-inputs are initialized with training images.
+
+    Raises:
+        ValueError: If components is below 1.
     """
 
     support = None
@@ -37,28 +44,28 @@ class Vamp(Prior):
         self.register_buffer("range", torch.tensor([0.0, 1.0]))
 
     def prepare(self, posterior: Posterior) -> None:
-        if posterior.density and not posterior.random:
+        if posterior.has_density and not posterior.is_random:
             raise ValueError(
                 f"prior=vamp is a mixture of posteriors, but those of {type(posterior).__name__} "
-                "are points: set prior=codes or pixelcnn"
+                "are points: set prior=codes or prior=pixelcnn"
             )
-        if not posterior.exact_density:
+        if not posterior.has_exact_density:
             raise ValueError(
-                "prior=vamp asks for the density of every code under the posterior of other "
-                f"images, where {type(posterior).__name__} has rounding errors without bound: set "
-                "another prior=, or posterior=diagonal"
+                "prior=vamp needs the density of every z under the posteriors of other images, "
+                f"but the density of {type(posterior).__name__} has unbounded rounding errors "
+                "there: set another prior=, or posterior=diagonal"
             )
-        if posterior.relaxed:
+        if posterior.is_relaxed:
             raise ValueError(
-                "prior=vamp asks for the density of the codes it is trained on, which "
-                f"{type(posterior).__name__} relaxes: set prior=categorical"
+                "prior=vamp needs the density of the samples that it is trained on, but "
+                f"{type(posterior).__name__} relaxes its samples: set prior=categorical"
             )
 
     def check_encoder(self, encoder: nn.Module) -> None:
-        if any(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in encoder.modules()):
+        if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in encoder.modules()):
             raise ValueError(
-                "prior=vamp encodes its pseudo-inputs, whose statistics batch normalization would "
-                "mix with those of the images: set model.normalization=group"
+                "prior=vamp encodes pseudo-inputs, and batch normalization would mix their "
+                "statistics with those of the images: set model.normalization=group"
             )
 
     def forward(self, encode: Callable[..., Distribution]) -> MixtureSameFamily:
@@ -66,16 +73,17 @@ class Vamp(Prior):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        chosen = torch.randperm(len(x), generator=seeded_generator(Stream.SPLIT, len(x)))
+        order = torch.randperm(len(x), generator=seeded_generator(Stream.SPLIT, len(x)))
         repeats = -(-len(self.inputs) // len(x))
-        self.inputs.copy_(x[chosen.repeat(repeats)[: len(self.inputs)]])
+        self.inputs.copy_(x[order.repeat(repeats)[: len(self.inputs)]])
         self.range.copy_(torch.stack([x.min(), x.max()]))
 
 
 class _Clamp(torch.autograd.Function):
-    """clamp, with a gradient outside too where it points back inside.
+    """torch.clamp, but values outside the range keep a gradient that moves them back into it.
 
-    Without it a pixel that has once gone past the edge, where bits begin, would stay there.
+    Binary images start at the ends of the range. With torch.clamp, a pseudo-input pixel that has
+    left the range would have no gradient and could never return.
     """
 
     @staticmethod
@@ -86,5 +94,5 @@ class _Clamp(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (gradient,), (x, low, high) = gradients, ctx.saved_tensors
-        out = ((x < low) & (gradient > 0)) | ((x > high) & (gradient < 0))  # descent leads away
-        return gradient.masked_fill(out, 0), None, None
+        moves_away = ((x < low) & (gradient > 0)) | ((x > high) & (gradient < 0))  # by descent
+        return gradient.masked_fill(moves_away, 0), None, None

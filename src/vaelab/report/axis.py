@@ -1,22 +1,24 @@
-"""From values to places on a drawing, and the round numbers to write beside them."""
+"""Axes of the charts of a report: positions of values in a drawing, and ticks at round numbers."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from vaelab.report.numbers import format_number, rounded
+from vaelab.report.numbers import format_number, format_rounded
 
-ORDERED = 8  # values that are spread evenly; more of them lie where they are
+MAX_EVENLY_SPACED = 8  # distinct values; more numbers are placed in proportion
 
 
 class Tick(NamedTuple):
-    at: float
+    """A position on an axis and its label."""
+
+    position: float
     label: str
 
 
 class Frame(NamedTuple):
-    """Where the axes are of a drawing of this size."""
+    """The size of a drawing, and the edges of the frame of its axes, in pixels."""
 
     width: float
     height: float
@@ -28,81 +30,97 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class Axis:
-    """Values from `low` to `high`, drawn from `start` to `end`."""
+    """A linear axis with values from `low` to `high` at pixels from `start` to `end`."""
 
     low: float
     high: float
     start: float
     end: float
 
-    def at(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return round(self.start + share * (self.end - self.start), 1)
+    def locate(self, value: float) -> float:
+        """Return the position of a value, rounded to 0.1 pixels."""
+        fraction = (value - self.low) / (self.high - self.low)
+        return round(self.start + fraction * (self.end - self.start), 1)
 
-    def ticks(self, count: int = 5) -> list[Tick]:
-        """About `count` round values."""
-        step = nice((self.high - self.low) / count)
+    def make_ticks(self, count: int = 5) -> list[Tick]:
+        """Return about `count` ticks at round values."""
+        step = choose_round_step((self.high - self.low) / count)
         first, last = math.ceil(self.low / step), math.floor(self.high / step)
-        return [Tick(self.at(step * n), multiple(n, step)) for n in range(first, last + 1)]
+        return [
+            Tick(self.locate(step * n), format_multiple(n, step)) for n in range(first, last + 1)
+        ]
 
 
-def around(values: Iterable[float], start: float, end: float, margin: float = 0.06) -> Axis:
-    """An axis with room for all values, which may be one and the same."""
-    found = list(values)
-    low, high = min(found), max(found)
-    room = margin * (high - low) if high > low else 0.05 * abs(high) or 1.0
-    return Axis(low - room, high + room, start, end)
+def make_axis(values: Iterable[float], start: float, end: float, margin: float = 0.06) -> Axis:
+    """Return an axis that contains all values, which may all be equal.
+
+    Arguments:
+        start, end: The pixels of the lower and of the upper end.
+        margin: Space at both ends, as a fraction of the range of the values.
+    """
+    values = list(values)
+    low, high = min(values), max(values)
+    space = margin * (high - low) if high > low else 0.05 * abs(high) or 1.0
+    return Axis(low - space, high + space, start, end)
 
 
-def nice(step: float) -> float:
-    """The smallest of 1, 2, 5, 10 times a power of ten that is not below `step`."""
+def choose_round_step(step: float) -> float:
+    """Return the smallest of 1, 2, 5, 10 times a power of ten that is not below `step`."""
     power = 10.0 ** math.floor(math.log10(step))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= 0.999 * step)
 
 
-def multiple(n: int, step: float) -> str:
-    """n times a `nice` step in words."""
-    return rounded(n * step, max(0, -math.floor(math.log10(step) + 1e-9)))
+def format_multiple(n: int, step: float) -> str:
+    """Format n times a round step, with the decimals that the step needs."""
+    return format_rounded(n * step, max(0, -math.floor(math.log10(step) + 1e-9)))
 
 
-def places(values: Sequence[str], start: float, end: float) -> tuple[dict[str, float], list[Tick]]:
-    """Where each value of a choice lies, and what to write beside the line.
+def place_values(
+    values: Sequence[str], start: float, end: float
+) -> tuple[dict[str, float], list[Tick]]:
+    """Place the values of a setting, which may be numbers or words, on an axis.
 
-    Numbers lie in their order; many of them in proportion, by their logarithms if they span much.
+    Up to MAX_EVENLY_SPACED distinct values are evenly spaced in ascending order. More numbers are
+    placed in proportion, or on a logarithmic scale if they span a factor of more than 30.
+
+    Returns:
+        The position of each value, and the ticks.
     """
-    distinct = sorted(set(values), key=in_order)
-    numbers = [_number(value) for value in distinct]
-    if len(distinct) > ORDERED and all(number is not None for number in numbers):
-        return _spread([number for number in numbers if number is not None], distinct, start, end)
+    distinct = sorted(set(values), key=make_sort_key)
+    numbers = [_parse_number(value) for value in distinct]
+    if len(distinct) > MAX_EVENLY_SPACED and all(number is not None for number in numbers):
+        finite = [number for number in numbers if number is not None]
+        return _place_numbers(finite, distinct, start, end)
     gap = (end - start) / max(1, len(distinct) - 1)
-    one = (start + end) / 2
-    at = {
-        value: round(start + n * gap, 1) if len(distinct) > 1 else one
+    middle = (start + end) / 2
+    positions = {
+        value: round(start + n * gap, 1) if len(distinct) > 1 else middle
         for n, value in enumerate(distinct)
     }
-    return at, [Tick(place, value) for value, place in at.items()]
+    return positions, [Tick(position, value) for value, position in positions.items()]
 
 
-def _spread(
+def _place_numbers(
     numbers: list[float], values: list[str], start: float, end: float
 ) -> tuple[dict[str, float], list[Tick]]:
-    logarithmic = numbers[0] > 0 and numbers[-1] > 30 * numbers[0]
-    scaled = [math.log10(number) if logarithmic else number for number in numbers]
-    axis = around(scaled, start, end, margin=0.0)
-    at = {value: axis.at(number) for value, number in zip(values, scaled, strict=True)}
-    if logarithmic:
-        picked = (values[0], values[len(values) // 2], values[-1])
-        return at, [Tick(at[value], format_number(_number(value), 2)) for value in picked]
-    return at, axis.ticks()
+    is_logarithmic = numbers[0] > 0 and numbers[-1] > 30 * numbers[0]
+    scaled = [math.log10(number) if is_logarithmic else number for number in numbers]
+    axis = make_axis(scaled, start, end, margin=0.0)
+    positions = {value: axis.locate(number) for value, number in zip(values, scaled, strict=True)}
+    if is_logarithmic:
+        labelled = (values[0], values[len(values) // 2], values[-1])
+        ticks = [Tick(positions[text], format_number(_parse_number(text), 2)) for text in labelled]
+        return positions, ticks
+    return positions, axis.make_ticks()
 
 
-def in_order(value: str) -> tuple[bool, float, str]:
-    """The key that sorts values of a choice: numbers by their size, then words."""
-    number = _number(value)
+def make_sort_key(value: str) -> tuple[bool, float, str]:
+    """Return the key that sorts the values of a setting: numbers by size, then words."""
+    number = _parse_number(value)
     return number is None, number or 0.0, value
 
 
-def _number(text: str) -> float | None:
+def _parse_number(text: str) -> float | None:
     try:
         number = float(text)
     except ValueError:

@@ -1,21 +1,38 @@
-"""What a group of jobs looks like: rate against distortion, and choices as parallel coordinates."""
+"""Charts of comparable jobs: rate against distortion, and parallel coordinates of the settings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from vaelab.report.axis import Axis, Frame, Tick, around, in_order, multiple, nice, places
-from vaelab.report.jobs import SEED, Job, varied
+from vaelab.report.axis import (
+    Axis,
+    Frame,
+    Tick,
+    choose_round_step,
+    format_multiple,
+    make_axis,
+    make_sort_key,
+    place_values,
+)
+from vaelab.report.jobs import SEED, SweepJob, find_varied_keys
 from vaelab.report.numbers import format_number
 
 FRAME = Frame(480, 340, 58, 468, 12, 300)
-COLOURS = 7
-APART = 128  # between two parallel axes, at least
-EDGE = 70  # beside the first and the last
-HIGHEST = 46  # of what lies on them
+MAX_COLOURS = 7
+MIN_AXIS_DISTANCE = 128  # pixels between two parallel axes
+AXIS_MARGIN = 70  # pixels beside the first and the last parallel axis
+AXIS_TOP = 46  # pixels above the parallel axes
+MIN_LINE_WIDTH = 30  # pixels; shorter lines of equal ELBO have no room for a label
 
 
 class ChartLine(NamedTuple):
+    """A line of equal ELBO.
+
+    Attributes:
+        d: The path, in the syntax of SVG's `d` attribute.
+        x, y: Where the label is.
+    """
+
     d: str
     label: str
     x: float
@@ -23,6 +40,13 @@ class ChartLine(NamedTuple):
 
 
 class ChartPoint(NamedTuple):
+    """A job in the rate-distortion chart.
+
+    Attributes:
+        colour: From 1 to MAX_COLOURS.
+        title: The tooltip.
+    """
+
     job: str
     x: float
     y: float
@@ -31,80 +55,101 @@ class ChartPoint(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rate:
-    """KL against reconstruction, with lines of one ELBO."""
+class RateDistortionChart:
+    """The KL and the reconstruction term of jobs, with lines of equal ELBO.
+
+    Attributes:
+        x, y: The ticks of both axes.
+        key: The setting that colours the points, None if all have one colour.
+        legend: The values of that setting, in the order of the colours.
+    """
 
     x: list[Tick]
     y: list[Tick]
     lines: list[ChartLine]
     points: list[ChartPoint]
-    key: str | None  # the choice that the colours are of
+    key: str | None
     legend: list[str]
     frame: Frame = FRAME
 
 
-def rate(members: Sequence[Job]) -> Rate | None:
-    """None where fewer than two jobs have both numbers."""
-    shown = [job for job in members if {"kl", "reconstruction"} <= job.values.keys()]
-    if len(shown) < 2:
+def make_rate_distortion_chart(jobs: Sequence[SweepJob]) -> RateDistortionChart | None:
+    """Return the chart of jobs of one group, None if fewer than two have both numbers."""
+    plotted = [job for job in jobs if {"kl", "reconstruction"} <= job.values.keys()]
+    if len(plotted) < 2:
         return None
-    x = around([job.values["kl"] for job in shown], FRAME.left, FRAME.right, margin=0.12)
-    distortion = [job.values["reconstruction"] for job in shown]
-    y = around(distortion, FRAME.bottom, FRAME.top, margin=0.12)
-    keys = varied(members)
-    key = next((key for key in keys if key != SEED and _few(key, members)), None)
-    legend = sorted({job.run.choices.get(key, "") for job in members}, key=in_order) if key else []
+    rates = [job.values["kl"] for job in plotted]
+    distortions = [job.values["reconstruction"] for job in plotted]
+    x = make_axis(rates, FRAME.left, FRAME.right, margin=0.12)
+    y = make_axis(distortions, FRAME.bottom, FRAME.top, margin=0.12)
+    keys = find_varied_keys(jobs)
+    key = next((key for key in keys if key != SEED and _has_few_values(key, jobs)), None)
+    legend = (
+        sorted({job.run.choices.get(key, "") for job in jobs}, key=make_sort_key) if key else []
+    )
     points = [
         ChartPoint(
             job.name,
-            x.at(job.values["kl"]),
-            y.at(job.values["reconstruction"]),
+            x.locate(job.values["kl"]),
+            y.locate(job.values["reconstruction"]),
             1 + legend.index(job.run.choices.get(key, "")) if key else 1,
-            _words(job, keys),
+            _describe_point(job, keys),
         )
-        for job in shown
+        for job in plotted
     ]
-    return Rate(x.ticks(), y.ticks(), list(_lines(x, y)), points, key, legend)
+    lines = _make_elbo_lines(x, y)
+    return RateDistortionChart(x.make_ticks(), y.make_ticks(), lines, points, key, legend)
 
 
-def _words(job: Job, keys: Sequence[str]) -> str:
-    shown = {"KL": "kl", "reconstruction": "reconstruction", "ELBO": "elbo"}
+def _describe_point(job: SweepJob, keys: Sequence[str]) -> str:
+    titles = {"KL": "kl", "reconstruction": "reconstruction", "ELBO": "elbo"}
     numbers = ", ".join(
-        f"{title} {format_number(job.values.get(key))}" for title, key in shown.items()
+        f"{title} {format_number(job.values.get(key))}" for title, key in titles.items()
     )
-    return f"{job.said(keys)}\n{numbers}"
+    return f"{job.describe(keys)}\n{numbers}"
 
 
-def _few(key: str, members: Sequence[Job]) -> bool:
-    return len({job.run.choices.get(key) for job in members}) <= COLOURS
+def _has_few_values(key: str, jobs: Sequence[SweepJob]) -> bool:
+    return len({job.run.choices.get(key) for job in jobs}) <= MAX_COLOURS
 
 
-def _lines(x: Axis, y: Axis) -> list[ChartLine]:
-    """Where KL + reconstruction is round, cut at the frame."""
+def _make_elbo_lines(x: Axis, y: Axis) -> list[ChartLine]:
+    """Return the lines KL + reconstruction = -ELBO of round ELBOs, clipped to the frame."""
     low, high = x.low + y.low, x.high + y.high
-    step = nice((high - low) / 6)
-    found = []
+    step = choose_round_step((high - low) / 6)
+    lines = []
     for n in range(int(low // step) + 1, int(high // step) + 1):
         total = n * step
         first, last = max(x.low, total - y.high), min(x.high, total - y.low)
-        ends = [(x.at(kl), y.at(total - kl)) for kl in (first, last)]
-        if ends[1][0] - ends[0][0] > 30:
+        ends = [(x.locate(kl), y.locate(total - kl)) for kl in (first, last)]
+        if ends[1][0] - ends[0][0] > MIN_LINE_WIDTH:
             d = "M{} {}L{} {}".format(*ends[0], *ends[1])
-            found.append(ChartLine(d, f"ELBO {multiple(-n, step)}", *ends[1]))
-    return found
+            lines.append(ChartLine(d, f"ELBO {format_multiple(-n, step)}", *ends[1]))
+    return lines
 
 
-class Coordinate(NamedTuple):
-    """One of the parallel axes; `key` is the choice, or what jobs are ranked by."""
+class ParallelAxis(NamedTuple):
+    """One of the parallel axes.
+
+    Attributes:
+        key: The setting, or the metric by which jobs are ranked.
+        is_choice: True for a setting, False for the metric.
+    """
 
     key: str
     x: float
     ticks: list[Tick]
-    choice: bool
+    is_choice: bool
 
 
-class Track(NamedTuple):
-    """A job's way through the axes; the better, the stronger."""
+class JobLine(NamedTuple):
+    """The line of a job across the parallel axes.
+
+    Attributes:
+        d: The path, in the syntax of SVG's `d` attribute.
+        strength: The opacity, from 0.25 for the worst job to 1 for the best.
+        title: The tooltip.
+    """
 
     job: str
     d: str
@@ -113,51 +158,68 @@ class Track(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Parallel:
+class ParallelCoordinates:
+    """Parallel axes for the settings and for the metric, and a line for each job."""
+
     width: float
-    axes: list[Coordinate]
-    tracks: list[Track]
+    axes: list[ParallelAxis]
+    lines: list[JobLine]
     frame: Frame = FRAME
 
 
-def parallel(members: Sequence[Job], monitor: str) -> Parallel | None:
-    """None where nothing varies among the jobs that have a value."""
-    shown, keys = [job for job in members if "val" in job.values], varied(members)
-    if len(shown) < 2 or not keys:
+def make_parallel_coordinates(jobs: Sequence[SweepJob], monitor: str) -> ParallelCoordinates | None:
+    """Return the parallel coordinates of jobs of one group.
+
+    Arguments:
+        monitor: The name of the metric by which the jobs are ranked.
+
+    Returns:
+        None if fewer than two jobs have the metric, or if no setting differs.
+    """
+    plotted, keys = [job for job in jobs if "val" in job.values], find_varied_keys(jobs)
+    if len(plotted) < 2 or not keys:
         return None
-    width = max(FRAME.width, 2 * EDGE + len(keys) * APART)
-    apart = (width - 2 * EDGE) / len(keys)
-    columns = [_choice(shown, key, round(EDGE + n * apart, 1)) for n, key in enumerate(keys)]
-    columns.append(_score(shown, monitor, width - EDGE))
-    axes = [axis for axis, _ in columns]
-    ways = zip(*(places for _, places in columns), strict=True)
-    strengths = _strengths([job.values["val"] for job in shown])
-    tracks = [
-        Track(
-            job.name,
-            "M" + "L".join(f"{axis.x} {y}" for axis, y in zip(axes, way, strict=True)),
-            strength,
-            f"{job.said(keys)}\n{monitor} {format_number(job.values['val'])}",
-        )
-        for job, way, strength in zip(shown, ways, strengths, strict=True)
+    width = max(FRAME.width, 2 * AXIS_MARGIN + len(keys) * MIN_AXIS_DISTANCE)
+    distance = (width - 2 * AXIS_MARGIN) / len(keys)
+    columns = [
+        _make_choice_axis(plotted, key, round(AXIS_MARGIN + n * distance, 1))
+        for n, key in enumerate(keys)
     ]
-    return Parallel(width, axes, tracks[::-1])
+    columns.append(_make_score_axis(plotted, monitor, width - AXIS_MARGIN))
+    axes = [axis for axis, _ in columns]
+    positions = zip(*(position for _, position in columns), strict=True)
+    strengths = _compute_strengths([job.values["val"] for job in plotted])
+    lines = [
+        JobLine(
+            job.name,
+            "M" + "L".join(f"{axis.x} {y}" for axis, y in zip(axes, ys, strict=True)),
+            strength,
+            f"{job.describe(keys)}\n{monitor} {format_number(job.values['val'])}",
+        )
+        for job, ys, strength in zip(plotted, positions, strengths, strict=True)
+    ]
+    return ParallelCoordinates(width, axes, lines[::-1])
 
 
-def _choice(jobs: Sequence[Job], key: str, x: float) -> tuple[Coordinate, list[float]]:
-    """The axis of a choice, and where each job lies on it."""
+def _make_choice_axis(
+    jobs: Sequence[SweepJob], key: str, x: float
+) -> tuple[ParallelAxis, list[float]]:
+    """Return the axis of a setting, and the position of each job on it."""
     values = [job.run.choices.get(key, "") for job in jobs]
-    at, ticks = places(values, FRAME.bottom, HIGHEST)
-    return Coordinate(key, x, ticks, True), [at[value] for value in values]
+    positions, ticks = place_values(values, FRAME.bottom, AXIS_TOP)
+    return ParallelAxis(key, x, ticks, True), [positions[value] for value in values]
 
 
-def _score(jobs: Sequence[Job], monitor: str, x: float) -> tuple[Coordinate, list[float]]:
-    axis = around([job.values["val"] for job in jobs], FRAME.bottom, HIGHEST)
-    where = [axis.at(job.values["val"]) for job in jobs]
-    return Coordinate(monitor, x, axis.ticks(), False), where
+def _make_score_axis(
+    jobs: Sequence[SweepJob], monitor: str, x: float
+) -> tuple[ParallelAxis, list[float]]:
+    """Return the axis of the metric, and the position of each job on it."""
+    axis = make_axis([job.values["val"] for job in jobs], FRAME.bottom, AXIS_TOP)
+    positions = [axis.locate(job.values["val"]) for job in jobs]
+    return ParallelAxis(monitor, x, axis.make_ticks(), False), positions
 
 
-def _strengths(scores: Sequence[float]) -> list[float]:
-    """From a quarter for the worst to 1 for the best."""
+def _compute_strengths(scores: Sequence[float]) -> list[float]:
+    """Scale scores linearly, from 0.25 for the lowest to 1 for the highest."""
     low, span = min(scores), max(scores) - min(scores)
     return [round(0.25 + 0.75 * ((score - low) / span if span else 1.0), 2) for score in scores]

@@ -1,4 +1,4 @@
-"""The curves of metrics.csv: a panel for each term, training and validation in it."""
+"""Curves of metrics.csv: a panel for each term, with its training and validation curve."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -6,24 +6,29 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import NamedTuple
 
-from vaelab.report.axis import Axis, Frame, Tick, around
+from vaelab.report.axis import Axis, Frame, Tick, make_axis
 from vaelab.report.numbers import format_number
-from vaelab.runtime.metric_names import METRICS, NATS_PER_IMAGE
+from vaelab.runtime.metric_names import NATS_PER_IMAGE, get_metric
 
-FIRST = ("elbo", "reconstruction", "kl")
-LAST = ("kl_weight", "lr")
-UNITS = {"kl_weight": "", "lr": ""}
-NAMES = {"lr": "learning rate", "kl_weight": "weight of the KL", "loss": "loss"}
-POINTS = 300  # of a curve, at most; more cannot be seen
-LATER = 0.1  # of the steps: what comes before may lie outside the frame
-CROWDED = 1.5  # of the room that the rest needs, the most that all may take
+FIRST_TERMS = ("elbo", "reconstruction", "kl")
+LAST_TERMS = ("kl_weight", "lr")
+MAX_POINTS = 300  # of a curve; more cannot be distinguished
+START_FRACTION = 0.1  # of the steps, at the start; they may lie outside the frame
+MAX_RANGE_RATIO = 1.5  # the range of all values / the range without the start, at most
 FRAME = Frame(360, 220, 52, 350, 10, 186)
 
-Point = tuple[float, float]
+Point = tuple[float, float]  # step and value
 
 
-class Curve(NamedTuple):
-    """One line: d of its path; of each point step, value in words, x and y."""
+class PanelCurve(NamedTuple):
+    """A curve in a panel.
+
+    Attributes:
+        stage: "train" or "val".
+        d: The path, in the syntax of SVG's `d` attribute.
+        points: For each point the step, the formatted value, x and y.
+        last: The last value, formatted.
+    """
 
     stage: str
     d: str
@@ -32,38 +37,54 @@ class Curve(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Panel:
+class CurvePanel:
+    """The curves of one term.
+
+    Attributes:
+        x, y: The ticks of both axes.
+        is_cut: True if the first steps lie outside the frame.
+    """
+
     term: str
     title: str
     unit: str
-    curves: list[Curve]
+    curves: list[PanelCurve]
     x: list[Tick]
     y: list[Tick]
-    cut: bool  # whether the first steps leave the frame
+    is_cut: bool
     frame: Frame = FRAME
 
 
-def panels(rows: list[dict[str, float]]) -> list[Panel]:
-    """ELBO, reconstruction and KL, then what else was logged, moves and says something new."""
-    shown: dict[str, dict[str, list[Point]]] = {}
-    for term in _terms(rows):
-        series = {stage: _series(rows, f"{stage}/{term}") for stage in ("train", "val")}
+def make_curve_panels(rows: list[dict[str, float]]) -> list[CurvePanel]:
+    """Return panels of the ELBO, the reconstruction term and the KL, then of other logged terms.
+
+    Other terms are left out if they are constant or equal to a previous term up to the sign.
+
+    Arguments:
+        rows: The rows of metrics.csv, each with the keys that were logged at its step.
+    """
+    plotted: dict[str, dict[str, list[Point]]] = {}
+    for term in _order_terms(rows):
+        series = {stage: _select_points(rows, f"{stage}/{term}") for stage in ("train", "val")}
         series = {stage: points for stage, points in series.items() if points}
         values = {value for points in series.values() for _, value in points if isfinite(value)}
-        if (term in FIRST and values) or (len(values) > 1 and not _said(series, shown.values())):
-            shown[term] = series
-    return [_panel(term, series) for term, series in shown.items()]
+        is_new = len(values) > 1 and not _repeats_another_term(series, plotted.values())
+        if (term in FIRST_TERMS and values) or is_new:
+            plotted[term] = series
+    return [_make_panel(term, series) for term, series in plotted.items()]
 
 
-def _terms(rows: list[dict[str, float]]) -> list[str]:
+def _order_terms(rows: list[dict[str, float]]) -> list[str]:
     keys = dict.fromkeys(key for row in rows for key in row)
     logged = [key.split("/", 1)[1] for key in keys if key.startswith(("train/", "val/"))]
-    others = sorted({*logged} - {*FIRST, *LAST})
-    return [term for term in (*FIRST, *others, *LAST) if term in logged]
+    others = sorted({*logged} - {*FIRST_TERMS, *LAST_TERMS})
+    return [term for term in (*FIRST_TERMS, *others, *LAST_TERMS) if term in logged]
 
 
-def _said(series: dict[str, list[Point]], others: Iterable[dict[str, list[Point]]]) -> bool:
-    """Whether another term has these values or their negatives, as the loss may have the ELBO's."""
+def _repeats_another_term(
+    series: dict[str, list[Point]], others: Iterable[dict[str, list[Point]]]
+) -> bool:
+    """True if another term has the same absolute values, as loss = -ELBO has those of the ELBO."""
     return any(
         {stage: len(points) for stage, points in series.items()}
         == {stage: len(points) for stage, points in other.items()}
@@ -76,72 +97,78 @@ def _said(series: dict[str, list[Point]], others: Iterable[dict[str, list[Point]
     )
 
 
-def _series(rows: list[dict[str, float]], key: str) -> list[Point]:
-    placed = [row for row in rows if key in row and isfinite(row.get("step", math.nan))]
-    return [(row["step"], row[key]) for row in placed]
+def _select_points(rows: list[dict[str, float]], key: str) -> list[Point]:
+    with_step = [row for row in rows if key in row and isfinite(row.get("step", math.nan))]
+    return [(row["step"], row[key]) for row in with_step]
 
 
-def _panel(term: str, series: dict[str, list[Point]]) -> Panel:
+def _make_panel(term: str, series: dict[str, list[Point]]) -> CurvePanel:
     steps = [step for points in series.values() for step, _ in points]
     x = Axis(0.0, max(*steps, 1.0), FRAME.left, FRAME.right)
-    y, cut = _vertical(series, LATER * x.high)
-    title, unit, _ = METRICS.get(
-        term, (NAMES.get(term, term.replace("_", " ")), NATS_PER_IMAGE, "")
-    )
-    curves = [_curve(stage, points, x, y) for stage, points in series.items()]
-    return Panel(term, title, UNITS.get(term, unit), curves, x.ticks(), y.ticks(), cut)
+    y, is_cut = _make_vertical_axis(series, START_FRACTION * x.high)
+    metric = get_metric(term, NATS_PER_IMAGE)
+    curves = [_make_curve(stage, points, x, y) for stage, points in series.items()]
+    ticks = x.make_ticks(), y.make_ticks()
+    return CurvePanel(term, metric.name, metric.unit, curves, *ticks, is_cut)
 
 
-def _vertical(series: dict[str, list[Point]], after: float) -> tuple[Axis, bool]:
-    """The axis, and whether it leaves out first steps that would leave the rest no room."""
-    points = [point for each in series.values() for point in each if isfinite(point[1])]
-    whole = around([value for _, value in points], FRAME.bottom, FRAME.top)
-    later = [value for step, value in points if step >= after]
-    axis = around(later, FRAME.bottom, FRAME.top) if later else whole
-    cut = whole.high - whole.low > CROWDED * (axis.high - axis.low)
-    return axis if cut else whole, cut
+def _make_vertical_axis(series: dict[str, list[Point]], start: float) -> tuple[Axis, bool]:
+    """Return the vertical axis, and True if it leaves out values of steps before `start`.
+
+    It leaves them out if they would extend the range by more than MAX_RANGE_RATIO.
+    """
+    points = [point for part in series.values() for point in part if isfinite(point[1])]
+    full = make_axis([value for _, value in points], FRAME.bottom, FRAME.top)
+    later = [value for step, value in points if step >= start]
+    axis = make_axis(later, FRAME.bottom, FRAME.top) if later else full
+    is_cut = full.high - full.low > MAX_RANGE_RATIO * (axis.high - axis.low)
+    return axis if is_cut else full, is_cut
 
 
-def _curve(stage: str, points: list[Point], x: Axis, y: Axis) -> Curve:
-    parts = list(_unbroken(thinned(points)))
-    placed = [[(x.at(step), y.at(value)) for step, value in part] for part in parts]
-    d = " ".join(f"M{'L'.join(f'{across} {down}' for across, down in part)}h0" for part in placed)
-    read = [
-        (step, format_number(value), *place)
-        for part, places in zip(parts, placed, strict=True)
-        for (step, value), place in zip(part, places, strict=True)
+def _make_curve(stage: str, points: list[Point], x: Axis, y: Axis) -> PanelCurve:
+    segments = list(_split_at_non_finite(thin_points(points)))
+    located = [[(x.locate(step), y.locate(value)) for step, value in part] for part in segments]
+    d = " ".join(f"M{'L'.join(f'{px} {py}' for px, py in part)}h0" for part in located)
+    labelled = [
+        (step, format_number(value), *position)
+        for segment, positions in zip(segments, located, strict=True)
+        for (step, value), position in zip(segment, positions, strict=True)
     ]
-    return Curve(stage, d, read, format_number(points[-1][1]))
+    return PanelCurve(stage, d, labelled, format_number(points[-1][1]))
 
 
-def thinned(points: list[Point], most: int = POINTS) -> list[Point]:
-    """The smallest and the largest of each stretch, in their order: every spike stays."""
-    if len(points) <= most:
+def thin_points(points: list[Point], count: int = MAX_POINTS) -> list[Point]:
+    """Reduce a curve to about `count` points without losing a spike.
+
+    The smallest and the largest value of each interval are kept, in their order, and the last
+    point.
+    """
+    if len(points) <= count:
         return points
-    size = math.ceil(2 * len(points) / most)
-    kept = []
+    size = math.ceil(2 * len(points) / count)
+    thinned = []
     for start in range(0, len(points), size):
-        part = points[start : start + size]
-        numbers = [point for point in part if isfinite(point[1])]
-        if len(numbers) < len(part):
-            kept.append((part[0][0], math.nan))
-        if numbers:
-            ends = {
-                min(numbers, key=lambda point: point[1]),
-                max(numbers, key=lambda point: point[1]),
+        interval = points[start : start + size]
+        finite = [point for point in interval if isfinite(point[1])]
+        if len(finite) < len(interval):
+            thinned.append((interval[0][0], math.nan))
+        if finite:
+            extremes = {
+                min(finite, key=lambda point: point[1]),
+                max(finite, key=lambda point: point[1]),
             }
-            kept += sorted(ends)
-    return kept if kept[-1] == points[-1] else [*kept, points[-1]]
+            thinned += sorted(extremes)
+    return thinned if thinned[-1] == points[-1] else [*thinned, points[-1]]
 
 
-def _unbroken(points: Iterable[Point]) -> Iterator[list[Point]]:
-    """The stretches between values that are not finite."""
-    part: list[Point] = []
+def _split_at_non_finite(points: Iterable[Point]) -> Iterator[list[Point]]:
+    """Yield the segments between values that are NaN or infinity."""
+    segment: list[Point] = []
     for point in points:
         if isfinite(point[1]):
-            part.append(point)
-        elif part:
-            yield part
-            part = []
-    if part:
-        yield part
+            segment.append(point)
+        elif segment:
+            yield segment
+            segment = []
+    if segment:
+        yield segment

@@ -1,14 +1,14 @@
-"""The composed model as boxes and arrows: x, encoder, q(z|x), z, decoder, p(x|z), and the rest."""
+"""The model diagram of a report: x, encoder, q(z|x), z, decoder, p(x|z) and objective as boxes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from vaelab.report.folder import RunFolder
-from vaelab.report.numbers import collapsed, format_number, format_short, sizes
+from vaelab.report.numbers import format_number, format_setting, format_shape, is_collapsed
 from vaelab.runs import untrusted
 
-GROUPS = {  # the config group of a box
+GROUPS = {  # the config group of each box
     "encoder": "model",
     "posterior": "posterior",
     "prior": "prior",
@@ -26,14 +26,23 @@ TITLES = {
     "kl": "weight of the KL",
     "objective": "objective",
 }
-LETTERS = 21  # of a line in a box
-LINES = 2  # of settings
-OWN = ("encoder", "decoder")  # boxes that show the settings of one group, which the first has
+MAX_LETTERS = 21  # of a line in a box
+MAX_JOINED_LETTERS = 13  # of a size on an arrow
+MAX_LINES = 2  # of settings in a box
+NETWORKS = ("encoder", "decoder")  # both have the settings of `model`, shown in the encoder's box
 
 
 @dataclass(frozen=True)
-class Part:
-    """A box: what it is, which option was taken, its settings and the number of its parameters."""
+class DiagramPart:
+    """The text of a box.
+
+    Attributes:
+        title: The role of the part in the model.
+        option: The option of its config group.
+        settings: Such as "channels [32, 64]".
+        parameters: The number of its parameters, empty if it has none.
+        varied: True if it differs among the jobs of a multirun.
+    """
 
     title: str
     option: str
@@ -43,20 +52,28 @@ class Part:
 
     @property
     def lines(self) -> list[str]:
-        shown = [shortened(line) for line in self.settings[:LINES]]
+        """The lines below the option, shortened to the size of the box."""
+        shown = [shorten_text(line) for line in self.settings[:MAX_LINES]]
         return [*shown, *([self.parameters] if self.parameters else [])]
 
     @property
-    def whole(self) -> str:
-        """What the box has no room for."""
+    def full_text(self) -> str:
+        """The tooltip of the box, with all settings."""
         return "\n".join([f"{self.title}: {self.option}", *self.settings, self.parameters]).strip()
 
 
 @dataclass(frozen=True)
-class Model:
-    """Its parts by name, without `kl` where the objective has none, and the sizes on the arrows."""
+class ModelDiagram:
+    """The texts of a diagram.
 
-    parts: dict[str, Part]
+    Attributes:
+        parts: The boxes by name, without `kl` if the objective has no KL weight.
+        x, encoder_outputs, z, decoder_outputs: The sizes on the arrows.
+        training: Optimizer, schedule and batch size in one line.
+        collapsed: True if the posterior has collapsed.
+    """
+
+    parts: dict[str, DiagramPart]
     x: str
     encoder_outputs: str
     z: str
@@ -65,14 +82,18 @@ class Model:
     collapsed: bool = False
 
 
-class Place(NamedTuple):
+class DiagramBox(NamedTuple):
+    """The upper left corner and the size of a box."""
+
     x: float
     y: float
     width: float
     height: float
 
 
-class Label(NamedTuple):
+class DiagramLabel(NamedTuple):
+    """The position of a text; `text` may be the name of a size of the ModelDiagram."""
+
     x: float
     y: float
     text: str
@@ -80,32 +101,40 @@ class Label(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where boxes and arrows are; the same drawing lies on a screen and stands on a phone."""
+class DiagramLayout:
+    """The positions of boxes, arrows and labels: horizontal for wide screens, vertical for phones.
+
+    Attributes:
+        boxes: The boxes by name.
+        x, z: The centres of the nodes x and z.
+        cut: The centre of the cross that marks posterior collapse, between z and the decoder.
+        arrows: SVG paths by name.
+        labels: The texts on the arrows by name.
+    """
 
     name: str
     width: int
     height: int
-    places: dict[str, Place]
+    boxes: dict[str, DiagramBox]
     x: tuple[float, float]
     z: tuple[float, float]
-    cut: tuple[float, float]  # between z and the decoder, where collapse cuts
+    cut: tuple[float, float]
     arrows: dict[str, str]
-    labels: dict[str, Label]
+    labels: dict[str, DiagramLabel]
 
 
-WIDE = Layout(
+WIDE = DiagramLayout(
     "wide",
     1000,
     306,
     {
-        "encoder": Place(72, 16, 160, 108),
-        "posterior": Place(284, 16, 160, 108),
-        "decoder": Place(606, 16, 160, 108),
-        "likelihood": Place(836, 16, 160, 108),
-        "kl": Place(230, 180, 160, 92),
-        "prior": Place(452, 180, 160, 92),
-        "objective": Place(836, 180, 160, 92),
+        "encoder": DiagramBox(72, 16, 160, 108),
+        "posterior": DiagramBox(284, 16, 160, 108),
+        "decoder": DiagramBox(606, 16, 160, 108),
+        "likelihood": DiagramBox(836, 16, 160, 108),
+        "kl": DiagramBox(230, 180, 160, 92),
+        "prior": DiagramBox(452, 180, 160, 92),
+        "objective": DiagramBox(836, 180, 160, 92),
     },
     (24, 70),
     (532, 70),
@@ -123,26 +152,26 @@ WIDE = Layout(
         "reconstruction": "M916 124V176",
     },
     {
-        "encoder": Label(256, 60, "encoder_outputs"),
-        "z": Label(532, 38, "z"),
-        "decoder": Label(799, 60, "decoder_outputs"),
-        "reconstruction": Label(908, 156, "\N{MINUS SIGN}log p(x|z)", "end"),
-        "kl": Label(724, 286, "KL(q(z|x) || p(z)), weighted"),
-        "x": Label(24, 110, "x"),
+        "encoder": DiagramLabel(256, 60, "encoder_outputs"),
+        "z": DiagramLabel(532, 38, "z"),
+        "decoder": DiagramLabel(799, 60, "decoder_outputs"),
+        "reconstruction": DiagramLabel(908, 156, "\N{MINUS SIGN}log p(x|z)", "end"),
+        "kl": DiagramLabel(724, 286, "KL(q(z|x) || p(z)), weighted"),
+        "x": DiagramLabel(24, 110, "x"),
     },
 )
-TALL = Layout(
+TALL = DiagramLayout(
     "tall",
     374,
     742,
     {
-        "encoder": Place(4, 66, 160, 108),
-        "posterior": Place(4, 222, 160, 108),
-        "decoder": Place(4, 444, 160, 108),
-        "likelihood": Place(4, 604, 160, 108),
-        "kl": Place(192, 230, 160, 92),
-        "prior": Place(192, 344, 160, 92),
-        "objective": Place(192, 612, 160, 92),
+        "encoder": DiagramBox(4, 66, 160, 108),
+        "posterior": DiagramBox(4, 222, 160, 108),
+        "decoder": DiagramBox(4, 444, 160, 108),
+        "likelihood": DiagramBox(4, 604, 160, 108),
+        "kl": DiagramBox(192, 230, 160, 92),
+        "prior": DiagramBox(192, 344, 160, 92),
+        "objective": DiagramBox(192, 612, 160, 92),
     },
     (84, 24),
     (84, 390),
@@ -160,103 +189,114 @@ TALL = Layout(
         "reconstruction": "M164 658H188",
     },
     {
-        "encoder": Label(92, 201, "encoder_outputs", "start"),
-        "z": Label(52, 394, "z", "end"),
-        "decoder": Label(92, 581, "decoder_outputs", "start"),
-        "reconstruction": Label(178, 732, "\N{MINUS SIGN}log p(x|z)"),
-        "kl": Label(350, 560, "KL(q(z|x) || p(z)), weighted", "end"),
-        "x": Label(108, 29, "x", "start"),
+        "encoder": DiagramLabel(92, 201, "encoder_outputs", "start"),
+        "z": DiagramLabel(52, 394, "z", "end"),
+        "decoder": DiagramLabel(92, 581, "decoder_outputs", "start"),
+        "reconstruction": DiagramLabel(178, 732, "\N{MINUS SIGN}log p(x|z)"),
+        "kl": DiagramLabel(350, 560, "KL(q(z|x) || p(z)), weighted", "end"),
+        "x": DiagramLabel(108, 29, "x", "start"),
     },
 )
 LAYOUTS = (WIDE, TALL)
 
 
-def compose(run: RunFolder) -> Model | None:
-    """The model of a run; None where its config is missing."""
+def make_model_diagram(run: RunFolder) -> ModelDiagram | None:
+    """Return the diagram of a run's model, None if the config is missing."""
     if not run.cfg:
         return None
-    weighted = "kl" in untrusted.get_table(run.cfg, "objective")
+    has_kl_weight = "kl" in untrusted.get_table(run.cfg, "objective")
     parts = {
-        name: _part(run, name, group) for name, group in GROUPS.items() if name != "kl" or weighted
+        name: _make_part(run, name, group)
+        for name, group in GROUPS.items()
+        if name != "kl" or has_kl_weight
     }
     shape = run.numbers.get("shape") or untrusted.get_table(run.cfg, "data").get("shape")
-    outputs, decoded = (run.numbers.get(f"{name}_outputs") for name in OWN)
-    return Model(
+    encoder_outputs, decoder_outputs = (run.numbers.get(f"{name}_outputs") for name in NETWORKS)
+    return ModelDiagram(
         parts,
-        sizes(shape) if shape else "",
-        format_number(outputs) if outputs else "",
+        format_shape(shape) if shape else "",
+        format_number(encoder_outputs) if encoder_outputs else "",
         str(run.cfg.get("latent_dim", "")),
-        sizes(decoded) if decoded else "",
-        _training(run),
-        collapsed(run.numbers),
+        format_shape(decoder_outputs) if decoder_outputs else "",
+        _describe_training(run),
+        is_collapsed(run.numbers),
     )
 
 
-def _part(run: RunFolder, name: str, group: str) -> Part:
-    settings = [] if name == "decoder" else run.settings(group).items()
+def _make_part(run: RunFolder, name: str, group: str) -> DiagramPart:
+    settings = [] if name == "decoder" else run.get_settings(group).items()
     count = (run.numbers.get("parameters_of") or {}).get(name)
-    return Part(
+    return DiagramPart(
         TITLES[name],
         run.options.get(group, "?"),
-        tuple(f"{key} {format_short(value)}" for key, value in settings),
+        tuple(f"{key} {format_setting(value)}" for key, value in settings),
         f"{format_number(count)} parameter{'s' * (count != 1)}" if count else "",
     )
 
 
-def _training(run: RunFolder) -> str:
-    """How it is trained, in a line."""
-    rate, data = run.settings("optimizer").get("lr"), run.settings("data")
-    words = [
-        f"{run.options.get('optimizer', '?')}, learning rate {format_short(rate)}",
+def _describe_training(run: RunFolder) -> str:
+    """Describe optimizer, schedule and batches in one line."""
+    lr, data = run.get_settings("optimizer").get("lr"), run.get_settings("data")
+    phrases = [
+        f"{run.options.get('optimizer', '?')}, learning rate {format_setting(lr)}",
         f"schedule {run.options.get('schedule', '?')}",
-        f"batches of {format_short(data.get('batch_size'))} from {run.options.get('data', '?')}",
+        f"batches of {format_setting(data.get('batch_size'))} from {run.options.get('data', '?')}",
     ]
-    return " · ".join(words)
+    return " · ".join(phrases)
 
 
-def merge(models: Sequence[Model]) -> Model | None:
-    """What jobs have in common, and in place of what they have not, all that they took."""
-    if len(models) < 2:
-        return models[0] if models else None
-    names = [name for name in GROUPS if any(name in model.parts for model in models)]
+def merge_model_diagrams(diagrams: Sequence[ModelDiagram]) -> ModelDiagram | None:
+    """Merge the diagrams of several jobs; texts that differ show all their values.
+
+    Returns:
+        None if there are no diagrams.
+    """
+    if len(diagrams) < 2:
+        return diagrams[0] if diagrams else None
+    names = [name for name in GROUPS if any(name in diagram.parts for diagram in diagrams)]
     parts = {
-        name: _merged([model.parts[name] for model in models if name in model.parts])
+        name: _merge_parts([diagram.parts[name] for diagram in diagrams if name in diagram.parts])
         for name in names
     }
-    same: dict[str, Any] = {
-        name: _either([getattr(model, name) for model in models])
+    sizes: dict[str, Any] = {
+        name: _join_distinct([getattr(diagram, name) for diagram in diagrams])
         for name in ("x", "encoder_outputs", "z", "decoder_outputs")
     }
-    training = dict.fromkeys(model.training for model in models)
-    return Model(parts, **same, training=next(iter(training)) if len(training) == 1 else "")
+    training = dict.fromkeys(diagram.training for diagram in diagrams)
+    return ModelDiagram(parts, **sizes, training=next(iter(training)) if len(training) == 1 else "")
 
 
-def _merged(parts: list[Part]) -> Part:
+def _merge_parts(parts: list[DiagramPart]) -> DiagramPart:
     options = list(dict.fromkeys(part.option for part in parts))
-    kept = [line for line in parts[0].settings if all(line in part.settings for part in parts)]
-    changed = _changed(parts) if len(options) == 1 else []
-    counts = list(dict.fromkeys(part.parameters for part in parts))
-    merged = replace(parts[0], option=" | ".join(options), settings=(*changed, *kept))
+    common = [line for line in parts[0].settings if all(line in part.settings for part in parts)]
+    changed = _list_changed_settings(parts) if len(options) == 1 else []
+    parameters = list(dict.fromkeys(part.parameters for part in parts))
     return replace(
-        merged,
-        parameters=counts[0] if len(counts) == 1 else "",
+        parts[0],
+        option=" | ".join(options),
+        settings=(*changed, *common),
+        parameters=parameters[0] if len(parameters) == 1 else "",
         varied=len(options) > 1 or bool(changed),
     )
 
 
-def _changed(parts: list[Part]) -> list[str]:
-    """The settings that differ, each with all its values."""
+def _list_changed_settings(parts: list[DiagramPart]) -> list[str]:
+    """Return the settings that differ, each with all its values: "beta 4 | 0.5"."""
     values: dict[str, dict[str, None]] = {}
     for part in parts:
         for line in part.settings:
             key, _, value = line.partition(" ")
             values.setdefault(key, {})[value] = None
-    return [f"{key} {' | '.join(found)}" for key, found in values.items() if len(found) > 1]
+    return [
+        f"{key} {' | '.join(distinct)}" for key, distinct in values.items() if len(distinct) > 1
+    ]
 
 
-def _either(values: list[Any]) -> str:
-    return shortened(" | ".join(dict.fromkeys(value for value in values if value)), 13)
+def _join_distinct(values: list[str]) -> str:
+    distinct = dict.fromkeys(value for value in values if value)
+    return shorten_text(" | ".join(distinct), MAX_JOINED_LETTERS)
 
 
-def shortened(text: str, letters: int = LETTERS) -> str:
+def shorten_text(text: str, letters: int = MAX_LETTERS) -> str:
+    """Cut a text to at most `letters` letters, the last one an ellipsis."""
     return text if len(text) <= letters else f"{text[: letters - 1]}…"

@@ -1,4 +1,4 @@
-"""What a run folder holds, as plain values; what is missing in it is empty here."""
+"""The contents of a run folder as plain values; what is missing or damaged is empty."""
 
 import contextlib
 import shlex
@@ -10,22 +10,23 @@ from typing import Any, Self
 from vaelab.runs import untrusted
 from vaelab.runs.paths import FAILURE
 
-PICTURES = ("figures", "evaluation", "samples")  # the folders of a run that hold some
-FIRST = ("reconstructions", "samples", "traversals", "walks", "map")  # of figures
+IMAGE_FOLDERS = ("figures", "evaluation", "samples")  # folders of a run with images
+FIRST_FIGURES = ("reconstructions", "samples", "traversals", "walks", "map")
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run as its files tell it.
+    """The files of a run.
 
     Attributes:
-        cfg: .hydra/config.yaml, its interpolations as they were written.
-        options: The option taken from each config group.
-        overrides: What was typed, without Hydra's own.
-        numbers: metrics.json; what is not finite is None.
-        rows: Of metrics.csv, each with what was logged at its step.
-        failed: Why there are no numbers, or why they are not to be trusted.
-        typed_in: The folder the command was typed in.
+        path: The run folder.
+        cfg: .hydra/config.yaml with unresolved interpolations.
+        options: The selected option of each config group.
+        overrides: The words of the command line, without Hydra's own.
+        numbers: metrics.json, with None for NaN and infinity.
+        rows: The rows of metrics.csv, each with the keys that were logged at its step.
+        failure: Why the run has no numbers, or why its numbers are not valid; None if it finished.
+        working_directory: The folder in which the command was run.
     """
 
     path: Path
@@ -34,28 +35,33 @@ class RunFolder:
     overrides: list[str] = field(default_factory=list)
     numbers: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, float]] = field(default_factory=list)
-    failed: str | None = None
-    typed_in: str | None = None
+    failure: str | None = None
+    working_directory: str | None = None
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def load(cls, path: Path) -> Self:
+        """Read the files of a run folder, which may be untrusted.
+
+        Raises:
+            ValueError: A link leads out of the folder.
+        """
         untrusted.check_links(path)
         hydra = path / ".hydra"
-        runtime = untrusted.get_table(_yaml(hydra / "hydra.yaml", {}).get("hydra"), "runtime")
-        numbers, damage = _numbers(path)
+        runtime = untrusted.get_table(_read_yaml(hydra / "hydra.yaml", {}).get("hydra"), "runtime")
+        numbers, damage = _read_numbers(path)
         options = numbers.get("choices") or untrusted.get_table(runtime, "choices")
         return cls(
             path,
-            _yaml(hydra / "config.yaml", {}),
+            _read_yaml(hydra / "config.yaml", {}),
             {
                 str(group): str(option)
                 for group, option in options.items()
                 if option is not None and not str(group).startswith("hydra")
             },
-            [str(word) for word in _yaml(hydra / "overrides.yaml", [])],
+            [str(word) for word in _read_yaml(hydra / "overrides.yaml", [])],
             numbers,
-            _rows(path / "metrics.csv"),
-            _reason(path, numbers, damage),
+            _read_rows(path / "metrics.csv"),
+            _find_failure(path, numbers, damage),
             runtime.get("cwd"),
         )
 
@@ -65,59 +71,60 @@ class RunFolder:
 
     @property
     def command(self) -> str:
-        return command(self.overrides)
+        """The command line that repeats the run."""
+        return format_command(self.overrides)
 
     @property
     def choices(self) -> dict[str, str]:
-        """The typed values by their keys: {"model": "mlp", "kl.beta": "4"}."""
-        return dict(choice(word) for word in self.overrides)
+        """The overrides by key: {"model": "mlp", "kl.beta": "4"}."""
+        return dict(split_override(word) for word in self.overrides)
 
     @property
-    def pictures(self) -> list[Path]:
-        """Those of figures first, and of them what shows most."""
-        found = [
-            path for folder in PICTURES for path in sorted((self.path / folder).rglob("*.png"))
+    def images(self) -> list[Path]:
+        """The png files of IMAGE_FOLDERS, FIRST_FIGURES first."""
+        paths = [
+            path for folder in IMAGE_FOLDERS for path in sorted((self.path / folder).rglob("*.png"))
         ]
-        own = [
+        files = [
             path
-            for path in found
+            for path in paths
             if path.is_file() and "wandb" not in path.relative_to(self.path).parts
         ]
-        order = {name: place for place, name in enumerate(FIRST)}
-        return sorted(own, key=lambda path: order.get(path.stem, len(order)))
+        order = {name: number for number, name in enumerate(FIRST_FIGURES)}
+        return sorted(files, key=lambda path: order.get(path.stem, len(order)))
 
     @property
     def evaluations(self) -> dict[str, dict[str, Any]]:
-        """The numbers of scripts that looked at the run again, by the name of each."""
-        later = sorted(self.path.glob("evaluation/*/numbers.json"))
-        named = [(path.parent.name, path) for path in later]
+        """The numbers of later evaluations of the run, by the name of the evaluation."""
+        paths = sorted(self.path.glob("evaluation/*/numbers.json"))
+        named = [(path.parent.name, path) for path in paths]
         for path in sorted(self.path.glob("evaluation-*.json")):
             named.append((path.stem.removeprefix("evaluation-"), path))
-        found = {}
+        evaluations = {}
         for name, path in named:
             with contextlib.suppress(ValueError, OSError):
-                found[name] = untrusted.read_numbers(path)
-        return {name: numbers for name, numbers in found.items() if numbers}
+                evaluations[name] = untrusted.read_numbers(path)
+        return {name: numbers for name, numbers in evaluations.items() if numbers}
 
-    def settings(self, group: str) -> dict[str, Any]:
-        """The keys of a group that are choices, not links to others and not how it is built."""
+    def get_settings(self, group: str) -> dict[str, Any]:
+        """Return the plain values of a config group, without interpolations and nested nodes."""
         node = self.cfg.get(group)
-        return plain(node) if isinstance(node, dict) else {}
+        return select_plain_values(node) if isinstance(node, dict) else {}
 
 
-def command(overrides: Iterable[str], *first: str) -> str:
-    """The line that runs it again, for a POSIX shell."""
-    return shlex.join(["python", "train.py", *first, *overrides])
+def format_command(overrides: Iterable[str], *options: str) -> str:
+    """Return the command line of train.py for a POSIX shell."""
+    return shlex.join(["python", "train.py", *options, *overrides])
 
 
-def choice(word: str) -> tuple[str, str]:
-    """An override taken apart: "+kl.beta=4" is ("kl.beta", "4")."""
+def split_override(word: str) -> tuple[str, str]:
+    """Split an override into key and value: "+kl.beta=4" is ("kl.beta", "4")."""
     key, equals, value = word.partition("=")
-    return key.lstrip("+~"), value if equals else "left out" if word[:1] == "~" else ""
+    return key.lstrip("+~"), value if equals else "removed" if word[:1] == "~" else ""
 
 
-def plain(node: dict[str, Any]) -> dict[str, Any]:
-    """What of a config's node is a value, no link to another and no node below."""
+def select_plain_values(node: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a config node, without interpolations, nested nodes and _keys_."""
     return {
         str(key): value
         for key, value in node.items()
@@ -125,50 +132,51 @@ def plain(node: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def is_run(path: Path) -> bool:
+def is_run_folder(path: Path) -> bool:
+    """True if the folder is that of a run or of a job of a multirun."""
     return (path / ".hydra").is_dir()
 
 
-def jobs_of(path: Path) -> list[Path]:
-    """The run folders of a multirun."""
-    return sorted(filter(is_run, path.iterdir())) if path.is_dir() else []
+def list_job_folders(path: Path) -> list[Path]:
+    """Return the run folders of a multirun."""
+    return sorted(filter(is_run_folder, path.iterdir())) if path.is_dir() else []
 
 
-def overrides_of_multirun(path: Path) -> list[str]:
-    """What was typed behind `train.py -m`."""
-    words = untrusted.get_table(_yaml(path / "multirun.yaml", {}).get("hydra"), "overrides").get(
-        "task"
-    )
+def read_multirun_overrides(path: Path) -> list[str]:
+    """Return the words after `train.py -m` of a multirun, empty if they cannot be read."""
+    hydra = _read_yaml(path / "multirun.yaml", {}).get("hydra")
+    words = untrusted.get_table(hydra, "overrides").get("task")
     return [str(word) for word in words] if isinstance(words, list) else []
 
 
-def _numbers(path: Path) -> tuple[dict[str, Any], str | None]:
-    """metrics.json, and what is wrong with it."""
+def _read_numbers(path: Path) -> tuple[dict[str, Any], str | None]:
+    """Return metrics.json, and the reason if it cannot be read."""
     try:
         return untrusted.read_numbers(path / "metrics.json"), None
     except (ValueError, OSError) as error:
         return {}, str(error)
 
 
-def _yaml(path: Path, default: Any) -> Any:
+def _read_yaml(path: Path, default: Any) -> Any:
+    """Return a yaml file, or the default if it cannot be read or has another type."""
     try:
-        found = untrusted.read_yaml(path)
+        content = untrusted.read_yaml(path)
     except (OSError, ValueError):
         return default
-    return found if isinstance(found, type(default)) else default
+    return content if isinstance(content, type(default)) else default
 
 
-def _rows(path: Path) -> list[dict[str, float]]:
+def _read_rows(path: Path) -> list[dict[str, float]]:
     try:
         return untrusted.read_csv_rows(path)
     except (OSError, ValueError):
         return []
 
 
-def _reason(path: Path, numbers: dict[str, Any], damage: str | None) -> str | None:
-    failed = path / FAILURE
-    if failed.is_file():
-        return failed.read_text(errors="replace").strip()
+def _find_failure(path: Path, numbers: dict[str, Any], damage: str | None) -> str | None:
+    failure = path / FAILURE
+    if failure.is_file():
+        return failure.read_text(errors="replace").strip()
     if numbers:
         return None
     return damage or "it was interrupted, or it is still running"

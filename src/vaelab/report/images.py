@@ -1,4 +1,4 @@
-"""Pictures as text inside the page, made smaller where all of them would be too much."""
+"""Images embedded in a report as data URLs, compressed if all of them would be too large."""
 
 import base64
 import io
@@ -9,33 +9,34 @@ from pathlib import Path
 
 from PIL import Image
 
-BUDGET = 3_300_000  # bytes of all pictures of a page; base64 adds a third
-MOST = 250  # pictures of a page; shares of more would be too small to see anything
+MAX_BYTES = 3_300_000  # of all images of a page; base64 adds a third
+MAX_IMAGES = 250  # of a page; with more, each would have too few bytes
 SCALES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)
+MIN_EDGE = 80  # pixels of the longer edge of a reduced image
 UNREADABLE = (
     *(OSError, ValueError, SyntaxError),
     *(Image.DecompressionBombError, Image.DecompressionBombWarning),
 )
-LEAST = 80  # pixels of the longer edge; below it nothing can be seen
 CAPTIONS = {
     "reconstructions": "Validation images, each row above the row of its reconstructions",
-    "samples": "Means of p(x|z) for codes z drawn from the prior",
-    "traversals": "One latent dimension at a time, the others held",
-    "walks": "Ways between the codes of two images",
-    "map": "Where the codes of images lie, coloured by label",
-    "aggregate": "q(z), the codes of all images, against the prior p(z)",
-    "kl_per_dimension": "KL by latent dimension in the course of training",
-    "curves": "ELBO, reconstruction and KL in the course of training",
+    "samples": "Means of p(x|z) for latents z sampled from the prior",
+    "traversals": "Latent traversals: one latent dimension changes, the others are fixed",
+    "walks": "Interpolations between the latents of two images",
+    "map": "The latents of images, coloured by label",
+    "aggregate": "The aggregate posterior q(z) against the prior p(z)",
+    "kl_per_dimension": "KL of each latent dimension by epoch",
+    "curves": "ELBO, reconstruction and KL by optimizer step",
 }
 
 
 @dataclass(frozen=True)
 class EmbeddedImage:
-    """A picture in the page.
+    """An image in a page.
 
     Attributes:
-        name: Its file in the run folder, such as figures/samples.png.
+        name: Its path in the run folder, such as figures/samples.png.
         source: data:image/...;base64,...
+        width, height: The size at which it is shown, in pixels.
     """
 
     name: str
@@ -45,57 +46,71 @@ class EmbeddedImage:
     height: int
 
     @property
-    def wide(self) -> bool:
+    def is_wide(self) -> bool:
         return self.width > 1.7 * self.height
 
 
 def embed_images(
-    paths: Sequence[tuple[Path, Path]], budget: int = BUDGET, most: int = MOST
+    paths: Sequence[tuple[Path, Path]], max_bytes: int = MAX_BYTES, max_images: int = MAX_IMAGES
 ) -> tuple[dict[Path, EmbeddedImage], list[Path]]:
-    """Pictures (path, run folder) by their paths, and those there was no room for or no reading.
+    """Embed images, each compressed to an equal share of `max_bytes`.
 
-    The first `most` of them get equal shares of the budget; what small ones leave is for the
-    larger.
+    Bytes that small images do not need are left to larger ones.
+
+    Arguments:
+        paths: Pairs of the path of an image and its run folder.
+        max_images: Images after the first `max_images` are left out.
+
+    Returns:
+        The images by path, and the paths of those that were left out or cannot be read.
     """
-    found, missing = {}, [path for path, _ in paths[most:]]
-    left = budget
-    by_size = sorted(paths[:most], key=lambda pair: pair[0].stat().st_size)
-    for done, (path, folder) in enumerate(by_size):
+    embedded, missing = {}, [path for path, _ in paths[max_images:]]
+    remaining = max_bytes
+    by_size = sorted(paths[:max_images], key=lambda pair: pair[0].stat().st_size)
+    for number, (path, folder) in enumerate(by_size):
         try:
             with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-                content, kind, size = _fitted(path, left // (len(by_size) - done))
+                content, kind, size = _compress_image(path, remaining // (len(by_size) - number))
         except UNREADABLE:
             missing.append(path)
             continue
-        left -= len(content)
+        remaining -= len(content)
         source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
         name = path.relative_to(folder).as_posix()
-        found[path] = EmbeddedImage(name, caption(path), source, *size)
-    return {path: found[path] for path, _ in paths if path in found}, sorted(missing)
+        embedded[path] = EmbeddedImage(name, make_caption(path), source, *size)
+    return {path: embedded[path] for path, _ in paths if path in embedded}, sorted(missing)
 
 
-def caption(path: Path) -> str:
+def make_caption(path: Path) -> str:
+    """Return the caption of an image, made from the name of its file and folder."""
     words = path.stem.replace("_", " ").replace("-", " ")
     if path.parent.name == "figures":
         return CAPTIONS.get(path.stem, words)
     return f"{path.parent.name}: {words}"
 
 
-def _fitted(path: Path, room: int) -> tuple[bytes, str, tuple[int, int]]:
-    """A picture in at most `room` bytes, its format, and the size that it is meant to have."""
-    with Image.open(path, formats=("PNG",)) as picture:
-        size = picture.size
-        if path.stat().st_size <= room:
-            picture.verify()
+def _compress_image(path: Path, max_bytes: int) -> tuple[bytes, str, tuple[int, int]]:
+    """Return a png file in at most `max_bytes`: as it is, or as webp at a reduced size.
+
+    Returns:
+        The content, its format, and the original size in pixels.
+
+    Raises:
+        ValueError: It does not fit with a longer edge of MIN_EDGE pixels.
+    """
+    with Image.open(path, formats=("PNG",)) as image:
+        size = image.size
+        if path.stat().st_size <= max_bytes:
+            image.verify()
             return path.read_bytes(), "png", size
-    with Image.open(path, formats=("PNG",)) as picture:
-        whole = picture.convert("RGBA")
+    with Image.open(path, formats=("PNG",)) as image:
+        original = image.convert("RGBA")
     for scale in SCALES:
-        if scale < 1 and scale * max(size) < LEAST:
+        if scale < 1 and scale * max(size) < MIN_EDGE:
             break
-        smaller = whole.resize([max(1, round(scale * edge)) for edge in size])
+        reduced = original.resize([max(1, round(scale * edge)) for edge in size])
         buffer = io.BytesIO()
-        smaller.save(buffer, "webp", quality=80 if scale == 1 else 70, method=2)
-        if buffer.tell() <= room:
+        reduced.save(buffer, "webp", quality=80 if scale == 1 else 70, method=2)
+        if buffer.tell() <= max_bytes:
             return buffer.getvalue(), "webp", size
-    raise ValueError(f"{path} does not fit in {room} bytes")
+    raise ValueError(f"{path} does not fit in {max_bytes} bytes")

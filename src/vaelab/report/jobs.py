@@ -1,4 +1,4 @@
-"""The jobs of a multirun: which can be compared, in which order, and their means over seeds."""
+"""The jobs of a multirun: groups of comparable jobs, their ranks, and their means over seeds."""
 
 import math
 import statistics
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.report.folder import RunFolder
-from vaelab.report.numbers import collapsed
+from vaelab.report.numbers import is_collapsed
 from vaelab.runs import jobs
 
-COLUMNS = {  # and how many places of each are worth reading
+COLUMN_DECIMALS = {  # the columns of the table, and the number of decimals of each
     "val": 2,
     "elbo": 2,
     "nll": 2,
@@ -25,13 +25,14 @@ SEED = "seed"
 
 
 @dataclass(frozen=True)
-class Job:
-    """A row of the table.
+class SweepJob:
+    """A job of a multirun, which is a row of the table.
 
     Attributes:
-        group: Jobs of one group can be compared.
-        values: The columns that it has, finite.
-        rank: 1 for the best of its group by what the objective monitors.
+        group: Only jobs of the same group can be compared.
+        values: The finite numbers among COLUMN_DECIMALS.
+        rank: 1 for the best job of its group by the metric that the objective monitors; None if it
+            has no such number.
     """
 
     run: RunFolder
@@ -44,22 +45,22 @@ class Job:
         return self.run.name
 
     @property
-    def failed(self) -> str | None:
-        return self.run.failed
+    def failure(self) -> str | None:
+        return self.run.failure
 
     @property
     def collapsed(self) -> bool:
-        return not self.failed and collapsed(self.run.numbers)
+        return not self.failure and is_collapsed(self.run.numbers)
 
-    def said(self, keys: Sequence[str]) -> str:
-        """Its choices in words."""
+    def describe(self, keys: Sequence[str]) -> str:
+        """Return the name and the overrides with the given keys: "3: model=mlp seed=1"."""
         words = [f"{key}={self.run.choices[key]}" for key in keys if key in self.run.choices]
         return " ".join([f"{self.name}:", *words])
 
 
 @dataclass(frozen=True)
-class Mean:
-    """Over n values: their mean and its standard error, which one value has not."""
+class MeanWithError:
+    """The mean of n values, and its standard error, None if n = 1."""
 
     mean: float
     error: float | None
@@ -67,80 +68,99 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Seeds:
-    """Jobs that differ in their seed only."""
+class SeedGroup:
+    """Jobs that differ only in their seeds.
+
+    Attributes:
+        group: The group of comparable jobs that they belong to.
+        choices: Their overrides that differ among the jobs of the multirun, without the seed.
+        seeds: Their seeds.
+        means: The means over seeds by column.
+    """
 
     group: str
     choices: dict[str, str]
     seeds: list[str]
-    means: dict[str, Mean]
+    means: dict[str, MeanWithError]
 
 
-def read_report_jobs(folder: Path) -> list[Job]:
-    """The jobs in the groups and the order of `vaelab.runs.jobs`: best first, failed last."""
-    found, ranks = [], dict[str, int]()
+def read_report_jobs(folder: Path) -> list[SweepJob]:
+    """Read the jobs of a multirun, group by group, the best of each group first, failed jobs last.
+
+    Raises:
+        ValueError: A link leads out of the folder of a job.
+    """
+    sweep_jobs, ranks = [], dict[str, int]()
     for row in jobs.read_jobs(folder):
-        run = RunFolder.read(folder / row["job"])
-        values = {key: value for key in COLUMNS if (value := _value(key, row, run)) is not None}
+        run = RunFolder.load(folder / row["job"])
+        values = {
+            key: value
+            for key in COLUMN_DECIMALS
+            if (value := _get_value(key, row, run)) is not None
+        }
         rank = None
         if "val" in values:
             rank = ranks[row["group"]] = ranks.get(row["group"], 0) + 1
-        found.append(Job(run, row["group"], values, rank))
-    return found
+        sweep_jobs.append(SweepJob(run, row["group"], values, rank))
+    return sweep_jobs
 
 
-def _value(key: str, row: dict[str, Any], run: RunFolder) -> float | None:
+def _get_value(key: str, row: dict[str, Any], run: RunFolder) -> float | None:
     value = row.get(key) if key == "val" else run.numbers.get(key)
-    if run.failed or not isinstance(value, int | float) or not math.isfinite(value):
+    if run.failure or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return value
 
 
-def varied(members: Sequence[Job]) -> list[str]:
-    """The keys whose values differ among jobs, in the order they were typed, the seed last."""
-    keys = dict.fromkeys(key for job in members for key in job.run.choices)
-    differ = [key for key in keys if len({job.run.choices.get(key) for job in members}) > 1]
-    return sorted(differ, key=lambda key: key == SEED)
+def find_varied_keys(sweep_jobs: Sequence[SweepJob]) -> list[str]:
+    """Return the keys of overrides that differ among jobs: in their order, but the seed last."""
+    keys = dict.fromkeys(key for job in sweep_jobs for key in job.run.choices)
+    varied = [key for key in keys if len({job.run.choices.get(key) for job in sweep_jobs}) > 1]
+    return sorted(varied, key=lambda key: key == SEED)
 
 
-def over_seeds(members: Sequence[Job]) -> list[Seeds]:
-    """Means over the seeds of each choice of the rest, the best first in each group.
+def average_over_seeds(sweep_jobs: Sequence[SweepJob]) -> list[SeedGroup]:
+    """Average the finished jobs that differ only in their seeds, the best first in each group.
 
-    Empty where nothing was repeated.
+    Returns:
+        An empty list if there is only one seed for each combination of settings.
     """
-    keys = [key for key in varied(members) if key != SEED]
-    together: dict[tuple[str, ...], list[Job]] = {}
-    for job in members:
-        if not job.failed:
+    keys = [key for key in find_varied_keys(sweep_jobs) if key != SEED]
+    members: dict[tuple[str, ...], list[SweepJob]] = {}
+    for job in sweep_jobs:
+        if not job.failure:
             choices = (job.run.choices.get(key, "") for key in keys)
-            together.setdefault((job.group, *choices), []).append(job)
-    if all(len(each) == 1 for each in together.values()):
+            members.setdefault((job.group, *choices), []).append(job)
+    if all(len(repeated) == 1 for repeated in members.values()):
         return []
-    found = [_seeds(each, keys) for each in together.values()]
-    groups = list(dict.fromkeys(each.group for each in found))
-    return sorted(found, key=lambda each: (groups.index(each.group), -_best(each)))
+    seed_groups = [_average_group(repeated, keys) for repeated in members.values()]
+    order = list(dict.fromkeys(seed_group.group for seed_group in seed_groups))
+    return sorted(
+        seed_groups,
+        key=lambda seed_group: (order.index(seed_group.group), -_get_mean_score(seed_group)),
+    )
 
 
-def _seeds(members: list[Job], keys: list[str]) -> Seeds:
-    first = members[0]
-    return Seeds(
+def _average_group(repeated: list[SweepJob], keys: list[str]) -> SeedGroup:
+    first = repeated[0]
+    return SeedGroup(
         first.group,
         {key: first.run.choices.get(key, "") for key in keys},
-        sorted(str(job.run.numbers.get(SEED, "?")) for job in members),
+        sorted(str(job.run.numbers.get(SEED, "?")) for job in repeated),
         {
-            key: mean_and_error([job.values[key] for job in members if key in job.values])
-            for key in COLUMNS
-            if any(key in job.values for job in members)
+            key: compute_mean_and_error([job.values[key] for job in repeated if key in job.values])
+            for key in COLUMN_DECIMALS
+            if any(key in job.values for job in repeated)
         },
     )
 
 
-def mean_and_error(values: Sequence[float]) -> Mean:
-    """The mean, and the sample deviation over the root of n."""
+def compute_mean_and_error(values: Sequence[float]) -> MeanWithError:
+    """Compute the mean and its standard error: the sample standard deviation / sqrt(n)."""
     n = len(values)
     error = statistics.stdev(values) / math.sqrt(n) if n > 1 else None
-    return Mean(statistics.fmean(values), error, n)
+    return MeanWithError(statistics.fmean(values), error, n)
 
 
-def _best(each: Seeds) -> float:
-    return each.means["val"].mean if "val" in each.means else -math.inf
+def _get_mean_score(seed_group: SeedGroup) -> float:
+    return seed_group.means["val"].mean if "val" in seed_group.means else -math.inf

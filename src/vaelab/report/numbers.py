@@ -1,4 +1,4 @@
-"""What the numbers of metrics.json are called, their units, and what they say of a run."""
+"""The numbers of metrics.json as text: names, units, meanings and warnings."""
 
 import math
 from collections.abc import Iterable
@@ -8,24 +8,25 @@ from typing import Any
 from vaelab.runtime.metric_names import METRICS, NATS_PER_IMAGE
 
 MEASURES = {
-    "probability": "log p(x) is a log probability of the pixels as they are.",
-    "density": "log p(x) is a log density: it may be positive, and only the same pixels compare.",
-    "grey": "A Bernoulli of grey pixels is no likelihood: there is no NLL, and its ELBO compares "
-    "with runs of the same loss only.",
+    "probability": "log p(x) is a log probability of discrete pixels.",
+    "density": "log p(x) is a log density: it may be positive, and it is comparable only for the "
+    "same kind of pixels.",
+    "grey": "The Bernoulli likelihood treats grayscale pixels as probabilities and is not "
+    "normalised: there is no NLL, and the ELBO is comparable only between runs with this loss.",
 }
-RECORD = {  # what metrics.json says about the run and not about the model
+PROVENANCE_KEYS = {  # keys of metrics.json that describe the run or the evaluation, not the model
     *("split", "images", "measure", "samples", "nll_se", "bits_sha256", "kl_per_dimension"),
     *("pixels", "shape", "step", "monitor", "seed", "epochs", "steps", "wall_s", "parameters"),
     *("choices", "command", "git", "versions", "parameters_of", "encoder_outputs"),
     *("decoder_outputs", "checkpoint"),
 }
-COLLAPSED = 0.1  # nats; codes that cost less say next to nothing
-FLOOR = 1 / 256  # of a scale, in units of a pixel; likelihoods/scaled.py
+COLLAPSE_KL = 0.1  # nats; with a smaller KL the posterior counts as collapsed
+MIN_DECODER_SCALE = 1 / 256  # in units of a pixel; the default floor in likelihoods/scaled.py
 
 
 @dataclass(frozen=True)
-class NumberLine:
-    """A line of the table of numbers."""
+class MetricRow:
+    """A row of the table of numbers."""
 
     title: str
     value: str
@@ -33,131 +34,148 @@ class NumberLine:
     meaning: str
 
 
-def number_lines(numbers: dict[str, Any], latent_dim: int | None = None) -> list[NumberLine]:
-    """The numbers of a run in the order of TITLES, then those that have no title."""
+def make_metric_rows(numbers: dict[str, Any], latent_dim: int | None = None) -> list[MetricRow]:
+    """Return the numbers of a run in the order of METRICS, then those that are not in METRICS.
+
+    Arguments:
+        latent_dim: The number of latent dimensions, for the unit of active units.
+    """
     known = [key for key in METRICS if key in numbers]
-    others = [key for key in numbers if key not in METRICS and key not in RECORD]
-    return [_line(key, numbers, latent_dim) for key in [*known, *others]]
+    others = [key for key in numbers if key not in METRICS and key not in PROVENANCE_KEYS]
+    return [_make_row(key, numbers, latent_dim) for key in [*known, *others]]
 
 
-def _line(key: str, numbers: dict[str, Any], latent_dim: int | None) -> NumberLine:
-    title, unit, meaning = METRICS.get(key) or _untitled(key, numbers)
+def _make_row(key: str, numbers: dict[str, Any], latent_dim: int | None) -> MetricRow:
+    if key in METRICS:
+        metric = METRICS[key]
+        title, unit, meaning = metric.name, metric.unit, metric.meaning
+    else:
+        title, unit, meaning = _describe_unknown_key(key, numbers)
     value = format_number(numbers[key])
     if key == "nll":
-        value = with_error(numbers["nll"], numbers.get("nll_se"))
-        meaning += f", {numbers.get('samples')} samples; ± is the standard error over images"
+        value = format_with_error(numbers["nll"], numbers.get("nll_se"))
+        meaning += (
+            f" {numbers.get('samples')} importance samples; ± is the standard error over images."
+        )
     if key == "active_units" and latent_dim:
         unit = f"of {latent_dim} dimensions"
-    return NumberLine(title, value, unit, meaning)
+    return MetricRow(title, value, unit, meaning)
 
 
-def _untitled(key: str, numbers: dict[str, Any]) -> tuple[str, str, str]:
+def _describe_unknown_key(key: str, numbers: dict[str, Any]) -> tuple[str, str, str]:
+    """Return the title, unit and meaning of a key that is not in METRICS."""
     if key == str(numbers.get("monitor")).replace("/", "_"):
-        return (
-            str(numbers["monitor"]),
-            NATS_PER_IMAGE,
-            "the best of the validations, which best.ckpt is of",
-        )
+        meaning = "The best validation value, which selected best.ckpt."
+        return str(numbers["monitor"]), NATS_PER_IMAGE, meaning
     if key.startswith("kl_layer_"):
+        number = key.removeprefix("kl_layer_")
         return (
-            f"KL of layer {key.removeprefix('kl_layer_')}",
+            f"KL of layer {number}",
             NATS_PER_IMAGE,
-            "of several stochastic layers",
+            "The KL of one of several stochastic layers.",
         )
     return key.replace("_", " "), "", ""
 
 
-def measured(numbers: dict[str, Any]) -> str:
-    """What was measured, on which images."""
-    measure, _, given = str(numbers.get("measure", "")).partition(" given ")
-    split = f"{numbers.get('images', '?')} {numbers.get('split', '')} images, "
-    pixels = f"{numbers.get('pixels', '?')} pixels of {sizes(numbers.get('shape'))}."
-    condition = f" All of it is given {given}." if given else ""
-    return f"{split}{pixels} {MEASURES.get(measure, '')}{condition}"
+def describe_measurement(numbers: dict[str, Any]) -> str:
+    """Describe the images, the pixels and the kind of log p(x) of an evaluation."""
+    measure, _, condition = str(numbers.get("measure", "")).partition(" given ")
+    images = f"{numbers.get('images', '?')} {numbers.get('split', '')} images, "
+    pixels = f"{numbers.get('pixels', '?')} pixels of {format_shape(numbers.get('shape'))}."
+    conditional = f" All numbers are conditional on {condition}." if condition else ""
+    return f"{images}{pixels} {MEASURES.get(measure, '')}{conditional}"
 
 
-def warnings(numbers: dict[str, Any]) -> list[str]:
-    """What is wrong with a run, as far as its numbers say."""
+def find_warnings(numbers: dict[str, Any]) -> list[str]:
+    """Return warnings about non-finite metrics, posterior collapse and an unbounded density."""
     found = []
     if broken := [key for key in numbers if key in METRICS and numbers[key] is None]:
-        names = ", ".join(METRICS[key][0] for key in broken)
-        found.append(f"Not finite: {names}. The run diverged: lower optimizer.lr.")
-    if collapsed(numbers):
-        found.append(_collapse(numbers))
+        names = ", ".join(METRICS[key].name for key in broken)
+        found.append(f"Non-finite metrics: {names}. The training diverged: lower optimizer.lr.")
+    if is_collapsed(numbers):
+        found.append(_describe_collapse(numbers))
     scale = numbers.get("decoder_scale")
-    undequantized = numbers.get("pixels") in ("levels", "binary")
-    density = str(numbers.get("measure")).startswith("density")
-    if density and undequantized and scale is not None and scale < 1.01 * FLOOR:
+    is_discrete = numbers.get("pixels") in ("levels", "binary")
+    is_density = str(numbers.get("measure")).startswith("density")
+    is_at_floor = scale is not None and scale < 1.01 * MIN_DECODER_SCALE
+    if is_density and is_discrete and is_at_floor:
         found.append(
-            "The decoder scale lies at its floor of one level: the density of undequantized pixels "
-            "grows without end. Set data.dequantize=true, or compare with nothing."
+            "The decoder scale has reached its floor of one pixel level: the density of discrete "
+            "pixels is unbounded, and the floor determines its value. Set data.dequantize=true, or "
+            "do not compare this density with that of other runs."
         )
     return found
 
 
-def collapsed(numbers: dict[str, Any]) -> bool:
-    """Whether z says next to nothing about x."""
+def is_collapsed(numbers: dict[str, Any]) -> bool:
+    """True if the latents carry almost no information: no active units, or KL < COLLAPSE_KL."""
     kl, active = numbers.get("kl"), numbers.get("active_units")
-    return active == 0 or (kl is not None and kl < COLLAPSED)
+    return active == 0 or (kl is not None and kl < COLLAPSE_KL)
 
 
-def _collapse(numbers: dict[str, Any]) -> str:
+def _describe_collapse(numbers: dict[str, Any]) -> str:
     kl, active = numbers.get("kl"), numbers.get("active_units")
-    cost = f"The codes cost {format_number(kl, 3)} nats, " if kl is not None else ""
-    scale = (
-        ", or a smaller scale of p(x|z), as loss=gaussian learns"
+    facts = [f"KL {format_number(kl, 3)} nats"] if kl is not None else []
+    if active is not None:
+        facts.append(f"{active} active latent dimension{'s' * (active != 1)}")
+    learned_scale = (
+        ", or a smaller scale of p(x|z), for example a learned one (loss=gaussian)"
         if "decoder_scale" in numbers
         else ""
     )
     return (
-        f"Posterior collapse. {cost}{active} dimensions are active: the decoder makes nearly the "
-        f"same of every image. Try kl=warmup, a smaller kl.beta{scale}."
+        f"Posterior collapse ({', '.join(facts)}): the decoder generates almost the same image for "
+        f"all latents. Try kl=warmup, a smaller kl.beta{learned_scale}."
     )
 
 
 def format_number(value: Any, digits: int = 5) -> str:
-    """A number as it is read: -110.80, 20, 1.2e-05; words as they are."""
+    """Format a number with `digits` significant digits, and other values like format_setting.
+
+    -110.80, 20, 1.2e-05; None, which stands for NaN and infinity, is "non-finite".
+    """
     if value is None:
-        return "not finite"
+        return "non-finite"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return format_short(value)
+        return format_setting(value)
     if isinstance(value, int):
         return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "\N{MINUS SIGN}")
     text = f"{value:#.{digits}g}" if abs(value) >= 1 else f"{value:.{digits - 1}g}"
-    return _minus(text.rstrip("."))
+    return _replace_minus(text.rstrip("."))
 
 
-def rounded(value: float, places: int) -> str:
-    """A number of a column or an axis, all of which have the same places."""
-    return _minus(f"{value:,.{places}f}".replace(",", "\N{NARROW NO-BREAK SPACE}"))
+def format_rounded(value: float, decimals: int) -> str:
+    """Format a number with a fixed number of decimals, for a column or an axis."""
+    return _replace_minus(f"{value:,.{decimals}f}".replace(",", "\N{NARROW NO-BREAK SPACE}"))
 
 
-def with_error(value: float | None, error: float | None) -> str:
-    """A mean with its standard error, to the error's second digit."""
+def format_with_error(value: float | None, error: float | None) -> str:
+    """Format a mean and its standard error with two significant digits of the error: 104.8 ± 1.2"""
     if value is None or error is None or not math.isfinite(error):
         return format_number(value)
     if error == 0:
-        return f"{_minus(f'{value:g}')} ± 0"
-    places = max(0, 1 - math.floor(math.log10(error)))
-    return f"{_minus(f'{value:.{places}f}')} ± {error:.{places}f}"
+        return f"{_replace_minus(f'{value:g}')} ± 0"
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{_replace_minus(f'{value:.{decimals}f}')} ± {error:.{decimals}f}"
 
 
-def format_short(value: Any, most: int = 8) -> str:
-    """A value of a config: [32, 64], null, adam."""
+def format_setting(value: Any, max_items: int = 8) -> str:
+    """Format a value of a config as in yaml: [32, 64], null, adam."""
     if isinstance(value, list | tuple):
-        text = ", ".join(format_short(each) for each in value[:most])
-        return f"[{text}{', ...' if len(value) > most else ''}]"
+        text = ", ".join(format_setting(item) for item in value[:max_items])
+        return f"[{text}{', ...' if len(value) > max_items else ''}]"
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
-    return _minus(f"{value:g}") if isinstance(value, float) else str(value)
+    return _replace_minus(f"{value:g}") if isinstance(value, float) else str(value)
 
 
-def sizes(shape: Any) -> str:
-    """The edges of a shape, as in 1 by 28 by 28."""
+def format_shape(shape: Any) -> str:
+    """Join the sizes of a shape with multiplication signs; anything else becomes "?"."""
     return "\N{MULTIPLICATION SIGN}".join(map(str, shape)) if isinstance(shape, Iterable) else "?"
 
 
-def duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
+    """Format a duration in hours and minutes, minutes and seconds, or seconds."""
     if seconds is None:
         return "?"
     minutes, rest = divmod(round(seconds), 60)
@@ -167,5 +185,6 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
-def _minus(text: str) -> str:
+def _replace_minus(text: str) -> str:
+    """Replace hyphens by minus signs, except in scientific notation."""
     return text.replace("-", "\N{MINUS SIGN}") if "e" not in text else text

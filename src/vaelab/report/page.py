@@ -1,7 +1,7 @@
-"""From values to one html file that asks for nothing else.
+"""Rendering of a report as one html file without external resources.
 
-Everything that comes from a run is escaped, and the page's own policy lets no script run but its
-own, whose hash it names, and no picture come from elsewhere.
+All values of a run are escaped. The content security policy of the page allows only its own script,
+by its hash, and only images that are embedded as data URLs.
 """
 
 import base64
@@ -13,39 +13,49 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from vaelab.report.numbers import duration, format_number, rounded, with_error
+from vaelab.report.numbers import (
+    format_duration,
+    format_number,
+    format_rounded,
+    format_with_error,
+)
 from vaelab.runtime.files import atomic_write
 
-FILES = Path(__file__).parent / "page"
-NAME = "report.html"
+TEMPLATE_FOLDER = Path(__file__).parent / "page"
+REPORT_FILE = "report.html"
 
 
 def render_page(folder: Path, template: str, **values: Any) -> Path:
-    """Write the page of a folder; where it is."""
-    path = folder / NAME
-    text = _environment().get_template(template).render(**values)
+    """Write report.html of a folder, and return its path.
+
+    Arguments:
+        template: The name of a file in TEMPLATE_FOLDER.
+        values: The variables of the template.
+    """
+    path = folder / REPORT_FILE
+    text = _make_environment().get_template(template).render(**values)
     with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
     return path
 
 
 @cache
-def _environment() -> Environment:
+def _make_environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(FILES),
+        loader=FileSystemLoader(TEMPLATE_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = (FILES / "page.js").read_text(encoding="utf-8")
-    style = (FILES / "style.css").read_text(encoding="utf-8")
+    script = (TEMPLATE_FOLDER / "page.js").read_text(encoding="utf-8")
+    style = (TEMPLATE_FOLDER / "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment.globals |= {"script": Markup(script), "style": Markup(style), "digest": digest}
     environment.filters |= {
-        "tell": format_number,
-        "rounded": rounded,
-        "with_error": with_error,
-        "duration": duration,
+        "format_number": format_number,
+        "format_rounded": format_rounded,
+        "format_with_error": format_with_error,
+        "format_duration": format_duration,
     }
     return environment

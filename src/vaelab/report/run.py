@@ -1,26 +1,26 @@
-"""The page of a run: <run>/report.html."""
+"""The report of a run: <run>/report.html."""
 
 from pathlib import Path
 from typing import Any
 
 from vaelab.report import page
-from vaelab.report.curves import panels
-from vaelab.report.drawing import LAYOUTS, compose
-from vaelab.report.folder import RunFolder, plain
+from vaelab.report.curves import make_curve_panels
+from vaelab.report.drawing import LAYOUTS, make_model_diagram
+from vaelab.report.folder import RunFolder, select_plain_values
 from vaelab.report.images import embed_images
 from vaelab.report.numbers import (
-    RECORD,
+    PROVENANCE_KEYS,
+    describe_measurement,
+    find_warnings,
     format_number,
-    format_short,
-    measured,
-    number_lines,
-    warnings,
-    with_error,
+    format_setting,
+    format_with_error,
+    make_metric_rows,
 )
-from vaelab.runtime.metric_names import METRICS
+from vaelab.runtime.metric_names import METRICS, get_metric
 
-SHOWN = ("split", "images", "samples", "checkpoint")  # of an evaluation, before its numbers
-MAIN = ("experiment", "model", "posterior", "prior", "loss", "objective", "data")
+FIRST_KEYS = ("split", "images", "samples", "checkpoint")  # shown before the metrics
+TITLE_GROUPS = ("experiment", "model", "posterior", "prior", "loss", "objective", "data")
 HEADLINE = {
     "elbo": "ELBO",
     "nll": "NLL",
@@ -31,47 +31,56 @@ HEADLINE = {
 
 
 def write_run_report(folder: Path) -> Path:
-    """Make the page of a run folder from what is in it."""
-    run = RunFolder.read(folder)
-    pictures, missing = embed_images([(path, folder) for path in run.pictures])
+    """Write report.html of a run folder from the files in it, and return its path.
+
+    Raises:
+        ValueError: A link leads out of the folder.
+    """
+    run = RunFolder.load(folder)
+    images, missing = embed_images([(path, folder) for path in run.images])
     return page.render_page(
         folder,
         "run.html",
         run=run,
-        title=_title(run),
-        headline=_headline(run.numbers),
-        warnings=warnings(run.numbers),
-        model=compose(run),
+        title=_make_title(run),
+        headline=_make_headline(run.numbers),
+        warnings=find_warnings(run.numbers),
+        model=make_model_diagram(run),
         layouts=LAYOUTS,
-        panels=panels(run.rows),
-        pictures=list(pictures.values()),
+        panels=make_curve_panels(run.rows),
+        images=list(images.values()),
         missing=[path.relative_to(folder).as_posix() for path in missing],
-        numbers=number_lines(run.numbers, run.cfg.get("latent_dim")),
-        measured=measured(run.numbers) if run.numbers else "",
-        bars=_bars(run.numbers.get("kl_per_dimension")),
+        metric_rows=make_metric_rows(run.numbers, run.cfg.get("latent_dim")),
+        measurement=describe_measurement(run.numbers) if run.numbers else "",
+        bars=_make_kl_bars(run.numbers.get("kl_per_dimension")),
         evaluations=list(run.evaluations),
-        evaluated=_table(run.evaluations),
-        absent=_absent(run.evaluations),
-        choices=_choices(run),
-        config=_config(folder),
+        evaluation_rows=_make_evaluation_rows(run.evaluations),
+        absent=_list_absent_parts(run.evaluations),
+        choices=_make_choice_rows(run),
+        config=_read_config(folder),
     )
 
 
-def _title(run: RunFolder) -> list[str]:
-    """The choices that say most."""
-    words = [run.options[group] for group in MAIN if group in run.options] or [run.name]
+def _make_title(run: RunFolder) -> list[str]:
+    """Return the options of TITLE_GROUPS, or the name of the folder, word by word."""
+    words = [run.options[group] for group in TITLE_GROUPS if group in run.options] or [run.name]
     return [*(f"{word} ·" for word in words[:-1]), words[-1]]
 
 
-def _headline(numbers: dict[str, Any]) -> list[tuple[str, str]]:
-    shown = [(key, title) for key, title in HEADLINE.items() if numbers.get(key) is not None]
+def _make_headline(numbers: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the title and the value of the main metrics."""
+    present = [(key, title) for key, title in HEADLINE.items() if numbers.get(key) is not None]
     errors = {"nll": numbers.get("nll_se")}
-    return [(title, with_error(numbers[key], errors.get(key))) for key, title in shown]
+    return [(title, format_with_error(numbers[key], errors.get(key))) for key, title in present]
 
 
-def _bars(values: list[float] | None) -> list[tuple[str, float, str]]:
-    """The KL of each latent dimension, the largest first: number, height in per cent, and words."""
-    numbered = [(value, n) for n, value in enumerate(values or []) if value is not None]
+def _make_kl_bars(kl: list[float] | None) -> list[tuple[str, float, str]]:
+    """Return the bars of the KL of each latent dimension, in descending order.
+
+    Returns:
+        The formatted value, the height in per cent, and the tooltip of each bar.
+    """
+    numbered = [(value, n) for n, value in enumerate(kl or []) if value is not None]
     largest = max((value for value, _ in numbered), default=0.0) or 1.0
     return [
         (
@@ -83,53 +92,60 @@ def _bars(values: list[float] | None) -> list[tuple[str, float, str]]:
     ]
 
 
-def _table(evaluations: dict[str, dict[str, Any]]) -> list[tuple[str, str, list[str]]]:
-    """Title, unit and the value in each evaluation, of every number that one of them has."""
+def _make_evaluation_rows(
+    evaluations: dict[str, dict[str, Any]],
+) -> list[tuple[str, str, list[str]]]:
+    """Return the title, the unit and the values in all evaluations of each number."""
     keys = dict.fromkeys(key for numbers in evaluations.values() for key in numbers)
-    known = [key for key in (*SHOWN, *METRICS) if key in keys]
+    known = [key for key in (*FIRST_KEYS, *METRICS) if key in keys]
     rows = []
-    for key in [*known, *(key for key in keys if key not in {*known, *RECORD})]:
-        values = [_value(key, numbers) for numbers in evaluations.values()]
+    for key in [*known, *(key for key in keys if key not in {*known, *PROVENANCE_KEYS})]:
+        values = [_format_value(key, numbers) for numbers in evaluations.values()]
         if any(values):
-            title, unit, _ = METRICS.get(key, (key.replace("_", " "), "", ""))
-            rows.append((title, unit, values))
+            metric = get_metric(key)
+            rows.append((metric.name, metric.unit, values))
     return rows
 
 
-def _value(key: str, numbers: dict[str, Any]) -> str:
+def _format_value(key: str, numbers: dict[str, Any]) -> str:
     if key not in numbers or isinstance(numbers[key], dict):
         return ""
     if key == "nll":
-        return with_error(numbers["nll"], numbers.get("nll_se"))
+        return format_with_error(numbers["nll"], numbers.get("nll_se"))
     return format_number(numbers[key])
 
 
-def _absent(evaluations: dict[str, dict[str, Any]]) -> list[str]:
-    """What an evaluation was asked for and could not do, with its reason."""
-    found = [numbers.get("absent") for numbers in evaluations.values()]
-    reasons = [reason for each in found if isinstance(each, dict) for reason in each.items()]
+def _list_absent_parts(evaluations: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the requested parts of evaluations that could not be computed, with the reasons."""
+    tables = [numbers.get("absent") for numbers in evaluations.values()]
+    reasons = [item for table in tables if isinstance(table, dict) for item in table.items()]
     return [f"{name}: {reason}" for name, reason in dict(reasons).items()]
 
 
-def _choices(run: RunFolder) -> list[tuple[str, str, list[tuple[str, bool]]]]:
-    """Group, option and settings, each with whether it was typed; at last the keys of no group."""
+def _make_choice_rows(run: RunFolder) -> list[tuple[str, str, list[tuple[str, bool]]]]:
+    """Return the group, the option and the settings of each config group.
+
+    Each setting has a flag that is True if it is an override. The last row has the settings that
+    belong to no group.
+    """
     rows = [
-        (group, option, _marked(run.settings(group), run.choices, f"{group}."))
+        (group, option, _mark_typed(run.get_settings(group), run.choices, f"{group}."))
         for group, option in sorted(run.options.items())
     ]
-    loose = _marked(plain(run.cfg), run.choices)
-    return [*rows, *([("", "", loose)] if loose else [])]
+    top_level = _mark_typed(select_plain_values(run.cfg), run.choices)
+    return [*rows, *([("", "", top_level)] if top_level else [])]
 
 
-def _marked(
-    settings: dict[str, Any], typed: dict[str, str], group: str = ""
+def _mark_typed(
+    settings: dict[str, Any], typed: dict[str, str], prefix: str = ""
 ) -> list[tuple[str, bool]]:
+    """Format settings, and pair each with True if the command line contains it."""
     return [
-        (f"{key}={format_short(value)}", f"{group}{key}" in typed)
+        (f"{key}={format_setting(value)}", f"{prefix}{key}" in typed)
         for key, value in settings.items()
     ]
 
 
-def _config(folder: Path) -> str:
+def _read_config(folder: Path) -> str:
     path = folder / ".hydra" / "config.yaml"
     return path.read_text(errors="replace") if path.is_file() else ""

@@ -1,4 +1,4 @@
-"""The page of a multirun: <multirun>/report.html."""
+"""The report of a multirun: <multirun>/report.html."""
 
 from itertools import zip_longest
 from pathlib import Path
@@ -6,18 +6,36 @@ from typing import Any
 from urllib.parse import quote
 
 from vaelab.report import page, run
-from vaelab.report.charts import parallel, rate
-from vaelab.report.drawing import LAYOUTS, Model, compose, merge
-from vaelab.report.folder import choice, command, jobs_of, overrides_of_multirun
+from vaelab.report.charts import make_parallel_coordinates, make_rate_distortion_chart
+from vaelab.report.drawing import (
+    LAYOUTS,
+    ModelDiagram,
+    make_model_diagram,
+    merge_model_diagrams,
+)
+from vaelab.report.folder import (
+    format_command,
+    list_job_folders,
+    read_multirun_overrides,
+    split_override,
+)
 from vaelab.report.images import embed_images
-from vaelab.report.jobs import COLUMNS, SEED, Job, Seeds, over_seeds, read_report_jobs, varied
-from vaelab.report.numbers import NATS_PER_IMAGE
+from vaelab.report.jobs import (
+    COLUMN_DECIMALS,
+    SEED,
+    SeedGroup,
+    SweepJob,
+    average_over_seeds,
+    find_varied_keys,
+    read_report_jobs,
+)
 from vaelab.runs.jobs import FAILED
+from vaelab.runtime.metric_names import NATS_PER_IMAGE
 
-TITLES = {
-    "val": ("validation", f"what jobs are ranked by, {NATS_PER_IMAGE}"),
-    "elbo": ("ELBO", f"of the test images, {NATS_PER_IMAGE}"),
-    "nll": ("NLL", f"of the test images, {NATS_PER_IMAGE}"),
+TITLES = {  # the title and the tooltip of each column
+    "val": ("validation", f"the metric by which jobs are ranked, {NATS_PER_IMAGE}"),
+    "elbo": ("ELBO", f"on the test images, {NATS_PER_IMAGE}"),
+    "nll": ("NLL", f"on the test images, {NATS_PER_IMAGE}"),
     "kl": ("KL", NATS_PER_IMAGE),
     "reconstruction": ("recon\N{SOFT HYPHEN}struction", NATS_PER_IMAGE),
     "active_units": ("active", "latent dimensions"),
@@ -27,93 +45,115 @@ TITLES = {
 
 
 def write_sweep_report(folder: Path) -> Path:
-    """Make the page of a multirun, and those of its jobs that have none, such as failed ones."""
-    for job in jobs_of(folder):
-        if not (job / page.NAME).exists():
+    """Write report.html of a multirun, and of its jobs that have none, such as failed ones.
+
+    Returns:
+        The path of the multirun's report.
+
+    Raises:
+        ValueError: A link leads out of the folder of a job.
+    """
+    for job in list_job_folders(folder):
+        if not (job / page.REPORT_FILE).exists():
             run.write_run_report(job)
-    return page.render_page(folder, "sweep.html", **values_of(folder, read_report_jobs(folder)))
+    values = collect_template_values(folder, read_report_jobs(folder))
+    return page.render_page(folder, "sweep.html", **values)
 
 
-def values_of(folder: Path, jobs: list[Job]) -> dict[str, Any]:
-    """What the template takes."""
-    words, keys = overrides_of_multirun(folder), varied(jobs)
+def collect_template_values(folder: Path, jobs: list[SweepJob]) -> dict[str, Any]:
+    """Return the variables of sweep.html."""
+    words, keys = read_multirun_overrides(folder), find_varied_keys(jobs)
     groups = list(dict.fromkeys(job.group for job in jobs))
     members = {group: [job for job in jobs if job.group == group] for group in groups}
-    pictures, missing = _pictures(jobs)
+    images, missing = _embed_job_images(jobs)
     return {
         "name": folder.resolve().name,
-        "title": [word for word in words if choice(word)[0] in keys] or words,
-        "command": command(words, "-m") if words else "",
+        "title": [word for word in words if split_override(word)[0] in keys] or words,
+        "command": format_command(words, "-m") if words else "",
         "jobs": jobs,
         "keys": keys,
         "columns": {
-            key: (*TITLES[key], places)
-            for key, places in COLUMNS.items()
+            key: (*TITLES[key], decimals)
+            for key, decimals in COLUMN_DECIMALS.items()
             if any(key in job.values for job in jobs)
         },
         "groups": members,
         "failed_group": FAILED,
-        "links": {job.name: f"{quote(job.name)}/{page.NAME}" for job in jobs},
-        "seeds": _seeds(jobs, groups),
-        "charts": _charts(members),
-        "pictures": pictures,
+        "links": {job.name: f"{quote(job.name)}/{page.REPORT_FILE}" for job in jobs},
+        "seeds": _make_seed_tables(jobs, groups),
+        "charts": _make_charts(members),
+        "images": images,
         "missing": missing,
-        "beside": _beside(jobs, pictures),
-        "labels": {job.name: job.said(keys) for job in jobs},
-        "model": _model(jobs),
+        "compared": _choose_compared_jobs(jobs, images),
+        "labels": {job.name: job.describe(keys) for job in jobs},
+        "model": _make_model_diagram(jobs),
         "layouts": LAYOUTS,
-        "commits": _commits(jobs),
+        "commits": _list_commits(jobs),
         "has_table": (folder / "table.csv").exists(),
     }
 
 
-def _seeds(jobs: list[Job], groups: list[str]) -> dict[str, tuple[list[str], list[Seeds]]]:
-    """Of each group the choices that differ in it, and the means."""
-    means, found = over_seeds(jobs), {}
+def _make_seed_tables(
+    jobs: list[SweepJob], groups: list[str]
+) -> dict[str, tuple[list[str], list[SeedGroup]]]:
+    """Return, for each group of comparable jobs, the settings that differ in it and the means."""
+    seed_groups, tables = average_over_seeds(jobs), {}
     for group in groups:
-        if rows := [each for each in means if each.group == group]:
+        if rows := [seed_group for seed_group in seed_groups if seed_group.group == group]:
             keys = [key for key in rows[0].choices if len({row.choices[key] for row in rows}) > 1]
-            found[group] = keys, rows
-    return found
+            tables[group] = keys, rows
+    return tables
 
 
-def _model(jobs: list[Job]) -> Model | None:
-    """Of the jobs that did not fail, where there are some."""
-    whole = [job for job in jobs if not job.failed]
-    return merge([model for job in whole or jobs if (model := compose(job.run))])
+def _make_model_diagram(jobs: list[SweepJob]) -> ModelDiagram | None:
+    """Return the merged diagram of the finished jobs, or of all jobs if none has finished."""
+    finished = [job for job in jobs if not job.failure]
+    diagrams = [make_model_diagram(job.run) for job in finished or jobs]
+    return merge_model_diagrams([diagram for diagram in diagrams if diagram])
 
 
-def _charts(groups: dict[str, list[Job]]) -> dict[str, tuple[Any, Any]]:
-    found = {}
+def _make_charts(groups: dict[str, list[SweepJob]]) -> dict[str, tuple[Any, Any]]:
+    """Return the parallel coordinates and the rate-distortion chart of each group."""
+    charts = {}
     for group, members in groups.items():
         monitor = str(members[0].run.numbers.get("monitor", ""))
-        both = (parallel(members, monitor), rate(members))
-        if group != FAILED and any(both):
-            found[group] = both
-    return found
+        pair = (
+            make_parallel_coordinates(members, monitor),
+            make_rate_distortion_chart(members),
+        )
+        if group != FAILED and any(pair):
+            charts[group] = pair
+    return charts
 
 
-def _pictures(jobs: list[Job]) -> tuple[dict[str, list[dict[str, str]]], int]:
-    """The pictures of each job for the page's script, and how many there is no room for."""
-    queues = [[(path, job.run.path) for path in job.run.pictures] for job in jobs]
-    by_turns = [pair for turn in zip_longest(*queues) for pair in turn if pair]
-    found, missing = embed_images(
-        by_turns
-    )  # if not all, the first ones of every job, the best jobs first
-    shown = {
+def _embed_job_images(jobs: list[SweepJob]) -> tuple[dict[str, list[dict[str, str]]], int]:
+    """Embed the images of all jobs.
+
+    If the page has no room for all, the first images of every job are kept, the best jobs first.
+
+    Returns:
+        The images of each job for the page's script, and the number of images without room.
+    """
+    queues = [[(path, job.run.path) for path in job.run.images] for job in jobs]
+    in_turns = [pair for turn in zip_longest(*queues) for pair in turn if pair]
+    embedded, missing = embed_images(in_turns)
+    images = {
         job.name: [
-            {"name": found[path].name, "caption": found[path].caption, "source": found[path].source}
-            for path in job.run.pictures
-            if path in found
+            {"name": image.name, "caption": image.caption, "source": image.source}
+            for path in job.run.images
+            if (image := embedded.get(path))
         ]
         for job in jobs
     }
-    return {name: each for name, each in shown.items() if each}, len(missing)
+    return {name: job_images for name, job_images in images.items() if job_images}, len(missing)
 
 
-def _beside(jobs: list[Job], pictures: dict[str, Any]) -> list[str]:
-    """The first two to be shown: the best job, and one that differs from it by more than a seed."""
-    shown = [job for job in jobs if job.name in pictures]
+def _choose_compared_jobs(jobs: list[SweepJob], images: dict[str, Any]) -> list[str]:
+    """Return the two jobs that are shown side by side first.
+
+    They are the best job, and the best one that differs from it in more than the seed.
+    """
+    shown = [job for job in jobs if job.name in images]
     if not shown:
         return []
     first = {**shown[0].run.choices, SEED: ""}
@@ -121,12 +161,12 @@ def _beside(jobs: list[Job], pictures: dict[str, Any]) -> list[str]:
     return [shown[0].name, (others or shown)[0].name]
 
 
-def _commits(jobs: list[Job]) -> list[str]:
-    """The git commits that the jobs ran on; more than one is worth knowing."""
-    found = [job.run.numbers.get("git") or {} for job in jobs if job.run.numbers]
+def _list_commits(jobs: list[SweepJob]) -> list[str]:
+    """Return the distinct git commits of the jobs."""
+    commits = [job.run.numbers.get("git") or {} for job in jobs if job.run.numbers]
     return list(
         dict.fromkeys(
             f"{git.get('commit', '?')[:12]}{' with uncommitted changes' * bool(git.get('changed'))}"
-            for git in found
+            for git in commits
         )
     )

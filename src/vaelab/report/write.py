@@ -1,28 +1,34 @@
-"""One html file for a run or a multirun: `python scripts/report.py <folder>` makes it again."""
+"""Reports: one html file for a run or a multirun."""
 
 import logging
 from pathlib import Path
 
 from vaelab.report import run, sweep
-from vaelab.report.folder import is_run, jobs_of
+from vaelab.report.folder import is_run_folder, list_job_folders
 
 log = logging.getLogger(__name__)
 
 
 def write_report(folder: Path) -> Path:
-    """report.html in the folder of a run, or of a multirun."""
-    if is_run(folder):
+    """Write report.html of a run or a multirun, and return its path.
+
+    Raises:
+        ValueError: The folder is neither, or a link leads out of it.
+    """
+    if is_run_folder(folder):
         return run.write_run_report(folder)
-    if jobs_of(folder):
+    if list_job_folders(folder):
         return sweep.write_sweep_report(folder)
-    raise ValueError(f"{folder} is the folder of neither a run nor a multirun: no .hydra is there")
+    raise ValueError(f"{folder} is neither a run nor a multirun: it has no .hydra folder")
 
 
 def write_report_or_warn(folder: Path) -> None:
-    """Print where the report is. What was computed is worth more: no error of a report ends it."""
+    """Write the report of a finished run or multirun, and print its path.
+
+    Any error becomes a warning, so that a defect of the report does not lose the results.
+    """
     try:
         print(write_report(folder).resolve())
     except Exception as error:  # noqa: BLE001
-        log.warning(
-            "no report of %s: %s: %s", folder, type(error).__name__, " ".join(str(error).split())
-        )
+        message = " ".join(str(error).split())
+        log.warning("cannot write the report of %s: %s: %s", folder, type(error).__name__, message)

@@ -1,7 +1,7 @@
-"""The record: experiments trained and evaluated, one after the other: `scripts/reproduce.py`.
+"""Reproduce the records of a list: train and evaluate its experiments one after the other.
 
-Every step is a command that anybody could type. A training that was stopped goes on to the same
-bits, an evaluation at the batch where it was, and what is in results/ already is not done again.
+Every step is a command that is printed and that a user could type. Interrupted trainings and
+evaluations resume bit for bit. Steps whose results exist are skipped.
 """
 
 import os
@@ -9,7 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,11 @@ from vaelab.runs.weights import hash_weights
 from vaelab.runtime.errors import subprocess_environment
 from vaelab.runtime.overrides import quote_override
 
-FORM = "{seeds: [0, 1], weights: true}"
-SAMPLES = records.ENOUGH
-HYDRAS = ("config", "hydra")  # files without which a run cannot go on
-APART = ("published.", "logger.", "callbacks.progress.", "callbacks.pictures.")  # train nothing
-SMOKE = (
+ENTRY_EXAMPLE = "{seeds: [0, 1], weights: true}"
+DEFAULT_SAMPLES = records.RECORD_SAMPLES
+HYDRA_FILES = ("config", "hydra")  # without which a run cannot resume
+IGNORED_KEYS = ("published.", "logger.", "callbacks.progress.", "callbacks.pictures.")
+SMOKE_OVERRIDES = (
     *("trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=2"),
     *("samples=2", "logger=csv", "callbacks.pictures.only=[]"),
 )
@@ -36,10 +36,12 @@ SMOKE = (
 
 @dataclass(frozen=True)
 class RecordEntry:
-    """One run of the record.
+    """A run of the list.
 
     Attributes:
-        weights: Whether its weights are kept with the results.
+        experiment: The option of the config group `experiment`.
+        seed: The seed of the run.
+        weights: True to keep the weights of the run with its record.
     """
 
     experiment: str
@@ -53,129 +55,159 @@ class RecordEntry:
 
 @dataclass(frozen=True)
 class RecordFolders:
-    """Where a record is made, and how much of it.
+    """The folders and settings of the records.
 
     Attributes:
         project: The folder of train.py.
-        runs: That of the run folders.
-        results: That of the numbers and the weights.
-        samples: Of the importance-weighted bound.
-        images: The first so many of the test split; None is all.
-        words: Of every training, beside the experiment and its seed.
+        runs: The folder of the run folders.
+        results: The folder of the records and the weights.
+        samples: The number of importance samples.
+        images: Only the first `images` of the test split; None means all.
+        overrides: Overrides of every training, in addition to the experiment and the seed.
     """
 
     project: Path
     runs: Path
     results: Path
-    samples: int = SAMPLES
+    samples: int = DEFAULT_SAMPLES
     images: int | None = None
-    words: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
 
-    def run(self, entry: RecordEntry) -> Path:
+    def run_folder(self, entry: RecordEntry) -> Path:
         return self.runs / entry.name
 
-    def record(self, entry: RecordEntry) -> Path:
+    def record_path(self, entry: RecordEntry) -> Path:
         return self.results / f"{entry.name}.json"
 
-    def weights(self, entry: RecordEntry) -> Path:
+    def weights_path(self, entry: RecordEntry) -> Path:
         return self.results / entry.experiment / weights.FILE_NAME
 
-    def chosen(self, entry: RecordEntry) -> list[str]:
-        """The words of a training, without its folder."""
-        return [f"experiment={entry.experiment}", f"seed={entry.seed}", *self.words]
+    def training_overrides(self, entry: RecordEntry) -> list[str]:
+        """Return the overrides of a training, without its folder."""
+        return [f"experiment={entry.experiment}", f"seed={entry.seed}", *self.overrides]
 
 
-def smoke_folders(project: Path, runs: Path) -> RecordFolders:
-    """A record of next to nothing, all of it in the folder of its runs."""
-    return RecordFolders(project, runs, runs / "results", samples=2, images=100, words=SMOKE)
+def make_smoke_folders(project: Path, runs: Path) -> RecordFolders:
+    """Return the settings of a smoke test, which writes only to the folder `runs`."""
+    return RecordFolders(
+        project, runs, runs / "results", samples=2, images=100, overrides=SMOKE_OVERRIDES
+    )
 
 
 def read_entries(path: Path, conf: Path) -> list[RecordEntry]:
-    """The runs of a list, a yaml file that says of each experiment what FORM says.
+    """Read the runs of a list, a yaml file with a line such as ENTRY_EXAMPLE per experiment.
 
-    The weights that are kept are those of the first seed.
+    Weights are kept for the first seed only.
+
+    Arguments:
+        path: The list.
+        conf: The folder of the config.
+
+    Raises:
+        ValueError: If the list names an unknown experiment or has another form.
     """
-    asked: Any = OmegaConf.to_container(untrusted.read_config(path), resolve=False)
-    there = sorted(file.stem for file in (conf / "experiment").glob("*.yaml"))
-    for name, said in asked.items():
-        if name not in there:
-            raise ValueError(f"{path}: {name} is no experiment; choose from {', '.join(there)}")
-        if not _is_of_form(said):
-            raise ValueError(f"{path}: {name} is {said}, but must be like {FORM}")
+    settings: Any = OmegaConf.to_container(untrusted.read_config(path), resolve=False)
+    experiments = sorted(file.stem for file in (conf / "experiment").glob("*.yaml"))
+    for name, value in settings.items():
+        if name not in experiments:
+            raise ValueError(
+                f"{path}: there is no experiment {name}; choose from {', '.join(experiments)}"
+            )
+        if not _is_valid_entry(value):
+            raise ValueError(f"{path}: {name} is {value}, but must look like {ENTRY_EXAMPLE}")
     return [
-        RecordEntry(name, seed, number == 0 and said.get("weights", False))
-        for name, said in asked.items()
-        for number, seed in enumerate(said["seeds"])
+        RecordEntry(name, seed, number == 0 and value.get("weights", False))
+        for name, value in settings.items()
+        for number, seed in enumerate(value["seeds"])
     ]
 
 
-def _is_of_form(said: Any) -> bool:
-    if not isinstance(said, dict) or not said.keys() <= {"seeds", "weights"}:
+def _is_valid_entry(value: Any) -> bool:
+    if not isinstance(value, dict) or not value.keys() <= {"seeds", "weights"}:
         return False
-    seeds = said.get("seeds")
+    seeds = value.get("seeds")
     return (
         isinstance(seeds, list)
         and all(type(seed) is int and seed >= 0 for seed in seeds)
         and 0 < len(seeds) == len(set(seeds))
-        and isinstance(said.get("weights", False), bool)
+        and isinstance(value.get("weights", False), bool)
     )
 
 
-def select_entries(listed: Sequence[RecordEntry], names: Sequence[str]) -> list[RecordEntry]:
-    """Those of some experiments; of all, if none is named."""
-    there = dict.fromkeys(entry.experiment for entry in listed)
-    if unknown := [name for name in names if name not in there]:
-        raise ValueError(f"{unknown[0]} is not in the list; choose from {', '.join(there)}")
-    return [entry for entry in listed if not names or entry.experiment in names]
+def select_entries(entries: Sequence[RecordEntry], names: Sequence[str]) -> list[RecordEntry]:
+    """Select the entries of some experiments, or all if no experiment is named.
+
+    Raises:
+        ValueError: If an experiment is not in the list.
+    """
+    experiments = dict.fromkeys(entry.experiment for entry in entries)
+    if unknown := [name for name in names if name not in experiments]:
+        raise ValueError(f"{unknown[0]} is not in the list; choose from {', '.join(experiments)}")
+    return [entry for entry in entries if not names or entry.experiment in names]
 
 
-def check_entry(entry: RecordEntry, place: RecordFolders) -> None:
-    """Refuse what there is of an experiment whose file has been changed since."""
-    now = _composed(entry, place)
-    unlike = {path: found for path, cfg in _begun(entry, place) if (found := _unlike(cfg, now))}
-    if unlike:
+def check_entry(entry: RecordEntry, folders: RecordFolders) -> None:
+    """Check that existing results of an entry belong to the experiment as its file is now.
+
+    Raises:
+        ValueError: If the experiment has changed since.
+    """
+    now = _compose_config(entry, folders)
+    changes = {
+        path: change
+        for path, config in _iterate_existing_configs(entry, folders)
+        if (change := _find_changed_key(config, now))
+    }
+    if changes:
+        path, change = next(iter(changes.items()))
         raise ValueError(
-            f"experiment={entry.experiment} has changed since {next(iter(unlike))} was begun "
-            f"({next(iter(unlike.values()))}): remove {' and '.join(unlike)} to do it anew"
+            f"experiment={entry.experiment} has changed since {path} was written ({change}): "
+            f"remove {' and '.join(changes)} to start anew"
         )
 
 
-def _composed(entry: RecordEntry, place: RecordFolders) -> dict[str, Any]:
-    """The config that a training would have now."""
-    with initialize_config_dir(str((place.project / "conf").resolve()), version_base="1.3"):
-        cfg: Any = OmegaConf.to_container(compose("train", place.chosen(entry)), resolve=False)
+def _compose_config(entry: RecordEntry, folders: RecordFolders) -> dict[str, Any]:
+    """Compose the config that a training would have now."""
+    overrides = folders.training_overrides(entry)
+    with initialize_config_dir(str((folders.project / "conf").resolve()), version_base="1.3"):
+        cfg: Any = OmegaConf.to_container(compose("train", overrides), resolve=False)
     return cfg
 
 
-def _begun(entry: RecordEntry, place: RecordFolders) -> Iterable[tuple[str, Any]]:
-    """Where there is something of a run, with its config."""
-    if (place.run(entry) / ".hydra" / "config.yaml").is_file():
-        cfg = read_recorded_run(place.run(entry)).cfg
-        yield str(place.run(entry)), OmegaConf.to_container(cfg, resolve=False)
-    if place.record(entry).is_file():
-        yield (
-            str(place.record(entry)),
-            untrusted.get_table(records.read_record(place.record(entry)), "config"),
-        )
+def _iterate_existing_configs(
+    entry: RecordEntry, folders: RecordFolders
+) -> Iterator[tuple[str, Any]]:
+    """Iterate over the run folder and the record, as far as they exist, with their configs."""
+    run, record = folders.run_folder(entry), folders.record_path(entry)
+    if (run / ".hydra" / "config.yaml").is_file():
+        yield str(run), OmegaConf.to_container(read_recorded_run(run).cfg, resolve=False)
+    if record.is_file():
+        yield str(record), untrusted.get_table(records.read_record(record), "config")
 
 
-def _unlike(then: Any, now: Any) -> str | None:
-    """The first key in which two configs differ; one that is null is as good as none."""
-    ours, theirs = provenance.flatten(now), provenance.flatten(then)
-    for key in {**theirs, **ours}:
-        if ours.get(key) != theirs.get(key) and not key.startswith(APART):
-            return f"{key} was {theirs.get(key)}, is {ours.get(key)}"
+def _find_changed_key(then: Any, now: Any) -> str | None:
+    """Describe the first key in which two configs differ; a missing key equals null.
+
+    Keys that do not affect the training are ignored.
+    """
+    old, new = provenance.flatten(then), provenance.flatten(now)
+    for key in {**old, **new}:
+        if new.get(key) != old.get(key) and not key.startswith(IGNORED_KEYS):
+            return f"{key} was {old.get(key)}, is {new.get(key)}"
     return None
 
 
-def reproduce_entry(entry: RecordEntry, place: RecordFolders, only: str | None = None) -> None:
-    """Train and evaluate one run, as far as that is not done yet.
+def reproduce_entry(entry: RecordEntry, folders: RecordFolders, only: str | None = None) -> None:
+    """Train and evaluate one run, as far as this is not done yet.
 
     Arguments:
-        only: train or evaluate; None is both.
+        only: train or evaluate; None means both.
+
+    Raises:
+        ValueError: If a command fails.
     """
-    trained = (place.run(entry) / "metrics.json").is_file()
-    if is_recorded(entry, place) and _is_kept(entry, place):
+    trained = (folders.run_folder(entry) / "metrics.json").is_file()
+    if is_recorded(entry, folders) and _has_weights(entry, folders):
         print(f"{entry.name} is done")
     elif not trained and only == "evaluate":
         print(f"{entry.name} is not trained yet")
@@ -183,78 +215,85 @@ def reproduce_entry(entry: RecordEntry, place: RecordFolders, only: str | None =
         print(f"{entry.name} is trained")
     else:
         if not trained:
-            _call(train_command(entry, place), place)
+            _run_command(build_train_or_resume_command(entry, folders), folders)
         if only != "train":
-            _evaluate(entry, place)
-    if place.record(entry).is_file():
-        _take_figure(entry, place)
+            _evaluate_and_keep_weights(entry, folders)
+    if folders.record_path(entry).is_file():
+        _update_published_value(entry, folders)
 
 
-def _evaluate(entry: RecordEntry, place: RecordFolders) -> None:
-    if not is_recorded(entry, place):
-        _call(evaluate_command(entry, place), place)
-    if not _is_kept(entry, place):
-        _call(weights_command(entry, place), place)
+def _evaluate_and_keep_weights(entry: RecordEntry, folders: RecordFolders) -> None:
+    if not is_recorded(entry, folders):
+        _run_command(build_evaluate_command(entry, folders), folders)
+    if not _has_weights(entry, folders):
+        _run_command(build_weights_command(entry, folders), folders)
 
 
-def _take_figure(entry: RecordEntry, place: RecordFolders) -> None:
-    """Put a paper's figure into the record, which may have been corrected since the training."""
-    path, published = place.record(entry), _composed(entry, place)["published"]
-    found = records.read_record(path)
-    if found["published"] != published:
-        metrics_file.write_numbers(found | {"published": published}, path)
+def _update_published_value(entry: RecordEntry, folders: RecordFolders) -> None:
+    """Update the published value in a record, in case it was corrected after the training."""
+    path, published = folders.record_path(entry), _compose_config(entry, folders)["published"]
+    record = records.read_record(path)
+    if record["published"] != published:
+        metrics_file.write_numbers({**record, "published": published}, path)
 
 
-def is_recorded(entry: RecordEntry, place: RecordFolders) -> bool:
-    """Whether there is a record of as many samples and images as are wanted."""
-    path = place.record(entry)
-    return path.is_file() and records.covers(records.read_record(path), place.samples, place.images)
+def is_recorded(entry: RecordEntry, folders: RecordFolders) -> bool:
+    """True if there is a record with the required number of samples and images."""
+    path = folders.record_path(entry)
+    return path.is_file() and records.has_at_least(
+        records.read_record(path), folders.samples, folders.images
+    )
 
 
-def _is_kept(entry: RecordEntry, place: RecordFolders) -> bool:
-    """Whether the weights beside the record are those that it is of."""
-    path = place.weights(entry)
+def _has_weights(entry: RecordEntry, folders: RecordFolders) -> bool:
+    """True if the weights of the record are kept, or need not be kept."""
     if not entry.weights:
         return True
-    known = records.read_record(place.record(entry)).get("weights_sha256")
+    path = folders.weights_path(entry)
+    expected = records.read_record(folders.record_path(entry)).get("weights_sha256")
     try:
-        return path.is_file() and hash_weights(weights.load_weights(path)) == known
-    except ValueError:  # torn
+        return path.is_file() and hash_weights(weights.load_weights(path)) == expected
+    except ValueError:  # the file is damaged
         return False
 
 
-def train_command(entry: RecordEntry, place: RecordFolders) -> list[str]:
-    """Begins a training, or goes on with it."""
-    begun = all((place.run(entry) / ".hydra" / f"{name}.yaml").is_file() for name in HYDRAS)
-    return ["train.py", f"resume={place.run(entry)}"] if begun else fresh_command(entry, place)
+def build_train_or_resume_command(entry: RecordEntry, folders: RecordFolders) -> list[str]:
+    """Build the command that starts a training, or resumes it if it was interrupted."""
+    run = folders.run_folder(entry)
+    started = all((run / ".hydra" / f"{name}.yaml").is_file() for name in HYDRA_FILES)
+    return ["train.py", f"resume={run}"] if started else build_train_command(entry, folders)
 
 
-def fresh_command(entry: RecordEntry, place: RecordFolders) -> list[str]:
-    folder = str(place.run(entry))
-    plain = re.fullmatch(r"[\w./-]+", folder)
-    return [
-        "train.py",
-        *place.chosen(entry),
-        f"hydra.run.dir={folder if plain else quote_override(folder)}",
-    ]
+def build_train_command(entry: RecordEntry, folders: RecordFolders) -> list[str]:
+    """Build the command that starts a training."""
+    run = str(folders.run_folder(entry))
+    is_plain = re.fullmatch(r"[\w./-]+", run)
+    run_dir = f"hydra.run.dir={run if is_plain else quote_override(run)}"
+    return ["train.py", *folders.training_overrides(entry), run_dir]
 
 
-def evaluate_command(entry: RecordEntry, place: RecordFolders) -> list[str]:
-    words = ["--parts", "likelihood", "--samples", str(place.samples)]
-    words += [] if place.images is None else ["--images", str(place.images)]
-    words += ["--results", str(place.results), "--precision", "auto", "--compile"]
-    return ["scripts/evaluate.py", str(place.run(entry)), *words]
+def build_evaluate_command(entry: RecordEntry, folders: RecordFolders) -> list[str]:
+    """Build the command that evaluates a run and writes its record."""
+    words = ["--parts", "likelihood", "--samples", str(folders.samples)]
+    words += [] if folders.images is None else ["--images", str(folders.images)]
+    words += ["--results", str(folders.results), "--precision", "auto", "--compile"]
+    return ["scripts/evaluate.py", str(folders.run_folder(entry)), *words]
 
 
-def weights_command(entry: RecordEntry, place: RecordFolders) -> list[str]:
-    out = place.weights(entry).parent
-    return ["scripts/export.py", str(place.run(entry)), "--weights", "--out", str(out)]
+def build_weights_command(entry: RecordEntry, folders: RecordFolders) -> list[str]:
+    """Build the command that exports the weights of a run."""
+    out = folders.weights_path(entry).parent
+    return ["scripts/export.py", str(folders.run_folder(entry)), "--weights", "--out", str(out)]
 
 
-def _call(line: Sequence[str], place: RecordFolders) -> None:
-    """Run a command of this project; a signal that stops this one stops that one first."""
+def _run_command(line: Sequence[str], folders: RecordFolders) -> None:
+    """Run a command of this project. A signal that stops this process stops the command first.
+
+    Raises:
+        ValueError: If the command fails.
+    """
     script, *words = line
-    words = [os.path.relpath(place.project / script), *words]
+    words = [os.path.relpath(folders.project / script), *words]
     print("python", shlex.join(words), flush=True)
     with subprocess.Popen([sys.executable, *words], env=subprocess_environment()) as process:
         try:

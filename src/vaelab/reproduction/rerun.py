@@ -1,4 +1,4 @@
-"""Repeat a finished run, and say whether its numbers come out again: `scripts/rerun.py <run>`."""
+"""Repeat a finished run and compare the numbers: `scripts/rerun.py <run>`."""
 
 import json
 import os
@@ -17,126 +17,147 @@ from vaelab.runs.checkpoints import read_checkpoint
 from vaelab.runs.recorded import RecordedRun, read_recorded_run
 from vaelab.runtime.errors import subprocess_environment
 
-TIMES = ("wall_s", "seconds", "resumed")  # numbers that no two runs share
-UNLIKE = ("command", "folder", "cwd", *TIMES)  # of the record, what says nothing about the numbers
+TIMING_KEYS = ("wall_s", "seconds", "resumed")  # differ between any two runs
+IGNORED_KEYS = ("command", "folder", "cwd", *TIMING_KEYS)  # of the provenance
 CHECKPOINTS = ("best", "last")
 
 
 class Difference(NamedTuple):
+    """A number or a provenance entry that differs between two runs."""
+
     name: str
     first: Any
     second: Any
 
 
 def repeat_run(folder: Path, out: Path | None, command: Path) -> Path:
-    """Train once more what a run folder records: its config, its threads, its working folder.
+    """Train a run again with its recorded config, number of threads and working folder.
 
     Arguments:
-        out: The new folder; None is runs/<now>.
-        command: train.py.
+        folder: The run folder.
+        out: The new run folder; None means runs/<now>.
+        command: The path of train.py.
+
+    Returns:
+        The new run folder.
+
+    Raises:
+        ValueError: If the run cannot be repeated, `out` exists, or the training fails.
     """
-    found = _repeatable(folder)
+    run = _read_repeatable_run(folder)
     out = (out or Path("runs", f"{datetime.now():%Y-%m-%d_%H-%M-%S}")).resolve()
     if out.exists():
-        raise ValueError(f"--out {out}: it is there already, choose another")
+        raise ValueError(f"--out {out}: this folder exists already, choose another one")
     shutil.copytree(folder / ".hydra", out / ".hydra")
-    done = subprocess.run(
+    training = subprocess.run(
         [sys.executable, str(command), f"resume={out}"],
-        cwd=found.started,
-        env=_environment(provenance.read_provenance(folder)),
+        cwd=run.started,
+        env=_build_environment(provenance.read_provenance(folder)),
         check=False,
     )
-    if done.returncode:
-        raise ValueError(f"the second run failed, see above; what there is of it is in {out}")
+    if training.returncode:
+        raise ValueError(f"the second run failed, see above; its files are in {out}")
     return out
 
 
-def _repeatable(folder: Path) -> RecordedRun:
+def _read_repeatable_run(folder: Path) -> RecordedRun:
+    """Read a run folder and check that it holds what a repetition needs."""
     if weights.find_weights_file(folder):
-        raise ValueError(f"{folder} holds weights only: give the folder of the run they are from")
-    found = read_recorded_run(folder)
+        raise ValueError(f"{folder} holds only weights: give the run folder that they come from")
+    run = read_recorded_run(folder)
     if not (folder / "metrics.json").is_file():
         raise ValueError(
-            f"{folder} has no metrics.json to compare with: finish it, python train.py "
+            f"{folder} has no metrics.json to compare with: finish it with python train.py "
             f"resume={folder}"
         )
-    if not Path(found.started).is_dir():
+    if not Path(run.started).is_dir():
         raise ValueError(
-            f"{found.started}, where {folder} was begun, is no folder here: its relative paths "
-            "begin there, so make it, or change cwd in .hydra/hydra.yaml"
+            f"{folder} was started in {run.started}, which is no folder of this machine: create "
+            "it, since relative paths of the config begin there, or change cwd in "
+            ".hydra/hydra.yaml"
         )
-    return found
+    return run
 
 
-def _environment(said: Mapping[str, Any]) -> dict[str, str]:
-    """This one with the threads of the record; the number of cores decides where it has none."""
+def _build_environment(record: Mapping[str, Any]) -> dict[str, str]:
+    """Build an environment with the recorded number of threads.
+
+    A run without OMP_NUM_THREADS used a default that depends on the number of cores. On a machine
+    with another number of cores, the number of threads is set explicitly.
+    """
     environment = subprocess_environment()
-    threads = said.get("threads", {})
-    given = threads.get("OMP_NUM_THREADS")
-    if given is None and said.get("cores") != os.cpu_count():
-        given = threads.get("torch")
-    if given is not None:
-        environment["OMP_NUM_THREADS"] = str(given)
+    threads = record.get("threads", {})
+    count = threads.get("OMP_NUM_THREADS")
+    if count is None and record.get("cores") != os.cpu_count():
+        count = threads.get("torch")
+    if count is not None:
+        environment["OMP_NUM_THREADS"] = str(count)
     elif threads:
         environment.pop("OMP_NUM_THREADS", None)
     return environment
 
 
 def find_differences(first: Path, second: Path) -> list[Difference]:
-    """The numbers of two runs that are not the same to the bit, weights among them."""
+    """Find the numbers and weights of two run folders that are not bit-identical."""
     ours, theirs = (
-        provenance.flatten(json.loads((each / "metrics.json").read_text()))
-        for each in (first, second)
+        provenance.flatten(json.loads((folder / "metrics.json").read_text()))
+        for folder in (first, second)
     )
-    numbers = {**ours, **theirs}
-    found = [
+    differences = [
         Difference(name, ours.get(name), theirs.get(name))
-        for name, value in numbers.items()
-        if type(value) in (int, float) and name not in TIMES and ours.get(name) != theirs.get(name)
+        for name, value in {**ours, **theirs}.items()
+        if type(value) in (int, float)
+        and name not in TIMING_KEYS
+        and ours.get(name) != theirs.get(name)
     ]
     for name in CHECKPOINTS:
-        found += _weights(*(each / "checkpoints" / f"{name}.ckpt" for each in (first, second)))
-    return found
+        paths = (folder / "checkpoints" / f"{name}.ckpt" for folder in (first, second))
+        differences += _compare_weights(*paths)
+    return differences
 
 
-def _weights(first: Path, second: Path) -> list[Difference]:
+def _compare_weights(first: Path, second: Path) -> list[Difference]:
+    """Return the largest difference of two checkpoints; empty if they are bit-identical."""
     if not first.is_file():
         return []
-    ours, theirs = (read_checkpoint(each)["state_dict"] for each in (first, second))
-    furthest = max(
+    ours, theirs = (read_checkpoint(path)["state_dict"] for path in (first, second))
+    largest = max(
         ((ours[name] - theirs[name]).abs().max().item() for name in ours if ours[name].numel()),
         default=0.0,
     )
     same = all(torch.equal(ours[name], theirs[name]) for name in ours)
-    return [] if same else [Difference(f"weights of {first.name}, furthest", 0.0, furthest)]
+    return [] if same else [Difference(f"weights of {first.name}, largest", 0.0, largest)]
 
 
 def compare_provenance(first: Path, second: Path) -> list[Difference]:
-    """In what two runs were not alike: versions, threads, machine, data, code."""
+    """Find what differs in the provenance of two runs: versions, threads, machine, data, code."""
     ours, theirs = (
-        provenance.flatten(provenance.read_provenance(each)) for each in (first, second)
+        provenance.flatten(provenance.read_provenance(folder)) for folder in (first, second)
     )
     return [
         Difference(name, ours.get(name, "unknown"), theirs.get(name, "unknown"))
         for name in {**ours, **theirs}
-        if name.split(".")[0] not in UNLIKE and ours.get(name) != theirs.get(name)
+        if name.split(".")[0] not in IGNORED_KEYS and ours.get(name) != theirs.get(name)
     ]
 
 
 def format_comparison(first: Path, second: Path) -> str:
-    """What to say of two runs."""
-    found, unlike = find_differences(first, second), compare_provenance(first, second)
-    if not found:
-        lines = ["the same to the bit: all numbers of metrics.json and the weights"]
+    """Describe the differences between two runs in lines."""
+    differences, provenances = find_differences(first, second), compare_provenance(first, second)
+    if not differences:
+        lines = ["bit-identical: all numbers of metrics.json and the weights"]
     else:
-        lines = [f"{len(found)} numbers are not the same:"]
-        lines += [f"  {each.name}: {_compared(each)}" for each in found]
-    lines += ["what was not alike:"] if unlike else ["what was recorded of both runs is alike"]
-    lines += [f"  {each.name}: {each.first} -> {each.second}" for each in unlike]
+        lines = [f"{len(differences)} numbers differ:"]
+        lines += [
+            f"  {difference.name}: {_format_difference(difference)}" for difference in differences
+        ]
+    lines += ["different provenance:"] if provenances else ["both runs have the same provenance"]
+    lines += [f"  {entry.name}: {entry.first} -> {entry.second}" for entry in provenances]
     return "\n".join(lines)
 
 
-def _compared(each: Difference) -> str:
-    numbers = [type(value) in (int, float) for value in (each.first, each.second)]
-    by = f", by {each.second - each.first:.3g}" if all(numbers) else ""
-    return f"{each.first} -> {each.second}{by}"
+def _format_difference(difference: Difference) -> str:
+    _, first, second = difference
+    are_numbers = all(type(value) in (int, float) for value in (first, second))
+    by = f", by {second - first:.3g}" if are_numbers else ""
+    return f"{first} -> {second}{by}"

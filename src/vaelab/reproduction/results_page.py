@@ -1,148 +1,161 @@
-"""The table of docs/results.md: the records of the experiments of a list, side by side."""
+"""The tables of docs/results.md: the records of the experiments of a list, side by side."""
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from vaelab.reproduction import records
+from vaelab.reproduction.records import Record
 from vaelab.reproduction.reproduce import (
     RecordEntry,
     RecordFolders,
-    evaluate_command,
-    fresh_command,
+    build_evaluate_command,
+    build_train_command,
+    build_weights_command,
     is_recorded,
-    weights_command,
 )
 from vaelab.runs import untrusted
 from vaelab.runtime.files import atomic_write
+from vaelab.runtime.metric_names import METRICS
 
-BEGIN, END = "<!-- record -->\n", "<!-- end -->\n"
-COLUMNS = ("experiment", "published", "NLL", "ELBO", "active units", "seeds", "epochs", "training")
-Records = dict[RecordEntry, dict[str, Any]]
+BEGIN_MARK, END_MARK = "<!-- record -->\n", "<!-- end -->\n"
+COLUMNS = (
+    *("experiment", "published"),
+    *(METRICS[key].name for key in ("nll", "elbo", "active_units")),
+    *("seeds", "epochs", "training"),
+)
 
 
 def write_results_page(page: Path, text: str) -> None:
-    """Put a text between the marks of a page, which is made if it is not there."""
-    old = page.read_text() if page.exists() else f"# Results\n\n{BEGIN}{END}"
-    before, begin, rest = old.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    """Write a text between the marks of a page. A missing page is created.
+
+    Raises:
+        ValueError: If the page has no marks.
+    """
+    old = page.read_text() if page.exists() else f"# Results\n\n{BEGIN_MARK}{END_MARK}"
+    before, begin, rest = old.partition(BEGIN_MARK)
+    _, end, after = rest.partition(END_MARK)
     if not begin or not end:
         raise ValueError(
-            f"{page} has no place for the table: put a line {BEGIN.strip()} there and, below it, "
-            f"one that is {END.strip()}"
+            f"{page} has no marks for the table: add a line {BEGIN_MARK.strip()} and below it a "
+            f"line {END_MARK.strip()}"
         )
     with atomic_write(page) as part:
-        part.write_text(f"{before}{BEGIN}\n{text}\n\n{END}{after}")
+        part.write_text(f"{before}{BEGIN_MARK}\n{text}\n\n{END_MARK}{after}")
 
 
-def render_results_table(listed: Sequence[RecordEntry], place: RecordFolders) -> str:
-    """A row for each experiment, in a table for each kind of values that can be compared."""
-    found: Records = {
-        entry: records.read_record(place.record(entry))
-        for entry in listed
-        if is_recorded(entry, place)
+def render_results_table(entries: Sequence[RecordEntry], folders: RecordFolders) -> str:
+    """Render a row for each experiment, in a table for each group of comparable records."""
+    found = {
+        entry: records.read_record(folders.record_path(entry))
+        for entry in entries
+        if is_recorded(entry, folders)
     }
-    found = {entry: said for entry, said in found.items() if said.get("nll") is not None}
+    found = {entry: record for entry, record in found.items() if record.get("nll") is not None}
+    groups: dict[str, dict[RecordEntry, Record]] = {}
+    for entry, record in found.items():
+        groups.setdefault(records.describe_comparison_group(record), {})[entry] = record
     lines = []
-    for group in dict.fromkeys(map(records.record_group, found.values())):
-        some = {entry: said for entry, said in found.items() if records.record_group(said) == group}
-        lines += _tabled(group, some, place)
-    if missing := [entry for entry in listed if entry not in found]:
-        lines.append(f"No record yet of these seeds: {_named(missing)}.")
+    for name, members in groups.items():
+        lines += _render_group(name, members, folders)
+    if missing := [entry for entry in entries if entry not in found]:
+        lines.append(f"No record yet of these seeds: {_list_entries(missing)}.")
     return "\n".join(lines).rstrip()
 
 
-def _named(entries: Iterable[RecordEntry]) -> str:
+def _list_entries(entries: Iterable[RecordEntry]) -> str:
     groups = groupby(entries, lambda entry: entry.experiment)
     return "; ".join(
-        f"{name} {', '.join(str(each.seed) for each in some)}" for name, some in groups
+        f"{name} {', '.join(str(entry.seed) for entry in members)}" for name, members in groups
     )
 
 
-def _tabled(group: str, found: Records, place: RecordFolders) -> list[str]:
-    """The table of a group, what its numbers are of, and the commands of the first seeds."""
-    rows, lines = [COLUMNS, ["---"] * len(COLUMNS)], []
-    for _, some in groupby(found.items(), lambda pair: pair[0].experiment):
-        runs = dict(some)
-        rows.append(_row([*runs.values()]))
-        lines += _commands(next(iter(runs)), place)
+def _render_group(
+    name: str, members: Mapping[RecordEntry, Record], folders: RecordFolders
+) -> list[str]:
+    """Render the table of a group, how it was evaluated, and the commands of the first seeds."""
+    rows, commands = [COLUMNS, ["---"] * len(COLUMNS)], []
+    for _, pairs in groupby(members.items(), lambda pair: pair[0].experiment):
+        seeds = dict(pairs)
+        rows.append(_build_row([*seeds.values()]))
+        commands += _list_commands(next(iter(seeds)), folders)
     return [
-        *(f"### {group}", "", *map(_line, rows), ""),
-        *(_measured([*found.values()]), "", "```bash", *lines, "```", ""),
+        *(f"### {name}", "", *map(_render_line, rows), ""),
+        *(_describe_evaluation([*members.values()]), "", "```bash", *commands, "```", ""),
     ]
 
 
-def _line(cells: Iterable[str]) -> str:
+def _render_line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _measured(found: list[dict[str, Any]]) -> str:
-    bits = found[0]["bits_sha256"]
+def _describe_evaluation(group: Sequence[Record]) -> str:
+    bits = group[0]["bits_sha256"]
     return (
-        f"{_each(found, 'images')} of {_each(found, 'all_images')} test images, "
-        f"{_each(found, 'samples')} samples of the bound"
-        + (f"; SHA-256 of their bits: `{bits}`." if bits else ".")
+        f"{_join_values(group, 'images')} of {_join_values(group, 'all_images')} test images, "
+        f"{_join_values(group, 'samples')} importance samples"
+        + (f"; SHA-256 of the binarized pixels: `{bits}`." if bits else ".")
     )
 
 
-def _commands(entry: RecordEntry, place: RecordFolders) -> list[str]:
-    made = [fresh_command(entry, place), evaluate_command(entry, place)]
-    made += [weights_command(entry, place)] if entry.weights else []
-    return [f"python {shlex.join(line)}" for line in made]
+def _list_commands(entry: RecordEntry, folders: RecordFolders) -> list[str]:
+    commands = [build_train_command(entry, folders), build_evaluate_command(entry, folders)]
+    commands += [build_weights_command(entry, folders)] if entry.weights else []
+    return [f"python {shlex.join(line)}" for line in commands]
 
 
-def _row(found: list[dict[str, Any]]) -> list[str]:
-    """The cells of an experiment."""
+def _build_row(seeds: Sequence[Record]) -> list[str]:
+    """Build the cells of an experiment from the records of its seeds."""
     return [
-        f"`experiment={found[0]['experiment']}`",
-        records.format_published(found[0]["published"]),
-        _mean(found, "nll") + _rounded(found),
-        _mean(found, "elbo"),
-        _range(found, "active_units"),
-        _each(found, "seed"),
-        f"{_each(found, 'epochs')} of {_each(found, 'train_images')} images",
-        _time(found),
+        f"`experiment={seeds[0]['experiment']}`",
+        records.format_published(seeds[0]["published"]),
+        _format_mean(seeds, "nll") + _format_precision(seeds),
+        _format_mean(seeds, "elbo"),
+        _format_range(seeds, "active_units"),
+        _join_values(seeds, "seed"),
+        f"{_join_values(seeds, 'epochs')} of {_join_values(seeds, 'train_images')} images",
+        _format_training_time(seeds),
     ]
 
 
-def _mean(found: list[dict[str, Any]], key: str) -> str:
-    """Over the seeds, with its standard error; of one run, with that over the images."""
-    values = [said[key] for said in found]
+def _format_mean(seeds: Sequence[Mapping[str, Any]], key: str) -> str:
+    """Format the mean over seeds with its standard error, or one value with that over images."""
+    values = [record[key] for record in seeds]
     if len(values) > 1:
         return f"{fmean(values):.2f} +- {stdev(values) / len(values) ** 0.5:.2f} (seeds)"
-    error = found[0].get(f"{key}_se")
+    error = seeds[0].get(f"{key}_se")
     return f"{values[0]:.2f}" + (f" +- {error:.2f} (images)" if error else "")
 
 
-def _rounded(found: list[dict[str, Any]]) -> str:
-    """The arithmetic of the evaluation, where it was not that of 32 bits."""
-    low = [said for said in found if said.get("arithmetic") == "bf16-mixed"]
-    some = f" (seed {_each(low, 'seed')})" if len(low) < len(found) else ""
+def _format_precision(seeds: Sequence[Record]) -> str:
+    """Name the precision of evaluations that were not in float32, and their seeds."""
+    low = [record for record in seeds if record.get("arithmetic") == "bf16-mixed"]
+    some = f" (seed {_join_values(low, 'seed')})" if len(low) < len(seeds) else ""
     return f", bf16-mixed{some}" if low else ""
 
 
-def _each(found: list[dict[str, Any]], key: str) -> str:
-    """What the runs say, once where they agree."""
-    values = [said.get(key) for said in found]
-    return ", ".join(dict.fromkeys(f"{each:,}" for each in values if each is not None))
+def _join_values(group: Sequence[Mapping[str, Any]], key: str) -> str:
+    """Join the distinct values of records."""
+    values = [record.get(key) for record in group]
+    return ", ".join(dict.fromkeys(f"{value:,}" for value in values if value is not None))
 
 
-def _range(found: list[dict[str, Any]], key: str) -> str:
-    """The least and the greatest of what the runs say."""
-    values = [said[key] for said in found if said.get(key) is not None]
-    return " to ".join(str(each) for each in sorted({min(values), max(values)})) if values else ""
+def _format_range(seeds: Sequence[Mapping[str, Any]], key: str) -> str:
+    """Format the smallest and the largest value."""
+    values = [record[key] for record in seeds if record.get(key) is not None]
+    return " to ".join(map(str, sorted({min(values), max(values)}))) if values else ""
 
 
-def _time(found: list[dict[str, Any]]) -> str:
-    """Of the longest training, with what it ran on."""
-    timed = [said for said in found if said["wall_s"] is not None]
+def _format_training_time(seeds: Sequence[Record]) -> str:
+    """Format the duration of the longest training, and its hardware."""
+    timed = [record for record in seeds if record["wall_s"] is not None]
     if not timed:
         return ""
-    longest = max(timed, key=lambda said: said["wall_s"])
+    longest = max(timed, key=lambda record: record["wall_s"] or 0.0)
     machine, threads = untrusted.get_table(longest, "machine"), longest.get("threads")
     cores = [f"{threads} thread{'s' * (threads != 1)}"] if threads else []
-    on = (machine.get("gpus") or [])[:1] or [*cores, machine.get("cpu")]
-    return ", ".join([f"{longest['wall_s'] / 60:.1f} min", *filter(None, on)])
+    hardware = (machine.get("gpus") or [])[:1] or [*cores, machine.get("cpu")]
+    return ", ".join([f"{(longest['wall_s'] or 0.0) / 60:.1f} min", *filter(None, hardware)])

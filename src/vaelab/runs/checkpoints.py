@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole or not at all, and read only if they are whole."""
+"""Checkpoint files: they are written atomically, and read only if they are complete."""
 
 import io
 import os
@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from vaelab.runs.old_names import rename_old_callbacks
 from vaelab.runtime.files import atomic_write
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Has a whole checkpoint there at any moment, also on a disk that is full."""
+    """Writes checkpoints atomically: a complete one exists at any moment, even on a full disk."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
@@ -32,37 +33,39 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, on the CPU.
+    """Read a checkpoint to the CPU.
 
     Raises:
-        ValueError: If a byte of it is missing or is not what was written.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is truncated or changed.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such checkpoint")
     try:
-        with zipfile.ZipFile(path) as file:  # torch.load does not look at the checksums
+        with zipfile.ZipFile(path) as file:  # torch.load does not check the checksums
             if any(each.compress_type != zipfile.ZIP_STORED for each in file.infolist()):
-                raise ValueError("it is packed: a few bytes may unfold to fill the memory")
-            torn = file.testzip()
+                raise ValueError("it is compressed: a few bytes could expand to fill the memory")
+            damaged = file.testzip()
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if torn or not {"state_dict", "global_step"} <= state.keys():
-            raise KeyError(torn)
+        if damaged or not {"state_dict", "global_step"} <= state.keys():
+            raise KeyError(damaged)
         _check_types(state["state_dict"], state["global_step"])
     except Exception as error:  # a damaged file may raise anything
-        raise ValueError(f"{path} is truncated or no checkpoint of vaelab") from error
+        raise ValueError(f"{path} is truncated, or not a checkpoint of vaelab") from error
+    state["callbacks"] = rename_old_callbacks(state.get("callbacks", {}))
     return state
 
 
 def _check_types(tensors: Any, step: Any) -> None:
     if type(step) is not int or not isinstance(tensors, dict):
-        raise TypeError("it holds other things than weights after so many steps")
+        raise TypeError("it does not hold weights and a number of steps")
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-            raise TypeError("a weight is no tensor, or has no name")
+            raise TypeError("a weight is not a tensor, or has no name")
 
 
 def find_latest_checkpoint(folder: Path) -> Path | None:
-    """Of the checkpoints of a folder, the one that has gone furthest and can be read."""
+    """Return the readable checkpoint of a folder with the most optimizer steps, or None."""
     steps: dict[Path, int] = {}
     for path in sorted(folder.glob("*.ckpt")):
         try:

@@ -1,105 +1,113 @@
-"""Wrong names and types of values in a config, found before anything is built."""
+"""Checks of a whole config, made before anything is built or written."""
 
-import inspect
-from collections.abc import Iterator
-from typing import Any, get_type_hints
+import os
+from collections.abc import Mapping
+from typing import Any
 
-from hydra.errors import HydraException
-from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
-from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+import torch
+from omegaconf import DictConfig
 
+from vaelab.runs.config_types import check_types
+from vaelab.runtime import slurm
+from vaelab.runtime.precision import warn_if_bf16_is_slow
 
-def check_types(node: DictConfig, path: str = "") -> None:
-    """Refuse a key that its `_target_` does not take, and a value that its annotation excludes."""
-    hints: dict[str, Any] = {}
-    written: Any = OmegaConf.to_container(node, resolve=False)
-    if "_target_" in written:
-        target = _found(written["_target_"], path)
-        _check_names(target, [key for key in written if not key.startswith("_")], path)
-        hints = _hints(target)
-    for key, text in written.items():
-        if text == "???":
-            raise ValueError(f"{path}{key} is missing: set it, as in {path}{key}=...")
-        linked = isinstance(text, str) and text.startswith("${")
-        value = node[key]
-        if not isinstance(value, DictConfig):
-            if key in hints:
-                value = OmegaConf.to_container(value) if OmegaConf.is_list(value) else value
-                _check(text.strip("${}") if linked else f"{path}{key}", value, hints[key])
-        elif not linked:  # what a link points to is checked in its own place
-            check_types(value, f"{path}{key}.")
+PRECISIONS = ("32-true", "32", "bf16-mixed", "16-mixed")
 
 
-def _found(target: str, path: str) -> Any:
-    try:
-        return get_object(target)
-    except (ImportError, ValueError, HydraException) as error:
-        raise ValueError(f"{path}_target_={target}: there is no such class") from error
+def check_run_config(cfg: DictConfig) -> None:
+    """Check the config of a run.
+
+    Raises:
+        ValueError: If a value cannot be used, or would have no effect.
+    """
+    check_types(cfg)
+    check_samples(cfg.samples)
+    _check_seed(cfg.seed)
+    _check_kl_is_used(cfg)
+    _check_trainer(cfg.trainer)
+    _check_callbacks(cfg.callbacks)
+    _check_published(cfg.published)
 
 
-def _check_names(target: Any, keys: list[str], path: str) -> None:
-    if _takes_any(target):
-        return
-    parameters = inspect.signature(target).parameters
-    for key in keys:
-        if key not in parameters:
-            raise ValueError(f"{path}{key}: {target.__name__} takes {', '.join(parameters)}")
+def check_samples(samples: Any) -> None:
+    """Raise ValueError unless `samples` is a positive integer."""
+    if type(samples) is not int or samples < 1:
+        raise ValueError(f"samples={samples}: it must be an integer of at least 1")
 
 
-def _takes_any(target: Any) -> bool:
-    parameters = inspect.signature(target).parameters.values()
-    return any(each.kind is each.VAR_KEYWORD for each in parameters)
+def is_published_value(value: Any) -> bool:
+    """True for a number from a paper with its source: {value: 84.78, source: IWAE table 1}."""
+    return (
+        isinstance(value, Mapping)
+        and {"value", "source"} <= value.keys()
+        and type(value["value"]) in (int, float)
+    )
 
 
-def _hints(target: Any) -> dict[str, Any]:
-    """The types of the arguments, with those that **kwargs hand on to the class above."""
-    hints: dict[str, Any] = {}
-    for taker in _takers(target):
-        try:
-            hints = get_type_hints(taker) | hints
-        except (NameError, TypeError):
-            continue
-    return hints
+def _check_published(published: Any) -> None:
+    if published is not None and not is_published_value(published):
+        raise ValueError(
+            f"published={published}: give a number and its source, as in "
+            "published='{value: 84.78, source: IWAE table 1}'"
+        )
 
 
-def _takers(target: Any) -> Iterator[Any]:
-    """What takes the arguments: a function, or an __init__ and what it hands **kwargs on to."""
-    if not inspect.isclass(target):
-        yield target
-        return
-    for above in target.__mro__:
-        if init := vars(above).get("__init__"):
-            yield init
-            if not _takes_any(init):
-                return
+def _check_seed(seed: Any) -> None:
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise ValueError(f"seed={seed}: it must be an integer from 0 to {2**32 - 1}")
 
 
-def _check(name: str, value: Any, hint: Any) -> None:
-    if not _fits(value):
-        raise ValueError(f"{name}={value}: whole numbers have 64 bits, not more")
-    try:
-        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
-    except PydanticUserError:
-        return
-    try:
-        taken = adapter.validate_python(value)
-    except ValidationError as error:
-        wanted = ", or ".join(dict.fromkeys(each["msg"] for each in error.errors()))
-        raise ValueError(f"{name}={value}: {wanted.replace('Input', 'it')}") from error
-    if not _same_type(taken, value):
-        raise ValueError(f"{name}={value}: write {name}={taken}")
+def _check_kl_is_used(cfg: DictConfig) -> None:
+    """Refuse a choice of kl= that the objective would ignore."""
+    is_default = cfg.kl.get("beta") == 1 and len(cfg.kl) == 2
+    if "kl" not in cfg.objective and not is_default:
+        raise ValueError("this objective has no weighted KL term: leave out kl= and its keys")
 
 
-def _fits(value: Any) -> bool:
-    """Whether torch has room for every whole number."""
-    if isinstance(value, list):
-        return all(map(_fits, value))
-    return type(value) is not int or -(2**63) <= value < 2**63
+def _check_callbacks(callbacks: DictConfig) -> None:
+    """Refuse averaged or selected weights that no checkpoint would keep."""
+    names = [name for name in ("ema", "early_stopping") if name in callbacks]
+    if names and "checkpoint" not in callbacks:
+        raise ValueError(
+            f"callbacks={names[0]} needs callbacks.checkpoint, which keeps the weights: set "
+            f"callbacks=[default,{names[0]}]"
+        )
 
 
-def _same_type(taken: Any, value: Any) -> bool:
-    """Whether nothing had to be converted; a whole number will do for a float."""
-    if isinstance(value, list):
-        return all(map(_same_type, taken, value))
-    return type(taken) is type(value) or (type(taken), type(value)) == (float, int)
+def _check_trainer(trainer: DictConfig) -> None:
+    """Refuse values that Lightning does not check, and more processes than devices."""
+    if trainer.accumulate_grad_batches < 1:
+        raise ValueError(
+            f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches}: it must be at "
+            "least 1"
+        )
+    if str(trainer.precision) not in PRECISIONS:
+        raise ValueError(
+            f"trainer.precision={trainer.precision}: choose from {', '.join(PRECISIONS)}"
+        )
+    if trainer.precision == "bf16-mixed":
+        on_cpu = trainer.accelerator == "cpu" or not torch.cuda.is_available()
+        warn_if_bf16_is_slow("trainer.precision=bf16-mixed", on_cpu)
+    _check_devices(trainer)
+
+
+def _check_devices(trainer: DictConfig) -> None:
+    devices, accelerator = trainer.devices, trainer.accelerator
+    gpus = torch.cuda.device_count() if accelerator != "cpu" else 0
+    uses_gpus = gpus > 0 or accelerator in ("gpu", "cuda")
+    available, kind = (gpus, "GPUs") if uses_gpus else (os.cpu_count() or 1, "cores")
+    if type(devices) is not int and not uses_gpus:
+        raise ValueError(f"trainer.devices={devices}: give the number of processes")
+    if trainer.get("num_nodes", 1) > 1 and slurm.count_tasks() == 1:
+        raise ValueError(
+            f"trainer.num_nodes={trainer.num_nodes}: several machines need srun or torchrun in "
+            "front of the command, as docs/scale.md shows"
+        )
+    if type(devices) is int and accelerator in ("auto", "cpu", "gpu", "cuda"):
+        if not 1 <= devices <= max(available, 1):
+            raise ValueError(
+                f"trainer.devices={devices}: this machine has {available} {kind}, so set 1 to "
+                f"{max(available, 1)}"
+            )
+        if devices > 1 and "strategy" not in trainer:
+            raise ValueError(f"trainer.devices={devices}: several processes need trainer=ddp")

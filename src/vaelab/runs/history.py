@@ -1,7 +1,7 @@
-"""The course of a training, read from its files and written to them.
+"""The history of a training in csv files.
 
-metrics.csv is the logger's. The KL of each latent dimension has a file of its own, a row for each
-epoch: epoch, step, and a column for each dimension.
+metrics.csv belongs to the csv logger. The KL of each latent dimension has its own file with a row
+for each epoch: epoch, step, and a column for each dimension.
 """
 
 import csv
@@ -16,7 +16,7 @@ from vaelab.runs import untrusted
 from vaelab.runtime.files import atomic_write
 
 KL_FILE = "figures/kl_per_dimension.csv"  # in a run folder
-BEFORE = ("epoch", "step")  # the columns
+INDEX_COLUMNS = ("epoch", "step")  # in front of the dimensions
 
 
 class MetricCurve(NamedTuple):
@@ -27,7 +27,7 @@ class MetricCurve(NamedTuple):
 
 
 class KLHistory(NamedTuple):
-    """KL in nats (E, D) at epochs (E,), and the names of its columns."""
+    """The KL in nats (E, D) of D dimensions at epochs (E,), and the names of the dimensions."""
 
     epochs: np.ndarray
     kl: np.ndarray
@@ -35,7 +35,7 @@ class KLHistory(NamedTuple):
 
 
 def read_metric_curves(path: Path) -> dict[str, MetricCurve]:
-    """The columns of a metrics.csv as curves over the optimizer step; what is empty is left out."""
+    """Read the columns of a metrics.csv as curves over the optimizer step, without empty cells."""
     found: dict[str, list[tuple[float, float]]] = {}
     for row in untrusted.read_csv_rows(path):
         step = row.pop("step", math.nan)
@@ -46,7 +46,7 @@ def read_metric_curves(path: Path) -> dict[str, MetricCurve]:
 
 
 def steps_per_epoch(curves: Mapping[str, MetricCurve]) -> float | None:
-    """Optimizer steps, from the last validation, which ends an epoch; None where there is none."""
+    """Return the optimizer steps of an epoch, or None without a validation at an epoch's end."""
     ended = [curve.steps[-1] for name, curve in curves.items() if name.startswith("val/")]
     if not ended or "epoch" not in curves:
         return None
@@ -56,20 +56,25 @@ def steps_per_epoch(curves: Mapping[str, MetricCurve]) -> float | None:
 
 
 def read_kl_history(path: Path) -> KLHistory:
+    """Read the KL of each latent dimension.
+
+    Raises:
+        ValueError: If rows of the file have different columns.
+    """
     rows = untrusted.read_csv_rows(path)
-    names = [name for name in (rows[0] if rows else {}) if name not in BEFORE]
-    if any(not {*names, *BEFORE} <= row.keys() for row in rows):
-        raise ValueError(f"{path} is damaged: not all of its rows have the same columns")
+    names = [name for name in (rows[0] if rows else {}) if name not in INDEX_COLUMNS]
+    if any(not {*names, *INDEX_COLUMNS} <= row.keys() for row in rows):
+        raise ValueError(f"{path} is damaged: its rows have different columns")
     kl = np.array([[row[name] for name in names] for row in rows])
     return KLHistory(np.array([row["epoch"] for row in rows]), kl, names)
 
 
 def add_kl_row(path: Path, epoch: int, step: int, kl: Mapping[str, float]) -> None:
-    """Write the row of an epoch; its older one and those of later epochs make way.
+    """Write the row of an epoch, and remove the rows of this and of later epochs.
 
-    So it is right also where a run goes on from an earlier checkpoint.
+    A run that resumes from an earlier checkpoint writes them again.
     """
-    header = [*BEFORE, *kl]
+    header = [*INDEX_COLUMNS, *kl]
     kept = [row for row in _rows(path) if int(row["epoch"]) < epoch and list(row) == header]
     row = {"epoch": epoch, "step": step} | {name: f"{nats:.6g}" for name, nats in kl.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +82,7 @@ def add_kl_row(path: Path, epoch: int, step: int, kl: Mapping[str, float]) -> No
 
 
 def truncate_metrics(path: Path, step: int) -> list[str]:
-    """Leave out of a metrics.csv what was logged at `step` or later; the names of its columns."""
+    """Remove the rows of a metrics.csv from `step` on; return the names of its columns."""
     rows = [row for row in _rows(path) if (row.get("step") or "x").isdigit()]
     kept = [row for row in rows if int(row["step"]) < step]
     if not kept:
@@ -88,7 +93,7 @@ def truncate_metrics(path: Path, step: int) -> list[str]:
 
 
 def write_csv_rows(path: Path, header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a csv whose columns are those of the header."""
+    """Write a csv file atomically, with the columns of the header."""
     with atomic_write(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, header)
         writer.writeheader()

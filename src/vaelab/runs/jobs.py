@@ -1,4 +1,4 @@
-"""The table of a multirun: a row for each job, what was chosen and what came out."""
+"""The jobs of a multirun: their overrides, numbers and failures."""
 
 import math
 from pathlib import Path
@@ -20,10 +20,10 @@ FAILED = "~ failed"  # sorts after the groups of jobs that have numbers
 
 
 def read_jobs(folder: Path) -> list[dict[str, Any]]:
-    """A row for each job of a multirun: what was chosen and what came out, the best first.
+    """Read a row for each job of a multirun with its overrides and numbers, the best first.
 
-    Only rows of one group can be compared: the same likelihood on the same data and pixels, and
-    objectives that are judged by the same value.
+    Only the rows of one group are comparable: those with the same likelihood, data, pixels and
+    monitored value.
     """
     rows = [_row(path) for path in folder.iterdir() if (path / ".hydra").is_dir()]
     for row, words in zip(rows, differing_overrides([row["choices"] for row in rows]), strict=True):
@@ -32,7 +32,7 @@ def read_jobs(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_overrides(folder: Path) -> list[str]:
-    """What was typed for the run of a folder, nothing where that cannot be read."""
+    """Read the overrides of a run; an unreadable file gives none."""
     try:
         found = untrusted.read_yaml(folder / ".hydra" / "overrides.yaml")
     except (ValueError, OSError):
@@ -41,13 +41,13 @@ def read_overrides(folder: Path) -> list[str]:
 
 
 def differing_overrides(choices: list[list[str]]) -> list[str]:
-    """What each of several runs was asked for that not all were."""
+    """Return, for each of several runs, the overrides that not all of them have."""
     common = set.intersection(*map(set, choices)) if len(choices) > 1 else set()
     return [" ".join(word for word in words if word not in common) for words in choices]
 
 
 def comparison_group(numbers: dict[str, Any]) -> str:
-    """The runs that a run can be compared with: of this likelihood, data, shape and pixel kind."""
+    """Return the name of the group of comparable runs: likelihood, data, shape, kind of pixels."""
     chosen, shape = numbers["choices"], "x".join(str(edge) for edge in numbers["shape"])
     on = f"{chosen['loss']} on {numbers['pixels']} pixels of {chosen['data']} {shape}"
     return f"{on} ({numbers['measure']})"
@@ -55,7 +55,7 @@ def comparison_group(numbers: dict[str, Any]) -> str:
 
 def _row(folder: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"job": folder.name, "choices": read_overrides(folder)}
-    if (failed := folder / FAILURE).exists():  # beside numbers that are not finite, too
+    if (failed := folder / FAILURE).exists():  # a job with NaN in its numbers has both files
         return row | {"group": FAILED, "failed": failed.read_text(errors="replace").strip()}
     try:
         numbers = untrusted.read_numbers(folder / "metrics.json")
@@ -63,7 +63,7 @@ def _row(folder: Path) -> dict[str, Any]:
             return row | {"group": FAILED, "failed": "it was interrupted"}
         row["group"] = f"{comparison_group(numbers)}, ranked by {numbers['monitor']}"
     except KeyError as error:
-        return row | {"group": FAILED, "failed": f"metrics.json does not say its {error}"}
+        return row | {"group": FAILED, "failed": f"metrics.json has no {error}"}
     except ValueError as error:
         return row | {"group": FAILED, "failed": str(error)}
     numbers["val"] = numbers.get(numbers["monitor"].replace("/", "_"))

@@ -15,15 +15,15 @@ from vaelab.runtime.metric_names import METRICS
 
 def write_numbers(numbers: dict[str, Any], path: Path) -> None:
     """Write a file of numbers, in which those that are not finite are null."""
-    finite = {name: value if is_finite(value) else None for name, value in numbers.items()}
+    finite = {name: value if all_finite(value) else None for name, value in numbers.items()}
     with atomic_write(path) as part:
         part.write_text(json.dumps(finite, indent=2) + "\n")
 
 
-def is_finite(value: Any) -> bool:
+def all_finite(value: Any) -> bool:
     """Whether a number, or every number of a list, can be written as JSON."""
     if isinstance(value, list):
-        return all(map(is_finite, value))
+        return all(map(all_finite, value))
     return not isinstance(value, float) or math.isfinite(value)
 
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-MULTIRUN_RECORD = "multirun.yaml"  # as Hydra's own sweeper calls it, too
-VALUE = "value.txt"  # of a finished job: what the sweeper was told
-FAILURE = "failed.txt"  # of a failed one: the reason
-LOCK = Path(".hydra", "training.lock")  # of one that is being trained
+MULTIRUN_RECORD = "multirun.yaml"  # the command of a multirun, under the name that Hydra gives it
+VALUE = "value.txt"  # what a finished job of a multirun returned to the sweeper
+FAILURE = "failed.txt"  # why a job of a multirun failed
+LOCK = Path(".hydra", "training.lock")  # held by the process that trains in the folder
 PROVENANCE = "provenance.json"

@@ -1,4 +1,4 @@
-"""What a run folder, or a file of weights, records of the run: config, options and command."""
+"""What a run folder or a file of weights records of its run: config, options and command."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,10 +6,18 @@ from typing import NamedTuple
 from omegaconf import DictConfig
 
 from vaelab.runs import untrusted, weights
+from vaelab.runs.old_names import rename_old_targets
 
 
 class RecordedRun(NamedTuple):
-    """The config of a finished run and what its command chose, typed in the folder `started`."""
+    """The recorded config and command of a run.
+
+    Attributes:
+        cfg: The config, with today's names of classes.
+        choices: The chosen option of each config group.
+        overrides: The words of the command.
+        started: The folder in which the command was started; relative paths of data begin there.
+    """
 
     cfg: DictConfig
     choices: dict[str, str]
@@ -18,28 +26,32 @@ class RecordedRun(NamedTuple):
 
 
 def read_recorded_run(path: Path) -> RecordedRun:
-    """What a run folder, or a model.safetensors, says of its making."""
+    """Read what a run folder, or a model.safetensors, records. It may be untrusted.
+
+    Raises:
+        FileNotFoundError: If there is neither a run nor a file of weights.
+        ValueError: If the record is damaged.
+    """
     if file := weights.find_weights_file(path):
         header = weights.read_header(file)
-        return RecordedRun(header.cfg, header.choices, header.overrides)
+        return RecordedRun(rename_old_targets(header.cfg), header.choices, header.overrides)
     folder = path / ".hydra"
     if not (folder / "config.yaml").is_file():
         raise FileNotFoundError(
-            f"{path} is no run folder: it holds no .hydra/config.yaml, and no {weights.FILE_NAME}"
+            f"{path} is not a run folder: it has no .hydra/config.yaml and no {weights.FILE_NAME}"
         )
     untrusted.check_links(path)
-    cfg, hydra = (
-        untrusted.read_config(folder / "config.yaml"),
-        untrusted.read_yaml(folder / "hydra.yaml"),
-    )
+    cfg = untrusted.read_config(folder / "config.yaml")
     if not {"data", "module"} <= cfg.keys():
-        raise ValueError(f"{folder / 'config.yaml'} is no config of vaelab")
-    said = untrusted.get_table(untrusted.get_table(hydra, "hydra"), "runtime")
-    words = untrusted.get_table(untrusted.get_table(hydra, "hydra"), "overrides").get("task")
-    own = {
-        group: name
-        for group, name in untrusted.get_table(said, "choices").items()
+        raise ValueError(f"{folder / 'config.yaml'} is not a config of vaelab")
+    hydra = untrusted.get_table(untrusted.read_yaml(folder / "hydra.yaml"), "hydra")
+    runtime = untrusted.get_table(hydra, "runtime")
+    words = untrusted.get_table(hydra, "overrides").get("task")
+    choices = {
+        group: option
+        for group, option in untrusted.get_table(runtime, "choices").items()
         if isinstance(group, str) and not group.startswith("hydra")
     }
-    typed = [str(word) for word in words] if isinstance(words, list) else []
-    return RecordedRun(cfg, own, typed, str(said.get("cwd") or "."))
+    overrides = [str(word) for word in words] if isinstance(words, list) else []
+    started = str(runtime.get("cwd") or ".")
+    return RecordedRun(rename_old_targets(cfg), choices, overrides, started)

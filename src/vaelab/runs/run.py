@@ -1,10 +1,9 @@
-"""From a config to its objects and from a run folder back: the only instantiate is here."""
-
-from __future__ import annotations
+"""A run: a config with its data set and its model, built from it or opened from a run folder."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import torch
 from hydra.utils import get_object
@@ -15,11 +14,13 @@ from vaelab.data.base import DataModule
 from vaelab.module import VAEModule
 from vaelab.runs import checkpoints, untrusted, weights
 from vaelab.runs.build import build_from_config
-from vaelab.runs.config_check import check_types
+from vaelab.runs.config_types import check_types
 from vaelab.runs.recorded import RecordedRun, read_recorded_run
+from vaelab.runtime.private_api import config_node
 from vaelab.vae import VAE
 
-BESIDE = ("logger", "callbacks", "trainer")  # groups that no model is built of
+GROUPS_OUTSIDE_THE_MODEL = ("logger", "callbacks", "trainer")
+DATA_PATHS = ("root", "path", "cache")  # keys of data that may be relative paths
 
 
 @dataclass
@@ -27,9 +28,12 @@ class Run:
     """A config with its data set and its model.
 
     Attributes:
-        step: The optimizer steps that the model's weights have seen.
-        choices: The option taken from each config group, known of a finished run.
-        overrides: The words of its command.
+        cfg: The composed config.
+        data: The data set.
+        module: The LightningModule with the model.
+        step: The optimizer steps taken by the model's weights.
+        choices: The chosen option of each config group, known for an opened run.
+        overrides: The words of the run's command, known for an opened run.
     """
 
     cfg: DictConfig
@@ -44,49 +48,57 @@ class Run:
         return self.module.vae
 
     @classmethod
-    def build(cls, cfg: DictConfig, started: str | Path = ".") -> Run:
-        """The objects of a config, whose relative paths begin in the folder `started`."""
-        parts = deepcopy(cfg)  # to build a part resolves, in place, what it links to
-        keys = [key for key in ("root", "path", "cache") if parts.data.get(key) is not None]
-        data = build_from_config(
-            parts.data, **{key: str(Path(started, parts.data[key])) for key in keys}
-        )
+    def build(cls, cfg: DictConfig, started: str | Path = ".") -> Self:
+        """Build data set and model from a config; nothing is read yet.
+
+        Arguments:
+            started: The folder in which relative paths of the data begin.
+        """
+        parts = deepcopy(cfg)  # building a part resolves its interpolations in place
+        keys = [key for key in DATA_PATHS if parts.data.get(key) is not None]
+        paths = {key: str(Path(started, parts.data[key])) for key in keys}
+        data = build_from_config(parts.data, **paths)
         return cls(cfg, data, build_from_config(parts.module, vae={"shape": list(data.shape)}))
 
     @classmethod
-    def open(cls, path: str | Path, checkpoint: str = "best", ready: bool = True) -> Run:
-        """A finished run with the weights of checkpoints/{best,last}.ckpt, its data set ready.
+    def open(cls, path: str | Path, checkpoint: str = "best", with_data: bool = True) -> Self:
+        """Open a finished run with the weights of checkpoints/{best,last}.ckpt.
 
         Arguments:
-            path: The run folder; or a model.safetensors, or the folder that it lies in.
-            ready: Whether the data set is read, which may not be there.
+            path: The run folder, a model.safetensors, or the folder of a model.safetensors.
+            checkpoint: best or last.
+            with_data: Read the data set, which need not exist otherwise.
+
+        Raises:
+            FileNotFoundError: If there is no run, or its data set is missing.
+            ValueError: If the run is damaged, or its config names classes that are not trusted.
         """
         path = Path(path)
         file = weights.find_weights_file(path)
         if file is not None and checkpoint != "best":
-            raise ValueError(f"{file} has no other weights: leave out checkpoint {checkpoint}")
-        found = read_recorded_run(path)
-        run = cls._build_untrusted(found, path)
-        run.choices, run.overrides = found.choices, found.overrides
+            raise ValueError(f"{file} holds one set of weights: leave out checkpoint={checkpoint}")
+        record = read_recorded_run(path)
+        run = cls._build_untrusted(record, path)
+        run.choices, run.overrides = record.choices, record.overrides
         run.load(file or path / "checkpoints" / f"{checkpoint}.ckpt")
-        if ready:
+        if with_data:
             run.load_data()
         return run
 
     @classmethod
-    def _build_untrusted(cls, found: RecordedRun, path: Path) -> Run:
-        """The objects of a config that anybody may have written."""
-        untrusted.check_config(found.cfg)
-        for part, kind in (("data", DataModule), ("module", VAEModule)):
-            target = OmegaConf.select(found.cfg, f"{part}._target_")
+    def _build_untrusted(cls, record: RecordedRun, path: Path) -> Self:
+        """Build the objects of a config that anybody may have written."""
+        untrusted.check_config(record.cfg)
+        for key, kind in (("data", DataModule), ("module", VAEModule)):
+            target = OmegaConf.select(record.cfg, f"{key}._target_")
             if target is None or not issubclass(get_object(target), kind):
-                raise ValueError(f"{path}: {part} of its config is no {kind.__name__}")
+                raise ValueError(f"{path}: {key} of its config is not a {kind.__name__}")
         try:
-            for group in found.cfg:
-                node = found.cfg._get_node(group)  # unresolved: a folder is only known to Hydra
-                if group not in BESIDE and isinstance(node, DictConfig):
+            for group in record.cfg:
+                node = config_node(record.cfg, str(group))  # its folder is only known to Hydra
+                if group not in GROUPS_OUTSIDE_THE_MODEL and isinstance(node, DictConfig):
                     check_types(node, f"{group}.")
-            return cls.build(found.cfg, found.started)
+            return cls.build(record.cfg, record.started)
         except (ValueError, OSError, OmegaConfBaseException):
             raise
         except Exception as error:
@@ -101,56 +113,76 @@ class Run:
         self.data.setup()
 
     def replace_data(self, data: DictConfig) -> None:
-        """Read another data set of the same shape, its pixels made what they were in training."""
-        kinds = {key: self.cfg.data[key] for key in ("binarize", "dequantize")}
+        """Read another data set of the same shape, with the pixels that the model was trained on.
+
+        Arguments:
+            data: The config of the data set.
+
+        Raises:
+            ValueError: If its images have another shape.
+        """
+        pixel_settings = {key: self.cfg.data[key] for key in ("binarize", "dequantize")}
         self.cfg.data, shape = data, self.data.shape
-        self.cfg.data.merge_with(kinds)
+        self.cfg.data.merge_with(pixel_settings)
         self.data = build_from_config(self.cfg.data)
         if self.data.shape != shape:
             raise ValueError(
-                f"this data set has x of {list(self.data.shape)}, the run of {list(shape)}: choose "
-                "another one"
+                f"this data set has images of shape {list(self.data.shape)}, but the run was "
+                f"trained on {list(shape)}: choose another data set"
             )
         self.load_data()
 
     def load(self, path: Path) -> None:
-        """Take the weights of a checkpoint, or of a model.safetensors."""
-        theirs, self.step = _read(path)
-        if path.suffix == ".safetensors":  # it has nothing of the objective
-            ours = self.module.state_dict()
-            theirs |= {name: ours[name] for name in ours if not name.startswith("vae.")}
+        """Load the weights of a checkpoint or of a model.safetensors.
+
+        Raises:
+            ValueError: If the file is damaged, or of another architecture.
+        """
+        state, self.step = _read_weights(path)
+        if path.suffix == ".safetensors":  # it has no parameters of the objective
+            own = self.module.state_dict()
+            state |= {name: own[name] for name in own if not name.startswith("vae.")}
         try:
-            self.module.load_state_dict(theirs)
+            self.module.load_state_dict(state)
         except RuntimeError as error:
             raise ValueError(
-                f"{path} is of another architecture than its config: "
+                f"{path} has another architecture than its config: "
                 + " ".join(str(error).split())[:200]
             ) from error
 
     def save(self, path: Path) -> None:
-        """Write the weights as model.safetensors; the same run gives the same bytes."""
+        """Write the weights as a model.safetensors; the same run gives the same bytes."""
         header = weights.WeightsHeader(self.cfg, self.choices, self.overrides, self.step)
         weights.save_weights(header, self.vae.state_dict(), path)
 
-    def begin(self, folder: Path) -> None:
-        """Take the best weights of a finished run; prior and objective may be others."""
+    def start_from(self, folder: Path) -> None:
+        """Load the best weights of another run, whose prior and objective may differ.
+
+        Arguments:
+            folder: The run folder, or the folder of a model.safetensors.
+
+        Raises:
+            FileNotFoundError: If there is no such folder.
+            ValueError: If its model has another architecture.
+        """
         if not folder.exists():
             raise FileNotFoundError(f"start={folder}: there is no such run folder")
-        theirs, _ = _read(weights.find_weights_file(folder) or folder / "checkpoints" / "best.ckpt")
-        ours = self.module.state_dict()
-        for name in sorted(ours.keys() | theirs.keys()):
-            if name in ours and name in theirs and ours[name].shape == theirs[name].shape:
-                ours[name] = theirs[name]
+        file = weights.find_weights_file(folder)
+        loaded, _ = _read_weights(file or folder / "checkpoints" / "best.ckpt")
+        state = self.module.state_dict()
+        for name in sorted(state.keys() | loaded.keys()):
+            if name in state and name in loaded and state[name].shape == loaded[name].shape:
+                state[name] = loaded[name]
             elif not name.startswith(("vae.prior.", "objective.")):
                 raise ValueError(
-                    f"start={folder} is of another architecture, see {name}: choose the model, "
+                    f"start={folder} has another architecture, see {name}: choose the model, "
                     "posterior, loss and latent_dim of its .hydra/config.yaml"
                 )
-        self.module.load_state_dict(ours)
+        self.module.load_state_dict(state)
 
 
-def _read(path: Path) -> tuple[dict[str, torch.Tensor], int]:
-    """The weights of a checkpoint, and the optimizer steps that they have seen."""
+def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], int]:
+    """Read the state of a VAEModule, and the optimizer steps taken."""
     if path.suffix == ".safetensors" and path.is_file():
         tensors = {f"vae.{name}": each for name, each in weights.load_weights(path).items()}
         return tensors, weights.read_header(path).step

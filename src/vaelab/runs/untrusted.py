@@ -1,8 +1,8 @@
-"""What a run folder or a file of weights says, which may come from anybody.
+"""Reads run folders and files of weights, which may come from anybody.
 
-Every script reads configs, numbers and curves here. Opening them builds nothing but the parts of an
-experiment, reads no environment variable, follows no link out of the folder, and ends in one line
-where a file is damaged.
+Every command reads configs, numbers and curves through this module. Opening them builds only the
+parts of an experiment, reads no environment variable, follows no link out of the folder, and ends
+with a one-line error if a file is damaged.
 """
 
 import csv
@@ -29,226 +29,254 @@ TRUSTED = (
     "pytorch_lightning.loggers.",
     "pytorch_lightning.trainer.",
 )
-LIGHTNINGS = ("pytorch_lightning.callbacks.", "pytorch_lightning.loggers.")  # which may write files
-PLACES = ("folder", "dirpath", "save_dir", "root_dir", "log_dir", "dir", "default_root_dir")
-TRAINER = "pytorch_lightning.Trainer"  # as it is called outside
-SPECIAL = ("_target_", "_partial_")  # of Hydra's keys, those that experiments need
+TRAINER = "pytorch_lightning.Trainer"  # the public name of a class of pytorch_lightning.trainer
+WRITERS = ("pytorch_lightning.callbacks.", "pytorch_lightning.loggers.")  # may write files
+FOLDER_KEYS = ("folder", "dirpath", "save_dir", "root_dir", "log_dir", "dir", "default_root_dir")
+HYDRA_KEYS = ("_target_", "_partial_")  # the keys of Hydra that experiments need
 KEY = r"[A-Za-z_]\w*(?:\.\w+)*"
-LINKS = re.compile(  # to other keys of the config, and what Hydra says of the run folder
+INTERPOLATIONS = re.compile(  # to other keys of the config, and to Hydra's name of the run folder
     rf"\$\{{(?:{KEY}|oc\.select:{KEY},[\w.-]+|hydra:(?:runtime\.output_dir|job\.override_dirname))\}}"
 )
-ROOT = "${oc.env:VAELAB_DATA,data}"  # of data.root, the one place where the environment is read
-LARGEST = 2**28  # bytes of a text
-DEPTH = 50  # of what lies in one another in a config
-FAR = 1e100  # a number beyond is as good as infinite, and no axis has room for it
+DATA_ROOT = "${oc.env:VAELAB_DATA,data}"  # of data.root, which alone may read the environment
+MAX_TEXT_BYTES = 2**28
+MAX_DEPTH = 50  # of nested nodes in a config
+MAX_NUMBER = 1e100  # larger numbers are treated as infinite; no axis could show them
 
-NUMBERS = {
+NUMBER_KEYS = {
     *METRICS,
     *("nll_se", "images", "all_images", "samples", "seed", "epochs", "steps", "step", "wall_s"),
     *("parameters", "encoder_outputs"),
 }
-WORDS = ("monitor", "measure", "split", "pixels", "command", "checkpoint", "bits_sha256")
-LISTS = ("shape", "decoder_outputs", "kl_per_dimension")
-TABLES = ("choices", "versions", "parameters_of", "git", "parts", "absent", "asked")
+TEXT_KEYS = ("monitor", "measure", "split", "pixels", "command", "checkpoint", "bits_sha256")
+LIST_KEYS = ("shape", "decoder_outputs", "kl_per_dimension")
+TABLE_KEYS = ("choices", "versions", "parameters_of", "git", "parts", "absent", "asked")
 
 
 def check_config(cfg: DictConfig) -> None:
-    """Refuse a config that builds what is no part of an experiment, or asks for more than its keys.
+    """Check that a config builds only parts of an experiment and reads only its own keys.
 
-    An interpolation may name another key; `${oc.select:key,default}` and the two of Hydra's values
-    that conf/ holds are taken too, and of the environment only data.root as conf/data writes it.
+    An interpolation may name another key; `${oc.select:key,default}` and the two values of Hydra
+    that conf/ uses are accepted too. Only data.root may read the environment, as in conf/data.
+
+    Raises:
+        ValueError: If the config asks for anything else.
     """
-    for path, value in _values("", OmegaConf.to_container(cfg, resolve=False)):
+    for path, value in _iterate_values("", OmegaConf.to_container(cfg, resolve=False)):
         key = path.rpartition(".")[2]
         if key == "_target_":
             _check_target(path, value)
-        elif re.fullmatch("_.*_", key) and key not in SPECIAL:
-            raise ValueError(f"{path}: a config from elsewhere may hold {' and '.join(SPECIAL)}")
-        if isinstance(value, str) and not _is_plain(path, value):
+        elif re.fullmatch("_.*_", key) and key not in HYDRA_KEYS:
             raise ValueError(
-                f"{path}: {value}: a config from elsewhere may link to its own keys and evaluate "
-                "nothing else: write the value there if you trust it"
+                f"{path}: an untrusted config may contain {' and '.join(HYDRA_KEYS)} only"
+            )
+        if isinstance(value, str) and not _has_safe_interpolations(path, value):
+            raise ValueError(
+                f"{path}: {value}: an untrusted config may only refer to its own keys: replace the "
+                "interpolation by its value if you trust it"
             )
 
 
-def _values(path: str, node: Any) -> Iterator[tuple[str, Any]]:
-    """All that a config holds, with the keys that lead there."""
+def _iterate_values(path: str, node: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every value of nested dicts and lists with its dotted key."""
     if isinstance(node, dict | list):
         for key, child in node.items() if isinstance(node, dict) else enumerate(node):
-            below = f"{path}.{key}" if path else str(key)
-            yield below, child
-            yield from _values(below, child)
+            child_path = f"{path}.{key}" if path else str(key)
+            yield child_path, child
+            yield from _iterate_values(child_path, child)
 
 
 def _check_target(path: str, target: Any) -> None:
     try:
-        named = isinstance(target, str) and target.startswith((*TRUSTED, TRAINER))
-        found = get_object(target) if named else None
-    except Exception as error:  # a module that fails to import may fail with anything
+        is_trusted = isinstance(target, str) and target.startswith((*TRUSTED, TRAINER))
+        found = get_object(target) if is_trusted else None
+    except Exception as error:  # importing a module may raise anything
         raise ValueError(f"{path}: {target}: there is no such class") from error
     if not inspect.isclass(found) or not f"{found.__module__}.".startswith(TRUSTED):
-        raise ValueError(f"{path}: {target} is no class of {' or '.join(TRUSTED)}")
+        raise ValueError(f"{path}: {target} is not a class of {' or '.join(TRUSTED)}")
 
 
-def _is_plain(path: str, value: str) -> bool:
-    return "${" not in LINKS.sub("", value) or (path == "data.root" and value == ROOT)
+def _has_safe_interpolations(path: str, value: str) -> bool:
+    is_data_root = path == "data.root" and value == DATA_ROOT
+    return is_data_root or "${" not in INTERPOLATIONS.sub("", value)
 
 
 def check_folders(cfg: DictConfig, folder: Path) -> None:
-    """Refuse a config whose parts would write anywhere but into the folder of its run."""
-    found = dict(_values("", OmegaConf.to_container(cfg, resolve=False)))
-    for path, value in found.items():
-        above, _, key = path.rpartition(".")
+    """Raise ValueError if a part of the config would write outside the run folder."""
+    values = dict(_iterate_values("", OmegaConf.to_container(cfg, resolve=False)))
+    for path, value in values.items():
+        parent, _, key = path.rpartition(".")
         if not isinstance(value, str) or key == "_target_":
             continue
         place = str(OmegaConf.select(cfg, path))
-        lightnings = str(found.get(f"{above}._target_")).startswith(LIGHTNINGS)
-        named = lightnings and (Path(place).is_absolute() or ".." in Path(place).parts)
-        inside = Path(place).resolve().is_relative_to(folder.resolve())
-        if (key in PLACES or named) and not inside:
-            raise ValueError(f"{path}: {place} is not in {folder}, where the run goes on")
+        is_writer = str(values.get(f"{parent}._target_")).startswith(WRITERS)
+        leads_away = is_writer and (Path(place).is_absolute() or ".." in Path(place).parts)
+        is_inside = Path(place).resolve().is_relative_to(folder.resolve())
+        if (key in FOLDER_KEYS or leads_away) and not is_inside:
+            raise ValueError(f"{path}: {place} is outside {folder}, the folder of the resumed run")
 
 
 def check_links(folder: Path) -> None:
-    """Refuse a folder with a link that leads out of it: what is written there would go elsewhere.
+    """Raise ValueError if a link leads out of the folder, where a run would then write.
 
-    W&B's own folder has links of its own and is only written by W&B.
+    W&B's own folder contains links, and only W&B writes there.
     """
-    real = folder.resolve()
-    for above, folders, files in os.walk(folder):
+    root = folder.resolve()
+    for parent, folders, files in os.walk(folder):
         for name in [*folders, *files]:
-            path = Path(above, name)
-            if path.is_symlink() and not path.resolve().is_relative_to(real):
+            path = Path(parent, name)
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
                 raise ValueError(
-                    f"{path} is a link that leads out of {folder}: put there what it leads to"
+                    f"{path} is a link that leads out of {folder}: replace it by what it links to"
                 )
         folders[:] = [name for name in folders if name != "wandb"]
 
 
 def read_config(path: Path) -> DictConfig:
-    """The config of a yaml file or of its text; a list or a word is none."""
-    return parse_config(_text(path), path)
+    """Read a config from a yaml file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, or not a dict.
+    """
+    return parse_config(_read_text(path), path)
 
 
 def parse_config(text: str, path: Path) -> DictConfig:
-    """A config as yaml; `path` is where it was found."""
-    found = _yaml(text, path)
-    if not isinstance(found, DictConfig):
-        raise ValueError(f"{path} is no config: it holds no keys")
-    return found
+    """Parse a config from yaml.
+
+    Arguments:
+        path: Where the text comes from, for messages.
+
+    Raises:
+        ValueError: If it is damaged, or not a dict.
+    """
+    node = _parse_yaml(text, path)
+    if not isinstance(node, DictConfig):
+        raise ValueError(f"{path} is not a config: it has no keys")
+    return node
 
 
 def read_yaml(path: Path) -> Any:
-    """What a yaml file holds, with its interpolations as they are written."""
-    return OmegaConf.to_container(_yaml(_text(path), path), resolve=False)
+    """Read plain lists and dicts from a yaml file; interpolations stay as written."""
+    return OmegaConf.to_container(_parse_yaml(_read_text(path), path), resolve=False)
 
 
-def _yaml(text: str, path: Path) -> Any:
+def _parse_yaml(text: str, path: Path) -> Any:
     try:
-        _check_size(text)
+        _check_yaml_size(text)
         return OmegaConf.create(text)
     except Exception as error:  # a damaged file may raise anything
         raise ValueError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from error
 
 
 def get_table(node: Any, key: str) -> dict[Any, Any]:
-    """What lies below a key, empty where that is no table."""
-    found = node.get(key) if isinstance(node, dict) else None
-    return found if isinstance(found, dict) else {}
+    """Return the dict under a key, or an empty one if there is none."""
+    table = node.get(key) if isinstance(node, dict) else None
+    return table if isinstance(table, dict) else {}
 
 
-def _check_size(text: str) -> None:
-    """Refuse yaml that unfolds to more than its text, or takes a reader for ever."""
+def _check_yaml_size(text: str) -> None:
+    """Refuse yaml that expands to more than its text, or that a parser cannot handle."""
     depth = 0
     for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         if isinstance(event, yaml.AliasEvent):
-            raise ValueError("it names its own parts, which no run does")
+            raise ValueError("it has aliases, which no run writes")
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEPTH:
-            raise ValueError("its parts lie too deep in one another")
+        if depth > MAX_DEPTH:
+            raise ValueError("its nodes are nested too deeply")
 
 
 def read_numbers(path: Path) -> dict[str, Any]:
-    """A file of numbers as `record.write` writes it, None for what is not finite.
+    """Read a file that `metrics_file.write_numbers` wrote; NaN and infinity become None.
 
-    Empty where there is none; a ValueError where one is not what its name says.
+    Returns:
+        The values by name, none if there is no file.
+
+    Raises:
+        ValueError: If the file is damaged, or a value has another type than its name says.
     """
     if not path.is_file():
         return {}
     try:
-        found = json.loads(_text(path))
+        numbers = json.loads(_read_text(path))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: it is no json") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} is damaged: it holds no names of numbers")
-    for key, value in found.items():
-        if value is not None and (wanted := _wanted(key, value, found.get("monitor"))):
-            raise ValueError(f"{path} is damaged: {key} is no {wanted}")
-    return {key: replace_non_finite(value) for key, value in found.items()}
+        raise ValueError(f"{path} is damaged: it is not JSON") from error
+    if not isinstance(numbers, dict):
+        raise ValueError(f"{path} is damaged: it is not a JSON object")
+    for key, value in numbers.items():
+        if value is not None and (kind := _violated_type(key, value, numbers.get("monitor"))):
+            raise ValueError(f"{path} is damaged: {key} is not a {kind}")
+    return {key: replace_non_finite(value) for key, value in numbers.items()}
 
 
-def _wanted(key: str, value: Any, monitor: Any) -> str | None:
-    """What a value of this name should be and is not."""
-    if key in NUMBERS or key.startswith("kl_layer_") or key == str(monitor).replace("/", "_"):
+def _violated_type(key: str, value: Any, monitor: Any) -> str | None:
+    """Return the type that a value of this name should have, or None if it has it."""
+    is_monitored = key == str(monitor).replace("/", "_")
+    if key in NUMBER_KEYS or key.startswith("kl_layer_") or is_monitored:
         return None if is_number(value) else "number"
-    if key in WORDS:
-        return None if isinstance(value, str) else "word"
-    if key in LISTS:
-        whole = isinstance(value, list) and all(each is None or is_number(each) for each in value)
-        return None if whole else "list of numbers"
-    if key in TABLES:
+    if key in TEXT_KEYS:
+        return None if isinstance(value, str) else "text"
+    if key in LIST_KEYS:
+        is_list = isinstance(value, list) and all(each is None or is_number(each) for each in value)
+        return None if is_list else "list of numbers"
+    if key in TABLE_KEYS:
         if not isinstance(value, dict):
             return "table"
-        counts = all(is_number(each) for each in value.values())
-        return "table of numbers" if key in ("parts", "parameters_of") and not counts else None
+        has_numbers = all(is_number(each) for each in value.values())
+        return "table of numbers" if key in ("parts", "parameters_of") and not has_numbers else None
     return None
 
 
 def is_number(value: Any) -> bool:
+    """True for an int or float, but not for a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def replace_non_finite(value: Any) -> Any:
-    """None for a number that is not finite, of a list for each of those."""
+    """Replace a number that is NaN, infinite or above MAX_NUMBER by None, also inside lists."""
     if isinstance(value, list):
         return [replace_non_finite(each) for each in value]
-    return None if is_number(value) and not abs(value) <= FAR else value
+    return None if is_number(value) and not abs(value) <= MAX_NUMBER else value
 
 
 def read_csv_rows(path: Path) -> list[dict[str, float]]:
-    """The rows of a csv, of each the columns that hold a number, finite or not.
+    """Read the rows of a csv file with the cells that hold a number, NaN and infinity included.
 
-    Empty where there is no file; a line that was cut off has fewer columns.
+    Returns:
+        The numbers of each row by column, no rows if there is no file.
+
+    Raises:
+        ValueError: If the file is not csv.
     """
     if not path.is_file():
         return []
     try:
         with path.open(newline="", errors="replace") as file:
-            return [_row(row) for row in csv.DictReader(file)]
+            return [_parse_row(row) for row in csv.DictReader(file)]
     except csv.Error as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def _row(row: dict[Any, Any]) -> dict[str, float]:
-    found = {key: _number(text) for key, text in row.items() if key}
-    return {key: number for key, number in found.items() if number is not None}
+def _parse_row(row: dict[Any, Any]) -> dict[str, float]:
+    numbers = {key: _parse_number(text) for key, text in row.items() if key}
+    return {key: number for key, number in numbers.items() if number is not None}
 
 
-def _number(text: Any) -> float | None:
+def _parse_number(text: Any) -> float | None:
     try:
         number = float(text)
     except (TypeError, ValueError):
         return None
-    return number if abs(number) <= FAR else number * math.inf
+    return number if abs(number) <= MAX_NUMBER else number * math.inf
 
 
-def _text(path: Path) -> str:
-    if not path.is_file():  # to open a pipe would be to wait for ever
+def _read_text(path: Path) -> str:
+    if not path.is_file():  # reading a pipe could block forever
         raise FileNotFoundError(f"{path}: there is no such file")
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"{path} is damaged: it is larger than any that a run writes")
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise ValueError(f"{path} is damaged: it is larger than any file that a run writes")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is damaged: it is no text") from error
+        raise ValueError(f"{path} is damaged: it is not text") from error

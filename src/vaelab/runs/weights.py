@@ -1,8 +1,8 @@
-"""A trained model in one file that can start no program: `run.save(path)`, model.safetensors.
+"""A trained model in one file, model.safetensors, which cannot contain code: `run.save(path)`.
 
-The tensors are those of the VAE, without what only its training needs. In the metadata are its
-config, as it was composed, the words that chose it and the steps it has seen, so that `Run.open`
-and every script take the file, or the folder that it lies in, for a run.
+The tensors are those of the VAE, without what only its training needs. The metadata contains the
+composed config, the options and overrides, and the optimizer steps taken, so that `Run.open` and
+every command accept the file, or its folder, as a run.
 """
 
 import hashlib
@@ -13,18 +13,25 @@ from typing import NamedTuple
 from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from safetensors.torch import save as serialized
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from vaelab.runs import untrusted
 from vaelab.runtime.files import atomic_write
 
 FILE_NAME = "model.safetensors"
-KEY = "vaelab"  # the one key of the metadata: of several the order would be random
+METADATA_KEY = "vaelab"  # a single key, because safetensors writes several in random order
 
 
 class WeightsHeader(NamedTuple):
-    """What a file says of its weights."""
+    """The metadata of a file of weights.
+
+    Attributes:
+        cfg: The composed config of the run.
+        choices: The chosen option of each config group.
+        overrides: The words of the run's command.
+        step: The optimizer steps taken.
+    """
 
     cfg: DictConfig
     choices: dict[str, str]
@@ -33,33 +40,40 @@ class WeightsHeader(NamedTuple):
 
 
 def save_weights(header: WeightsHeader, tensors: dict[str, Tensor], path: Path) -> None:
-    """Write tensors, named as in `VAE.state_dict`, with what the file says of them."""
-    said = {"config": OmegaConf.to_yaml(header.cfg), "step": header.step}
-    said |= {"choices": header.choices, "overrides": header.overrides}
-    tensors = {name: each.contiguous() for name, each in tensors.items()}
+    """Write tensors, named as in `VAE.state_dict`, with their metadata."""
+    metadata = {"config": OmegaConf.to_yaml(header.cfg), "step": header.step}
+    metadata |= {"choices": header.choices, "overrides": header.overrides}
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with atomic_write(path) as part:
-        part.write_bytes(serialized(tensors, {KEY: json.dumps(said)}))
+        part.write_bytes(serialize(tensors, {METADATA_KEY: json.dumps(metadata)}))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, named as in `VAE.state_dict`."""
+    """Read the tensors of a file, named as in `VAE.state_dict`.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is truncated or no file of weights") from error
+        raise ValueError(f"{path} is truncated, or not a file of weights") from error
 
 
 def read_header(path: Path) -> WeightsHeader:
-    """What the file says, which may come from anybody."""
+    """Read the metadata of a file, which may be untrusted.
+
+    Raises:
+        ValueError: If the file is damaged, or was not written by vaelab.
+    """
     try:
         with safe_open(path, "pt") as file:
-            said = json.loads(file.metadata()[KEY])
-        cfg = untrusted.parse_config(said["config"], path)
-        header = WeightsHeader(
-            cfg, dict(said["choices"]), list(said["overrides"]), int(said["step"])
-        )
+            metadata = json.loads(file.metadata()[METADATA_KEY])
+        cfg = untrusted.parse_config(metadata["config"], path)
+        choices, overrides = dict(metadata["choices"]), list(metadata["overrides"])
+        header = WeightsHeader(cfg, choices, overrides, int(metadata["step"]))
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is truncated or no file of weights") from error
+        raise ValueError(f"{path} is truncated, or not a file of weights") from error
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} has no config of vaelab in its metadata") from error
     if not {"data", "module"} <= cfg.keys():
@@ -68,20 +82,20 @@ def read_header(path: Path) -> WeightsHeader:
 
 
 def find_weights_file(path: Path) -> Path | None:
-    """The file of weights that `path` is, or holds without being a run folder."""
+    """Return the file of weights that `path` is, or that it contains if it is no run folder."""
     if path.suffix == ".safetensors" and path.is_file():
         return path
-    inside = path / FILE_NAME
-    return inside if inside.is_file() and not (path / ".hydra").is_dir() else None
+    file = path / FILE_NAME
+    return file if file.is_file() and not (path / ".hydra").is_dir() else None
 
 
 def results_folder(path: Path) -> Path:
-    """Where the results of a run go, or of weights at this path."""
+    """Return the folder for the results of a run, or of weights, at this path."""
     return path.parent if path.is_file() else path
 
 
 def hash_weights(state: dict[str, Tensor]) -> str:
-    """SHA-256 of the weights of a VAE."""
+    """Return the SHA-256 of the weights of a VAE, named as in `VAE.state_dict`."""
     digest = hashlib.sha256()
     for name, weight in sorted(state.items()):
         digest.update(name.encode())

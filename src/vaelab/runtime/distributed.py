@@ -1,4 +1,4 @@
-"""What one process of several knows of the others: `trainer=ddp`."""
+"""Rank, reductions and progress bars of the processes of `trainer=ddp` and of torchrun."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -13,20 +13,20 @@ T = TypeVar("T")
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """The number of this process and how many there are."""
+    """Return the rank of this process and the number of processes."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
 
 
 def mean_over_processes(x: Tensor) -> Tensor:
-    """The mean of what each process holds."""
+    """Return the mean of the tensors of all processes."""
     return sum_over_processes(x) / rank_and_world_size()[1]
 
 
 @torch.no_grad()
 def sum_over_processes(x: Tensor) -> Tensor:
-    """The sum of what each process holds."""
+    """Return the sum of the tensors of all processes, without a gradient."""
     if rank_and_world_size()[1] == 1:
         return x.detach()
     total = x.detach().clone()
@@ -36,7 +36,7 @@ def sum_over_processes(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def broadcast_from_first_process(x: Tensor) -> Tensor:
-    """What the first process holds."""
+    """Return the tensor of the first process, without a gradient."""
     if rank_and_world_size()[1] == 1:
         return x.detach()
     first = x.detach().clone()
@@ -45,7 +45,7 @@ def broadcast_from_first_process(x: Tensor) -> Tensor:
 
 
 def merge_over_processes(own: dict[int, Any]) -> dict[int, Any]:
-    """The dicts of all processes in one, for every process."""
+    """Return the union of the dicts of all processes, on every process."""
     if rank_and_world_size()[1] == 1:
         return own
     every: list[Any] = [None] * rank_and_world_size()[1]
@@ -55,15 +55,15 @@ def merge_over_processes(own: dict[int, Any]) -> dict[int, Any]:
 
 @contextmanager
 def torchrun_process_group() -> Iterator[None]:
-    """Inside, the processes that torchrun started, if it did, know of each other."""
+    """Create the process group of a command that torchrun started; do nothing otherwise."""
     if not torch.distributed.is_torchelastic_launched():
         yield
         return
     gpus = torch.cuda.device_count()
     if gpus:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % gpus)
-    of_their_own = gpus >= int(os.environ["LOCAL_WORLD_SIZE"])  # as nccl wants it
-    torch.distributed.init_process_group("nccl" if of_their_own else "gloo")
+    has_own_gpu = gpus >= int(os.environ["LOCAL_WORLD_SIZE"])  # nccl needs one for each process
+    torch.distributed.init_process_group("nccl" if has_own_gpu else "gloo")
     try:
         yield
     finally:
@@ -71,11 +71,11 @@ def torchrun_process_group() -> Iterator[None]:
 
 
 def wait_for_all_processes() -> None:
-    """Return when every process has come here."""
+    """Block until every process has called this."""
     if rank_and_world_size()[1] > 1:
         torch.distributed.barrier()
 
 
 def progress_bar(items: Iterable[T], title: str) -> "tqdm[T]":
-    """Items with a progress bar of the first process; silent where there is no terminal."""
+    """Return items that the first process shows with a progress bar, if it has a terminal."""
     return tqdm(items, title, leave=False, disable=True if rank_and_world_size()[0] else None)

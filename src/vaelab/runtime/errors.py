@@ -1,4 +1,4 @@
-"""Errors of users: how they pass Hydra, and how they are told in one line."""
+"""Errors that users can correct, and the exceptions that carry an ending past Hydra."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from pathlib import Path
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-PLUGINS = {  # of Hydra, and the extra that each is in
+PLUGIN_EXTRAS = {  # Hydra's plugins, and the extra of vaelab that installs each
     "hydra/sweeper=optuna": "sweep",
     "hydra/launcher=joblib": "sweep",
     "hydra/launcher=ray": "ray",
@@ -17,50 +17,61 @@ PLUGINS = {  # of Hydra, and the extra that each is in
 
 
 class JobFailed(BaseException):
-    """Carries the error of a job past Hydra, which would print it in its own way."""
+    """Carries the error of a job (its `__cause__`) past Hydra, which would print a traceback."""
 
 
 class TrainingStopped(BaseException):
-    """A signal has ended a training after a step, and its last checkpoint is of that step."""
+    """A signal stopped the training after an optimizer step that the last checkpoint contains.
+
+    Arguments:
+        number: The signal.
+        step: The optimizer steps taken.
+        folder: The run folder.
+    """
 
     def __init__(self, number: int, step: int, folder: Path):
         name = signal.Signals(number).name
-        super().__init__(f"{name} after step {step}: python train.py resume={folder} goes on")
+        super().__init__(
+            f"stopped by {name} after step {step}; resume with: python train.py resume={folder}"
+        )
         self.status = 128 + number
 
 
 def subprocess_environment() -> dict[str, str]:
-    """That of a command which this one calls: its errors, too, end in one line."""
-    return {name: word for name, word in os.environ.items() if name != "HYDRA_FULL_ERROR"}
+    """Return the environment for a vaelab command that this process starts.
+
+    The entry point sets HYDRA_FULL_ERROR for this process only.
+    """
+    return {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
 
 
-def check_extra_installed(name: str, *packages: str) -> None:
-    """Refuse to begin without the packages of an extra."""
+def check_extra_installed(extra: str, *packages: str) -> None:
+    """Raise ModuleNotFoundError unless the packages of an extra are installed."""
     missing = [package for package in packages if not find_spec(package)]
     if missing:
         raise ModuleNotFoundError(
-            f"{', '.join(missing)} is not installed: pip install -e '.[{name}]' does it"
+            f"{', '.join(missing)} is not installed: run pip install -e '.[{extra}]'"
         )
 
 
 def is_user_error(error: Exception) -> bool:
-    """Whether an error is about what was asked for, not about the code."""
+    """True if an error is about what the user asked for rather than about the code."""
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-    users = (ValueError, OSError, ModuleNotFoundError, HydraException, OmegaConfBaseException)
-    return isinstance(error, (*users, MisconfigurationException))
+    kinds = (ValueError, OSError, ModuleNotFoundError, HydraException, OmegaConfBaseException)
+    return isinstance(error, (*kinds, MisconfigurationException))
 
 
 def one_line_message(error: BaseException) -> str:
-    """The message of an error in one line."""
+    """Return the message of an error in one line."""
     if isinstance(error, MissingConfigException):
         group, _, option = str(error.missing_cfg_file).rpartition("/")
-        if extra := PLUGINS.get(f"{group}={option}"):
-            return f"{group}={option} is not installed: pip install -e '.[{extra}]' does it"
-        choices = f"choose from {', '.join(error.options)}" if error.options else "--help has them"
-        return f"{group}={option}: there is no such option; {choices}"
+        if extra := PLUGIN_EXTRAS.get(f"{group}={option}"):
+            return f"{group}={option} is not installed: run pip install -e '.[{extra}]'"
+        options = f"choose from {', '.join(error.options)}" if error.options else "see --help"
+        return f"{group}={option}: there is no such option; {options}"
     if "Config group override must be a string" in str(error):
-        return "a group is one of its options, not null: --help has them"
+        return "null is not an option of a config group: see --help for the options"
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: this cannot be read; quote values with commas or brackets"
+        return f"{error.override}: cannot be parsed; quote values that have commas or brackets"
     return " ".join(str(error).split()) or type(error).__name__

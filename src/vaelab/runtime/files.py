@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and folders that one process has to itself."""
+"""Atomic writes and file locks."""
 
 import os
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, which takes its place at the end; nothing after an error.
+    """Yield a path to write to, which replaces `path` at the end unless an error occurs.
 
-    Whoever reads `path`, also after a kill, finds the old file or the new one.
+    A reader of `path` finds the old file or the new one, even after a kill.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
@@ -25,9 +25,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """Whether nobody else holds the file, which is then this process's until the end or its death.
+    """Lock a file until the end of the context or of the process; yield True if it was free.
 
-    Everybody gets it where the system or the disk knows no such locks.
+    Yields True as well on systems and disks without such locks.
     """
     if os.name != "posix":
         yield True
@@ -38,9 +38,9 @@ def locked(path: Path) -> Iterator[bool]:
     with path.open("a") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            free = True
-        except (BlockingIOError, PermissionError):  # as POSIX has it, one or the other
-            free = False
+            is_free = True
+        except (BlockingIOError, PermissionError):  # POSIX allows either
+            is_free = False
         except OSError:
-            free = True
-        yield free
+            is_free = True
+        yield is_free

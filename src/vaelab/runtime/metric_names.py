@@ -1,127 +1,311 @@
-"""What numbers are called wherever they are shown, their units, and what they say."""
+"""The table of metrics: the name, unit, meaning and better direction of every number that is shown.
+
+The keys are those of metrics.json, of the numbers.json of an evaluation and of the logged curves.
+"""
 
 from typing import NamedTuple
 
 NATS_PER_IMAGE = "nats per image"
+PIXEL = "of a pixel"  # in units of a pixel, whose values lie in [0, 1] for most data sets
 
 
 class Metric(NamedTuple):
-    """A number's name, unit and meaning; without a unit it is a pure number."""
+    """The name, unit and meaning of a metric.
+
+    Attributes:
+        name: The short name that tables, reports and loggers show.
+        unit: The unit; empty for a number without a unit.
+        meaning: What the metric measures, in plain sentences.
+        higher_is_better: True if a higher value is better, False if a lower value is better, None
+            if neither is better by itself.
+    """
 
     name: str
     unit: str
     meaning: str
+    higher_is_better: bool | None
 
     def __str__(self) -> str:
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
 
 METRICS = {
-    key: Metric(*title)
-    for key, title in {
-        # likelihood
-        "elbo": (
-            "ELBO",
-            NATS_PER_IMAGE,
-            "minus reconstruction, minus KL; the weight of the KL is 1 here",
-        ),
-        "elbo_exact": (
-            "ELBO, exact",
-            NATS_PER_IMAGE,
-            "the same, without sampling: the decoder is linear",
-        ),
-        "nll": ("NLL", NATS_PER_IMAGE, "minus the importance-weighted bound on log p(x)"),
-        "bits_per_dim": ("bits/dim", "bits", "NLL by pixel and channel, in bits"),
-        "reconstruction": (
-            "reconstruction",
-            NATS_PER_IMAGE,
-            "-log p(x|z) with z drawn from q(z|x)",
-        ),
-        "kl": ("KL", NATS_PER_IMAGE, "KL(q(z|x) || p(z)): what the codes cost"),
-        "active_units": ("active units", "dimensions", "whose mean moves with the image"),
-        "rmse": ("RMSE", "of a pixel", "of the reconstruction from the likeliest code"),
-        "decoder_scale": ("decoder scale", "of a pixel", "the scale of p(x|z)"),
-        "implied_scale": (
-            "implied decoder scale",
-            "of a pixel",
-            "with the weight of the KL counted in",
-        ),
-        # generalisation
-        "elbo_gap": (
-            "ELBO, train less test",
-            NATS_PER_IMAGE,
-            "of as many images; 0 if nothing is memorised",
-        ),
-        "nll_gap": (
-            "NLL, test less train",
-            NATS_PER_IMAGE,
-            "the same of bounds with equal samples",
-        ),
-        # latents
-        "mutual_information": (
-            "mutual information",
-            NATS_PER_IMAGE,
-            "of x and z under q(z|x), at most ln N",
-        ),
-        "mutual_information_limit": (
-            "its limit, ln N",
-            NATS_PER_IMAGE,
-            "N images cannot show more",
-        ),
-        "aggregate_kl": (
-            "KL(q(z) || p(z))",
-            NATS_PER_IMAGE,
-            "how far the codes in all are from the prior",
-        ),
-        "total_correlation": (
-            "total correlation",
-            NATS_PER_IMAGE,
-            "how much the dimensions of z depend",
-        ),
-        "dimension_kl": (
-            "dimension-wise KL",
-            NATS_PER_IMAGE,
-            "how far each dimension is from the prior",
-        ),
-        # gaps
-        "ais": ("log p(x) by annealing", NATS_PER_IMAGE, "a bound that owes nothing to q(z|x)"),
-        "iw_bound": (
-            "importance-weighted bound",
-            NATS_PER_IMAGE,
-            "on log p(x), of the same images",
-        ),
-        "amortisation_gap": (
-            "amortisation gap",
-            NATS_PER_IMAGE,
-            "what the best q of each image would gain",
-        ),
-        "approximation_gap": ("approximation gap", NATS_PER_IMAGE, "what the best q still lacks"),
-        # reconstructions
-        "psnr": ("PSNR", "dB", "of the reconstruction from the likeliest code"),
-        "ssim": ("SSIM", "", "structural similarity of the same; 1 is identity"),
-        # samples
-        "fid": ("FID of samples", "", "distance of features; lower is better"),
-        "fid_reconstructions": ("FID of reconstructions", "", "the same of reconstructions"),
-        "fid_floor": ("FID of training images", "", "as many of them: what no model has to beat"),
-        "kid": ("KID of samples", "", "the same without a bias by the number of images"),
-        "precision": ("precision", "", "the part of the samples that look real"),
-        "recall": ("recall", "", "the part of the real images that the samples cover"),
-        "density": ("density", "", "as precision, but outliers count less"),
-        "coverage": ("coverage", "", "as recall, but outliers count less"),
-        # neighbours
-        "nearest_train": ("nearest training image", "of a pixel", "from samples, RMS"),
-        "nearest_train_of_test": ("the same of test images", "of a pixel", "copies are nearer"),
-        # codes
-        "linear_probe": ("linear probe", "accuracy", "labels read from the codes by a linear map"),
-        "knn": ("5 nearest neighbours", "accuracy", "labels of the nearest training codes"),
-        "clustering": ("clustering", "accuracy", "of k-means, its clusters matched with labels"),
-        "majority": ("commonest label", "accuracy", "what guessing comes to"),
-        # disentanglement
-        "mig": ("MIG", "", "mutual information gap, from 0 to 1"),
-        "sap": ("SAP", "", "gap of the two best single predictors"),
-        "dci_disentanglement": ("DCI disentanglement", "", "each dimension says one factor"),
-        "dci_completeness": ("DCI completeness", "", "each factor is in one dimension"),
-        "dci_informativeness": ("DCI informativeness", "", "factors can be told from all of z"),
-        "factor_vae": ("FactorVAE score", "accuracy", "the fixed factor told by the calmest"),
-    }.items()
+    # likelihood
+    "elbo": Metric(
+        "ELBO",
+        NATS_PER_IMAGE,
+        "The evidence lower bound: minus the reconstruction term, minus the KL with weight 1.",
+        True,
+    ),
+    "elbo_exact": Metric(
+        "ELBO, exact",
+        NATS_PER_IMAGE,
+        "The ELBO in closed form, without sampling noise. Only linear VAEs have it.",
+        True,
+    ),
+    "nll": Metric(
+        "NLL",
+        NATS_PER_IMAGE,
+        "The negative log-likelihood: minus the importance-weighted bound on log p(x).",
+        False,
+    ),
+    "bits_per_dim": Metric(
+        "bits/dim", "bits", "The NLL per pixel and channel, in bits instead of nats.", False
+    ),
+    "reconstruction": Metric(
+        "reconstruction",
+        NATS_PER_IMAGE,
+        "The reconstruction term: -log p(x|z) with z sampled from q(z|x).",
+        False,
+    ),
+    "kl": Metric(
+        "KL",
+        NATS_PER_IMAGE,
+        "KL(q(z|x) || p(z)): how far the posterior of an image is from the prior.",
+        None,
+    ),
+    "active_units": Metric(
+        "active units",
+        "dimensions",
+        "The number of latent dimensions whose posterior mean varies between images.",
+        None,
+    ),
+    "rmse": Metric(
+        "RMSE",
+        PIXEL,
+        "The root mean squared error of the reconstruction from the mode of q(z|x).",
+        False,
+    ),
+    "decoder_scale": Metric(
+        "decoder scale", PIXEL, "The scale parameter of the likelihood p(x|z).", None
+    ),
+    "implied_scale": Metric(
+        "implied decoder scale",
+        PIXEL,
+        "The decoder scale for which the same loss has a KL of weight 1.",
+        None,
+    ),
+    # generalisation
+    "elbo_gap": Metric(
+        "ELBO, train - test",
+        NATS_PER_IMAGE,
+        "The ELBO of the training images minus that of as many test images. It is 0 without "
+        "overfitting.",
+        False,
+    ),
+    "nll_gap": Metric(
+        "NLL, test - train",
+        NATS_PER_IMAGE,
+        "The NLL of the test images minus that of as many training images, both with the same "
+        "number of importance samples.",
+        False,
+    ),
+    # latents
+    "mutual_information": Metric(
+        "mutual information",
+        NATS_PER_IMAGE,
+        "The mutual information of x and z under q(z|x). It is at most ln N for N images.",
+        None,
+    ),
+    "mutual_information_limit": Metric(
+        "its limit, ln N",
+        NATS_PER_IMAGE,
+        "The largest mutual information that N images can show.",
+        None,
+    ),
+    "aggregate_kl": Metric(
+        "KL(q(z) || p(z))",
+        NATS_PER_IMAGE,
+        "How far the aggregate posterior q(z), the mixture of all q(z|x), is from the prior.",
+        False,
+    ),
+    "total_correlation": Metric(
+        "total correlation",
+        NATS_PER_IMAGE,
+        "How strongly the latent dimensions depend on each other under q(z).",
+        None,
+    ),
+    "dimension_kl": Metric(
+        "dimension-wise KL",
+        NATS_PER_IMAGE,
+        "How far each latent dimension under q(z) is from the prior, summed over dimensions.",
+        None,
+    ),
+    # gaps
+    "ais": Metric(
+        "log p(x) by annealing",
+        NATS_PER_IMAGE,
+        "A lower bound on log p(x) by annealed importance sampling, which does not use q(z|x).",
+        True,
+    ),
+    "iw_bound": Metric(
+        "importance-weighted bound",
+        NATS_PER_IMAGE,
+        "The importance-weighted lower bound on log p(x) of the same images.",
+        True,
+    ),
+    "amortisation_gap": Metric(
+        "amortisation gap",
+        NATS_PER_IMAGE,
+        "How much higher the ELBO is with the best q of the family for each image than with the "
+        "encoder's q.",
+        False,
+    ),
+    "approximation_gap": Metric(
+        "approximation gap",
+        NATS_PER_IMAGE,
+        "How much lower than log p(x) the ELBO is with the best q of the family for each image.",
+        False,
+    ),
+    # reconstructions
+    "psnr": Metric(
+        "PSNR",
+        "dB",
+        "The peak signal-to-noise ratio of the reconstruction from the mode of q(z|x).",
+        True,
+    ),
+    "ssim": Metric(
+        "SSIM",
+        "",
+        "The structural similarity of images and reconstructions. It is 1 for identical images.",
+        True,
+    ),
+    # samples
+    "fid": Metric(
+        "FID of samples",
+        "",
+        "The Fréchet distance between the features of samples and of real images.",
+        False,
+    ),
+    "fid_reconstructions": Metric(
+        "FID of reconstructions",
+        "",
+        "The Fréchet distance between the features of reconstructions and of real images.",
+        False,
+    ),
+    "fid_floor": Metric(
+        "FID of training images",
+        "",
+        "The Fréchet distance of as many training images: the FID of a perfect model.",
+        None,
+    ),
+    "kid": Metric(
+        "KID of samples",
+        "",
+        "The kernel distance between the features of samples and of real images. Unlike the FID "
+        "it is not biased by the number of images.",
+        False,
+    ),
+    "precision": Metric(
+        "precision", "", "The fraction of samples that lie among the real images.", True
+    ),
+    "recall": Metric("recall", "", "The fraction of real images that lie among the samples.", True),
+    "density": Metric(
+        "density", "", "A precision that is less sensitive to outliers among the real images.", True
+    ),
+    "coverage": Metric(
+        "coverage", "", "A recall that is less sensitive to outliers among the samples.", True
+    ),
+    # neighbours
+    "nearest_train": Metric(
+        "nearest training image",
+        PIXEL,
+        "The mean RMS distance from a sample to the nearest training image.",
+        None,
+    ),
+    "nearest_train_of_test": Metric(
+        "the same of test images",
+        PIXEL,
+        "The mean RMS distance from a test image to the nearest training image. Samples that copy "
+        "training images are much nearer.",
+        None,
+    ),
+    # codes
+    "linear_probe": Metric(
+        "linear probe",
+        "accuracy",
+        "The accuracy of a linear classifier that predicts labels from latents.",
+        True,
+    ),
+    "knn": Metric(
+        "5 nearest neighbours",
+        "accuracy",
+        "The accuracy of predicting the label of the nearest training latents.",
+        True,
+    ),
+    "clustering": Metric(
+        "clustering",
+        "accuracy",
+        "The accuracy of k-means clusters of the latents, each matched with one label.",
+        True,
+    ),
+    "majority": Metric(
+        "most frequent label",
+        "accuracy",
+        "The accuracy of always predicting the most frequent label.",
+        None,
+    ),
+    # disentanglement
+    "mig": Metric(
+        "MIG",
+        "",
+        "The mutual information gap: how much more the best latent dimension knows of a factor "
+        "than the second best. It lies between 0 and 1.",
+        True,
+    ),
+    "sap": Metric(
+        "SAP",
+        "",
+        "The difference in score between the two latent dimensions that predict a factor best.",
+        True,
+    ),
+    "dci_disentanglement": Metric(
+        "DCI disentanglement",
+        "",
+        "It is 1 if each latent dimension predicts only one factor.",
+        True,
+    ),
+    "dci_completeness": Metric(
+        "DCI completeness", "", "It is 1 if each factor is predicted by only one dimension.", True
+    ),
+    "dci_informativeness": Metric(
+        "DCI informativeness", "", "How well all latent dimensions together predict factors.", True
+    ),
+    "factor_vae": Metric(
+        "FactorVAE score",
+        "accuracy",
+        "The accuracy of identifying a fixed factor by the latent dimension that varies least.",
+        True,
+    ),
 }
+"""Metrics of a trained model, in the order of tables; loggers receive them as `test/<key>`."""
+
+OTHER_METRICS = {
+    "elbo_train": Metric(
+        "ELBO, train", NATS_PER_IMAGE, "The ELBO of as many training images as test images.", True
+    ),
+    "nll_train": Metric(
+        "NLL, train", NATS_PER_IMAGE, "The NLL of as many training images as test images.", False
+    ),
+    "loss": Metric("loss", NATS_PER_IMAGE, "The loss that the optimizer minimises.", False),
+    "kl_weight": Metric("weight of the KL", "", "The weight of the KL in the loss.", None),
+    "lr": Metric("learning rate", "", "The learning rate of the optimizer.", None),
+    "val": Metric(
+        "best validation",
+        NATS_PER_IMAGE,
+        "The best value on the validation images of the metric that the objective monitors.",
+        True,
+    ),
+    "wall_s": Metric("training time", "s", "The wall-clock time of the training.", None),
+}
+"""Metrics that the tables and loggers of a trained model leave out."""
+
+
+def get_metric(key: str, unit: str = "") -> Metric:
+    """Return the table entry of a key, or for other keys one with the key as its name.
+
+    Arguments:
+        unit: The unit of keys that are not in the table.
+    """
+    unnamed = Metric(key.replace("_", " "), unit, "", None)
+    return METRICS.get(key) or OTHER_METRICS.get(key) or unnamed

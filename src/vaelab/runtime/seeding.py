@@ -1,4 +1,4 @@
-"""Randomness as a pure function of numbers, such as (stream, seed, epoch)."""
+"""Random numbers as a pure function of integers such as (stream, seed, epoch)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import torch
 
 
 class Stream(IntEnum):
-    """What random numbers are drawn for; two streams never share a seed."""
+    """The purpose of random numbers; two streams never share a seed."""
 
     SPLIT = 0
     ORDER = 1
@@ -23,17 +23,18 @@ class Stream(IntEnum):
 
 
 def derive_seed(stream: Stream, *numbers: int) -> int:
-    """One well-mixed seed from non-negative numbers: (0, 1) and (1, 0) differ."""
+    """Return a well-mixed seed of non-negative integers; (0, 1) and (1, 0) differ."""
     return int(np.random.SeedSequence((stream, *numbers)).generate_state(1)[0])
 
 
 def seeded_generator(stream: Stream, *numbers: int) -> torch.Generator:
+    """Return a generator seeded by `derive_seed`."""
     return torch.Generator().manual_seed(derive_seed(stream, *numbers))
 
 
 @contextmanager
 def seeded_noise(stream: Stream, *numbers: int) -> Iterator[None]:
-    """Inside, torch draws what these numbers say; outside, its random state is as it was."""
+    """Seed torch by `derive_seed` inside the context, and restore its random state afterwards."""
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(derive_seed(stream, *numbers))

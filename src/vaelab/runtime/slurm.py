@@ -1,8 +1,9 @@
-"""What Slurm is to a run: several processes, a job that is started again, a signal before that.
+"""Slurm's environment: several tasks of a job, requeued jobs, and the signals before a requeue.
 
-`trainer=slurm_ddp` is a process for each task of srun; `hydra/launcher=slurm` a job of the queue
-for each job of a multirun. SIGUSR1, which a script asks for by `#SBATCH --signal=USR1@120`, and
-SIGUSR2, which submitit asks for, stop a training after a step and put its job into the queue again.
+`trainer=slurm_ddp` runs one process for each task of srun, and `hydra/launcher=slurm` submits each
+job of a multirun to the queue. Two signals stop a training after an optimizer step and requeue its
+job: SIGUSR1, which a script requests by `#SBATCH --signal=USR1@120`, and SIGUSR2, which submitit
+requests.
 """
 
 import os
@@ -14,36 +15,37 @@ from contextlib import contextmanager
 
 
 def is_worker_rank() -> bool:
-    """Whether this process is one of several of the same job, and not the first."""
+    """True if this process is one of several of a job, and not the first."""
     names = ("LOCAL_RANK", "RANK", "SLURM_PROCID")
     return any(os.environ.get(name, "0") != "0" for name in names)
 
 
 def count_tasks() -> int:
-    """How many processes srun or torchrun started for this job."""
+    """Return the number of processes that srun or torchrun started for this job."""
     return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
 
 
 def was_requeued() -> bool:
-    """Whether this is a job that Slurm has put into the queue again."""
+    """True if Slurm has requeued this job."""
     return os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
 
 
 def stop_signals() -> list[int]:
-    """Those that ask a training to stop: of Slurm, of anybody, and of submitit where it waits."""
+    """Return the signals that stop a training; SIGUSR2 only where submitit handles it."""
     submitit = callable(signal.getsignal(signal.SIGUSR2))
     return [signal.SIGTERM, signal.SIGUSR1, *([signal.SIGUSR2] if submitit else [])]
 
 
 @contextmanager
 def requeue_on_signal() -> Iterator[None]:
-    """What a signal of Slurm's stops inside is put into the queue again.
+    """Requeue the Slurm job if one of Slurm's signals stops it inside the context.
 
-    A training stops after a step; all else at once, for its last checkpoint is written by then.
+    A training stops after an optimizer step. Before and after it the process stops at once, because
+    the last checkpoint is complete then.
     """
     handlers = {each: signal.getsignal(each) for each in (signal.SIGUSR1, signal.SIGUSR2)}
-    queued = "SLURM_JOB_ID" in os.environ
-    if queued and not callable(handlers[signal.SIGUSR1]):
+    is_slurm_job = "SLURM_JOB_ID" in os.environ
+    if is_slurm_job and not callable(handlers[signal.SIGUSR1]):
         signal.signal(signal.SIGUSR1, lambda number, _: sys.exit(128 + number))
     try:
         yield
@@ -51,10 +53,10 @@ def requeue_on_signal() -> Iterator[None]:
         status = getattr(stop, "status", getattr(stop, "code", None))
         for number, handler in handlers.items():
             if status == 128 + number and callable(handler):
-                handler(number, None)  # submitit's, which ends this process
-            elif status == 128 + number and queued and not is_worker_rank():
+                handler(number, None)  # submitit's handler ends this process
+            elif status == 128 + number and is_slurm_job and not is_worker_rank():
                 subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
         raise
     finally:
-        if queued:
+        if is_slurm_job:
             signal.signal(signal.SIGUSR1, handlers[signal.SIGUSR1])

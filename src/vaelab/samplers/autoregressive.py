@@ -1,4 +1,4 @@
-"""An autoregressive prior, drawn one code after the other: `sampler=autoregressive`.
+"""Sampling one code after the other from an autoregressive prior: `sampler=autoregressive`.
 
 Reference: Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016),
 arXiv:1606.05328
@@ -15,12 +15,13 @@ from vaelab.vae import VAE
 
 
 class AutoregressiveSampler(Sampler):
-    """c_i ~ p(c_i | c_1 ... c_{i-1}) with its logits divided by the temperature, then their codes.
+    """Samples code indices c_i ~ p(c_i | c_1 ... c_{i-1}) and looks up their codebook vectors.
 
-    For a run with prior=pixelcnn; it needs no codes of images.
+    The temperature divides the logits of p. The sampler is for runs with prior=pixelcnn and is not
+    fitted.
     """
 
-    fitted = False
+    needs_fit = False
     p: Any
 
     def prepare(self, vae: VAE) -> None:
@@ -30,7 +31,10 @@ class AutoregressiveSampler(Sampler):
                 "not autoregressive: set sampler=prior"
             )
         if not self.temperature > 0:
-            raise ValueError(f"temperature={self.temperature}: logits are divided by it, above 0")
+            raise ValueError(
+                f"temperature={self.temperature}: sampler=autoregressive divides the logits by "
+                "it, so it must be above 0"
+            )
         self.p = vae.latents()
 
     @torch.no_grad()

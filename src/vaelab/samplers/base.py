@@ -1,8 +1,8 @@
-"""The contract of a sampler: codes for a decoder that is already trained.
+"""The contract of a sampler, which draws latents for the decoder of a trained model.
 
-The codes that a decoder was trained on follow the aggregate posterior q(z), the mean of q(z|x) over
-the training images. Where that is not p(z), the decoder makes better images of codes from a density
-fitted to it afterwards. Nothing of the VAE is changed.
+The decoder was trained on latents that follow the aggregate posterior q(z), the mean of q(z|x)
+over the training images. Where q(z) differs from p(z), the decoder makes better images from
+latents of a density that is fitted to q(z) after training. The VAE itself stays unchanged.
 
 Reference: From Variational to Deterministic Autoencoders (Ghosh et al., 2020), section 3,
 arXiv:1903.12436
@@ -19,76 +19,95 @@ from vaelab.vae import VAE
 
 
 class Sampler:
-    """Draws codes z; all its randomness is torch's, which the caller seeds.
+    """A sampler of latents z. It uses torch's global generator, which the caller seeds.
 
     Arguments:
-        temperature: 1 is the density itself; the smaller, the nearer to its middle or middles, and
-            each sampler says how.
+        temperature: 1 samples from the density itself. Smaller values give samples closer to its
+            modes; each sampler documents how.
 
     Attributes:
-        fitted: Whether it draws from a density fitted to codes.
+        needs_fit: True if the sampler must be fitted to the latents of the training images.
+
+    Raises:
+        ValueError: If the temperature is negative or not finite.
     """
 
-    fitted = True
+    needs_fit = True
 
     def __init__(self, temperature: float = 1.0):
         if not 0 <= temperature < math.inf:
-            raise ValueError(f"temperature={temperature}: it must be a finite number, not negative")
+            raise ValueError(f"temperature={temperature}: it must be a finite number, 0 or more")
         self.temperature = temperature
 
     @property
     def name(self) -> str:
-        """The option of sampler= that it is."""
+        """The name of the sampler's option in the config group `sampler`."""
         return type(self).__module__.rpartition(".")[2]
 
     def prepare(self, vae: VAE) -> None:
-        """Called once: refuse a model whose codes it cannot draw, and take what it needs of it."""
+        """Check the model and keep what the sampler needs of it. Called once, before `fit`.
+
+        Raises:
+            ValueError: If the sampler cannot sample latents for this model.
+        """
         if vae.posterior.support is not constraints.real_vector:
             raise ValueError(
-                f"sampler={self.name} fits a density of all real vectors, but the codes of this "
+                f"sampler={self.name} fits a density on real vectors, but the latents of this "
                 f"run lie on {vae.posterior.support}: set sampler=prior"
             )
 
-    def fit(self, codes: Tensor) -> None:
-        """Take the codes of the training images, (N, latent_dim), one for each.
+    def fit(self, latents: Tensor) -> None:
+        """Fit the density to the latents of the training images.
 
-        Each is a draw of q(z|x) where that is a density, since draws are what the decoder was
-        trained on (the means lie closer together, in a dimension that the model does not use all at
-        one point), and the point itself where it is deterministic.
+        If q(z|x) is a density, the latents are one sample of it for each image, because the
+        decoder was trained on samples. The means of q(z|x) vary less; in an unused dimension they
+        all coincide. If q(z|x) is deterministic, the latents are its points.
+
+        Arguments:
+            latents: (N, latent_dim).
         """
 
     @abstractmethod
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """z (n, latent_dim), of images with labels y where p(z) depends on them."""
+        """Sample z (n, latent_dim), given labels y (n, ...) of the images if p(z) depends on y."""
 
 
 class FittedSampler(Sampler):
-    """Fits codes that are shifted and scaled to mean 0 and deviation 1 in each dimension."""
+    """A sampler that standardizes the latents to mean 0 and standard deviation 1 per dimension."""
 
     mean: Tensor
     scale: Tensor
 
-    def fit(self, codes: Tensor) -> None:
-        if len(codes) < 2 or not torch.isfinite(codes).all():
-            raise ValueError(f"the {len(codes)} codes are too few or not finite: train it anew")
-        self.mean, self.scale = codes.mean(0), codes.std(0)
+    def fit(self, latents: Tensor) -> None:
+        if len(latents) < 2 or not torch.isfinite(latents).all():
+            raise ValueError(
+                f"sampler={self.name} needs at least 2 latents without NaN or infinity, but "
+                f"{_count_finite(latents)} of {len(latents)} are finite: train the model again"
+            )
+        self.mean, self.scale = latents.mean(0), latents.std(0)
         self.scale = torch.where(self.scale > 0, self.scale, 1.0)
-        self.learn((codes - self.mean) / self.scale)
+        self.fit_standardized((latents - self.mean) / self.scale)
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        return self.mean + self.scale * self.draw(n).to(self.mean)
+        return self.mean + self.scale * self.sample_standardized(n).to(self.mean)
 
     @abstractmethod
-    def learn(self, codes: Tensor) -> None:
-        """Fit codes (N, latent_dim) of mean 0 and deviation 1."""
+    def fit_standardized(self, latents: Tensor) -> None:
+        """Fit the density to standardized latents (N, latent_dim)."""
 
     @abstractmethod
-    def draw(self, n: int) -> Tensor:
-        """Such codes (n, latent_dim)."""
+    def sample_standardized(self, n: int) -> Tensor:
+        """Sample standardized latents (n, latent_dim)."""
+
+
+def _count_finite(latents: Tensor) -> int:
+    """Count the latents (N, latent_dim) without NaN or infinity."""
+    return int(torch.isfinite(latents).all(-1).sum())
 
 
 def check_at_least_one(**settings: int) -> None:
+    """Raise a ValueError that names the first sampler setting below 1."""
     for name, value in settings.items():
         if value < 1:
             raise ValueError(f"sampler.{name}={value}: it must be at least 1")

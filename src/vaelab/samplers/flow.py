@@ -1,4 +1,4 @@
-"""A normalizing flow, fitted to the codes: `sampler=flow`.
+"""A normalizing flow that is fitted to the latents: `sampler=flow`.
 
 References:
     Neural Spline Flows (Durkan et al., 2019), arXiv:1906.04032
@@ -18,15 +18,16 @@ from vaelab.samplers.learned import LearnedSampler
 
 
 class FlowSampler(LearnedSampler):
-    """z = f(T e) with e ~ N(0, I) and log p(z) = log N(f^-1(z); 0, I) + ln |det df^-1/dz|.
+    """A flow z = f(T e) with e ~ N(0, I) and temperature T.
 
-    T is the temperature. A draw takes one pass of the network for each dimension and transform.
+    It is trained at T = 1 with log p(z) = log N(f^-1(z); 0, I) + ln |det df^-1/dz|. Sampling needs
+    one pass through the network for each dimension and transform.
 
     Arguments:
-        kind: spline (rational quadratic, several modes) or affine.
-        transforms: The number of autoregressive steps, in orders that turn round.
-        hidden: The widths of the masked network of a step.
-        steps, patience, batch_size, lr: as `Learned` has them.
+        kind: `spline` (rational quadratic, can have several modes) or `affine`.
+        transforms: The number of autoregressive transforms, with alternating order of dimensions.
+        hidden: The widths of the masked network of each transform.
+        steps, patience, batch_size, lr: See `LearnedSampler`.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class FlowSampler(LearnedSampler):
         self.family = {"spline": NSF, "affine": MAF}[kind]
         self.transforms, self.hidden = transforms, list(hidden)
 
-    def build(self, codes: Tensor) -> nn.Module:
-        return self.family(codes.shape[-1], transforms=self.transforms, hidden_features=self.hidden)
+    def build_network(self, latents: Tensor) -> nn.Module:
+        return self.family(
+            latents.shape[-1], transforms=self.transforms, hidden_features=self.hidden
+        )
 
-    def log_prob(self, codes: Tensor) -> Tensor:
-        return self.network(None).log_prob(codes)
+    def log_prob(self, latents: Tensor) -> Tensor:
+        return self.network(None).log_prob(latents)
 
-    def draw(self, n: int) -> Tensor:
+    def sample_standardized(self, n: int) -> Tensor:
         p = self.network(None)
         return p.transform.inv(self.temperature * p.base.sample(torch.Size([n])))

@@ -1,4 +1,4 @@
-"""A mixture of normals, fitted to the codes: `sampler=gmm`.
+"""A mixture of normals that is fitted to the latents: `sampler=gmm`.
 
 Reference: From Variational to Deterministic Autoencoders (Ghosh et al., 2020), section 3 (there
 with 10 components), arXiv:1903.12436
@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 
 
 class GMMSampler(FittedSampler):
-    """z ~ sum_k w_k N(m_k, T^2 S_k), by expectation maximisation; T is the temperature.
+    """A mixture z ~ sum_k w_k N(m_k, T^2 S_k) with temperature T, fitted at T = 1 by EM.
 
     Arguments:
-        components: The number of normals, with full covariances S_k.
-        iterations: The largest number of steps.
+        components: The number of normals, each with a full covariance S_k.
+        iterations: The maximum number of EM iterations.
     """
 
     weights: Tensor
@@ -32,23 +32,29 @@ class GMMSampler(FittedSampler):
         check_at_least_one(components=components, iterations=iterations)
         self.components, self.iterations = components, iterations
 
-    def learn(self, codes: Tensor) -> None:
-        from sklearn.exceptions import ConvergenceWarning  # a second to import
+    def fit_standardized(self, latents: Tensor) -> None:
+        from sklearn.exceptions import ConvergenceWarning  # this import takes a second
         from sklearn.mixture import GaussianMixture
 
-        if self.components > len(codes):
-            raise ValueError(f"sampler.components={self.components}: there are {len(codes)} codes")
+        if self.components > len(latents):
+            raise ValueError(
+                f"sampler.components={self.components}: there are only {len(latents)} latents to "
+                "fit, use fewer components"
+            )
         seed = int(torch.randint(2**31 - 1, ()))
-        found = GaussianMixture(self.components, max_iter=self.iterations, random_state=seed)
+        mixture = GaussianMixture(self.components, max_iter=self.iterations, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            found.fit(codes.double().cpu().numpy())
-        if not found.converged_:
-            log.warning("sampler=gmm did not converge: raise sampler.iterations")
-        self.weights, self.means = torch.tensor(found.weights_), torch.tensor(found.means_)
-        self.roots = torch.linalg.cholesky(torch.tensor(found.covariances_))
+            mixture.fit(latents.double().cpu().numpy())
+        if not mixture.converged_:
+            log.warning(
+                f"sampler=gmm did not converge in {self.iterations} iterations: raise "
+                "sampler.iterations"
+            )
+        self.weights, self.means = torch.tensor(mixture.weights_), torch.tensor(mixture.means_)
+        self.roots = torch.linalg.cholesky(torch.tensor(mixture.covariances_))
 
-    def draw(self, n: int) -> Tensor:
+    def sample_standardized(self, n: int) -> Tensor:
         k = self.weights.multinomial(n, replacement=True)
         noise = torch.randn_like(self.means[k])
         return self.means[k] + self.temperature * torch.einsum("nij,nj->ni", self.roots[k], noise)

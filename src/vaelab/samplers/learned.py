@@ -1,4 +1,4 @@
-"""What the samplers that train a network on the codes have in common."""
+"""The base class of samplers that train a network on the latents."""
 
 import math
 from abc import abstractmethod
@@ -12,20 +12,24 @@ from vaelab.runtime.distributed import progress_bar
 from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.samplers.base import FittedSampler, check_at_least_one
 
-HELD_OUT = 10  # one code in so many, for early stopping
-EVERY = 100  # steps between two looks at them
+HELD_OUT_RATIO = 10  # one in so many latents is held out for early stopping
+VALIDATION_INTERVAL = 100  # steps
 
 
 class LearnedSampler(FittedSampler):
-    """Maximises the mean of log p(z), or of a bound on it, by Adam; its rate falls as a cosine.
+    """A sampler that maximizes the mean of log p(z), or of a lower bound, with Adam.
 
-    The weights kept are the best on a tenth of the codes that is held out.
+    The learning rate decays to 0 on a cosine. A tenth of the latents is held out, and the weights
+    with the best value on them are kept.
 
     Arguments:
-        steps: The largest number of steps.
-        patience: Steps without a better value after which it stops.
-        batch_size: Codes in a step.
-        lr: The learning rate at the start.
+        steps: The maximum number of optimizer steps.
+        patience: The number of steps without improvement after which training stops.
+        batch_size: The number of latents in a step.
+        lr: The initial learning rate.
+
+    Raises:
+        ValueError: If a setting is out of range.
     """
 
     network: Any
@@ -45,57 +49,59 @@ class LearnedSampler(FittedSampler):
         self.steps, self.patience, self.batch_size, self.lr = steps, patience, batch_size, lr
 
     @abstractmethod
-    def build(self, codes: Tensor) -> nn.Module:
-        """An untrained network for such codes."""
+    def build_network(self, latents: Tensor) -> nn.Module:
+        """Build an untrained network for latents (N, latent_dim)."""
 
     @abstractmethod
-    def log_prob(self, codes: Tensor) -> Tensor:
-        """log p(z) of codes (B, latent_dim), or a bound on it from below, (B,)."""
+    def log_prob(self, latents: Tensor) -> Tensor:
+        """Compute log p(z), or a lower bound on it, (B,) of latents (B, latent_dim)."""
 
-    def groups(self) -> list[dict[str, Any]]:
-        """The parameters, as the optimizer wants them."""
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the parameter groups for the optimizer."""
         return [{"params": list(self.network.parameters())}]
 
     @torch.enable_grad()
-    def learn(self, codes: Tensor) -> None:
-        self.network = self.build(codes).to(codes)
-        held_out, rest = self._parts(codes)
-        optimizer = torch.optim.Adam(self.groups(), self.lr)
-        rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
-        best, kept, found = -math.inf, {}, 0
+    def fit_standardized(self, latents: Tensor) -> None:
+        self.network = self.build_network(latents).to(latents)
+        held_out, training = self._split_held_out(latents)
+        optimizer = torch.optim.Adam(self.parameter_groups(), self.lr)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
+        best_value, best_weights, best_step = -math.inf, {}, 0
         bar = progress_bar(range(self.steps), f"fitting {self.name}")
         for step in bar:
-            self._step(rest, optimizer)
-            rate.step()
-            if (step + 1) % EVERY and step + 1 < self.steps:
+            self._take_step(training, optimizer)
+            scheduler.step()
+            if (step + 1) % VALIDATION_INTERVAL and step + 1 < self.steps:
                 continue
-            value = self._value(held_out)
+            value = self._validate(held_out)
             if not math.isfinite(value):
                 raise ValueError(f"sampler.lr={self.lr}: the fit has diverged, lower it")
-            if value > best:
-                best, kept, found = value, deepcopy(self.network.state_dict()), step
-            bar.set_postfix_str(f"{value:.3f} nats, best {best:.3f}")
-            if step - found >= self.patience:
+            if value > best_value:
+                best_value, best_step = value, step
+                best_weights = deepcopy(self.network.state_dict())
+            bar.set_postfix_str(f"{value:.3f} nats, best {best_value:.3f}")
+            if step - best_step >= self.patience:
                 break
         bar.close()
-        self.network.load_state_dict(kept)
+        self.network.load_state_dict(best_weights)
         self.network.eval()
 
-    def _parts(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        order = torch.randperm(len(codes)).to(codes.device)
-        count = max(1, len(codes) // HELD_OUT)
-        return codes[order[:count]], codes[order[count:]]
+    def _split_held_out(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Split latents at random into the held-out ones and those for training."""
+        order = torch.randperm(len(latents)).to(latents.device)
+        count = max(1, len(latents) // HELD_OUT_RATIO)
+        return latents[order[:count]], latents[order[count:]]
 
-    def _step(self, codes: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    def _take_step(self, latents: Tensor, optimizer: torch.optim.Optimizer) -> None:
         self.network.train()
-        batch = torch.randint(len(codes), (self.batch_size,)).to(codes.device)
+        batch = torch.randint(len(latents), (self.batch_size,)).to(latents.device)
         optimizer.zero_grad()
-        (-self.log_prob(codes[batch]).mean()).backward()
+        (-self.log_prob(latents[batch]).mean()).backward()
         optimizer.step()
 
     @torch.no_grad()
-    def _value(self, codes: Tensor) -> float:
-        """The mean over codes, with the same noise every time."""
+    def _validate(self, latents: Tensor) -> float:
+        """Compute the mean of log_prob, with the same noise at every step."""
         self.network.eval()
         with seeded_noise(Stream.EVALUATION):
-            return self.log_prob(codes).mean().item()
+            return self.log_prob(latents).mean().item()

@@ -1,4 +1,4 @@
-"""The prior itself: `sampler=prior`."""
+"""Sampling from the model's prior: `sampler=prior`."""
 
 import math
 from typing import Any
@@ -7,62 +7,70 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, MixtureSameFamily, MultivariateNormal
 
-from vaelab.distributions.layers import LayerPass, Layers, Pick
+from vaelab.distributions.layers import HierarchicalNormal, LayerPass, LayerSampler
 from vaelab.distributions.mixture import make_mixture
 from vaelab.distributions.normal import DiagonalNormal
-from vaelab.objectives.base import sample_prior as draws
+from vaelab.objectives.base import sample_prior
 from vaelab.samplers.base import Sampler
 from vaelab.vae import VAE
 
 
 class PriorSampler(Sampler):
-    """z ~ p(z); it needs no codes.
+    """Samples z ~ p(z), or p(z|y) if the prior depends on labels. It is not fitted.
 
-    The temperature T multiplies the standard deviations of a normal, and of every component of a
-    mixture or of a VampPrior whose components are normal, and of every stochastic layer; other
-    priors have none.
+    The temperature multiplies the standard deviations of a normal prior, of each component of a
+    mixture or VampPrior with normal components, and of each stochastic layer. Other priors only
+    accept temperature=1.
     """
 
-    fitted = False
+    needs_fit = False
     vae: VAE
 
     @torch.no_grad()
     def prepare(self, vae: VAE) -> None:
         self.vae = vae
-        self.density()  # refuses a temperature that it has no use for
+        self.tempered_prior()  # raises a ValueError if the prior accepts no temperature
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        return draws(self.density(y), n)
+        return sample_prior(self.tempered_prior(y), n)
 
-    def density(self, y: Tensor | None = None) -> Distribution:
-        """p(z), or p(z|y), at the temperature."""
+    def tempered_prior(self, y: Tensor | None = None) -> Distribution:
+        """Return p(z), or p(z|y) for labels y, at the temperature of the sampler."""
         p = (self.vae if y is None else self.vae.condition_on(y)).latents()
-        return p if self.temperature == 1 else _tempered(p, self.temperature)
+        return p if self.temperature == 1 else _apply_temperature(p, self.temperature)
 
 
-def _tempered(p: Distribution, temperature: float) -> Distribution:
-    """p with its standard deviations multiplied."""
+def _apply_temperature(p: Distribution, temperature: float) -> Distribution:
+    """Return p with all standard deviations multiplied by the temperature.
+
+    Raises:
+        ValueError: If p has no standard deviations.
+    """
     if isinstance(p, DiagonalNormal):
-        return _narrowed(p, temperature)
+        return _scale_normal(p, temperature)
     if isinstance(p, MultivariateNormal):
         root = temperature * p.scale_tril
         return MultivariateNormal(p.loc, scale_tril=root, validate_args=False)
     if isinstance(p, MixtureSameFamily):
         weights: Any = p.mixture_distribution
-        return make_mixture(weights.logits, _tempered(p.component_distribution, temperature))
-    if isinstance(p, Layers):
+        components = _apply_temperature(p.component_distribution, temperature)
+        return make_mixture(weights.logits, components)
+    if isinstance(p, HierarchicalNormal):
 
-        def walk(size: torch.Size, z: Tensor | None, pick: Pick) -> LayerPass:
-            return p.walk(size, z, lambda layer: pick(_narrowed(layer, temperature)))
+        def run_layers(size: torch.Size, z: Tensor | None, sample_layer: LayerSampler) -> LayerPass:
+            return p.run_layers(
+                size, z, lambda layer: sample_layer(_scale_normal(layer, temperature))
+            )
 
-        return Layers(walk, p.parts, p.zeros)
+        return HierarchicalNormal(run_layers, p.split_layers, p.zeros)
     raise ValueError(
         f"temperature={temperature}: sampler=prior multiplies the standard deviations of normals, "
         f"and {type(p).__name__} has none: leave it at 1, or set another sampler="
     )
 
 
-def _narrowed(p: DiagonalNormal, temperature: float) -> DiagonalNormal:
-    log = math.log(temperature) if temperature else -math.inf
-    return DiagonalNormal(p.loc, p.log_scale + log)
+def _scale_normal(p: DiagonalNormal, temperature: float) -> DiagonalNormal:
+    """Return p with its standard deviations multiplied by the temperature."""
+    log_temperature = math.log(temperature) if temperature else -math.inf
+    return DiagonalNormal(p.loc, p.log_scale + log_temperature)

@@ -1,4 +1,4 @@
-"""A second VAE, of the codes: `sampler=two_stage`.
+"""A second VAE that is fitted to the latents: `sampler=two_stage`.
 
 Reference: Diagnosing and Enhancing VAE Models (Dai and Wipf, 2019), section 4, arXiv:1903.05789
 """
@@ -18,19 +18,19 @@ from vaelab.samplers.base import check_at_least_one
 from vaelab.samplers.learned import LearnedSampler
 from vaelab.vae import VAE
 
-HASTE = 10  # of the scale
+SCALE_LR_FACTOR = 10  # the learning rate of s is larger than lr by this factor
 
 
 class TwoStageSampler(LearnedSampler):
-    """z ~ p(z|u) = N(z; m(u), s^2 I), its noise included, with u ~ N(0, T^2 I).
+    """A VAE on latents with p(z|u) = N(z; m(u), s^2 I) and u ~ N(0, T^2 I) at temperature T.
 
-    The codes fill all of R^latent_dim where images do not fill the space of theirs, so that a VAE
-    with as many latents u as z has dimensions can match their distribution. s is learned, and T is
-    the temperature.
+    Images lie near a manifold of lower dimension than their space, but their latents fill all of
+    R^latent_dim. A VAE with as many latents u as dimensions of z can therefore match the
+    distribution of z. The scale s is learned, and samples include its noise.
 
     Arguments:
-        hidden: The widths of the encoder, and of the decoder turned round.
-        steps, patience, batch_size, lr: as `Learned` has them.
+        hidden: The widths of the encoder; the decoder reverses them.
+        steps, patience, batch_size, lr: See `LearnedSampler`.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class TwoStageSampler(LearnedSampler):
         check_at_least_one(hidden=min(hidden, default=1))
         self.hidden = list(hidden)
 
-    def build(self, codes: Tensor) -> VAE:
-        dim = codes.shape[-1]
+    def build_network(self, latents: Tensor) -> VAE:
+        dim = latents.shape[-1]
         return VAE(
             (dim,),
             latent_dim=dim,
@@ -58,17 +58,21 @@ class TwoStageSampler(LearnedSampler):
             likelihood=partial(Gaussian, scale="learned"),
         )
 
-    def groups(self) -> list[dict[str, Any]]:
-        """Those of s have a rate of their own, or s is still too large when the rest is trained."""
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the networks and the scale s as two groups.
+
+        s has a larger learning rate; otherwise it would still be too large when the networks have
+        converged.
+        """
         scale = list(self.network.likelihood.parameters())
-        rest = [*self.network.encoder.parameters(), *self.network.decoder.parameters()]
-        return [{"params": rest}, {"params": scale, "lr": HASTE * self.lr}]
+        networks = [*self.network.encoder.parameters(), *self.network.decoder.parameters()]
+        return [{"params": networks}, {"params": scale, "lr": SCALE_LR_FACTOR * self.lr}]
 
-    def log_prob(self, codes: Tensor) -> Tensor:
-        """The ELBO."""
-        u, kl = sample_with_kl(self.network.encode(codes), self.network.latents())
-        return self.network.decode(u).log_prob(codes) - kl.sum(-1)
+    def log_prob(self, latents: Tensor) -> Tensor:
+        """Compute the ELBO (B,) of latents (B, latent_dim)."""
+        u, kl = sample_with_kl(self.network.encode(latents), self.network.latents())
+        return self.network.decode(u).log_prob(latents) - kl.sum(-1)
 
-    def draw(self, n: int) -> Tensor:
+    def sample_standardized(self, n: int) -> Tensor:
         u = self.temperature * self.network.latents().sample((n,))
         return self.network.decode(u).sample()

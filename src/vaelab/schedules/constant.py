@@ -1,4 +1,4 @@
-"""The learning rate as it is: `schedule=constant`."""
+"""A constant learning rate: `schedule=constant`."""
 
 from vaelab.schedules.base import Schedule
 

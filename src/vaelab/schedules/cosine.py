@@ -1,4 +1,4 @@
-"""Half a cosine from the learning rate to zero: `schedule=cosine`.
+"""Cosine annealing of the learning rate to 0: `schedule=cosine`.
 
 Reference: SGDR: Stochastic Gradient Descent with Warm Restarts (Loshchilov and Hutter, 2017),
 equation 5 without restarts, arXiv:1608.03983

@@ -1,4 +1,4 @@
-"""Stages that grow longer while the rate falls: `schedule=stages`.
+"""A learning rate that falls in stages, each longer than the one before: `schedule=stages`.
 
 Reference: Importance Weighted Autoencoders (Burda et al., 2016), section 5, arXiv:1509.00519
 """
@@ -7,19 +7,28 @@ from vaelab.schedules.base import Schedule
 
 
 class Stages(Schedule):
-    """factor = last^(i / (stages - 1)) in stage i = 0, 1 ..., which lasts ratio^i times the first.
+    """A constant factor in each stage i = 0, 1, ..., which is ratio^i times as long as the first.
 
-    The defaults are the paper's: 3^i epochs at 10^(-i / 7), 3280 epochs in all.
+        factor = last^(i / (stages - 1))
+
+    The defaults are those of the paper: 3^i epochs with factor 10^(-i / 7), 3280 epochs in total.
 
     Arguments:
+        stages: The number of stages.
+        ratio: The length of a stage divided by that of the stage before.
         last: The factor of the last stage.
+
+    Raises:
+        ValueError: If `stages` is below 2, or `ratio` or `last` is not above 0.
     """
 
     def __init__(self, stages: int = 8, ratio: float = 3.0, last: float = 0.1):
         if stages < 2:
             raise ValueError(f"schedule.stages={stages}: it must be at least 2")
         if not ratio > 0 or not last > 0:
-            raise ValueError(f"schedule.ratio={ratio} and schedule.last={last} must be above 0")
+            raise ValueError(
+                f"schedule.ratio={ratio} and schedule.last={last}: both must be above 0"
+            )
         lengths = [ratio**i for i in range(stages)]
         self.ends = [sum(lengths[: i + 1]) / sum(lengths) for i in range(stages - 1)]
         self.last = last

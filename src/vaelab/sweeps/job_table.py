@@ -1,4 +1,4 @@
-"""The table of a multirun's jobs, in the terminal and as csv."""
+"""The table of the jobs of a multirun, in the terminal and as csv."""
 
 import csv
 from pathlib import Path
@@ -8,6 +8,7 @@ from vaelab.runs.jobs import COLUMNS, FAILED
 
 
 def write_job_table(rows: list[dict[str, Any]], path: Path) -> None:
+    """Write the rows of `read_jobs` as csv."""
     names = ["job", "choices", "group", *COLUMNS, "failed"]
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, names)
@@ -16,7 +17,7 @@ def write_job_table(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def print_job_tables(rows: list[dict[str, Any]]) -> None:
-    """A table for each group, ranked inside it by the ELBO of the validation images."""
+    """Print a table for each group of comparable jobs, ranked by the monitored value."""
     from rich.console import Console
     from rich.table import Column, Table
 

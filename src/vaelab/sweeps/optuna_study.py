@@ -1,8 +1,8 @@
-"""An Optuna study that goes on in the jobs' folders it began in: `sweep=optuna`.
+"""Resumes an Optuna study in the folders of its jobs: `sweep=optuna`.
 
-Hydra's sweeper numbers the jobs of each start from 0 and knows nothing of those before. So the
-study begins anew with a queue of the choices that were made already: trial i is job i again,
-finished or not, and new choices come after them.
+Hydra's sweeper numbers jobs from 0 at each start and does not know earlier ones. Therefore the
+study is created again with a queue of the parameters that were chosen before: trial i is job i
+again, finished or not, and new trials follow.
 """
 
 import warnings
@@ -18,12 +18,16 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def requeue_trials(sweeper: DictConfig, folder: Path) -> None:
-    """Queue what a study in the folder of a multirun has chosen, and move the sampler's seed on."""
+    """Queue the trials of a study in the folder of a multirun, and advance the sampler's seed.
+
+    Raises:
+        ValueError: If the study is not stored in the folder.
+    """
     file, storage = folder / "optuna.db", sweeper.storage
     if not storage or storage.url != f"sqlite:///{file}":
         raise ValueError(
-            "hydra.sweeper.storage keeps the study apart from its jobs: leave out hydra.sweep.dir, "
-            "and it goes on in a new folder"
+            "hydra.sweeper.storage stores the study outside the folder of its jobs: leave out "
+            "hydra.sweep.dir to continue it in a new folder"
         )
     if not file.is_file():
         return
@@ -36,7 +40,7 @@ def requeue_trials(sweeper: DictConfig, folder: Path) -> None:
         for trial in done:
             new.enqueue_trial(trial.system_attrs.get("fixed_params", trial.params))
     part.replace(file)
-    if sweeper.sampler.get("seed") is not None:  # or it would repeat its first draws
+    if sweeper.sampler.get("seed") is not None:  # otherwise it would repeat its first samples
         sweeper.sampler.seed += len(done)
 
 

@@ -1,4 +1,4 @@
-"""What several evaluated runs say together: rate_distortion.csv and rate_distortion.png."""
+"""Rate and distortion of several evaluated runs: rate_distortion.csv and rate_distortion.png."""
 
 import csv
 from collections.abc import Mapping
@@ -22,10 +22,14 @@ COLUMNS: tuple[str, ...] = (
 
 
 def write_rate_distortion(evaluated: Mapping[Path, dict[str, Any]], folder: Path) -> list[Path]:
-    """Rate and distortion of the runs that have a KL, in nats per image; the paths written.
+    """Write the rate (KL) and distortion (reconstruction) of each run, in nats per image.
 
     Arguments:
-        evaluated: The numbers of an evaluation by the folder of the run.
+        evaluated: The numbers of an evaluation by the folder of the run. Runs without a KL are
+            left out.
+
+    Returns:
+        The paths of the written files.
     """
     rows = [_row(run, numbers) for run, numbers in evaluated.items() if "kl" in numbers]
     if not rows:

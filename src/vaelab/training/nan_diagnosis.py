@@ -1,12 +1,10 @@
-"""What is known of a step that was not finite: which term, where, and how to repeat it."""
-
-from __future__ import annotations
+"""The diagnosis of a non-finite step: which term, which activations, and how to repeat it."""
 
 import json
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 import torch
 from pytorch_lightning import Trainer
@@ -16,23 +14,23 @@ from torch import Tensor
 
 from vaelab.data.base import TrainingBatches
 from vaelab.runtime.distributed import rank_and_world_size
+from vaelab.runtime.private_api import attached_trainer
+from vaelab.training.base import Batch, TrainableModule
 
-if TYPE_CHECKING:
-    from vaelab.module import Batch, VAEModule
-
-NAMED = 3  # activations in the line of an event
-FOLLOW = ("loss", "elbo")  # terms that are sums of the others
+MAX_NAMES = 3  # terms and activations in the message of an event
+SUMS = ("loss", "elbo")  # terms that are sums of the others
 
 
 @dataclass
 class RecordedBatch:
-    """A batch that was trained on, with what it takes to compute the same once more.
+    """A training batch with the random state that is needed to recompute its loss.
 
     Attributes:
-        number: Of the batch in its epoch.
-        step: The optimizer steps before it.
-        random: The states of the generators of the host and of the device.
-        found: Whether it, or one before it, was not finite; on the device.
+        number: The number of the batch in its epoch.
+        step: The optimizer steps taken before it.
+        random: The states of the random generators of the CPU and of the device.
+        loss: Its loss ().
+        found: 1 if this or an earlier batch was non-finite, else 0; a tensor () on the device.
     """
 
     batch: Batch
@@ -45,11 +43,16 @@ class RecordedBatch:
 
 
 class NonFiniteEvent(NamedTuple):
-    """What was not finite, where, and the file that it can be repeated from.
+    """A non-finite step.
 
     Attributes:
-        names: Terms of the objective, or "gradient of <parameter>".
-        activations: The largest |activation| of each module, the largest first; nan counts as inf.
+        step: The number of the optimizer step.
+        epoch: The epoch of the batch.
+        batch: The number of the batch in its epoch.
+        names: The non-finite terms of the objective, or "gradient of <parameter>".
+        activations: The largest |activation| of each module in descending order; NaN counts as
+            infinity.
+        file: The file from which `repeat_saved_batch` repeats the step.
     """
 
     step: int
@@ -60,36 +63,41 @@ class NonFiniteEvent(NamedTuple):
     file: str = ""
 
     @property
-    def what(self) -> str:
-        names = ", ".join(self.names[:NAMED]) + (" ..." if len(self.names) > NAMED else "")
-        return f"step {self.step}, batch {self.batch} of epoch {self.epoch}: {names} not finite"
+    def summary(self) -> str:
+        names = ", ".join(self.names[:MAX_NAMES]) + (" ..." if len(self.names) > MAX_NAMES else "")
+        position = f"step {self.step}, batch {self.batch} of epoch {self.epoch}"
+        return f"{position}: NaN or infinity in {names}"
 
     @property
-    def where(self) -> str:
-        largest = ", ".join(f"{name} {most:.2g}" for name, most in self.activations[:NAMED])
-        return f"largest activations: {largest}; the batch is in {self.file}"
+    def details(self) -> str:
+        largest = ", ".join(f"{name} {value:.2g}" for name, value in self.activations[:MAX_NAMES])
+        return f"largest activations: {largest}; the batch is saved in {self.file}"
 
 
-def diagnose_batch(module: VAEModule, attempt: RecordedBatch) -> NonFiniteEvent:
-    """What was not finite when this batch was trained on."""
-    with _Largest(module) as largest, torch.random.fork_rng(_devices(module.device)):
-        _set_random_states(attempt.random, module.device)
-        names = find_non_finite(module, attempt.batch, attempt.step)
-    return NonFiniteEvent(attempt.step + 1, attempt.epoch, attempt.number, names, largest.sorted())
+def diagnose_batch(module: TrainableModule, recorded: RecordedBatch) -> NonFiniteEvent:
+    """Recompute a batch and return its non-finite terms and largest activations."""
+    with _LargestActivations(module) as largest, torch.random.fork_rng(_devices(module.device)):
+        _set_random_states(recorded.random, module.device)
+        names = find_non_finite(module, recorded.batch, recorded.step)
+    position = recorded.step + 1, recorded.epoch, recorded.number
+    return NonFiniteEvent(*position, names, largest.sorted())
 
 
-def find_non_finite(module: VAEModule, batch: Batch, step: int) -> list[str]:
-    """The terms of the objective that are not finite for a batch.
+def find_non_finite(module: TrainableModule, batch: Batch, step: int) -> list[str]:
+    """Return the names of the non-finite terms of the objective for a batch.
 
-    If there are none, the gradients that are not, of the weights nearest to the loss first.
+    If there are none, return the non-finite gradients, those of the last layers first.
+
+    Arguments:
+        step: The optimizer steps taken before the batch.
     """
-    trainer: Trainer | None = module._trainer
+    trainer: Trainer | None = attached_trainer(module)
     precision = trainer.precision_plugin.forward_context() if trainer else nullcontext()
     with torch.enable_grad(), precision:
         terms = module.terms(batch, step)
-    wrong = [name for name, term in terms.items() if not term.isfinite().all()]
-    if wrong:
-        return [name for name in wrong if name not in FOLLOW] or wrong[:1]
+    names = [name for name, term in terms.items() if not term.isfinite().all()]
+    if names:
+        return [name for name in names if name not in SUMS] or names[:1]
     weights = {name: each for name, each in module.named_parameters() if each.requires_grad}
     loss = terms["loss"].mean()
     gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
@@ -100,11 +108,11 @@ def find_non_finite(module: VAEModule, batch: Batch, step: int) -> list[str]:
     ]
 
 
-def repeat_saved_batch(module: VAEModule, path: Path) -> list[str]:
-    """What was not finite in the event of a file: it is computed once more, from its weights."""
+def repeat_saved_batch(module: TrainableModule, path: Path) -> list[str]:
+    """Recompute the batch of a saved event with its weights; return the non-finite names."""
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        said = json.loads(file.metadata()["event"])
+        event = json.loads(file.metadata()["event"])
     weights = {
         name.removeprefix("weights."): each
         for name, each in tensors.items()
@@ -113,35 +121,36 @@ def repeat_saved_batch(module: VAEModule, path: Path) -> list[str]:
     module.load_state_dict(weights)
     module.train()
     torch.set_rng_state(tensors["random.host"])
-    return find_non_finite(module, (tensors["x"], tensors["y"]), said["step"] - 1)
+    return find_non_finite(module, (tensors["x"], tensors["y"]), event["step"] - 1)
 
 
-def save_event(module: VAEModule, attempt: RecordedBatch, event: NonFiniteEvent) -> Path:
+def save_event(module: TrainableModule, recorded: RecordedBatch, event: NonFiniteEvent) -> Path:
+    """Write a batch, its random state and the weights to <run>/nan; return the path."""
     rank = rank_and_world_size()[0]
     name = f"step-{event.step}" + (f"-rank-{rank}" if rank else "")
     path = Path(module.trainer.default_root_dir, "nan", f"{name}.safetensors")
     path.parent.mkdir(parents=True, exist_ok=True)
-    (x, y), loader = attempt.batch, cast(TrainingBatches, module.trainer.train_dataloader)
-    tensors = {"x": x, "y": y, "indices": loader.indices(attempt.epoch, attempt.number)}
-    tensors |= dict(zip(("random.host", "random.device"), attempt.random, strict=False))
+    (x, y), loader = recorded.batch, cast(TrainingBatches, module.trainer.train_dataloader)
+    tensors = {"x": x, "y": y, "indices": loader.indices(recorded.epoch, recorded.number)}
+    tensors |= dict(zip(("random.host", "random.device"), recorded.random, strict=False))
     tensors |= {f"weights.{name}": each for name, each in module.state_dict().items()}
     plain = {name: each.detach().cpu().contiguous().clone() for name, each in tensors.items()}
     save_file(plain, path, {"event": json.dumps(event._asdict())})
     return path
 
 
-class _Largest:
-    """Inside, the largest |activation| of every module of the model that computes one is noted."""
+class _LargestActivations:
+    """Records the largest |activation| of every leaf module of the model while it is entered."""
 
-    def __init__(self, module: VAEModule):
-        self.found: dict[str, float] = {}
-        every = module.vae.named_modules(prefix="vae")
-        self.leaves = {name: each for name, each in every if not any(each.children())}
+    def __init__(self, module: TrainableModule):
+        self.largest: dict[str, float] = {}
+        modules = module.vae.named_modules(prefix="vae")
+        self.leaves = {name: leaf for name, leaf in modules if not any(leaf.children())}
 
-    def __enter__(self) -> _Largest:
+    def __enter__(self) -> Self:
         self.hooks = [
-            each.register_forward_hook(lambda module, args, out, name=name: self._note(name, out))
-            for name, each in self.leaves.items()
+            leaf.register_forward_hook(lambda module, args, out, name=name: self._record(name, out))
+            for name, leaf in self.leaves.items()
         ]
         return self
 
@@ -149,13 +158,13 @@ class _Largest:
         for hook in self.hooks:
             hook.remove()
 
-    def _note(self, name: str, out: Any) -> None:
+    def _record(self, name: str, out: Any) -> None:
         if isinstance(out, Tensor) and out.numel():
-            most = out.detach().float().abs().nan_to_num(torch.inf, torch.inf).max().item()
-            self.found[name] = max(most, self.found.get(name, 0.0))
+            value = out.detach().float().abs().nan_to_num(torch.inf, torch.inf).max().item()
+            self.largest[name] = max(value, self.largest.get(name, 0.0))
 
     def sorted(self) -> list[tuple[str, float]]:
-        return sorted(self.found.items(), key=lambda pair: -pair[1])
+        return sorted(self.largest.items(), key=lambda pair: -pair[1])
 
 
 def _devices(device: torch.device) -> list[torch.device]:
@@ -163,6 +172,7 @@ def _devices(device: torch.device) -> list[torch.device]:
 
 
 def get_random_states(device: torch.device) -> list[Tensor]:
+    """Return the states of the random generators of the CPU and, if it is a GPU, the device."""
     return [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in _devices(device))]
 
 

@@ -1,26 +1,23 @@
-"""What is done about a loss or gradient that is not finite: `on_nan=stop|skip|restore|ignore`.
+"""What happens when a loss or gradient is NaN or infinite: `on_nan=stop|skip|restore|ignore`.
 
-    stop     the run ends with one line that says what, where and why
-    skip     the step changes nothing, and the training goes on
-    restore  weights and optimizer go back 50 to 100 steps, and the training goes on
-    ignore   nobody looks
+    stop     end the run with one line that names the loss term, the batch and the reason
+    skip     leave the weights as they are and continue with the next batch
+    restore  return weights and optimizer to their state 50 to 100 steps ago and continue
+    ignore   do not check
 
-Whatever is chosen, the optimizer never sees such a gradient, so that the weights stay as they were
-before the step. Which term it was and where the activations are large is found by computing the
-batch once more, afterwards: a healthy step only pays for one pass over its gradients.
+Non-finite gradients never reach the optimizer. When one is found, the batch is recomputed to name
+the loss term and the largest activations. A healthy step costs one extra pass over its gradients.
 
-A GPU would have to be waited for in every step, so its answer is read every 10 steps. Until then
-the optimizer itself keeps the weights as they were, if it is a fused one. Where that cannot be
-done, and with on_nan=skip, every step is waited for.
+Reading the result of a check from a GPU would make every step wait, so it is read every 10 steps.
+Until then a fused optimizer skips non-finite gradients itself. Where that is not possible, and with
+on_nan=skip, the result is read in every step.
 """
-
-from __future__ import annotations
 
 import logging
 from collections import deque
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from pytorch_lightning import Trainer
@@ -29,6 +26,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from vaelab.runtime.distributed import merge_over_processes, rank_and_world_size
+from vaelab.runtime.private_api import averaged_model, is_last_training_batch
+from vaelab.training.base import Batch, TrainableModule
 from vaelab.training.nan_diagnosis import (
     NonFiniteEvent,
     RecordedBatch,
@@ -37,25 +36,26 @@ from vaelab.training.nan_diagnosis import (
     save_event,
 )
 
-if TYPE_CHECKING:
-    from vaelab.module import Batch, VAEModule
-
 OnNaN = Literal["stop", "skip", "restore", "ignore"]
 
-LIMIT = 10  # events without a healthy stretch in between, after which any run stops
-LATE = ("cuda",)  # kinds of devices that are not waited for in every step
-LOOK = 10  # steps of a GPU from one look to the next
-KEEP = 50  # steps from one copy for on_nan=restore to the next; a multiple of LOOK
-FILES = 5  # events that are looked into and saved
+MAX_EVENTS_IN_A_ROW = 10  # without a healthy stretch in between; more stop any run
+DELAYED_DEVICES = ("cuda",)  # kinds of devices whose check is not read in every step
+CHECK_INTERVAL = 10  # steps from one reading of a GPU's check to the next
+COPY_INTERVAL = 50  # steps between copies for on_nan=restore; a multiple of CHECK_INTERVAL
+MAX_SAVED_EVENTS = 5  # events that are diagnosed and saved
 
 log = logging.getLogger(__name__)
 
 
 class NaNGuard:
-    """Watches the losses and gradients of one training.
+    """Checks the losses and gradients of one training.
+
+    Arguments:
+        on_nan: What to do about a non-finite step.
 
     Attributes:
-        events: How many steps have not been finite.
+        events: The number of non-finite steps so far.
+        in_a_row: The number of those since the last healthy stretch.
     """
 
     def __init__(self, on_nan: OnNaN = "stop"):
@@ -65,103 +65,108 @@ class NaNGuard:
         self.events = 0
         self.in_a_row = 0
 
-    def start(self, module: VAEModule) -> None:
-        """Called before the first step, when optimizer and weights are on their device."""
+    def start(self, module: TrainableModule) -> None:
+        """Prepare for a training; called when optimizer and weights are on their device."""
         trainer: Trainer = module.trainer
         device, optimizer = module.device, trainer.optimizers[0]
-        self.attempts: list[RecordedBatch] = []
+        self.batches: list[RecordedBatch] = []
         self.losses: list[Tensor] = []
-        self.asked = False  # whether a step of the optimizer waits to be settled
+        self.is_unsettled = False  # True between an optimizer step and `settle`
         self.found, self.one = torch.zeros((), device=device), torch.ones((), device=device)
         persistent = module.state_dict()
         self.buffers = [each for name, each in module.named_buffers() if name in persistent]
-        self.before = [each.clone() for each in self.buffers]
-        self.scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
-        self.late = (
-            device.type in LATE
+        self.saved_buffers = [each.clone() for each in self.buffers]
+        self.has_scaler = getattr(trainer.precision_plugin, "scaler", None) is not None
+        self.is_delayed = (
+            device.type in DELAYED_DEVICES
             and self.on_nan != "skip"
             and bool(optimizer.param_groups[0].get("fused"))
-            and not (self.buffers or self.scaled)
+            and not (self.buffers or self.has_scaler)
             and trainer.accumulate_grad_batches == 1
         )
         averages = [
-            each._average_model
-            for each in trainer.callbacks  # type: ignore[attr-defined]
-            if isinstance(each, WeightAveraging)
+            averaged_model(callback)
+            for callback in trainer.callbacks  # type: ignore[attr-defined]
+            if isinstance(callback, WeightAveraging)
         ]
-        self.kept: list[Any] = [module, optimizer, *filter(None, averages)]
+        self.restorable: list[Any] = [module, optimizer, *filter(None, averages)]
         self.copies: deque[list[Any]] = deque(maxlen=2)
-        self.copied = trainer.global_step
+        self.copied_at = trainer.global_step
         if self.on_nan == "restore":
-            self._copy()
+            self._copy_states()
 
     @property
-    def watching(self) -> bool:
+    def is_active(self) -> bool:
         return self.on_nan != "ignore"
 
-    def remember(self, module: VAEModule, batch: Batch, number: int) -> None:
-        """Called before the loss of a batch is computed."""
-        if not self.watching:
-            return
-        if not self.attempts and self.buffers:
-            torch._foreach_copy_(self.before, self.buffers)
-        states, epoch = get_random_states(module.device), module.current_epoch
-        self.attempts.append(RecordedBatch(batch, number, epoch, module.global_step, states))
+    def record_batch(self, module: TrainableModule, batch: Batch, number: int) -> None:
+        """Record a batch before its loss is computed, so that it can be recomputed.
 
-    def note(self, loss: Tensor) -> None:
-        if self.watching:
-            self.attempts[-1].loss = loss.detach()
+        Arguments:
+            number: The number of the batch in its epoch.
+        """
+        if not self.is_active:
+            return
+        if not self.batches and self.buffers:
+            torch._foreach_copy_(self.saved_buffers, self.buffers)
+        states, epoch = get_random_states(module.device), module.current_epoch
+        self.batches.append(RecordedBatch(batch, number, epoch, module.global_step, states))
+
+    def record_loss(self, loss: Tensor) -> None:
+        """Record the loss () of the batch."""
+        if self.is_active:
+            self.batches[-1].loss = loss.detach()
             self.losses.append(loss.detach())
 
-    def check(self, optimizer: Optimizer) -> None:
-        """Called with the gradients of a step: keep the optimizer from what is not finite.
+    def check_gradients(self, optimizer: Optimizer) -> None:
+        """Keep non-finite gradients from the optimizer; called before its step.
 
-        The scaler of 16-mixed looks for infinite gradients itself, and finds them in the course of
-        its work, so that there only losses are looked at.
+        The scaler of 16-mixed checks gradients itself and regularly finds infinite ones, so that
+        only losses are checked with it.
         """
-        if not self.watching:
+        if not self.is_active:
             return
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        gradients = [] if self.scaled else [w.grad for w in weights if w.grad is not None]
-        # What GradScaler does: one pass, here times 1, that sets `found` to 1 where need be.
+        gradients = [] if self.has_scaler else [w.grad for w in weights if w.grad is not None]
+        # As in GradScaler: one pass, here times 1, which sets `found` to 1 for a non-finite value.
         torch._amp_foreach_non_finite_check_and_unscale_(
             [*self.losses, *gradients], self.found, self.one
         )
         if rank_and_world_size()[1] > 1:
             torch.distributed.all_reduce(self.found, torch.distributed.ReduceOp.MAX)
         self.losses.clear()
-        self.asked = True
-        if self.late:
+        self.is_unsettled = True
+        if self.is_delayed:
             optimizer.found_inf = self.found  # type: ignore[attr-defined]
-            self.attempts[-1].found = self.found.clone()
+            self.batches[-1].found = self.found.clone()
         elif self.found.item():
-            self._void(weights)
-            self._put_buffers_back()  # before a callback averages or saves them
-            self._count()
+            self._void_gradients(weights)
+            self._restore_buffers()  # before a callback averages or saves them
+            self._count_event()
 
-    def _void(self, weights: list[Tensor]) -> None:
-        """Gradients that an optimizer passes over, its states included, or a scaler."""
+    def _void_gradients(self, weights: list[Tensor]) -> None:
+        """Replace gradients by values that make the optimizer, or the scaler, skip its step."""
         for weight in weights:
-            if not self.scaled:
+            if not self.has_scaler:
                 weight.grad = None
             elif weight.grad is not None:
                 weight.grad.fill_(torch.inf)
 
-    def settle(self, module: VAEModule) -> None:
-        """Called at the end of a step: do what was asked for about what was found in it."""
-        if not self.watching or not self.asked:
+    def settle(self, module: TrainableModule) -> None:
+        """React to what the check has found; called at the end of a step."""
+        if not self.is_active or not self.is_unsettled:
             return
-        last = module.trainer.fit_loop.epoch_loop._is_training_done
-        if self.late and len(self.attempts) < LOOK and not last:
+        is_last = is_last_training_batch(module.trainer)
+        if self.is_delayed and len(self.batches) < CHECK_INTERVAL and not is_last:
             return
         if self.found.item():
-            self._act(module)
+            self._react(module)
         else:
-            self._go_on(module)
-        self.attempts.clear()
-        self.asked = False
+            self._accept(module)
+        self.batches.clear()
+        self.is_unsettled = False
 
-    def _count(self) -> None:
+    def _count_event(self) -> None:
         self.events += 1
         self.in_a_row += 1
 
@@ -171,84 +176,84 @@ class NaNGuard:
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.events, self.in_a_row = state["events"], state["in_a_row"]
 
-    def counted(self) -> dict[str, int]:
-        """What is logged of it."""
+    def logged_counts(self) -> dict[str, int]:
+        """Return the counts that are logged during the training."""
         names = {"skip": "skipped", "restore": "restored"}
         return {names[self.on_nan]: self.events} if self.on_nan in names else {}
 
-    def counted_at_end(self) -> dict[str, int]:
-        """The same, and what a run has passed over that stopped there and went on."""
-        return self.counted() or ({"skipped": self.events} if self.events else {})
+    def final_counts(self) -> dict[str, int]:
+        """Return the counts of the whole run, which may have been resumed with another on_nan."""
+        return self.logged_counts() or ({"skipped": self.events} if self.events else {})
 
-    def _go_on(self, module: VAEModule) -> None:
+    def _accept(self, module: TrainableModule) -> None:
         if self.on_nan != "restore":
             self.in_a_row = 0
-        elif module.global_step >= self.copied + KEEP:
+        elif module.global_step >= self.copied_at + COPY_INTERVAL:
             self.in_a_row = 0
-            self.copied = module.global_step
-            self._copy()
+            self.copied_at = module.global_step
+            self._copy_states()
 
-    def _act(self, module: VAEModule) -> None:
+    def _react(self, module: TrainableModule) -> None:
         self.found.zero_()
-        if self.late:
-            self._count()
-        stops = self.on_nan == "stop" or self.in_a_row > LIMIT
-        if stops or self.events <= FILES:
-            event = self._examined(module)
+        if self.is_delayed:
+            self._count_event()
+        stops = self.on_nan == "stop" or self.in_a_row > MAX_EVENTS_IN_A_ROW
+        if stops or self.events <= MAX_SAVED_EVENTS:
+            event = self._diagnose(module)
             if stops:
-                self._stop(module, event)
+                self._stop_training(module, event)
             if rank_and_world_size()[0] == 0:
-                done = "skipped" if self.on_nan == "skip" else "older weights restored"
-                log.warning(f"{event.what}: {done} ({event.where})")
+                action = "skipped" if self.on_nan == "skip" else "older weights restored"
+                log.warning(f"{event.summary}: {action} ({event.details})")
         if self.on_nan == "restore":
-            self._restore(module)
+            self._restore_states(module)
 
-    def _stop(self, module: VAEModule, event: NonFiniteEvent) -> None:
-        last = Path(module.trainer.default_root_dir, "checkpoints", "last.ckpt")
-        left = ""
+    def _stop_training(self, module: TrainableModule, event: NonFiniteEvent) -> None:
+        path = Path(module.trainer.default_root_dir, "checkpoints", "last.ckpt")
+        saved = ""
         if all(weight.isfinite().all() for weight in module.state_dict().values()):
-            module.trainer.save_checkpoint(last, weights_only=False)
-            left = f", the weights before it in {last}"
-        often = f", the {self.in_a_row}th time in a row" if self.in_a_row > 1 else ""
+            module.trainer.save_checkpoint(path, weights_only=False)
+            saved = f", the weights before it in {path}"
+        repeated = f", the {self.in_a_row}th time in a row" if self.in_a_row > 1 else ""
         raise ValueError(
-            f"{event.what}{often}: lower optimizer.lr, set trainer.gradient_clip_val, or "
-            f"on_nan=skip if the batch is to blame ({event.where}{left})"
+            f"{event.summary}{repeated}: lower optimizer.lr, set trainer.gradient_clip_val, or "
+            f"set on_nan=skip if single batches cause it ({event.details}{saved})"
         )
 
-    def _copy(self) -> None:
-        self.copies.append(deepcopy([each.state_dict() for each in self.kept]))
+    def _copy_states(self) -> None:
+        self.copies.append(deepcopy([each.state_dict() for each in self.restorable]))
 
-    def _restore(self, module: VAEModule) -> None:
-        """The older of two copies: since the newer one, things may have begun to go wrong."""
-        older = self.copies[0]
+    def _restore_states(self, module: TrainableModule) -> None:
+        """Restore the older of two copies: the newer one may already contain the cause."""
+        copy = self.copies[0]
         groups = module.trainer.optimizers[0].param_groups
-        rates = [group["lr"] for group in groups]
-        for each, state in zip(self.kept, deepcopy(older), strict=True):
-            each.load_state_dict(state)
-        for group, rate in zip(groups, rates, strict=True):
-            group["lr"] = rate
+        learning_rates = [group["lr"] for group in groups]
+        for restorable, state in zip(self.restorable, deepcopy(copy), strict=True):
+            restorable.load_state_dict(state)
+        for group, learning_rate in zip(groups, learning_rates, strict=True):
+            group["lr"] = learning_rate
         self.copies.clear()
-        self.copies.append(older)
-        self.copied = module.global_step
+        self.copies.append(copy)
+        self.copied_at = module.global_step
 
-    def _put_buffers_back(self) -> None:
+    def _restore_buffers(self) -> None:
         if self.buffers:
-            torch._foreach_copy_(self.buffers, self.before)
+            torch._foreach_copy_(self.buffers, self.saved_buffers)
 
-    def _examined(self, module: VAEModule) -> NonFiniteEvent:
-        """The event as the first process sees it that finds its reason; the batch is saved."""
-        rank, suspects = rank_and_world_size()[0], self.attempts
-        if self.late:
+    def _diagnose(self, module: TrainableModule) -> NonFiniteEvent:
+        """Return the event of the first process that finds a cause, and save its batch."""
+        rank, suspects = rank_and_world_size()[0], self.batches
+        if self.is_delayed:
             marked = torch.stack([each.found for each in suspects if each.found is not None])
             suspects = suspects[int(marked.argmax()) :][:1]
-        events = [diagnose_batch(module, each) for each in suspects]
-        self._put_buffers_back()
-        mine = next((each for each in events if each.names), None)
-        if mine:
-            attempt = suspects[events.index(mine)]
-            mine = mine._replace(file=str(save_event(module, attempt, mine)))
-        first = [each for _, each in sorted(merge_over_processes({rank: mine}).items()) if each]
-        if first:
-            return first[0]
+        events = [diagnose_batch(module, suspect) for suspect in suspects]
+        self._restore_buffers()
+        own = next((event for event in events if event.names), None)
+        if own:
+            suspect = suspects[events.index(own)]
+            own = own._replace(file=str(save_event(module, suspect, own)))
+        causes = [event for _, event in sorted(merge_over_processes({rank: own}).items()) if event]
+        if causes:
+            return causes[0]
         unknown = events[-1]._replace(names=["the sum of gradients"])
         return unknown._replace(file=str(save_event(module, suspects[-1], unknown)))

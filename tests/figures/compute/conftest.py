@@ -3,15 +3,15 @@ import pytest
 from vaelab.data.base import Split
 from vaelab.runs.run import Run
 
-IMAGES = 100  # of a split
-composed = {}  # configs by their words, which take longer to compose than to build
+IMAGES = 100  # of each split
+composed = {}  # configs by their overrides, since composing takes longer than building
 
 
 @pytest.fixture
 def run(config):
-    """A run before its first step, with the first images of its data."""
+    """Build an untrained run with the first IMAGES images of each split."""
 
-    def make(*words):
+    def build(*words):
         if words not in composed:
             composed[words] = config(*words)
         run = Run.build(composed[words])
@@ -20,4 +20,4 @@ def run(config):
             run.data.splits[name] = Split(*(part[:IMAGES] for part in split))
         return run
 
-    return make
+    return build

@@ -9,13 +9,13 @@ from vaelab.figures.compute.base import (
     decode_latents,
     encode_images,
     evaluation_mode,
-    sample_prior_points,
-    spread_subset,
+    sample_prior_latents,
+    select_evenly_spaced,
     to_display_range,
 )
 
 
-def test_a_look_leaves_no_trace(run):
+def test_evaluation_mode_restores_mode_and_random_state(run):
     vae = run(*TINY).vae
     for training in (True, False):
         vae.train(training)
@@ -28,65 +28,65 @@ def test_a_look_leaves_no_trace(run):
         assert torch.equal(state, torch.get_rng_state())
 
 
-def test_a_look_that_fails_leaves_none_either(run):
+def test_evaluation_mode_restores_mode_after_an_error(run):
     vae = run(*TINY).vae.train()
     with pytest.raises(ZeroDivisionError), evaluation_mode(vae):
         _ = 1 / 0
     assert vae.training
 
 
-@pytest.mark.parametrize(("size", "most"), [(10, 3), (10, 10), (7, 100), (0, 5)])
-def test_some_of_a_split_come_from_all_over_it(size, most):
-    images, labels = spread_subset(Split(torch.arange(size), torch.arange(size)), most)
-    assert len(images) == min(size, most)
+@pytest.mark.parametrize(("size", "count"), [(10, 3), (10, 10), (7, 100), (0, 5)])
+def test_select_evenly_spaced_covers_the_split(size, count):
+    images, labels = select_evenly_spaced(Split(torch.arange(size), torch.arange(size)), count)
+    assert len(images) == min(size, count)
     assert torch.equal(images, labels)
-    assert (images.diff() >= size // most).all()
+    assert (images.diff() >= size // count).all()
     assert (images.diff() > 0).all()
 
 
-def test_codes_are_those_of_the_model_and_draws_scatter_about_them(run):
+def test_encode_images_returns_modes_and_samples_of_the_posterior(run):
     run = run(*TINY)
     split = run.data.splits["test"]
-    codes = encode_images(run.vae, run.data, split)
+    encoded = encode_images(run.vae, run.data, split)
     q = run.vae.encode(run.data.prepare(split.images))
-    torch.testing.assert_close(codes.likeliest, q.mean.detach())
-    assert len(codes.drawn) == 200 * len(codes.likeliest)  # 20,000 of 100 images
+    torch.testing.assert_close(encoded.modes, q.mean.detach())
+    assert len(encoded.samples) == 200 * len(encoded.modes)  # 20,000 of 100 images
     variance = (q.mean.var(0, correction=0) + q.variance.mean(0)).detach()
-    torch.testing.assert_close(codes.drawn.var(0), variance, rtol=0.05, atol=0)
+    torch.testing.assert_close(encoded.samples.var(0), variance, rtol=0.05, atol=0)
     again = encode_images(run.vae, run.data, split)
-    assert torch.equal(again.drawn, codes.drawn)
+    assert torch.equal(again.samples, encoded.samples)
 
 
-def test_codes_that_are_points_are_drawn_once(run):
+def test_encode_images_samples_deterministic_posteriors_once(run):
     run = run(*TINY, "objective=autoencoder")
-    codes = encode_images(run.vae, run.data, run.data.splits["test"])
-    assert torch.equal(codes.drawn, codes.likeliest)
+    encoded = encode_images(run.vae, run.data, run.data.splits["test"])
+    assert torch.equal(encoded.samples, encoded.modes)
 
 
-def test_codes_that_are_not_finite_are_left_out(run):
+def test_encode_images_rejects_nan(run):
     run = run(*TINY)
     torch.nn.init.constant_(next(run.vae.encoder.parameters()), torch.nan)
-    with pytest.raises(FigureNotApplicable, match="not finite"):
+    with pytest.raises(FigureNotApplicable, match="latents of images contain NaN"):
         encode_images(run.vae, run.data, run.data.splits["test"])
 
 
-def test_draws_of_a_prior_that_are_not_finite_are_left_out(run):
+def test_sample_prior_latents_rejects_nan(run):
     run = run(*TINY, "prior=mixture")
     torch.nn.init.constant_(run.vae.prior.means, torch.nan)
-    with pytest.raises(FigureNotApplicable, match="prior are not finite"):
-        sample_prior_points(run.vae, run.data.splits["test"].labels)
+    with pytest.raises(FigureNotApplicable, match="prior contain NaN"):
+        sample_prior_latents(run.vae, run.data.splits["test"].labels)
 
 
-def test_a_prior_of_the_label_gives_a_draw_for_each(run):
+def test_label_conditional_prior_gives_one_sample_per_label(run):
     run = run(*CONDITIONAL, "model.learned_prior=true")
     with torch.no_grad():
         run.vae.prior.parameters_of.weight[0] = 100 * torch.arange(10.0)  # the mean, by class
-    z = sample_prior_points(run.vae, torch.tensor([3, 1, 7]))
+    z = sample_prior_latents(run.vae, torch.tensor([3, 1, 7]))
     torch.testing.assert_close(z[:, 0] / 100, torch.tensor([3.0, 1.0, 7.0]), atol=0.1, rtol=0)
 
 
 @pytest.mark.parametrize("words", [TINY, CONDITIONAL])
-def test_any_leading_dimensions_are_decoded(run, words):
+def test_decode_latents_accepts_any_leading_dimensions(run, words):
     run = run(*words)
     z, y = torch.randn(2, 4, 3), run.data.splits["test"].labels[:1]
     images = decode_latents(run.vae, run.data, z, y)
@@ -95,18 +95,18 @@ def test_any_leading_dimensions_are_decoded(run, words):
     torch.testing.assert_close(images[1, 2], alone)
 
 
-def test_only_grey_and_colour_pictures_are_pictures(run):
+def test_check_image_data_accepts_one_or_three_channels(run):
     data = run(*TINY).data
     for shape in ((1, 8, 8), (3, 8, 9)):
         data.shape = shape
         check_image_data(data)
     for shape in ((5,), (2, 8, 8), (8, 8)):
         data.shape = shape
-        with pytest.raises(FigureNotApplicable, match="no pictures"):
+        with pytest.raises(FigureNotApplicable, match="not an image"):
             check_image_data(data)
 
 
-def test_measured_pictures_are_shown_from_their_lowest_to_their_highest_value(run):
+def test_to_display_range_scales_data_beyond_0_1(run):
     data = run(*TINY, "data.binarize=none").data
     x = torch.tensor([-2.0, 0.0, 2.0])
     data.splits = {name: Split(x, x) for name in ("train", "val", "test")}

@@ -11,130 +11,130 @@ from vaelab.figures.compute.base import (
     decode_latents,
     encode_images,
 )
-from vaelab.figures.compute.map import _labels, compute_cloud, compute_decoded_plane
+from vaelab.figures.compute.map import _select_labels, compute_decoded_plane, compute_latent_map
 
 
-def codes_of(run):
+def encode_test_images(run):
     return encode_images(run.vae, run.data, run.data.splits["test"])
 
 
-def test_two_dimensions_are_their_own_map(run):
+def test_map_of_two_dimensions_shows_them_unchanged(run):
     run = run(*PLANE)
-    codes = codes_of(run)
-    found = compute_cloud(run.vae, run.data, codes)
-    assert np.array_equal(found.points, codes.likeliest.numpy())
-    assert np.array_equal(found.labels, codes.split.labels.numpy())
-    assert found.axes == ("$z_1$", "$z_2$")
+    encoded = encode_test_images(run)
+    latent_map = compute_latent_map(run.vae, run.data, encoded)
+    assert np.array_equal(latent_map.points, encoded.modes.numpy())
+    assert np.array_equal(latent_map.labels, encoded.split.labels.numpy())
+    assert latent_map.axes == ("$z_1$", "$z_2$")
 
 
 @pytest.mark.parametrize("words", [TINY, LADDER, SPHERE, VQ])
-def test_more_are_seen_along_the_directions_of_largest_variance(run, words):
+def test_map_of_more_dimensions_is_their_pca(run, words):
     run = run(*words)
-    codes = codes_of(run)
-    found = compute_cloud(run.vae, run.data, codes)
-    z = codes.likeliest.double()
+    encoded = encode_test_images(run)
+    latent_map = compute_latent_map(run.vae, run.data, encoded)
+    z = encoded.modes.double()
     _, scales, _ = torch.linalg.svd(z - z.mean(0), full_matrices=False)
-    np.testing.assert_allclose(np.square(found.points).sum(0), scales[:2].square(), rtol=1e-4)
-    share = scales.square() / scales.square().sum()
-    assert found.axes[0].endswith(f", {share[0].item():.0%} of the variance")
+    np.testing.assert_allclose(np.square(latent_map.points).sum(0), scales[:2].square(), rtol=1e-4)
+    ratio = scales.square() / scales.square().sum()
+    assert latent_map.axes[0].endswith(f", {ratio[0].item():.0%} of the variance")
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # numba's
-def test_umap_is_there_for_those_who_ask(run):
+@pytest.mark.filterwarnings("ignore")  # of numba
+def test_umap_projection(run):
     pytest.importorskip("umap")
     run = run(*TINY)
-    found = compute_cloud(run.vae, run.data, codes_of(run), "umap")
-    assert found.points.shape == (100, 2)
-    assert not found.equal
+    latent_map = compute_latent_map(run.vae, run.data, encode_test_images(run), "umap")
+    assert latent_map.points.shape == (100, 2)
+    assert not latent_map.equal
 
 
-def test_without_its_package_umap_says_what_to_install(run, monkeypatch):
+def test_missing_umap_names_the_package_to_install(run, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "umap", None)
     run = run(*TINY)
     with pytest.raises(ModuleNotFoundError, match="pip install umap-learn"):
-        compute_cloud(run.vae, run.data, codes_of(run), "umap")
+        compute_latent_map(run.vae, run.data, encode_test_images(run), "umap")
 
 
-def test_one_dimension_has_no_map(run):
+def test_map_needs_two_dimensions(run):
     run = run("model.hidden=[8]", "latent_dim=1")
     with pytest.raises(FigureNotApplicable, match="two latent dimensions"):
-        compute_cloud(run.vae, run.data, codes_of(run))
+        compute_latent_map(run.vae, run.data, encode_test_images(run))
 
 
-def test_of_attributes_the_one_that_parts_the_images_is_shown(run):
+def test_map_shows_the_most_balanced_attribute(run):
     data = run(*TINY).data
     data.attributes = ("Bald", "Wearing_Hat", "Male")
     y = torch.tensor([[0, 1, 1], [0, 1, 0], [0, 1, 1], [1, 1, 0]])
-    labels, classes, title = _labels(data, y)
+    labels, classes, title = _select_labels(data, y)
     assert labels.tolist() == [1, 0, 1, 0]
     assert classes == ("no", "yes")
     assert title == "Male"
 
 
-def test_a_label_that_is_a_factor_has_its_name_and_its_values_are_numbers():
+def test_factor_labels_keep_their_name_and_values():
     data = SimpleNamespace(factors=("shape", "x"))
-    values, classes, title = _labels(data, torch.tensor([[0, 7], [1, 9]]))
+    values, classes, title = _select_labels(data, torch.tensor([[0, 7], [1, 9]]))
     assert (title, list(values), classes) == ("shape", [0.0, 1.0], ())
 
 
-def test_labels_that_are_not_there_are_nan(run):
-    labels, classes, _ = _labels(run(*TINY).data, torch.zeros(4, 0))
+def test_missing_labels_are_nan(run):
+    labels, classes, _ = _select_labels(run(*TINY).data, torch.zeros(4, 0))
     assert np.isnan(labels).all()
     assert len(labels) == 4
     assert not classes
 
 
-def test_equal_shares_of_the_prior_lie_between_neighbours_in_the_plane(run):
+def test_decoded_plane_uses_equally_spaced_quantiles_of_the_prior(run):
     run = run(*PLANE)
-    codes = codes_of(run)
-    found = compute_decoded_plane(run.vae, run.data, codes)
-    columns = torch.tensor(found.columns)
+    encoded = encode_test_images(run)
+    plane = compute_decoded_plane(run.vae, run.data, encoded)
+    columns = torch.tensor(plane.columns)
     below = torch.distributions.Normal(0.0, 1.0).cdf(columns)
     torch.testing.assert_close(below.diff(), torch.full((20,), 1 / 21))
-    assert found.rows == pytest.approx(found.columns[::-1])
-    z = torch.tensor([[found.columns[2], found.rows[5]]])
-    shown = decode_latents(run.vae, run.data, z, codes.split.labels[:1])
-    torch.testing.assert_close(found.images[5, 2], shown[0])
+    assert plane.rows == pytest.approx(plane.columns[::-1])
+    z = torch.tensor([[plane.columns[2], plane.rows[5]]])
+    shown = decode_latents(run.vae, run.data, z, encoded.split.labels[:1])
+    torch.testing.assert_close(plane.images[5, 2], shown[0])
 
 
-def test_any_prior_has_its_quantiles_and_codes_without_density_their_own(run):
+def test_decoded_plane_estimates_quantiles_from_samples(run):
     for words, middle in (("prior=mixture", 5.0), ("objective=autoencoder", None)):
-        chosen = run(*PLANE, words)
+        built = run(*PLANE, words)
         if middle is not None:
             with torch.no_grad():
-                chosen.vae.prior.means.fill_(middle)
-        codes = codes_of(chosen)
-        columns = compute_decoded_plane(chosen.vae, chosen.data, codes).columns
-        expected = codes.drawn[:, 0].median().item() if middle is None else middle
+                built.vae.prior.means.fill_(middle)
+        encoded = encode_test_images(built)
+        columns = compute_decoded_plane(built.vae, built.data, encoded).columns
+        expected = encoded.samples[:, 0].median().item() if middle is None else middle
         assert columns[10] == pytest.approx(expected, abs=0.15)
 
 
-def test_a_conditional_plane_says_which_label_it_is_of(run):
+def test_conditional_decoded_plane_names_its_label(run):
     run = run("model=conditional", *PLANE)
-    codes = codes_of(run)
+    encoded = encode_test_images(run)
     run.data.classes = [f"digit {i}" for i in range(10)]
-    found = compute_decoded_plane(run.vae, run.data, codes)
-    assert found.title == f"with the label digit {codes.split.labels[0]}"
+    plane = compute_decoded_plane(run.vae, run.data, encoded)
+    assert plane.title == f"with the label digit {encoded.split.labels[0]}"
     with torch.no_grad():
-        z = torch.tensor([[found.columns[0], found.rows[0]]])
-        alone = run.vae.condition_on(codes.split.labels[:1]).decode(z).mean
-    torch.testing.assert_close(found.images[0, 0], alone[0])
+        z = torch.tensor([[plane.columns[0], plane.rows[0]]])
+        alone = run.vae.condition_on(encoded.split.labels[:1]).decode(z).mean
+    torch.testing.assert_close(plane.images[0, 0], alone[0])
 
 
-def test_more_dimensions_or_a_circle_are_no_plane(run):
+def test_decoded_plane_needs_two_real_dimensions(run):
     for words in (TINY, ("model.hidden=[8]", "latent_dim=2", "posterior=vmf")):
-        chosen = run(*words)
+        built = run(*words)
         with pytest.raises(FigureNotApplicable, match="plane"):
-            compute_decoded_plane(chosen.vae, chosen.data, codes_of(chosen))
+            compute_decoded_plane(built.vae, built.data, encode_test_images(built))
 
 
-def test_three_images_and_more_than_one_code_are_needed(run):
+def test_map_needs_three_images_and_distinct_latents(run):
     run = run(*TINY)
-    codes = codes_of(run)
-    few = EncodedImages(codes.likeliest[:2], codes.drawn, codes.split)
+    encoded = encode_test_images(run)
+    few = EncodedImages(encoded.modes[:2], encoded.samples, encoded.split)
     with pytest.raises(FigureNotApplicable, match="three images"):
-        compute_cloud(run.vae, run.data, few)
-    same = EncodedImages(codes.likeliest[:1].repeat(100, 1), codes.drawn, codes.split)
-    with pytest.raises(FigureNotApplicable, match="all images have one code"):
-        compute_cloud(run.vae, run.data, same)
+        compute_latent_map(run.vae, run.data, few)
+    same = EncodedImages(encoded.modes[:1].repeat(100, 1), encoded.samples, encoded.split)
+    with pytest.raises(FigureNotApplicable, match="all images have the same latent"):
+        compute_latent_map(run.vae, run.data, same)

@@ -9,13 +9,13 @@ POINTS = [
 ]
 
 
-def test_a_point_stands_at_its_rate_and_distortion():
+def test_points_are_at_their_rate_and_distortion():
     (axes,) = plot_rate_distortion({"bits": POINTS}).axes
     assert axes.collections[0].get_offsets().tolist() == [[20.0, 80.0], [7.5, 105.0]]
     assert {"kl.beta=1", "kl.beta=4"} <= {text.get_text() for text in axes.texts}
 
 
-def test_along_a_line_the_elbo_is_what_the_line_says():
+def test_lines_have_the_elbo_of_their_label():
     (axes,) = plot_rate_distortion({"bits": POINTS}).axes
     totals = {line.get_xy1()[0] + line.get_xy1()[1] for line in axes.lines}
     assert all(line.get_slope() == -1 for line in axes.lines)
@@ -25,12 +25,12 @@ def test_along_a_line_the_elbo_is_what_the_line_says():
     assert labels <= {-total for total in totals}
 
 
-def test_runs_that_cannot_be_compared_have_panels_of_their_own():
+def test_each_group_has_its_panel():
     figure = plot_rate_distortion({"bits": POINTS, "density": POINTS[:1]})
     assert [axes.get_title() for axes in figure.axes] == ["bits", "density"]
 
 
-def test_one_point_has_room_around_it():
+def test_single_point_has_a_margin():
     (axes,) = plot_rate_distortion({"bits": POINTS[:1]}).axes
     assert np.ptp(axes.get_xlim()) > 1
     assert axes.get_xlim()[0] < 20 < axes.get_xlim()[1]
@@ -38,7 +38,7 @@ def test_one_point_has_room_around_it():
 
 
 @pytest.mark.parametrize("length", [1, 400])
-def test_long_names_and_titles_leave_the_panel_its_size(length):
+def test_long_names_do_not_shrink_the_panels(length):
     long = [RateDistortionPoint(f"a.long.key={'0 ' * length}", *point[1:]) for point in POINTS]
     figure = plot_rate_distortion({"bits " * 12: long, "grey": POINTS})
     figure.canvas.draw()

@@ -1,4 +1,4 @@
-"""Draws of the aggregate posterior q(z) = E_x q(z|x) beside the prior p(z)."""
+"""Samples of the aggregate posterior q(z) = E_x q(z|x), and the prior p(z) to compare them with."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,100 +14,134 @@ from torch.distributions import (
     constraints,
 )
 
-from vaelab.distributions.codebook import UniformIndices, vectors_to_indices
+from vaelab.distributions.codebook import UniformIndices, latents_to_indices
 from vaelab.distributions.normal import DiagonalNormal
-from vaelab.distributions.one_hot import OneHots
+from vaelab.distributions.one_hot import OneHotAndNormal
 from vaelab.figures.compute.base import (
     EncodedImages,
     FigureNotApplicable,
     evaluation_mode,
-    sample_prior_points,
+    sample_prior_latents,
 )
-from vaelab.figures.compute.dimensions import Dimension
-from vaelab.figures.draw.aggregate import AggregatePlane, MarginalPanel, Panel, SharesPanel
+from vaelab.figures.compute.dimensions import LatentDimension
+from vaelab.figures.draw.aggregate import (
+    AggregatePanel,
+    AggregatePlane,
+    FrequencyPanel,
+    MarginalPanel,
+)
 from vaelab.posteriors.vq import VQ
 from vaelab.vae import VAE
 
-PANELS = 12
-POINTS = 200  # where a density is computed
-SIDE = 100  # of a plane of such points
-OUTSIDE = 0.002  # the share of draws that may lie beyond either end
+MAX_PANELS = 12
+DENSITY_POINTS = 200  # points of a line of p(z_d)
+PLANE_POINTS = 100  # points along each side of a plane
+TAIL_FRACTION = 0.002  # of the samples, left out at each end of an axis
 
 
-def compute_panels(vae: VAE, codes: EncodedImages, dimensions: Sequence[Dimension]) -> list[Panel]:
-    """Of the first PANELS dimensions: numbers and their density, or the shares of categories."""
-    draws = sample_prior_points(vae, codes.split.labels)
-    with evaluation_mode(vae) as device:
-        p = vae.condition_on(codes.split.labels.to(device)).latents()
-        return [_panel(p, each, codes.drawn, draws) for each in dimensions[:PANELS]]
+def compute_aggregate_panels(
+    vae: VAE, encoded: EncodedImages, dimensions: Sequence[LatentDimension]
+) -> list[AggregatePanel]:
+    """Compute the panels of the first MAX_PANELS dimensions.
 
-
-def _panel(p: Distribution, dimension: Dimension, q: Tensor, draws: Tensor) -> Panel:
-    start, stop = dimension.places.start, dimension.places.stop
-    if isinstance(p, OneHots) and stop - start > 1:
-        shares = q[:, start:stop].mean(0), p.mean[start:stop].cpu()
-        return SharesPanel(dimension.label, *(each.numpy() for each in shares))
-    q, draws = q[:, start], draws[:, start]
-    points = torch.linspace(*sample_range(q, draws), POINTS)
-    normal = prior_marginal(p, start)
-    density = normal.log_prob(points).exp().numpy() if normal else None
-    return MarginalPanel(dimension.label, q.numpy(), draws.numpy(), points.numpy(), density)
-
-
-def prior_marginal(p: Distribution, place: int) -> Distribution | None:
-    """p(z_d) on the CPU, d being a place, where p is normal, several normals or a mixture of them.
-
-    Where p depends on the label it is the mean over labels.
+    A real dimension has samples of q(z_d) and p(z_d) and the density of p(z_d), a categorical
+    variable the frequencies of its categories.
     """
-    if isinstance(p, OneHots):
-        return prior_marginal(p.normal, place - p.log_p.shape[-2:].numel())
-    weights, parts = torch.ones(1), p
+    prior_samples = sample_prior_latents(vae, encoded.split.labels)
+    with evaluation_mode(vae) as device:
+        p = vae.condition_on(encoded.split.labels.to(device)).latents()
+        return [
+            _compute_panel(p, dimension, encoded.samples, prior_samples)
+            for dimension in dimensions[:MAX_PANELS]
+        ]
+
+
+def _compute_panel(
+    p: Distribution, dimension: LatentDimension, q_samples: Tensor, p_samples: Tensor
+) -> AggregatePanel:
+    start, stop = dimension.indices.start, dimension.indices.stop
+    if isinstance(p, OneHotAndNormal) and stop - start > 1:
+        frequencies = q_samples[:, start:stop].mean(0), p.mean[start:stop].cpu()
+        return FrequencyPanel(dimension.label, *(part.numpy() for part in frequencies))
+    q_samples, p_samples = q_samples[:, start], p_samples[:, start]
+    points = torch.linspace(*compute_sample_range(q_samples, p_samples), DENSITY_POINTS)
+    marginal = get_prior_marginal(p, start)
+    density = marginal.log_prob(points).exp().numpy() if marginal else None
+    return MarginalPanel(
+        dimension.label, q_samples.numpy(), p_samples.numpy(), points.numpy(), density
+    )
+
+
+def get_prior_marginal(p: Distribution, index: int) -> Distribution | None:
+    """Return the marginal p(z_d) of the prior on the CPU, d being `index`.
+
+    It is known for normal distributions and mixtures of them, and None otherwise. A prior that
+    depends on the label is averaged over its batch of labels.
+    """
+    if isinstance(p, OneHotAndNormal):
+        return get_prior_marginal(p.normal, index - p.log_p.shape[-2:].numel())
+    weights, components = torch.ones(1), p
     if isinstance(p, MixtureSameFamily):
-        chances: Any = p.mixture_distribution
-        weights, parts = chances.probs.cpu(), p.component_distribution
-    if not isinstance(parts, DiagonalNormal | MultivariateNormal):
+        mixture: Any = p.mixture_distribution
+        weights, components = mixture.probs.cpu(), p.component_distribution
+    if not isinstance(components, DiagonalNormal | MultivariateNormal):
         return None
-    shape = (-1, parts.event_shape[0])
-    mean, variance = (each.reshape(shape)[:, place].cpu() for each in (parts.mean, parts.variance))
+    shape = (-1, components.event_shape[0])
+    mean, variance = (
+        moment.reshape(shape)[:, index].cpu() for moment in (components.mean, components.variance)
+    )
     mixing = Categorical(weights.expand(len(mean)))
     return MixtureSameFamily(mixing, Normal(mean, variance.sqrt()))
 
 
-def compute_plane(vae: VAE, codes: EncodedImages) -> AggregatePlane:
-    """Draws of q(z) of two dimensions, and p(z) on the square around them."""
+def compute_aggregate_plane(vae: VAE, encoded: EncodedImages) -> AggregatePlane:
+    """Return samples of q(z) of two latent dimensions, and p(z) on the square around them.
+
+    Raises:
+        FigureNotApplicable: z is not in R^2, or p(z) depends on the label.
+    """
     with evaluation_mode(vae) as device:
-        p = vae.condition_on(codes.split.labels.to(device)).latents()
-        real = vae.posterior.support is constraints.real_vector
-        if vae.latent_dim != 2 or p.batch_shape or not real:
-            raise FigureNotApplicable("there is no plane with one density")
-        low, high = sample_range(codes.drawn, sample_prior_points(vae, codes.split.labels))
-        axis = torch.linspace(low, high, SIDE, device=device)
+        p = vae.condition_on(encoded.split.labels.to(device)).latents()
+        is_real = vae.posterior.support is constraints.real_vector
+        if vae.latent_dim != 2 or p.batch_shape or not is_real:
+            raise FigureNotApplicable("z is not a plane with one prior density")
+        prior_samples = sample_prior_latents(vae, encoded.split.labels)
+        low, high = compute_sample_range(encoded.samples, prior_samples)
+        axis = torch.linspace(low, high, PLANE_POINTS, device=device)
         z = torch.cartesian_prod(axis, axis).flip(-1)
-        density = p.log_prob(z).exp().reshape(SIDE, SIDE)
-    return AggregatePlane(codes.drawn.numpy(), axis.cpu().numpy(), density.cpu().numpy())
+        density = p.log_prob(z).exp().reshape(PLANE_POINTS, PLANE_POINTS)
+    return AggregatePlane(encoded.samples.numpy(), axis.cpu().numpy(), density.cpu().numpy())
 
 
-def sample_range(*draws: Tensor) -> tuple[float, float]:
-    """What holds all draws (N, ...) but OUTSIDE of them at either end."""
-    shares = torch.tensor([OUTSIDE, 1 - OUTSIDE])
-    found = torch.stack([each.double().quantile(shares.double()) for each in draws])
-    low, high = found[:, 0].min().item(), found[:, 1].max().item()
+def compute_sample_range(*samples: Tensor) -> tuple[float, float]:
+    """Return the range of all samples (N, ...) without TAIL_FRACTION of each tensor at each end."""
+    fractions = torch.tensor([TAIL_FRACTION, 1 - TAIL_FRACTION])
+    ends = torch.stack([part.double().quantile(fractions.double()) for part in samples])
+    low, high = ends[:, 0].min().item(), ends[:, 1].max().item()
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
-def compute_code_usage(vae: VAE, codes: EncodedImages) -> SharesPanel:
-    """How often each code of a codebook is used, in q(z) and in p(z)."""
+def compute_code_usage(vae: VAE, encoded: EncodedImages) -> FrequencyPanel:
+    """Compute how often each code of a codebook is used in q(z) and in p(z).
+
+    Raises:
+        FigureNotApplicable: The model has no codebook.
+    """
     posterior = vae.posterior
     if not isinstance(posterior, VQ):
-        raise FigureNotApplicable("there is no codebook")
-    draws = sample_prior_points(vae, codes.split.labels)
+        raise FigureNotApplicable("the model has no codebook")
+    prior_samples = sample_prior_latents(vae, encoded.split.labels)
     with evaluation_mode(vae):
-        uniform = isinstance(getattr(vae.latents(), "indices", None), UniformIndices)
-    book = posterior.codebook.cpu()
-    q, p = (_counts(vectors_to_indices(z, book), len(book)) for z in (codes.drawn, draws))
-    return SharesPanel("", q.numpy(), (torch.full_like(p, 1 / len(p)) if uniform else p).numpy())
+        is_uniform = isinstance(getattr(vae.latents(), "index_prior", None), UniformIndices)
+    codebook = posterior.codebook.cpu()
+    q, p = (
+        _compute_frequencies(latents_to_indices(z, codebook), len(codebook))
+        for z in (encoded.samples, prior_samples)
+    )
+    p = torch.full_like(p, 1 / len(p)) if is_uniform else p
+    return FrequencyPanel("", q.numpy(), p.numpy())
 
 
-def _counts(indices: Tensor, size: int) -> Tensor:
+def _compute_frequencies(indices: Tensor, size: int) -> Tensor:
     counts = indices.flatten().bincount(minlength=size).double()
     return counts / counts.sum()

@@ -1,8 +1,9 @@
-"""What the figures show of a model, as arrays on the CPU; vaelab.figures draws them.
+"""What all figures compute with: encoded test images, prior samples and decoded images, on the CPU.
 
-Everything is computed in evaluation mode, without gradients and with noise of its own; afterwards
-the model is in the mode it was in, and torch's random state as it was. What has no meaning for a
-model or its data raises LeftOut.
+The functions of vaelab.figures.compute take a model and return arrays, which vaelab.figures.draw
+turns into figures. The model runs in evaluation mode, without gradients and with seeded noise.
+Afterwards its mode and torch's random state are as before. A figure that has no meaning for a model
+or its data raises FigureNotApplicable.
 """
 
 from collections.abc import Iterator
@@ -14,26 +15,29 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vaelab.data.base import DataModule, Split
-from vaelab.distributions.codebook import codes_constraint
+from vaelab.distributions.codebook import codebook_constraint
 from vaelab.inference.batches import mode_or_mean
 from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.vae import VAE
 
-IMAGES = 2000  # that are encoded, at most
-BATCH = 250
-AGGREGATE = 20_000  # draws of q(z), at most
-NUMBERS = 2**20  # that they consist of, at most
-DRAWS = 2000  # of the prior
-INDICES = 100  # draws of a prior over indices, which may take a pass for each index
+MAX_IMAGES = 2000  # encoded images of a split
+BATCH_SIZE = 250
+MAX_POSTERIOR_SAMPLES = 20_000  # samples of q(z)
+MAX_SAMPLED_NUMBERS = 2**20  # samples of q(z) times latent dimensions
+PRIOR_SAMPLES = 2000
+INDEX_PRIOR_SAMPLES = 100  # for a prior over codebook indices, which may need a pass per index
 
 
 class FigureNotApplicable(Exception):
-    """A figure that has no meaning here, and why."""
+    """A figure has no meaning for this model or data; the message is the reason."""
 
 
 @contextmanager
 def evaluation_mode(vae: VAE) -> Iterator[torch.device]:
-    """Inside, the model is looked at and not changed; gives the device it is on."""
+    """Run the block in evaluation mode, without gradients and with seeded noise.
+
+    Yields the device of the model.
+    """
     training = vae.training
     vae.eval()
     try:
@@ -43,27 +47,32 @@ def evaluation_mode(vae: VAE) -> Iterator[torch.device]:
         vae.train(training)
 
 
-def spread_subset(split: Split, most: int) -> Split:
-    """At most so many images, from all over a split, as some are sorted by class."""
+def select_evenly_spaced(split: Split, count: int) -> Split:
+    """Return at most `count` images at equal distances in a split, which may be sorted by class."""
     size = len(split.images)
-    index = torch.arange(min(most, size)) * size // max(1, min(most, size))
+    index = torch.arange(min(count, size)) * size // max(1, min(count, size))
     return Split(*(part[index] for part in split))
 
 
-def held_out_split(data: DataModule) -> Split:
-    """The images that are looked at in training: those of the validation, if there are any."""
+def get_held_out_split(data: DataModule) -> Split:
+    """Return the validation split, or the test split if there are no validation images."""
     return data.splits["val" if data.has_validation else "test"]
 
 
 def check_image_data(data: DataModule) -> None:
+    """Check that x is an image of 1 or 3 channels.
+
+    Raises:
+        FigureNotApplicable: x has another shape, such as a row of a table.
+    """
     if len(data.shape) != 3 or data.shape[0] not in (1, 3):
         raise FigureNotApplicable(
-            f"x of shape {list(data.shape)} are no pictures of 1 or 3 channels"
+            f"x has shape {list(data.shape)}, which is not an image of 1 or 3 channels"
         )
 
 
 def to_display_range(x: Tensor, data: DataModule) -> Tensor:
-    """Pictures as they are seen, on the CPU: in [0, 1], also where the data's range is another."""
+    """Return x on the CPU; data with a range beyond [0, 1] is scaled from that range to [0, 1]."""
     low, high = data.range
     x = x.float().cpu()
     return x if low >= 0 and high <= 1 else (x - low) / (high - low)
@@ -72,50 +81,72 @@ def to_display_range(x: Tensor, data: DataModule) -> Tensor:
 def iterate_posteriors(
     vae: VAE, data: DataModule, split: Split
 ) -> Iterator[tuple[VAE, Distribution]]:
-    """The model given the labels, and q(z|x), batch by batch."""
+    """Yield the model conditioned on the labels, and q(z|x), of each batch of a split."""
     device = next(vae.parameters()).device
-    for x, y in zip(split.images.split(BATCH), split.labels.split(BATCH), strict=True):
+    for x, y in zip(split.images.split(BATCH_SIZE), split.labels.split(BATCH_SIZE), strict=True):
         model = vae.condition_on(y.to(device))
         yield model, model.encode(data.prepare(x.to(device)))
 
 
 class EncodedImages(NamedTuple):
-    """Of N images: the likeliest z (N, D) and draws of q(z|x) (M, D), equally many of each."""
+    """The posteriors q(z|x) of N images.
 
-    likeliest: Tensor
-    drawn: Tensor
+    Attributes:
+        modes: The mode of each q(z|x), or its mean if the mode is unknown, (N, D).
+        samples: Samples of the aggregate posterior q(z), equally many from each q(z|x), (M, D).
+        split: The images and their labels.
+    """
+
+    modes: Tensor
+    samples: Tensor
     split: Split
 
 
 def encode_images(vae: VAE, data: DataModule, split: Split) -> EncodedImages:
-    """The codes of at most IMAGES of a split."""
-    some = spread_subset(split, IMAGES)
-    most = min(AGGREGATE, NUMBERS // vae.latent_dim) if vae.posterior.random else 0
-    each = torch.Size([max(1, most // len(some.images))])
+    """Encode at most MAX_IMAGES images of a split.
+
+    Raises:
+        FigureNotApplicable: Latents are NaN or infinity.
+    """
+    subset = select_evenly_spaced(split, MAX_IMAGES)
+    count = 0
+    if vae.posterior.is_random:
+        count = min(MAX_POSTERIOR_SAMPLES, MAX_SAMPLED_NUMBERS // vae.latent_dim)
+    per_image = torch.Size([max(1, count // len(subset.images))])
     with evaluation_mode(vae):
-        posteriors = (q for _, q in iterate_posteriors(vae, data, some))
-        pairs = [(mode_or_mean(q), q.rsample(each).flatten(0, 1)) for q in posteriors]
-    best, drawn = (torch.cat(parts).float().cpu() for parts in zip(*pairs, strict=True))
-    if not (best.isfinite().all() and drawn.isfinite().all()):
-        raise FigureNotApplicable("the codes are not finite")
-    return EncodedImages(best, drawn, some)
+        posteriors = (q for _, q in iterate_posteriors(vae, data, subset))
+        pairs = [(mode_or_mean(q), q.rsample(per_image).flatten(0, 1)) for q in posteriors]
+    modes, samples = (torch.cat(parts).float().cpu() for parts in zip(*pairs, strict=True))
+    if not (modes.isfinite().all() and samples.isfinite().all()):
+        raise FigureNotApplicable("the latents of images contain NaN or infinity")
+    return EncodedImages(modes, samples, subset)
 
 
 def decode_latents(vae: VAE, data: DataModule, z: Tensor, y: Tensor) -> Tensor:
-    """The mean pictures (*, C, H, W) of codes z (*, D), all with the label y (1,) or (1, A)."""
+    """Return the mean images of p(x|z), (*, C, H, W) in [0, 1].
+
+    Arguments:
+        z: (*, D).
+        y: The label of all z, (1,) or (1, A) for A attributes.
+    """
     with evaluation_mode(vae) as device:
         return to_display_range(vae.condition_on(y.to(device)).decode(z.to(device)).mean, data)
 
 
-def sample_prior_points(vae: VAE, labels: Tensor) -> Tensor:
-    """z (M, D), one for each label where p(z) depends on it."""
-    most = INDICES if vae.posterior.support is codes_constraint else DRAWS
+def sample_prior_latents(vae: VAE, labels: Tensor) -> Tensor:
+    """Sample z ~ p(z), (M, D); one sample for each label if p(z) depends on the label.
+
+    Raises:
+        FigureNotApplicable: Samples are NaN or infinity.
+    """
+    has_codebook = vae.posterior.support is codebook_constraint
+    count = INDEX_PRIOR_SAMPLES if has_codebook else PRIOR_SAMPLES
     with evaluation_mode(vae) as device:
         p = vae.condition_on(labels.to(device)).latents()
         if p.batch_shape:
             return p.sample().float().cpu()
-        sizes = [min(BATCH, most - done) for done in range(0, most, BATCH)]
+        sizes = [min(BATCH_SIZE, count - start) for start in range(0, count, BATCH_SIZE)]
         z = torch.cat([p.sample(torch.Size([size])) for size in sizes]).float().cpu()
     if not z.isfinite().all():
-        raise FigureNotApplicable("the draws of the prior are not finite")
+        raise FigureNotApplicable("samples of the prior contain NaN or infinity")
     return z

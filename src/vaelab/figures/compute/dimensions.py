@@ -1,4 +1,4 @@
-"""The dimensions of z and what each of them costs."""
+"""The latent dimensions of a model, and the KL of each."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -8,114 +8,135 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vaelab.data.base import DataModule, Split
-from vaelab.distributions.codebook import codes_constraint as of_codebook
-from vaelab.distributions.layers import Layers
+from vaelab.distributions.codebook import codebook_constraint
+from vaelab.distributions.layers import HierarchicalNormal
 from vaelab.distributions.normal import DiagonalNormal
-from vaelab.distributions.one_hot import OneHotBlocks, OneHots
+from vaelab.distributions.one_hot import OneHotAndNormal, OneHotConstraint
 from vaelab.figures.compute.base import (
-    IMAGES,
+    MAX_IMAGES,
     EncodedImages,
     evaluation_mode,
     iterate_posteriors,
-    spread_subset,
+    select_evenly_spaced,
 )
-from vaelab.figures.draw.style import latent_symbol
+from vaelab.figures.draw.style import format_latent_symbol
 from vaelab.metrics.latents import KLPerDimension
 from vaelab.objectives.base import sample_with_kl
 from vaelab.vae import VAE
 
 
-class Dimension(NamedTuple):
-    """A number of z, or a categorical variable, which has several places in z.
+class LatentDimension(NamedTuple):
+    """A real number in z, or a categorical variable, whose one-hot vector has several entries.
 
     Attributes:
-        nats: Its KL, None where that is not known.
-        variance: Of its likeliest values.
+        name: Such as z1, z1.2 (of a layer) or c1 (categorical).
+        indices: Its entries of z.
+        kl: Its mean KL in nats; None if only the KL of the whole z is known.
+        variance: The variance over images of the modes of q(z|x).
     """
 
     name: str
-    places: range
-    nats: float | None
+    indices: range
+    kl: float | None
     variance: float
 
     @property
     def activity(self) -> float:
-        return self.variance if self.nats is None else self.nats
+        """The number by which dimensions are ranked."""
+        return self.variance if self.kl is None else self.kl
 
     @property
     def label(self) -> str:
-        cost = f"var {self.variance:.2f}" if self.nats is None else f"{self.nats:.2f} nats"
-        return f"{latent_symbol(self.name)}   {cost}"
+        number = f"var {self.variance:.2f}" if self.kl is None else f"{self.kl:.2f} nats"
+        return f"{format_latent_symbol(self.name)}   {number}"
 
 
-def rank_dimensions(vae: VAE, codes: EncodedImages, kl: Mapping[str, float]) -> list[Dimension]:
-    """The most active first: by their KL, or where that is not known by their variance."""
-    found = []
-    for name, places in dimension_places(vae).items():
-        variance = codes.likeliest[:, places].var(0, correction=0).sum().item()
-        found.append(Dimension(name, places, kl.get(name), variance))
-    return sorted(found, key=lambda each: -each.activity)
+def rank_dimensions(
+    vae: VAE, encoded: EncodedImages, kl: Mapping[str, float]
+) -> list[LatentDimension]:
+    """Return all dimensions, the most active first: by KL, or by variance if the KL is unknown.
+
+    Arguments:
+        kl: Nats by the name of the dimension; empty if unknown.
+    """
+    dimensions = []
+    for name, indices in get_dimension_indices(vae).items():
+        variance = encoded.modes[:, indices].var(0, correction=0).sum().item()
+        dimensions.append(LatentDimension(name, indices, kl.get(name), variance))
+    return sorted(dimensions, key=lambda dimension: -dimension.activity)
 
 
-def dimension_places(vae: VAE) -> dict[str, range]:
-    """The places in z of each dimension.
+def get_dimension_indices(vae: VAE) -> dict[str, range]:
+    """Return the entries of z of each dimension, by its name.
 
-    Numbers are z1, z2, ...; those of several layers z1.1, z1.2, ..., the layer first. Categorical
-    variables are c1, c2, ... Vectors of a codebook have no dimensions.
+    Real dimensions are named z1, z2, ...; with several stochastic layers z1.1, z1.2, ..., the layer
+    first. Categorical variables are named c1, c2, ... Vectors of a codebook have no dimensions.
     """
     support, size = vae.posterior.support, vae.latent_dim
-    if support is of_codebook:
+    if support is codebook_constraint:
         return {}
-    if isinstance(support, OneHotBlocks):
+    if isinstance(support, OneHotConstraint):
         variables, step, _ = support.sizes
         starts = range(0, variables * step, step)
-        found = {f"c{i}": range(start, start + step) for i, start in enumerate(starts, 1)}
+        categorical = {f"c{i}": range(start, start + step) for i, start in enumerate(starts, 1)}
         rest = range(variables * step, size)
-        return found | {f"z{i}": range(at, at + 1) for i, at in enumerate(rest, 1)}
-    numbers = [f"z{i}" for i in range(1, size + 1)]
+        return categorical | {f"z{i}": range(index, index + 1) for i, index in enumerate(rest, 1)}
+    names = [f"z{i}" for i in range(1, size + 1)]
     if vae.layered:
-        layers: Any = vae.latents()
-        sizes = [part.shape[-1] for part in layers.parts(layers.zeros)]
-        numbers = [f"z{layer}.{i + 1}" for layer, d in enumerate(sizes, 1) for i in range(d)]
-    return {name: range(at, at + 1) for at, name in enumerate(numbers)}
+        p: Any = vae.latents()
+        sizes = [part.shape[-1] for part in p.split_layers(p.zeros)]
+        names = [f"z{layer}.{i + 1}" for layer, d in enumerate(sizes, 1) for i in range(d)]
+    return {name: range(index, index + 1) for index, name in enumerate(names)}
 
 
-def kl_by_dimension(vae: VAE, data: DataModule, split: Split) -> dict[str, float]:
-    """Nats of each dimension by its name in `named`; empty where only the KL of all z is known.
+def compute_kl_per_dimension(vae: VAE, data: DataModule, split: Split) -> dict[str, float]:
+    """Compute the KL of each dimension in nats, by its name, as a mean over at most MAX_IMAGES.
 
-    The mean over at most IMAGES of a split; of several stochastic layers an estimate. One process
-    of several can ask for it.
+    The KL of several stochastic layers is estimated from one sample for each image; other KLs are
+    exact. The result is empty if only the KL of the whole z is known. In distributed training a
+    single process may call it.
     """
     metric = None
     with evaluation_mode(vae):
-        for model, q in iterate_posteriors(vae, data, spread_subset(split, IMAGES)):
-            kl = _kl(q, model.latents()) if vae.posterior.density else None
+        subset = select_evenly_spaced(split, MAX_IMAGES)
+        for model, q in iterate_posteriors(vae, data, subset):
+            kl = _compute_kl(q, model.latents()) if vae.posterior.has_density else None
             if kl is None:
                 return {}
             metric = metric or KLPerDimension(kl.shape[-1], sync_on_compute=False).to(kl.device)
             metric.update(kl)
     if metric is None:
         return {}
-    means = metric.compute().reshape(-1)  # which torchmetrics has squeezed if there is one
-    return dict(zip(dimension_places(vae), means.tolist(), strict=True))
+    means = metric.compute().reshape(-1)  # torchmetrics squeezes a vector of one element
+    return dict(zip(get_dimension_indices(vae), means.tolist(), strict=True))
 
 
-def _kl(q: Distribution, p: Distribution) -> Tensor | None:
-    """Of each dimension (B, dimensions), None where it is not known."""
-    if isinstance(q, Layers) and isinstance(p, Layers):
-        return _log_ratio(q, p)
+def _compute_kl(q: Distribution, p: Distribution) -> Tensor | None:
+    """Return the KL of each dimension (B, dimensions), None if it is unknown."""
+    if isinstance(q, HierarchicalNormal) and isinstance(p, HierarchicalNormal):
+        return _compute_log_ratio(q, p)
     z, kl = sample_with_kl(q, p)
-    return kl if kl.shape == z.shape or isinstance(q, OneHots) else None
+    return kl if kl.shape == z.shape or isinstance(q, OneHotAndNormal) else None
 
 
-def _log_ratio(q: Layers, p: Layers) -> Tensor:
-    """log q(z_d|...) - log p(z_d|...) (B, D) at a draw of q, each given what its layer is given."""
-    drawn = q.walk(torch.Size(), None, DiagonalNormal.rsample)
-    given = p.walk(drawn.z.shape[:1], drawn.z, DiagonalNormal.rsample)
-    both = zip(drawn.layers, given.layers, q.parts(drawn.z), strict=True)
-    return torch.cat([_log_density(a, z) - _log_density(b, z) for a, b, z in both], -1)
+def _compute_log_ratio(q: HierarchicalNormal, p: HierarchicalNormal) -> Tensor:
+    """Return log q(z_d|...) - log p(z_d|...) (B, D) of one sample z ~ q(z|x).
+
+    Each density is conditioned on the layers that its layer depends on.
+    """
+    sampled = q.run_layers(torch.Size(), None, DiagonalNormal.rsample)
+    prior = p.run_layers(sampled.z.shape[:1], sampled.z, DiagonalNormal.rsample)
+    layers = zip(sampled.layers, prior.layers, q.split_layers(sampled.z), strict=True)
+    return torch.cat(
+        [
+            _compute_unnormalized_log_density(q_layer, z)
+            - _compute_unnormalized_log_density(p_layer, z)
+            for q_layer, p_layer, z in layers
+        ],
+        -1,
+    )
 
 
-def _log_density(p: DiagonalNormal, z: Tensor) -> Tensor:
-    """Of each dimension, but for a constant."""
+def _compute_unnormalized_log_density(p: DiagonalNormal, z: Tensor) -> Tensor:
+    """Return log p(z_d) of each dimension without the constant -log(2 pi) / 2."""
     return -0.5 * ((z - p.loc) / p.scale).square() - p.log_scale

@@ -1,4 +1,4 @@
-"""The code of an image, one dimension after another moved."""
+"""Latent traversals: images decoded while one latent dimension of an image changes."""
 
 from collections.abc import Sequence
 from itertools import count
@@ -10,112 +10,131 @@ from torch.nn.functional import normalize
 
 from vaelab.data.base import DataModule
 from vaelab.distributions.normal import DiagonalNormal
-from vaelab.distributions.sphere import sphere
+from vaelab.distributions.sphere import sphere_constraint
 from vaelab.figures.compute.base import (
     EncodedImages,
     FigureNotApplicable,
     check_image_data,
     decode_latents,
     evaluation_mode,
-    sample_prior_points,
+    sample_prior_latents,
 )
-from vaelab.figures.compute.dimensions import Dimension
+from vaelab.figures.compute.dimensions import LatentDimension
 from vaelab.vae import VAE
 
-ROWS = 10
-REACH = 3.0  # standard deviations
+MAX_ROWS = 10
+MAX_STANDARD_DEVIATIONS = 3.0  # on both sides of the mean
 COLUMNS = 13
-ON_SPHERE = 9  # columns
+SPHERE_COLUMNS = 9
 
 
 class Traversals(NamedTuple):
-    """Pictures (R, C, ...) of R dimensions, the most active first, at C values.
+    """Images decoded at C values of each of R dimensions, the most active dimension first.
 
     Attributes:
-        labels: Of the dimensions.
-        values: (C,), in `unit`.
-        own: (R,), what the code has that all rows begin with.
+        images: (R, C, channels, H, W).
+        labels: The names of the dimensions.
+        values: The values that a dimension takes, (C,), in `unit`.
+        original: The value of each dimension in the latent vector of the image, (R,), in `unit`.
+        unit: The unit of the values.
     """
 
     images: Tensor
     labels: list[str]
     values: Tensor
-    own: Tensor
+    original: Tensor
     unit: str
 
 
 def compute_traversals(
-    vae: VAE, data: DataModule, codes: EncodedImages, dimensions: Sequence[Dimension]
+    vae: VAE, data: DataModule, encoded: EncodedImages, dimensions: Sequence[LatentDimension]
 ) -> Traversals:
-    """The code of the first image, of which each row moves one dimension and holds the others.
+    """Traverse the most active dimensions of the latent vector of the first image.
 
-    On the sphere the others shrink to make room for it. Of several stochastic layers those below
-    the dimension's follow p, each at its mean. Categories are not moved.
+    Each row changes one dimension and keeps the others. On the sphere the others are rescaled to
+    keep |z| = 1. With several stochastic layers, the layers that p samples after that of the
+    dimension are set to their conditional means. Categorical variables are not traversed.
+
+    Raises:
+        FigureNotApplicable: There is no real dimension, or x is not an image.
     """
     check_image_data(data)
-    moved = [each for each in dimensions if len(each.places) == 1][:ROWS]
-    if not moved:
-        raise FigureNotApplicable(f"nothing lies between {vae.posterior.support}")
-    z, y = codes.likeliest[0], codes.split.labels[:1]
-    move = _rotated if vae.posterior.support is sphere else _replaced
-    mean, deviation, values, unit = _scale(vae, codes)
-    images, own = [], []
-    for place in (each.places.start for each in moved):
-        row = move(z, place, mean[place] + deviation[place] * values)
-        images.append(decode_latents(vae, data, _followed(vae, row, place, y), y))
-        own.append((z[place] - mean[place]) / deviation[place])
-    labels = [each.label for each in moved]
-    return Traversals(torch.stack(images), labels, values, torch.stack(own), unit)
+    traversed = [dimension for dimension in dimensions if len(dimension.indices) == 1][:MAX_ROWS]
+    if not traversed:
+        raise FigureNotApplicable(f"{vae.posterior.support} cannot be interpolated")
+    z, y = encoded.modes[0], encoded.split.labels[:1]
+    is_sphere = vae.posterior.support is sphere_constraint
+    replace = _replace_coordinate_on_sphere if is_sphere else _replace_coordinate
+    mean, std, values, unit = _choose_values(vae, encoded)
+    images, original = [], []
+    for index in (dimension.indices.start for dimension in traversed):
+        row = replace(z, index, mean[index] + std[index] * values)
+        images.append(decode_latents(vae, data, _set_later_layers_to_means(vae, row, index, y), y))
+        original.append((z[index] - mean[index]) / std[index])
+    labels = [dimension.label for dimension in traversed]
+    return Traversals(torch.stack(images), labels, values, torch.stack(original), unit)
 
 
-def _scale(vae: VAE, codes: EncodedImages) -> tuple[Tensor, Tensor, Tensor, str]:
-    """Mean and deviation of each dimension (D,), the values counted by them, and their unit."""
-    zeros, y = torch.zeros(vae.latent_dim), codes.split.labels
-    if vae.posterior.support is sphere:
-        return zeros, zeros + 1, torch.linspace(-1, 1, ON_SPHERE), "coordinate on the unit sphere"
-    values, whose = torch.linspace(-REACH, REACH, COLUMNS), "the prior, from its mean"
+def _choose_values(vae: VAE, encoded: EncodedImages) -> tuple[Tensor, Tensor, Tensor, str]:
+    """Choose the values that the dimensions take.
+
+    Returns:
+        The mean and the standard deviation of each dimension, both (D,); the values as multiples of
+        the standard deviation from the mean, (C,); the name of this unit.
+    """
+    zeros, y = torch.zeros(vae.latent_dim), encoded.split.labels
+    if vae.posterior.support is sphere_constraint:
+        values = torch.linspace(-1, 1, SPHERE_COLUMNS)
+        return zeros, zeros + 1, values, "coordinate on the unit sphere"
+    values = torch.linspace(-MAX_STANDARD_DEVIATIONS, MAX_STANDARD_DEVIATIONS, COLUMNS)
+    unit = "standard deviations of the prior, from its mean"
     with evaluation_mode(vae) as device:
         p = vae.condition_on(y[:1].to(device)).latents()
-    if not vae.posterior.density:
-        moments, whose = (codes.drawn.mean(0), codes.drawn.std(0)), "the codes, from their mean"
+    if not vae.posterior.has_density:
+        mean, std = encoded.samples.mean(0), encoded.samples.std(0)
+        unit = "standard deviations of the latents, from their mean"
     elif isinstance(p, DiagonalNormal):
-        moments = (p.mean.reshape(-1).cpu(), p.variance.sqrt().reshape(-1).cpu())
+        mean, std = p.mean.reshape(-1).cpu(), p.variance.sqrt().reshape(-1).cpu()
     else:
-        draws = sample_prior_points(vae, y)
-        moments = (draws.mean(0), draws.std(0))
-    return *moments, values, f"standard deviations of {whose}"
+        prior_samples = sample_prior_latents(vae, y)
+        mean, std = prior_samples.mean(0), prior_samples.std(0)
+    return mean, std, values, unit
 
 
-def _replaced(z: Tensor, place: int, values: Tensor) -> Tensor:
-    """z (D,) with its number at `place` set to each of the values, (C, D)."""
-    moved = z.repeat(len(values), 1)
-    moved[:, place] = values
-    return moved
+def _replace_coordinate(z: Tensor, index: int, values: Tensor) -> Tensor:
+    """Return copies (C, D) of z (D,) with z[index] set to each of the values (C,)."""
+    replaced = z.repeat(len(values), 1)
+    replaced[:, index] = values
+    return replaced
 
 
-def _rotated(z: Tensor, place: int, values: Tensor) -> Tensor:
-    """The same on the unit sphere: the others keep their proportions."""
-    rest = normalize(_replaced(z, place, torch.zeros_like(values)), dim=-1)
-    moved = rest * (1 - values.square()).clamp(min=0).sqrt().unsqueeze(-1)
-    moved[:, place] = values
-    return moved
+def _replace_coordinate_on_sphere(z: Tensor, index: int, values: Tensor) -> Tensor:
+    """Return copies (C, D) on the unit sphere; the other coordinates keep their proportions."""
+    rest = normalize(_replace_coordinate(z, index, torch.zeros_like(values)), dim=-1)
+    replaced = rest * (1 - values.square()).clamp(min=0).sqrt().unsqueeze(-1)
+    replaced[:, index] = values
+    return replaced
 
 
-def _followed(vae: VAE, z: Tensor, place: int, y: Tensor) -> Tensor:
-    """z (C, D) with the layers that p draws after that of `place` at their means, given the rest.
+def _set_later_layers_to_means(vae: VAE, z: Tensor, index: int, y: Tensor) -> Tensor:
+    """Return z (C, D) with the layers that p samples after the layer of `index` at their means.
 
-    Nothing is changed where there are no layers.
+    Each mean is conditioned on the layers before it. A model without layers returns z unchanged.
     """
     if not vae.layered:
         return z
     with evaluation_mode(vae) as device:
         p: Any = vae.condition_on(y.to(device)).latents()
-        numbers, turns, z = count(), count(), z.to(device)
-        one = torch.Size([1])
-        turn = p.walk(one, None, lambda layer: torch.full_like(layer.mean, next(numbers))).z[0]
+        z = z.to(device)
+        numbers = count()
+        layer_of_entry = p.run_layers(
+            torch.Size([1]), None, lambda layer: torch.full_like(layer.mean, next(numbers))
+        ).z[0]
+        numbers_again = count()
 
         def pick(layer: DiagonalNormal) -> Tensor:
-            now = next(turns)
-            return layer.mean if now > turn[place] else z[:, turn == now]
+            number = next(numbers_again)
+            is_later = number > layer_of_entry[index]
+            return layer.mean if is_later else z[:, layer_of_entry == number]
 
-        return p.walk(z.shape[:1], None, pick).z.cpu()
+        return p.run_layers(z.shape[:1], None, pick).z.cpu()

@@ -1,4 +1,4 @@
-"""From the code of one image to that of another."""
+"""Latent interpolations between two images."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from torch.distributions import constraints
 from torch.nn.functional import normalize
 
 from vaelab.data.base import DataModule
-from vaelab.distributions.sphere import sphere
+from vaelab.distributions.sphere import sphere_constraint
 from vaelab.figures.compute.base import (
     EncodedImages,
     FigureNotApplicable,
@@ -22,10 +22,12 @@ STEPS = 11
 
 
 class Walks(NamedTuple):
-    """The images at the ends (R, 2, ...) and what is decoded between them (R, STEPS, ...).
+    """Interpolations between R pairs of images.
 
     Attributes:
-        path: What the way between two codes is called.
+        ends: The two images of each pair, (R, 2, C, H, W).
+        between: The images decoded on the path between their latents, (R, STEPS, C, H, W).
+        path: The kind of path: "in a straight line" or "along an arc".
     """
 
     ends: Tensor
@@ -33,46 +35,66 @@ class Walks(NamedTuple):
     path: str
 
 
-def compute_walks(vae: VAE, data: DataModule, codes: EncodedImages, most: int) -> Walks:
-    """At most so many pairs; those of a conditional model have one label."""
+def compute_walks(vae: VAE, data: DataModule, encoded: EncodedImages, max_pairs: int) -> Walks:
+    """Interpolate between at most `max_pairs` pairs of images.
+
+    The two images of a pair have the same label if the model is conditional.
+
+    Raises:
+        FigureNotApplicable: z has no path between two points, there is no pair, or x is not an
+            image.
+    """
     check_image_data(data)
-    round_ = vae.posterior.support is sphere
-    if not round_ and vae.posterior.support is not constraints.real_vector:
-        raise FigureNotApplicable(f"nothing lies between {vae.posterior.support}")
-    images, labels = codes.split
-    pairs = _alike(labels, most) if vae.conditional else _apart(len(images), most)
+    is_sphere = vae.posterior.support is sphere_constraint
+    if not is_sphere and vae.posterior.support is not constraints.real_vector:
+        raise FigureNotApplicable(f"{vae.posterior.support} cannot be interpolated")
+    images, labels = encoded.split
+    if vae.conditional:
+        pairs = _pair_images_with_equal_labels(labels, max_pairs)
+    else:
+        pairs = _pair_distant_images(len(images), max_pairs)
     if not pairs:
-        raise FigureNotApplicable("there are no two images to walk between")
-    share = torch.linspace(0, 1, STEPS).unsqueeze(-1)
+        raise FigureNotApplicable("no two images can be paired for an interpolation")
+    t = torch.linspace(0, 1, STEPS).unsqueeze(-1)
     between = []
     for first, last in pairs:
-        ends = codes.likeliest[first], codes.likeliest[last]
-        z = interpolate_on_arc(*ends, share) if round_ else torch.lerp(*ends, share)
+        ends = encoded.modes[first], encoded.modes[last]
+        z = interpolate_spherically(*ends, t) if is_sphere else torch.lerp(*ends, t)
         between.append(decode_latents(vae, data, z, labels[first : first + 1]))
     ends = torch.stack([to_display_range(data.prepare(images[list(pair)]), data) for pair in pairs])
-    return Walks(ends, torch.stack(between), "along an arc" if round_ else "in a straight line")
+    path = "along an arc" if is_sphere else "in a straight line"
+    return Walks(ends, torch.stack(between), path)
 
 
-def interpolate_on_arc(first: Tensor, last: Tensor, share: Tensor) -> Tensor:
-    """[sin((1 - t) a) u + sin(t a) v] / sin a, for u, v (D,) of length 1 at an angle a; t (C, 1).
+def interpolate_spherically(first: Tensor, last: Tensor, t: Tensor) -> Tensor:
+    """Return the spherical linear interpolation (slerp) of two unit vectors u and v.
+
+    [sin((1 - t) a) u + sin(t a) v] / sin a, a being the angle between u and v
+
+    Arguments:
+        first, last: u and v, (D,).
+        t: Positions between 0 and 1, (C, 1).
+
+    Returns:
+        (C, D).
 
     Reference: Animating Rotation with Quaternion Curves (Shoemake, 1985), section 3.3
     """
     angle = (first @ last).clamp(-1 + 1e-6, 1 - 1e-6).acos()
-    return normalize(((1 - share) * angle).sin() * first + (share * angle).sin() * last, dim=-1)
+    return normalize(((1 - t) * angle).sin() * first + (t * angle).sin() * last, dim=-1)
 
 
-def _apart(size: int, most: int) -> list[tuple[int, int]]:
-    """Pairs of images that lie half of all apart."""
+def _pair_distant_images(size: int, max_pairs: int) -> list[tuple[int, int]]:
+    """Pair images whose positions in the split differ by half of its size."""
     half = size // 2
-    count = min(most, half)
+    count = min(max_pairs, half)
     return [(i * half // count, i * half // count + half) for i in range(count)]
 
 
-def _alike(labels: Tensor, most: int) -> list[tuple[int, int]]:
-    """The first two images of each of some labels."""
-    _, kind = labels.unique(dim=0, return_inverse=True)
-    groups = [(kind == each).nonzero().flatten().tolist() for each in kind.unique()]
-    pairs = [(group[0], group[1]) for group in groups if len(group) > 1]
-    count = min(most, len(pairs))
+def _pair_images_with_equal_labels(labels: Tensor, max_pairs: int) -> list[tuple[int, int]]:
+    """Pair the first two images of each of at most `max_pairs` labels."""
+    _, group = labels.unique(dim=0, return_inverse=True)
+    members = [(group == number).nonzero().flatten().tolist() for number in group.unique()]
+    pairs = [(images[0], images[1]) for images in members if len(images) > 1]
+    count = min(max_pairs, len(pairs))
     return [pairs[i * len(pairs) // count] for i in range(count)]

@@ -1,4 +1,4 @@
-"""The terms of the objective in the course of the training."""
+"""Figure of the training and validation curves of the objective's terms."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HEIGHT = 2.6  # inches
-BEGINNING = 0.05  # of the steps, which may lie beyond the edge
-ROOM = 0.05  # of the range, above and below
-FLAT = 0.01  # of the value, where it hardly changes
+IGNORED_FRACTION = 0.05  # of the steps, at the start; they do not determine the y limits
+MARGIN = 0.05  # of the range, above and below
+MIN_MARGIN = 0.01  # of the largest value, for a curve that hardly changes
 STYLES = {
     "train": {"color": SKY, "linewidth": 1.0, "label": "train"},
     "val": {"color": VERMILLION, "linewidth": 1.6, "label": "validation"},
@@ -25,51 +25,53 @@ STYLES = {
 
 
 @plot_style()
-def plot_curves(
-    found: Mapping[str, Mapping[str, MetricCurve]], per_epoch: float | None = None
+def plot_metric_curves(
+    terms: Mapping[str, Mapping[str, MetricCurve]], per_epoch: float | None = None
 ) -> Figure:
-    """A panel for each term, train and validation together, in nats per image.
+    """Plot a panel for each term, with its training and validation curves in nats per image.
 
-    The first twentieth of the steps may leave a panel, or they would fill it.
+    The first IGNORED_FRACTION of the steps may lie outside a panel, since they often span a much
+    larger range than the rest.
 
     Arguments:
-        found: Curves by the name of the term and by stage, train or val.
-        per_epoch: Optimizer steps of an epoch, for a second axis.
+        terms: Curves by the name of the term and by stage, "train" or "val".
+        per_epoch: Optimizer steps per epoch, for a second axis; None leaves it out.
     """
-    drawn = new_figure(WIDTH / 3 * max(2, len(found)), HEIGHT)
-    panels = drawn.subplots(1, len(found), squeeze=False)[0]
-    for axes, (term, stages) in zip(panels, found.items(), strict=True):
+    figure = new_figure(WIDTH / 3 * max(2, len(terms)), HEIGHT)
+    panels = figure.subplots(1, len(terms), squeeze=False)[0]
+    for axes, (term, stages) in zip(panels, terms.items(), strict=True):
         for stage, curve in stages.items():
             marker = "o" if len(curve.steps) == 1 else None
             axes.plot(*curve, marker=marker, markersize=3, **STYLES[stage])
-        axes.set_ylim(*_range(stages))
+        axes.set_ylim(*_compute_limits(stages))
         axes.ticklabel_format(useOffset=False)
         axes.set(title=term, xlabel="optimizer step")
         if per_epoch:
-            _count_epochs(axes, per_epoch)
+            _add_epoch_axis(axes, per_epoch)
     panels[0].set_ylabel("nats per image")
     panels[-1].legend()
-    return drawn
+    return figure
 
 
-def _range(stages: Mapping[str, MetricCurve]) -> tuple[float, float]:
-    """What holds all values but those of the beginning."""
+def _compute_limits(stages: Mapping[str, MetricCurve]) -> tuple[float, float]:
+    """Return the range of all finite values, without those of the first steps, plus a margin."""
     last = max(curve.steps.max() for curve in stages.values())
-    kept = [curve.values[curve.steps >= BEGINNING * last] for curve in stages.values()]
-    values = np.concatenate(kept)
+    parts = [curve.values[curve.steps >= IGNORED_FRACTION * last] for curve in stages.values()]
+    values = np.concatenate(parts)
     values = values[np.isfinite(values)]
     if not len(values):
         return 0.0, 1.0
     low, high = float(values.min()), float(values.max())
-    room = max(ROOM * (high - low), FLAT * max(abs(low), abs(high)), FLAT)
-    return low - room, high + room
+    margin = max(MARGIN * (high - low), MIN_MARGIN * max(abs(low), abs(high)), MIN_MARGIN)
+    return low - margin, high + margin
 
 
-def _count_epochs(axes: Axes, per_epoch: float) -> None:
+def _add_epoch_axis(axes: Axes, per_epoch: float) -> None:
+    """Add an axis of epochs above the panel."""
     from matplotlib.ticker import MaxNLocator
 
-    both: Any = (lambda step: step / per_epoch, lambda epoch: epoch * per_epoch)
-    above = axes.secondary_xaxis("top", functions=both)
-    above.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    above.set_xlabel("epoch")
-    above.spines[:].set_visible(False)
+    conversions: Any = (lambda step: step / per_epoch, lambda epoch: epoch * per_epoch)
+    top = axes.secondary_xaxis("top", functions=conversions)
+    top.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    top.set_xlabel("epoch")
+    top.spines[:].set_visible(False)

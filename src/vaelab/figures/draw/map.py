@@ -1,4 +1,4 @@
-"""The latent space in the plane: codes by class, and what is decoded there."""
+"""Figures of a 2D latent space: latents coloured by label, and images decoded on a grid."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SIZE = 3.4  # inches of a panel
-WIDE = 4.2  # where pictures fill it
-LEGEND = 0.9
-NAMED = 20  # classes that a legend has room for, and colours
-ROOM = 1.08  # of the range of the codes
-TICKS = 5  # of a decoded plane
+PANEL_SIZE = 3.4  # inches
+DECODED_PANEL_SIZE = 4.2  # inches of a panel of decoded images
+LEGEND_WIDTH = 0.9  # inches
+MAX_CLASSES = 20  # more classes have no room in the legend, and no colours
+RANGE_FACTOR = 1.08  # the range of an axis, divided by the range of the latents
+TICK_COUNT = 5  # of a decoded plane
 
 
-class Cloud(NamedTuple):
-    """Codes of images, with what is known of the images.
+class LatentMap(NamedTuple):
+    """The latents of N images in two dimensions, with the labels of the images.
 
     Attributes:
         points: (N, 2).
-        labels: (N,): whole numbers are classes; nan where there are none.
+        labels: (N,). Whole numbers are classes; NaN means that there is no label.
         axes: The names of the two dimensions.
-        classes: The names of 0, 1, ...; without them the numbers are taken.
-        title: What the labels are, where that has a name.
-        equal: Whether the two dimensions have one unit.
+        classes: The names of the classes 0, 1, ...; empty to show the numbers.
+        title: The name of the label, empty if it has none.
+        equal: True if both dimensions have the same unit.
     """
 
     points: np.ndarray
@@ -44,82 +44,89 @@ class Cloud(NamedTuple):
 
 
 @plot_style()
-def plot_latent_map(cloud: Cloud) -> Figure:
-    """The codes of images, coloured by their labels."""
-    drawn = new_figure(SIZE + LEGEND, SIZE)
-    _scatter(drawn.add_subplot(), cloud)
-    return drawn
+def plot_latent_map(latent_map: LatentMap) -> Figure:
+    """Plot the latents of images, coloured by label."""
+    figure = new_figure(PANEL_SIZE + LEGEND_WIDTH, PANEL_SIZE)
+    _scatter_latents(figure.add_subplot(), latent_map)
+    return figure
 
 
 @plot_style()
 def plot_decoded_map(
-    cloud: Cloud,
+    latent_map: LatentMap,
     images: Tensor,
     columns: Sequence[float],
     rows: Sequence[float],
     title: str = "",
 ) -> Figure:
-    """What the plane decodes to, beside the codes of images.
+    """Plot images decoded on a grid, beside the latents of images coloured by label.
 
     Arguments:
         images: (R, C, 1 or 3, H, W) in [0, 1].
         columns, rows: The values of the first and of the second dimension.
-        title: What the decoder was given besides.
+        title: The label that the decoder was given.
     """
-    drawn = new_figure(2 * WIDE + LEGEND, WIDE)
-    left, right = drawn.subplots(1, 2)
-    plot_tiles(left, images, _some(rows), _some(columns), gap=0)
-    left.set(xlabel=cloud.axes[0], ylabel=cloud.axes[1], title=title)
-    _scatter(right, cloud)
-    return drawn
+    figure = new_figure(2 * DECODED_PANEL_SIZE + LEGEND_WIDTH, DECODED_PANEL_SIZE)
+    left, right = figure.subplots(1, 2)
+    plot_tiles(left, images, _label_some_values(rows), _label_some_values(columns), gap=0)
+    left.set(xlabel=latent_map.axes[0], ylabel=latent_map.axes[1], title=title)
+    _scatter_latents(right, latent_map)
+    return figure
 
 
-def _some(values: Sequence[float]) -> list[str]:
-    """TICKS of the values, the first and the last among them, and nothing for the others."""
-    named = np.linspace(0, len(values) - 1, TICKS).round()
-    rounded = [round(value, 1) + 0.0 for value in values]  # + 0.0, for there is no -0.0
-    return [f"{value:g}" if i in named else "" for i, value in enumerate(rounded)]
+def _label_some_values(values: Sequence[float]) -> list[str]:
+    """Return labels of TICK_COUNT evenly spaced values, and empty labels of the others."""
+    labelled = np.linspace(0, len(values) - 1, TICK_COUNT).round()
+    rounded = [round(value, 1) + 0.0 for value in values]  # + 0.0 turns -0.0 into 0.0
+    return [f"{value:g}" if i in labelled else "" for i, value in enumerate(rounded)]
 
 
-def _scatter(axes: Axes, cloud: Cloud) -> None:
-    size = float(np.clip(6000 / max(1, len(cloud.points)), 3, 20))
-    dots: Any = {"s": size, "linewidths": 0, "alpha": 0.8, "rasterized": True}
-    kinds = np.unique(cloud.labels)
-    if np.isnan(kinds).any():
-        axes.scatter(*cloud.points.T, color=PALETTE[0], **dots)
-    elif len(kinds) <= NAMED and (kinds == kinds.round()).all():
-        colours = _colours(len(kinds))
-        axes.scatter(*cloud.points.T, c=colours[np.searchsorted(kinds, cloud.labels)], **dots)
-        _legend(axes, cloud, kinds.astype(int), colours)
+def _scatter_latents(axes: Axes, latent_map: LatentMap) -> None:
+    points, labels = latent_map.points, latent_map.labels
+    size = float(np.clip(6000 / max(1, len(points)), 3, 20))
+    style: Any = {"s": size, "linewidths": 0, "alpha": 0.8, "rasterized": True}
+    distinct = np.unique(labels)
+    if np.isnan(distinct).any():
+        axes.scatter(*points.T, color=PALETTE[0], **style)
+    elif len(distinct) <= MAX_CLASSES and (distinct == distinct.round()).all():
+        colours = _choose_class_colours(len(distinct))
+        axes.scatter(*points.T, c=colours[np.searchsorted(distinct, labels)], **style)
+        _add_legend(axes, latent_map, distinct.astype(int), colours)
     else:
-        shown = axes.scatter(*cloud.points.T, c=cloud.labels, cmap="viridis", **dots)
-        bar: Any = axes.figure.colorbar(shown, label=cloud.title or "label")
+        scatter = axes.scatter(*points.T, c=labels, cmap="viridis", **style)
+        bar: Any = axes.figure.colorbar(scatter, label=latent_map.title or "label")
         bar.outline.set_visible(False)
-    axes.set(xlabel=cloud.axes[0], ylabel=cloud.axes[1])
-    if cloud.equal:
-        _square(axes, cloud.points)
+    axes.set(xlabel=latent_map.axes[0], ylabel=latent_map.axes[1])
+    if latent_map.equal:
+        _set_equal_units(axes, points)
 
 
-def _square(axes: Axes, points: np.ndarray) -> None:
-    """One unit for both axes, of which the room for their labels can be known before."""
+def _set_equal_units(axes: Axes, points: np.ndarray) -> None:
+    """Use the same scale and the same length of both axes, with limits that are set in advance.
+
+    Fixed limits have fixed tick labels, for which the layout can reserve space.
+    """
     low, high = points.min(0), points.max(0)
-    half = ROOM * max(*(high - low), 1e-6) / 2
+    half = RANGE_FACTOR * max(*(high - low), 1e-6) / 2
     for name, middle in zip("xy", (low + high) / 2, strict=True):
         axes.set(**{f"{name}lim": (middle - half, middle + half)})
     axes.set_aspect("equal")
 
 
-def _colours(count: int) -> np.ndarray:
-    """Of each class (count, 3): those of the palette, then the same ones paler."""
+def _choose_class_colours(count: int) -> np.ndarray:
+    """Return a colour for each class (count, 3): the palette, then paler versions of it."""
     from matplotlib.colors import to_rgb
 
-    strong = np.array([to_rgb(each) for each in PALETTE])
+    strong = np.array([to_rgb(colour) for colour in PALETTE])
     return np.concatenate([strong, 1 - 0.45 * (1 - strong)])[:count]
 
 
-def _legend(axes: Axes, cloud: Cloud, kinds: np.ndarray, colours: np.ndarray) -> None:
-    for kind, colour in zip(kinds, colours, strict=True):
-        name = cloud.classes[kind] if 0 <= kind < len(cloud.classes) else str(kind)
+def _add_legend(
+    axes: Axes, latent_map: LatentMap, classes: np.ndarray, colours: np.ndarray
+) -> None:
+    for number, colour in zip(classes, colours, strict=True):
+        has_name = 0 <= number < len(latent_map.classes)
+        name = latent_map.classes[number] if has_name else str(number)
         axes.scatter([], [], s=24, color=colour, linewidths=0, label=name)
-    side: Any = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "handletextpad": 0}
-    axes.legend(title=cloud.title or None, **side)
+    position: Any = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "handletextpad": 0}
+    axes.legend(title=latent_map.title or None, **position)

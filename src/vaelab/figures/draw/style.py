@@ -1,6 +1,6 @@
-"""The common look of all figures: colours that the colour-blind tell apart, sizes, saving.
+"""The common style of all figures: a colour-blind safe palette, sizes and saving.
 
-matplotlib is imported where it is used, so that a command which draws nothing does not wait for it.
+Functions import matplotlib themselves, so that commands without figures do not wait for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Color Universal Design (Okabe and Ito, 2008), with two of Tol's muted colours for a tenth class
+# Color Universal Design (Okabe and Ito, 2008), plus two of Tol's muted colours
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, BLACK, YELLOW = "#56B4E9", "#CC79A7", "#000000", "#F0E442"
 WINE, OLIVE = "#882255", "#999933"
@@ -25,7 +25,7 @@ PALETTE = (BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, BLACK, YELLOW, WINE, OL
 WIDTH = 7.0  # inches
 FORMATS = ("png", "svg", "pdf")
 DPI = 150
-LOOK: Any = {
+RC_PARAMS: Any = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.labelsize": 9,
@@ -38,55 +38,58 @@ LOOK: Any = {
     "legend.fontsize": 8,
     "legend.frameon": False,
     "image.cmap": "viridis",
-    "svg.hashsalt": "vaelab",  # the same figure is the same file
+    "svg.hashsalt": "vaelab",  # a fixed salt, so that equal figures are equal files
 }
 
 
 @contextmanager
 def plot_style() -> Iterator[None]:
-    """Inside, what is drawn has this look; `@look()` is the same for a function."""
+    """Draw with RC_PARAMS inside a `with` block, or inside a function decorated `@plot_style()`."""
     import matplotlib
 
-    with matplotlib.rc_context(LOOK):
+    with matplotlib.rc_context(RC_PARAMS):
         yield
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches, which makes room for its labels."""
+    """Return an empty figure with a size in inches and a layout that reserves space for labels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawn = Figure(figsize=(width, height), dpi=DPI, layout="compressed")
-    FigureCanvasAgg(drawn)
-    return drawn
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="compressed")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def hide_frame(axes: Axes) -> None:
-    """Neither frame nor marks, but labels stay."""
+    """Hide the frame and the tick marks of axes, but not the tick labels."""
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
 
 
-def latent_symbol(name: str) -> str:
-    """A name such as z12, or z1.2 of a layer, as it is printed: with a subscript."""
+def format_latent_symbol(name: str) -> str:
+    """Return a name such as z12, or z1.2 of a layer, as math text with a subscript."""
     return f"${name[0]}_{{{name[1:].replace('.', ',')}}}$"
 
 
 @plot_style()
-def save_figure(drawn: Figure | Image.Image, path: Path) -> Path:
-    """Write a figure, or the pixels of a picture, in the format that the path ends in."""
+def save_figure(figure: Figure | Image.Image, path: Path) -> Path:
+    """Save a figure or an image in the format of the path's suffix, and return the path.
+
+    A png of an image has exactly its pixels.
+    """
     settings: dict[str, Any] = {"metadata": {"Date": None}} if path.suffix == ".svg" else {}
-    if isinstance(drawn, Image.Image) and path.suffix == ".png":
-        drawn.save(path)
-    elif isinstance(drawn, Image.Image):
-        figure_of_image(drawn).savefig(path, **settings)
+    if isinstance(figure, Image.Image) and path.suffix == ".png":
+        figure.save(path)
+    elif isinstance(figure, Image.Image):
+        make_figure_of_image(figure).savefig(path, **settings)
     else:
-        drawn.savefig(path, **settings)
+        figure.savefig(path, **settings)
     return path
 
 
-def figure_of_image(picture: Image.Image) -> Figure:
-    """A figure of nothing but the picture."""
-    drawn = new_figure(picture.width / DPI, picture.height / DPI)
-    drawn.figimage(np.asarray(picture), resize=True)
-    return drawn
+def make_figure_of_image(image: Image.Image) -> Figure:
+    """Return a figure that consists of the image alone."""
+    figure = new_figure(image.width / DPI, image.height / DPI)
+    figure.figimage(np.asarray(image), resize=True)
+    return figure

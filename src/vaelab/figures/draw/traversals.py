@@ -1,4 +1,4 @@
-"""One latent dimension after another moved, all others held."""
+"""Figure of latent traversals: one latent dimension changes in each row."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from vaelab.figures.draw.style import ORANGE, WIDTH, new_figure, plot_style
-from vaelab.figures.draw.tiles import plot_tiles, tile_aspect
+from vaelab.figures.draw.tiles import compute_tile_aspect, plot_tiles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,27 +16,29 @@ if TYPE_CHECKING:
 
 @plot_style()
 def plot_traversals(
-    images: Tensor, labels: Sequence[str], values: Tensor, own: Tensor, unit: str
+    images: Tensor, labels: Sequence[str], values: Tensor, original: Tensor, unit: str
 ) -> Figure:
-    """A row for each dimension, a column for each value that it takes.
+    """Plot a row for each dimension and a column for each value that it takes.
+
+    The tile nearest to the original value of a dimension is framed, unless that value lies outside
+    the range of the columns.
 
     Arguments:
         images: (R, C, 1 or 3, H, W) in [0, 1].
-        labels: Of the rows.
-        values: (C,).
-        own: The value (R,) of the image that is moved; the tile nearest to it is framed, unless it
-            lies beyond them, and what the frame means is said below.
-        unit: Of the values.
+        labels: The names of the dimensions.
+        values: (C,), evenly spaced.
+        original: The value of each dimension in the latent vector of the image, (R,).
+        unit: The unit of the values.
     """
-    drawn = new_figure(WIDTH, 0.83 * WIDTH * tile_aspect(images) + 0.5)
-    axes = drawn.add_subplot()
+    figure = new_figure(WIDTH, 0.83 * WIDTH * compute_tile_aspect(images) + 0.5)
+    axes = figure.add_subplot()
     columns = [f"{value:g}" if i % 2 == 0 else "" for i, value in enumerate(values.tolist())]
-    place = plot_tiles(axes, images, labels, columns)
-    framed = False
-    for row, value in enumerate(own):
+    layout = plot_tiles(axes, images, labels, columns)
+    has_frame = False
+    for row, value in enumerate(original):
         distance, nearest = (values - value).abs().min(0)
         if distance <= (values[1] - values[0]) / 2:
-            place.frame(axes, row, int(nearest), ORANGE)
-            framed = True
-    axes.set_xlabel(f"{unit}; framed: nearest to the image's own" if framed else unit)
-    return drawn
+            layout.draw_frame(axes, row, int(nearest), ORANGE)
+            has_frame = True
+    axes.set_xlabel(f"{unit}; framed: nearest to the original image" if has_frame else unit)
+    return figure

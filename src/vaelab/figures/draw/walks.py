@@ -1,4 +1,4 @@
-"""From one image to another, through the codes between theirs."""
+"""Figure of latent interpolations between two images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaelab.figures.draw.style import ORANGE, WIDTH, new_figure, plot_style
-from vaelab.figures.draw.tiles import plot_tiles, tile_aspect
+from vaelab.figures.draw.tiles import compute_tile_aspect, plot_tiles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 @plot_style()
 def plot_walks(ends: Tensor, between: Tensor, path: str) -> Figure:
-    """A row for each pair: an image, what is decoded on the way, and the other image.
+    """Plot a row for each pair: the first image, the decoded interpolation, the second image.
 
     Arguments:
-        ends: The images (R, 2, 1 or 3, H, W) with values in [0, 1]; they are framed.
-        between: (R, C, 1 or 3, H, W), decoded from the code of the one to that of the other.
-        path: What the way is called.
+        ends: The two images of each pair, (R, 2, 1 or 3, H, W) in [0, 1]; they are framed.
+        between: The images decoded on the path between their latents, (R, C, 1 or 3, H, W).
+        path: The kind of path, such as "in a straight line".
     """
     images = torch.cat([ends[:, :1], between, ends[:, 1:]], 1)
     rows, columns = images.shape[:2]
-    drawn = new_figure(WIDTH, WIDTH * tile_aspect(images) + 0.42)
-    axes = drawn.add_subplot()
+    figure = new_figure(WIDTH, WIDTH * compute_tile_aspect(images) + 0.42)
+    axes = figure.add_subplot()
     labels = [f"{i / (columns - 3):g}" if i % 5 == 0 else "" for i in range(columns - 2)]
-    place = plot_tiles(axes, images, [""] * rows, ["image", *labels, "image"])
+    layout = plot_tiles(axes, images, [""] * rows, ["image", *labels, "image"])
     for row in range(rows):
         for column in (0, columns - 1):
-            place.frame(axes, row, column, ORANGE)
-    axes.set_xlabel(f"share of the way between their codes, {path}")
-    return drawn
+            layout.draw_frame(axes, row, column, ORANGE)
+    axes.set_xlabel(f"position between the latents of both images, {path}")
+    return figure

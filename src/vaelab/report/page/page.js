@@ -2,16 +2,16 @@
 
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-// Copy: the clipboard where the browser has one for files, else a selection.
+// Copy with the clipboard API if the browser allows it for local files, otherwise with a selection.
 for (const button of all("[data-copy]")) {
   button.addEventListener("click", async () => {
-    const said = (await copied(button.dataset.copy)) ? "copied" : "not allowed";
-    button.textContent = said;
+    const ok = await copyText(button.dataset.copy);
+    button.textContent = ok ? "copied" : "not allowed";
     setTimeout(() => { button.textContent = "copy"; }, 1500);
   });
 }
 
-async function copied(text) {
+async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
@@ -20,32 +20,32 @@ async function copied(text) {
     area.value = text;
     document.body.append(area);
     area.select();
-    const done = document.execCommand("copy");
+    const ok = document.execCommand("copy");
     area.remove();
-    return done;
+    return ok;
   }
 }
 
-// Sort: within each group, as jobs of different groups cannot be compared; what has no value is last.
+// Sort within each group, since jobs of different groups cannot be compared. Rows without a value are last.
 const table = document.getElementById("jobs");
 for (const [column, head] of all("thead th", table ?? document.createElement("p")).entries()) {
-  head.querySelector("button")?.addEventListener("click", () => sort(column, head));
+  head.querySelector("button")?.addEventListener("click", () => sortRows(column, head));
 }
 
-function sort(column, head) {
+function sortRows(column, head) {
   const number = head.dataset.type === "number";
   const order = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
   for (const other of all("th[aria-sort]", table)) other.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", order > 0 ? "ascending" : "descending");
   for (const body of table.tBodies) {
     const rows = [...body.rows].slice(1);
-    const keyed = rows.map((row) => [key(row.cells[column], number), row]);
+    const keyed = rows.map((row) => [sortKey(row.cells[column], number), row]);
     keyed.sort(([a], [b]) => (a === null) - (b === null) || order * compare(a, b));
     body.append(...keyed.map(([, row]) => row));
   }
 }
 
-function key(cell, number) {
+function sortKey(cell, number) {
   const text = cell?.dataset.value ?? cell?.textContent.trim() ?? "";
   if (text === "" || cell.classList.contains("reason")) return null;
   return number && !Number.isNaN(Number(text)) ? Number(text) : text;
@@ -56,42 +56,42 @@ function compare(a, b) {
   return String(a).localeCompare(String(b), undefined, { numeric: true });
 }
 
-// A job is lit wherever it is drawn.
+// Highlight a job in the table and in all charts.
 for (const mark of all("[data-job]")) {
-  const light = (on) => all("[data-job]")
+  const highlight = (on) => all("[data-job]")
     .filter((other) => other.dataset.job === mark.dataset.job)
     .forEach((other) => other.classList.toggle("lit", on));
-  mark.addEventListener("pointerenter", () => light(true));
-  mark.addEventListener("pointerleave", () => light(false));
-  mark.addEventListener("focus", () => light(true));
-  mark.addEventListener("blur", () => light(false));
+  mark.addEventListener("pointerenter", () => highlight(true));
+  mark.addEventListener("pointerleave", () => highlight(false));
+  mark.addEventListener("focus", () => highlight(true));
+  mark.addEventListener("blur", () => highlight(false));
 }
 
-// A click on a value of a choice leaves its jobs alone, a second one brings the others back.
+// A click on a value of a setting dims all other jobs, and a second click restores them.
 const keys = JSON.parse(document.getElementById("keys")?.textContent ?? "[]");
 for (const value of all("text.value")) {
-  const choose = () => {
+  const toggle = () => {
     value.classList.toggle("chosen");
-    const chosen = all("text.value.chosen").map((each) => [keys.indexOf(each.dataset.key), each.dataset.value]);
-    const kept = new Set(all("tr[data-job]").filter((row) => fits(row, chosen)).map((row) => row.dataset.job));
-    for (const mark of all("[data-job]")) mark.classList.toggle("dim", !kept.has(mark.dataset.job));
+    const chosen = all("text.value.chosen").map((text) => [keys.indexOf(text.dataset.key), text.dataset.value]);
+    const matching = new Set(all("tr[data-job]").filter((row) => matches(row, chosen)).map((row) => row.dataset.job));
+    for (const mark of all("[data-job]")) mark.classList.toggle("dim", !matching.has(mark.dataset.job));
   };
-  value.addEventListener("click", choose);
-  value.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") choose(); });
+  value.addEventListener("click", toggle);
+  value.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") toggle(); });
 }
 
-function fits(row, chosen) {
-  const by = Map.groupBy ? Map.groupBy(chosen, ([n]) => n) : grouped(chosen);
+function matches(row, chosen) {
+  const by = Map.groupBy ? Map.groupBy(chosen, ([n]) => n) : groupByKey(chosen);
   return [...by].every(([n, pairs]) => pairs.some(([, text]) => row.getAttribute(`data-choice-${n}`) === text));
 }
 
-function grouped(pairs) {
+function groupByKey(pairs) {
   const by = new Map();
   for (const pair of pairs) by.set(pair[0], [...(by.get(pair[0]) ?? []), pair]);
   return by;
 }
 
-// Curves: the value at the pointer, in place of the last one.
+// Show the value of each curve at the pointer instead of the last value.
 for (const panel of all("[data-panel]")) {
   const svg = panel.querySelector("svg");
   const curves = all(".curve", panel).map((path) => JSON.parse(path.dataset.points));
@@ -114,33 +114,33 @@ for (const panel of all("[data-panel]")) {
   });
 }
 
-// Two jobs side by side: a row for each picture that one of them has.
-const pictures = JSON.parse(document.getElementById("pictures")?.textContent ?? "{}");
-const sides = all("#beside select");
-for (const side of sides) side.addEventListener("change", show);
-if (sides.length) show();
+// Show two jobs side by side, with a row for each image that one of them has.
+const images = JSON.parse(document.getElementById("images")?.textContent ?? "{}");
+const sides = all("#compare select");
+for (const side of sides) side.addEventListener("change", showImages);
+if (sides.length) showImages();
 
-function show() {
-  const byName = sides.map(({ value }) => new Map((pictures[value] ?? []).map((each) => [each.name, each])));
+function showImages() {
+  const byName = sides.map(({ value }) => new Map((images[value] ?? []).map((image) => [image.name, image])));
   const names = new Set(byName.flatMap((side) => [...side.keys()]));
-  const rows = [...names].flatMap((name) => byName.map((side) => drawn(side.get(name))));
-  document.querySelector("#beside .shown").replaceChildren(...rows);
+  const rows = [...names].flatMap((name) => byName.map((side) => makeFigure(side.get(name))));
+  document.querySelector("#compare .shown").replaceChildren(...rows);
 }
 
-function drawn(found) {
+function makeFigure(image) {
   const figure = document.createElement("figure");
-  if (!found) return figure;
-  const picture = new Image();
-  picture.src = found.source;
-  picture.alt = found.caption;
-  picture.title = found.name;
-  const words = document.createElement("figcaption");
-  words.textContent = found.caption;
-  figure.append(picture, words);
+  if (!image) return figure;
+  const element = new Image();
+  element.src = image.source;
+  element.alt = image.caption;
+  element.title = image.name;
+  const caption = document.createElement("figcaption");
+  caption.textContent = image.caption;
+  figure.append(element, caption);
   return figure;
 }
 
-// A click on a picture shows it as large as the window.
+// A click on an image enlarges it to the size of the window.
 const large = document.getElementById("large");
 document.addEventListener("click", ({ target }) => {
   if (large.open) {

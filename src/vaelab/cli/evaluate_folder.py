@@ -1,0 +1,113 @@
+"""The evaluation of a run folder: numbers, tables, records, loggers and report."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaelab.evaluation.base import EvaluationConfig
+from vaelab.evaluation.parts import (
+    DEFAULT_PARTS,
+    evaluate_run,
+    read_finished_parts,
+    resolve_precision,
+)
+from vaelab.loggers.wandb import Wandb
+from vaelab.report.write import write_report_or_warn
+from vaelab.reproduction.records import make_record, save_record
+from vaelab.runs import weights
+from vaelab.runs.build import build_from_config
+from vaelab.runs.metrics_file import markdown_page, print_numbers, write_numbers
+from vaelab.runs.provenance import collect_provenance
+from vaelab.runs.run import Run
+from vaelab.runtime.distributed import rank_and_world_size, wait_for_all_processes
+from vaelab.runtime.metric_names import METRICS
+from vaelab.samplers.base import Sampler
+from vaelab.samplers.prior import PriorSampler
+
+
+def evaluate_folder(
+    path: Path,
+    parts: Iterable[str] = DEFAULT_PARTS,
+    split: str = "test",
+    samples: int | None = None,
+    images: int | None = None,
+    checkpoint: str = "best",
+    sampler: Sampler | None = None,
+    features: str | None = None,
+    results_folder: Path | None = None,
+    precision: str = "32-true",
+    compile: bool = False,
+) -> dict[str, Any]:
+    """Evaluate a run, print its numbers and write them to <run>/evaluation.
+
+    Arguments:
+        path: The run folder, a model.safetensors, or the folder of a model.safetensors.
+        parts: The names of the parts of the evaluation.
+        samples: Importance samples of the bound on log p(x); None takes those of the run's config.
+        results_folder: Where the record of an evaluation of the test images goes; None writes none.
+        precision: As in `EvaluationConfig`, or auto: bf16-mixed if it is fast on this machine.
+
+    The other arguments are those of `EvaluationConfig`.
+
+    Returns:
+        The numbers by name, in nats per image where they are log probabilities.
+    """
+    run, folder = Run.open(path, checkpoint), weights.results_folder(path)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    run.module.to(device)
+    samples = int(run.cfg.samples if samples is None else samples)
+    name = f"{split}-{checkpoint}-{samples}"
+    name += f"-first{images}" if images is not None else ""
+    sampler = sampler or PriorSampler()
+    name += f"-{sampler.name}" if sampler.name != "prior" else ""
+    output = folder / "evaluation" / name
+    config = EvaluationConfig(
+        split=split,
+        samples=samples,
+        images=images,
+        seed=run.cfg.seed,
+        sampler=sampler,
+        features=features,
+        precision=resolve_precision(precision, device),
+        compile=compile,
+        folder=output,
+    )
+    finished_parts = read_finished_parts(output).get("parts")
+    numbers: dict[str, Any] = evaluate_run(run, config, parts) | collect_provenance(path)
+    numbers["checkpoint"] = checkpoint
+    if rank_and_world_size()[0] == 0:
+        write_numbers(numbers, output / "numbers.json")
+        (output / "numbers.md").write_text(markdown_page(numbers))
+        shutil.rmtree(output / "journal", ignore_errors=True)
+        if numbers["parts"] != finished_parts:
+            _log_numbers(run, output, numbers)
+        print_numbers(numbers)
+        if results_folder and split == "test":
+            save_record(make_record(run, folder, numbers), results_folder)
+        if weights.find_weights_file(path) is None:
+            write_report_or_warn(folder)
+        print(output)
+    wait_for_all_processes()
+    return numbers
+
+
+def _log_numbers(run: Run, folder: Path, numbers: dict[str, Any]) -> None:
+    """Log the numbers to each logger of the run's config, with its files in `folder`.
+
+    The config may be untrusted, so it does not choose where the loggers write.
+    """
+    cfg = run.cfg.copy()
+    cfg.folder = str(folder)
+    if "wandb" in cfg.logger:
+        cfg.logger.wandb.name = f"{folder.parents[1].name} {folder.name}"
+    metrics = {f"{numbers['split']}/{key}": numbers[key] for key in METRICS if key in numbers}
+    for node in cfg.logger.values():
+        places = {key: str(folder) for key in ("folder", "save_dir") if key in node}
+        logger = build_from_config(node, **places)
+        logger.log_metrics(metrics, run.step)
+        logger.save()
+        if isinstance(logger, Wandb):
+            logger.close()

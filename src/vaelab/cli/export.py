@@ -1,0 +1,43 @@
+"""Export a finished run for other programs: `python scripts/export.py runs/<run>`.
+
+Writes <run>/export/ with encoder.onnx, decoder.onnx, model.safetensors and a README.md that says
+how to use them. This needs the extra `export`, except with --weights, which writes
+model.safetensors alone.
+"""
+
+import argparse
+from pathlib import Path
+
+from vaelab.runtime.errors import check_extra_installed
+
+
+def main() -> None:
+    """Export the run of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="the run folder, or a model.safetensors")
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    parser.add_argument("--out", type=Path, help="the folder to write to")
+    parser.add_argument("--weights", action="store_true", help="only model.safetensors")
+    arguments = parser.parse_args()
+    if not arguments.weights:
+        check_extra_installed("export", "onnx", "onnxscript", "onnxruntime")
+
+    from vaelab.runs import weights
+    from vaelab.runs.run import Run
+    from vaelab.runs.untrusted import read_numbers
+
+    run = Run.open(arguments.run, arguments.checkpoint, with_data=False)
+    folder = weights.results_folder(arguments.run)
+    output = arguments.out or folder / "export"
+    if arguments.weights:
+        run.save(output / weights.FILE_NAME)
+        print(output / weights.FILE_NAME)
+        return
+
+    from vaelab.inference.export import export_model
+
+    is_best = arguments.checkpoint == "best"  # the checkpoint that metrics.json describes
+    paths = export_model(run, output, read_numbers(folder / "metrics.json") if is_best else {})
+    if not any(path.name == "encoder.onnx" for path in paths):
+        print("no encoder.onnx: q(z|x) of this run has neither a mean nor a mode")
+    print(*paths)

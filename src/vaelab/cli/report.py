@@ -1,0 +1,19 @@
+"""Write report.html again: `python scripts/report.py runs/<run>`, or a multirun and its jobs."""
+
+import argparse
+from pathlib import Path
+
+
+def main() -> None:
+    """Write the reports of the folders of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="+", help="of a run, or of a multirun")
+    arguments = parser.parse_args()
+
+    from vaelab.report.folder import is_run_folder, list_job_folders
+    from vaelab.report.write import write_report
+
+    for folder in arguments.folder:
+        for job in () if is_run_folder(folder) else list_job_folders(folder):
+            write_report(job)
+        print(write_report(folder))

@@ -1,0 +1,63 @@
+"""Train: `python train.py model=conv loss=bce`, a multirun with -m, and `resume=<folder>`."""
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from vaelab.cli.entry_point import run_command
+from vaelab.cli.menu import CONF
+from vaelab.runtime.overrides import is_resume_command
+from vaelab.sweeps.multirun import read_finished_value, was_interrupted
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+def train_composed(cfg: DictConfig) -> float:
+    """Train a config that Hydra has composed, or return the value of a finished job."""
+    folder = Path(cfg.folder)
+    if str(folder) != HydraConfig.get().runtime.output_dir:
+        raise ValueError(f"folder={folder}: set hydra.run.dir, or hydra.sweep.dir with -m")
+    if (value := read_finished_value(folder)) is not None:
+        return value
+    from vaelab.train import train  # slow to import, and not needed for --help
+
+    prepare_process()
+    return train(cfg, resume=was_interrupted(folder))
+
+
+def prepare_process() -> None:
+    """Silence messages that say nothing about the run, and avoid repeated searches for a GPU.
+
+    Without a GPU, Lightning makes torch open the driver's library again in every step.
+    """
+    import torch
+
+    if torch.cuda.device_count() == 0:
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")
+    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", ".*could not find the monitored key.*")
+    warnings.filterwarnings("ignore", ".*`srun` command is available.*")
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
+        lambda entry: "/lit" not in entry.getMessage().lower()  # advertisements
+    )
+
+
+def main() -> None:
+    """Resume the run folder of `resume=`, or let Hydra compose a new run or a multirun."""
+    if is_resume_command(sys.argv[1:]):
+        from vaelab.cli.resume import resume_run
+
+        resume_run(sys.argv[1:])
+    else:
+        train_composed()
+
+
+def run() -> None:
+    """Run the command line of train.py."""
+    run_command(main, "train")

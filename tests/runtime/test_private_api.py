@@ -1,0 +1,108 @@
+"""Private attributes of Lightning, Hydra and OmegaConf exist, and are used in one module only."""
+
+import ast
+import inspect
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import ROOT
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import WeightAveraging
+from pytorch_lightning.loops.fit_loop import _FitLoop
+from pytorch_lightning.strategies.launchers import subprocess_script
+
+from vaelab.runtime import private_api
+
+SRC = ROOT / "src" / "vaelab"
+# of namedtuples, torch and ctypes, and the constraint classes of the distributions
+OTHERS = {"_replace", "_asdict", "_fields", "_foreach_copy_", "_foreach_lerp_"}
+OTHERS |= {"_amp_foreach_non_finite_check_and_unscale_", "_is_mkldnn_bf16_supported", "_version"}
+
+
+@pytest.fixture
+def trainer(tmp_path) -> Trainer:
+    return Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path)
+
+
+def test_the_loop_says_whether_gradients_accumulate_and_whether_training_is_done(trainer):
+    assert private_api.accumulates_gradients(trainer) is True  # no batch is ready yet
+    assert private_api.is_last_training_batch(trainer) is False
+
+
+def test_the_state_of_a_loader_can_be_restored():
+    assert callable(_FitLoop._load_combined_loader_states)
+    called = []
+    loop = SimpleNamespace(_load_combined_loader_states=lambda: called.append(True))
+    private_api.restore_loader_state(SimpleNamespace(fit_loop=loop))
+    assert called == [True]
+
+
+def test_a_module_without_a_trainer_has_none(trainer):
+    module = LightningModule()
+    assert private_api.attached_trainer(module) is None
+    module.trainer = trainer
+    assert private_api.attached_trainer(module) is trainer
+
+
+def test_averages_and_their_step_are_those_of_the_callback(trainer):
+    class Module(LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(1, 1)
+
+    callback = WeightAveraging()
+    assert private_api.averaged_model(callback) is None
+    callback.setup(trainer, Module(), "fit")
+    assert private_api.averaged_model(callback) is not None
+    assert private_api.latest_averaged_step(callback) == 0
+
+
+def test_the_loop_of_a_trainer_is_of_the_class_that_is_extended(trainer):
+    assert type(trainer.fit_loop.epoch_loop) is private_api.TrainingEpochLoop
+    arguments = inspect.signature(private_api.TrainingEpochLoop).parameters
+    assert list(arguments) == ["trainer", "min_steps", "max_steps"]
+
+
+def test_the_launcher_takes_the_command_of_a_job(monkeypatch):
+    monkeypatch.setattr(subprocess_script, "_hydra_subprocess_cmd", None)
+    private_api.set_job_command(lambda rank: (["command"], "folder"))
+    assert subprocess_script._hydra_subprocess_cmd(1) == (["command"], "folder")
+    launcher = inspect.getsource(subprocess_script._SubprocessScriptLauncher)
+    assert "_hydra_subprocess_cmd(local_rank)" in launcher
+
+
+def test_the_result_of_a_failed_job_is_its_error():
+    job, error = JobReturn(), ValueError("failed")
+    job.status, job.return_value = JobStatus.FAILED, error
+    assert private_api.job_result(job) is error
+
+
+def test_a_node_keeps_its_interpolation():
+    cfg = OmegaConf.create({"a": "${b}", "b": 1})
+    assert private_api.config_node(cfg, "a")._value() == "${b}"
+
+
+def private_uses(path: Path) -> list[str]:
+    """Accesses of private attributes of other objects than self and cls, and private imports."""
+    uses = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+            owner = node.value.id if isinstance(node.value, ast.Name) else ""
+            if owner not in ("self", "cls") and node.attr[1] != "_" and node.attr not in OTHERS:
+                uses.append(f"{node.lineno}: {node.attr}")
+        if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("vaelab"):
+            names = [alias.name for alias in node.names if alias.name.startswith("_")]
+            uses += [f"{node.lineno}: {name}" for name in names]
+    return uses
+
+
+@pytest.mark.parametrize(
+    "path", sorted(SRC.rglob("*.py")), ids=lambda path: str(path.relative_to(SRC))
+)
+def test_no_other_module_uses_private_attributes(path):
+    if path != SRC / "runtime" / "private_api.py":
+        assert private_uses(path) == []
