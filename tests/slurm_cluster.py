@@ -1,6 +1,6 @@
-"""A real Slurm of two nodes on this machine, of Debian's packages slurm-wlm and munge.
+"""Run a real Slurm cluster of two nodes on this machine, with Debian's slurm-wlm and munge.
 
-All that it keeps lies in one folder, and its daemons end with it.
+Its files are in one folder, and its daemons end with the context.
 """
 
 import os
@@ -44,16 +44,18 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
-def missing() -> list[str]:
-    """The programs that it takes and that are not here."""
+def missing_programs() -> list[str]:
+    """Return the programs of Slurm and munge that are not installed."""
     return [name for name in PROGRAMS if not shutil.which(name)]
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[dict[str, str]]:
-    """Inside, what has these variables in its environment speaks to the cluster."""
+def run_cluster(folder: Path) -> Iterator[dict[str, str]]:
+    """Run the cluster inside the context; yield the environment variables that its clients need."""
     user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
-    text = CONF.format(host=socket.gethostname(), ports=_ports(3), user=user, folder=folder)
+    text = CONF.format(
+        host=socket.gethostname(), ports=_find_free_ports(3), user=user, folder=folder
+    )
     for name in ("state", *(f"spool.{node}" for node in NODES)):
         (folder / name).mkdir(parents=True)
     (folder / "slurm.conf").write_text(text)
@@ -64,35 +66,41 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     with ExitStack() as stack:
         names = {"key-file": "key", "log-file": "log", "pid-file": "pid", "seed-file": "seed"}
         paths = [f"--{option}={folder}/munge.{name}" for option, name in names.items()]
-        start = ["munged", "--foreground", "--force", f"--socket={folder}/munge.socket", *paths]
-        _daemon(stack, start, variables, folder)
-        _wait(lambda: (folder / "munge.socket").exists(), "munged", folder)
-        _daemon(stack, ["slurmctld", "-D"], variables, folder)
+        command = ["munged", "--foreground", "--force", f"--socket={folder}/munge.socket", *paths]
+        _start_daemon(stack, command, variables, folder)
+        _wait_until(lambda: (folder / "munge.socket").exists(), "munged", folder)
+        _start_daemon(stack, ["slurmctld", "-D"], variables, folder)
         for node in NODES:
-            _daemon(stack, ["slurmd", "-D", "-N", node], variables, folder)
+            _start_daemon(stack, ["slurmd", "-D", "-N", node], variables, folder)
         stack.callback(_cancel_all, variables)
-        _wait(lambda: ask(variables, "sinfo", "-h", "-o", "%D %t") == "2 idle", "slurmd", folder)
+        _wait_until(
+            lambda: run_command(variables, "sinfo", "-h", "-o", "%D %t") == "2 idle",
+            "slurmd",
+            folder,
+        )
         yield variables
 
 
-def ask(variables: dict[str, str], *words: str) -> str:
-    """What a command of Slurm answers."""
+def run_command(variables: dict[str, str], *words: str) -> str:
+    """Return the output of a command of Slurm."""
     done = subprocess.run(
         words, env=os.environ | variables, capture_output=True, text=True, check=False
     )
     return done.stdout.strip()
 
 
-def _daemon(stack: ExitStack, words: list[str], variables: dict[str, str], folder: Path) -> None:
-    """A process that ends with the stack."""
+def _start_daemon(
+    stack: ExitStack, words: list[str], variables: dict[str, str], folder: Path
+) -> None:
+    """Start a process that ends with the stack."""
     log = stack.enter_context((folder / f"{words[0]}.{words[-1]}.out".replace("/", "_")).open("w"))
     process = subprocess.Popen(
         words, env=os.environ | variables, stdout=log, stderr=subprocess.STDOUT
     )
-    stack.callback(_end, process)
+    stack.callback(_end_process, process)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end_process(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
         process.wait(10)
@@ -102,25 +110,25 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _cancel_all(variables: dict[str, str]) -> None:
-    """Leave nothing running that the daemons started."""
-    ask(variables, "scancel", "--full", "--user", ask(variables, "id", "-un"))
+    """Cancel all jobs and wait until they have ended."""
+    run_command(variables, "scancel", "--full", "--user", run_command(variables, "id", "-un"))
     deadline = time.monotonic() + 30
-    while ask(variables, "squeue", "-h") and time.monotonic() < deadline:
+    while run_command(variables, "squeue", "-h") and time.monotonic() < deadline:
         time.sleep(0.2)
 
 
-def _wait(ready: Callable[[], bool], what: str, folder: Path) -> None:
+def _wait_until(is_ready: Callable[[], bool], name: str, folder: Path) -> None:
     deadline = time.monotonic() + 60
-    while not ready():
+    while not is_ready():
         if time.monotonic() > deadline:
-            found = [path.read_text(errors="replace")[-500:] for path in folder.glob("*.log")]
-            raise TimeoutError("\n".join([f"{what} does not answer", *found]))
+            logs = [path.read_text(errors="replace")[-500:] for path in folder.glob("*.log")]
+            raise TimeoutError("\n".join([f"{name} does not respond", *logs]))
         time.sleep(0.2)
 
 
-def _ports(count: int) -> list[int]:
+def _find_free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in sockets]

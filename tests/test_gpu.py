@@ -1,4 +1,4 @@
-"""On a GPU a run gives what it gives on the CPU."""
+"""Runs on a GPU."""
 
 import pytest
 import torch
@@ -11,22 +11,22 @@ pytestmark = [
 WORDS = ("model=conv", "data.binarize=fixed", "latent_dim=4", "optimizer.lr=0", "samples=50")
 
 
-def test_an_evaluation_agrees_with_the_one_on_the_cpu(train):
+def test_evaluation_on_a_gpu_agrees_with_the_cpu(train):
     on_gpu, on_cpu = (
         train(*WORDS, f"trainer.accelerator={kind}", folder=kind) for kind in ("gpu", "cpu")
     )
-    error = 5 * on_cpu["nll_se"]  # the noise differs, the images do not
+    error = 5 * on_cpu["nll_se"]  # the noise differs, the binarized images do not
     assert on_gpu["kl"] == pytest.approx(on_cpu["kl"], rel=1e-3)
     assert on_gpu["nll"] == pytest.approx(on_cpu["nll"], abs=error)
 
 
-def test_bf16_and_compile_train_on_it(train):
+def test_bf16_and_compile_train_on_a_gpu(train):
     words = ["trainer.accelerator=gpu", "trainer.precision=bf16-mixed", "compile=true"]
     assert train("model=conv", *words)["elbo"] < 0
 
 
-class Unsynchronised(Callback):
-    """Refuses whatever makes the host wait for the GPU within a step."""
+class ForbidSynchronization(Callback):
+    """Raises an error if the host waits for the GPU inside a step."""
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if batch_idx:
@@ -37,7 +37,7 @@ class Unsynchronised(Callback):
 
 
 @pytest.mark.parametrize("binarize", ["none", "dynamic"])
-def test_no_step_waits_for_it(train, binarize):
+def test_training_steps_do_not_wait_for_the_gpu(train, binarize):
     words = [f"data.binarize={binarize}", "trainer.accelerator=gpu", "trainer.log_every_n_steps=99"]
-    callback = "+callbacks.unsynchronised._target_=test_gpu.Unsynchronised"
+    callback = "+callbacks.forbid._target_=test_gpu.ForbidSynchronization"
     assert train(*words, callback, "trainer.limit_train_batches=9")["steps"] == 9

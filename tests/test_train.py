@@ -1,3 +1,5 @@
+"""A whole run: training, checkpoints, evaluation and files."""
+
 import csv
 import json
 import math
@@ -17,48 +19,48 @@ from vaelab.runs.run import Run
 SMALL = ("model.hidden=[16]", "latent_dim=4")
 
 
-def same(first, second):
+def are_equal(first, second):
     return all(torch.equal(a, b) for a, b in zip(first.values(), second.values(), strict=True))
 
 
-def weights(numbers, name="last"):
+def load_weights(numbers, name="last"):
     path = numbers["folder"] / "checkpoints" / f"{name}.ckpt"
     return torch.load(path, weights_only=True)["state_dict"]
 
 
-def test_the_same_seed_gives_the_same_run(train):
-    first, again, other = (
+def test_same_seed_gives_the_same_run(train):
+    first, second, other = (
         train(*SMALL, f"seed={seed}", folder=folder)
-        for seed, folder in ((1, "first"), (1, "again"), (2, "other"))
+        for seed, folder in ((1, "first"), (1, "second"), (2, "other"))
     )
-    assert same(weights(first), weights(again))
-    assert not same(weights(first), weights(other))
+    assert are_equal(load_weights(first), load_weights(second))
+    assert not are_equal(load_weights(first), load_weights(other))
     for name in ("elbo", "nll", "kl", "val_elbo"):
-        assert first[name] == again[name] != other[name]
+        assert first[name] == second[name] != other[name]
 
 
-def test_building_a_run_leaves_its_config_as_it_was(config):
+def test_building_a_run_does_not_change_its_config(config):
     cfg = config(*SMALL, "objective=iwae", "kl=warmup")
     before = OmegaConf.to_yaml(cfg)
     Run.build(cfg)
     assert OmegaConf.to_yaml(cfg) == before
 
 
-def test_a_run_folder_holds_its_config_checkpoints_numbers_and_pictures(train):
+def test_run_folder_contains_config_checkpoints_metrics_and_figures(train):
     numbers = train(*SMALL, "logger=csv")
     folder = numbers["folder"]
     for name in (".hydra/config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
         assert (folder / name).is_file()
     for name in ("reconstructions", "samples"):
-        with Image.open(folder / "figures" / f"{name}.png") as picture:
-            assert picture.size[0] > 500
+        with Image.open(folder / "figures" / f"{name}.png") as image:
+            assert image.size[0] > 500
     with (folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {"train/loss", "train/kl_weight", "val/elbo", "test/elbo"} <= rows[0].keys()
     assert not (folder / "hparams.yaml").exists()
 
 
-def test_metrics_json_says_what_was_measured_and_how(train):
+def test_metrics_json_describes_the_numbers_and_the_run(train):
     numbers = train(*SMALL, "seed=3")
     assert numbers["choices"]["model"] == "mlp"
     assert numbers["versions"]["torch"] == version("torch")
@@ -74,27 +76,27 @@ def test_metrics_json_says_what_was_measured_and_how(train):
     assert numbers["best"] == numbers["val_elbo"]
 
 
-def test_a_finished_run_opens_with_the_weights_it_was_evaluated_with(train):
+def test_finished_run_opens_with_its_evaluated_weights(train):
     from vaelab.evaluation.likelihood import evaluate_likelihood
 
     numbers = train(*SMALL)
     run = Run.open(numbers["folder"])
     assert run.step == 2
-    again = evaluate_likelihood(run.vae, run.data, "test", samples=2)
-    assert again["elbo"] == pytest.approx(numbers["elbo"], abs=1e-9)
-    assert again["nll"] == pytest.approx(numbers["nll"], abs=1e-9)
+    evaluated = evaluate_likelihood(run.vae, run.data, "test", samples=2)
+    assert evaluated["elbo"] == pytest.approx(numbers["elbo"], abs=1e-9)
+    assert evaluated["nll"] == pytest.approx(numbers["nll"], abs=1e-9)
 
 
-def test_the_last_checkpoint_is_the_last_though_the_best_was_earlier(train):
+def test_last_checkpoint_is_of_the_last_step_if_the_best_is_earlier(train):
     numbers = train(*SMALL, "trainer.max_epochs=2", "optimizer.lr=0")
     folder = numbers["folder"] / "checkpoints"
     best, last = (
-        torch.load(folder / f"{each}.ckpt", weights_only=True) for each in ("best", "last")
+        torch.load(folder / f"{name}.ckpt", weights_only=True) for name in ("best", "last")
     )
     assert (best["global_step"], last["global_step"], numbers["step"]) == (2, 4, 2)
 
 
-def test_a_checkpoint_holds_nothing_but_plain_weights_and_states(train):
+def test_checkpoint_contains_plain_weights_and_states_only(train):
     checkpoint = torch.load(
         train(*SMALL)["folder"] / "checkpoints" / "last.ckpt", weights_only=True
     )
@@ -102,24 +104,24 @@ def test_a_checkpoint_holds_nothing_but_plain_weights_and_states(train):
     assert not any("prior" in name for name in checkpoint["state_dict"])
 
 
-def test_an_epoch_says_nothing_of_its_checkpoints(train, caplog):
+def test_writing_checkpoints_prints_no_messages(train, caplog):
     with caplog.at_level("INFO"):
         train("trainer.max_epochs=2")
     assert "stopped: `max_epochs=2` reached" in caplog.text
     assert "weights_only" not in caplog.text
 
 
-def test_training_moves_the_elbo_up(train):
-    more = (
+def test_training_increases_the_elbo(train):
+    longer = (
         "trainer.max_epochs=8",
         "trainer.limit_train_batches=null",
         "trainer.limit_val_batches=null",
     )
-    numbers = train("model.hidden=[64]", *more)
-    assert numbers["elbo"] > -175  # one Bernoulli per pixel is at about -206
+    numbers = train("model.hidden=[64]", *longer)
+    assert numbers["elbo"] > -175  # a single Bernoulli for each pixel reaches about -206
 
 
-def test_the_best_weights_are_evaluated_and_not_the_last(train):
+def test_best_weights_are_evaluated_instead_of_the_last(train):
     numbers = train(
         *SMALL, "optimizer.lr=0.5", "trainer.max_epochs=4", "trainer.limit_train_batches=8"
     )
@@ -127,21 +129,21 @@ def test_the_best_weights_are_evaluated_and_not_the_last(train):
     assert numbers["step"] == best["global_step"]
 
 
-def test_weight_averaging_is_what_is_validated_kept_and_evaluated(train):
+def test_averaged_weights_are_validated_saved_and_evaluated(train):
     numbers = train(*SMALL, "callbacks=[default,ema]", "callbacks.ema.decay=0.5")
-    averaged, plain = weights(numbers), weights(train(*SMALL, folder="plain"))
-    assert not same(averaged, plain)
-    assert same(weights(numbers, "best"), averaged)
+    averaged, plain = load_weights(numbers), load_weights(train(*SMALL, folder="plain"))
+    assert not are_equal(averaged, plain)
+    assert are_equal(load_weights(numbers, "best"), averaged)
     run = Run.open(numbers["folder"])
-    assert same(run.module.state_dict(), averaged)
+    assert are_equal(run.module.state_dict(), averaged)
 
 
-def test_weight_averaging_does_not_hold_a_short_run_back(train):
+def test_weight_averaging_does_not_slow_down_a_short_run(train):
     words = ["model.hidden=[64]", "trainer=default", "trainer.max_epochs=8"]
     assert train(*words, "callbacks=[default,ema]")["elbo"] > -175
 
 
-def test_early_stopping_stops(train):
+def test_early_stopping_stops_the_training(train):
     numbers = train(
         *SMALL,
         "callbacks=[default,early_stopping]",
@@ -162,26 +164,26 @@ def test_early_stopping_without_validation_is_refused(train, idx):
         )
 
 
-def test_without_validation_the_last_weights_are_the_best(train, idx):
+def test_last_weights_are_the_best_without_validation(train, idx):
     numbers = train("data=mnist", f"data.root={idx.root}", "data.validation=0", "data.batch_size=8")
     assert math.isnan(numbers["best"])
     assert "val_elbo" not in numbers
-    assert same(weights(numbers, "best"), weights(numbers, "last"))
+    assert are_equal(load_weights(numbers, "best"), load_weights(numbers, "last"))
 
 
 @pytest.mark.parametrize("setting", ["gradient_clip_val=0.1", "precision=bf16-mixed"])
-def test_settings_of_the_trainer_work(train, setting):
+def test_trainer_settings_work(train, setting):
     assert math.isfinite(train(*SMALL, f"trainer.{setting}")["elbo"])
 
 
 @pytest.mark.slow
-def test_a_compiled_objective_gives_the_same_numbers(train):
+def test_compiled_objective_gives_the_same_numbers(train):
     with torch._inductor.config.patch(fallback_random=True):  # type: ignore[attr-defined]
         plain, compiled = (train(*SMALL, f"compile={on}", folder=f"{on}") for on in (False, True))
     assert compiled["elbo"] == pytest.approx(plain["elbo"], rel=1e-5)
 
 
-def test_a_table_trains_without_pictures(train, tmp_path):
+def test_data_that_are_not_images_train_without_figures(train, tmp_path):
     np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).normal(size=(200, 3)))
     numbers = train(
         "data=arrays", f"data.path={tmp_path}/x.npz", "loss=gaussian", "data.batch_size=8"
@@ -197,31 +199,32 @@ def test_bce_on_standardised_pixels_is_refused_before_the_first_step(train, tmp_
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_implied_scale_counts_beta_in(train):
+def test_implied_scale_includes_beta(train):
     numbers = train(*SMALL, "loss=mse", "loss.scale=0.5", "kl.beta=4")
     assert (numbers["decoder_scale"], numbers["implied_scale"]) == (0.5, 1.0)
     json.dumps(numbers, default=str)
 
 
 @pytest.mark.parametrize("words", ["objective=ms_ssim", "kl=capacity"])
-def test_where_the_loss_is_no_weighted_kl_there_is_no_implied_scale(train, words):
+def test_implied_scale_is_absent_without_a_weighted_kl(train, words):
     assert "implied_scale" not in train(*SMALL, "loss=mse", words)
 
 
-def test_the_images_of_an_epoch_follow_from_seed_and_epoch_alone(train, monkeypatch):
-    seen, step = [], VAEModule.training_step
+def test_images_of_an_epoch_depend_on_seed_and_epoch_only(train, monkeypatch):
+    recorded, training_step = [], VAEModule.training_step
 
-    def remember(self, batch, batch_idx):
-        seen.append(batch[1])
-        return step(self, batch, batch_idx)
+    def record_labels(self, batch, batch_idx):
+        recorded.append(batch[1])
+        return training_step(self, batch, batch_idx)
 
-    monkeypatch.setattr(VAEModule, "training_step", remember)
+    monkeypatch.setattr(VAEModule, "training_step", record_labels)
     run = Run.open(train(*SMALL, "trainer.max_epochs=3", "seed=5")["folder"])
     loader = run.data.train_dataloader()
     for epoch in range(3):
         loader.set_epoch(epoch)
-        for (_, labels), found in zip(loader, seen[2 * epoch : 2 * epoch + 2], strict=False):
-            assert torch.equal(labels, found)
+        expected = recorded[2 * epoch : 2 * epoch + 2]
+        for (_, labels), trained in zip(loader, expected, strict=False):
+            assert torch.equal(labels, trained)
 
 
 @pytest.mark.parametrize(
@@ -237,31 +240,31 @@ def test_the_images_of_an_epoch_follow_from_seed_and_epoch_alone(train, monkeypa
         "data.batch_size=100000",
     ],
 )
-def test_a_run_that_never_validates_or_logs_ends_with_its_numbers(train, setting):
+def test_run_without_validation_or_logs_ends_with_its_numbers(train, setting):
     assert math.isfinite(train(*SMALL, setting)["elbo"])
 
 
-def test_clipping_and_autocast_go_together(train):
+def test_gradient_clipping_works_with_autocast(train):
     words = ["trainer.gradient_clip_val=0.1", "trainer.precision=bf16-mixed"]
     assert math.isfinite(train(*SMALL, *words)["elbo"])
 
 
-def test_a_run_may_have_no_last_epoch_when_early_stopping_ends_it(train):
+def test_early_stopping_ends_a_run_without_max_epochs(train):
     words = ["callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=1"]
     numbers = train(*SMALL, *words, "optimizer.lr=0", "trainer.max_epochs=-1")
     assert numbers["epochs"] == 2
 
 
-def test_the_learning_rate_follows_the_schedule(train):
+def test_learning_rate_follows_the_schedule(train):
     words = ["schedule=cosine", "logger=csv", "trainer.limit_train_batches=4"]
     folder = train(*SMALL, *words, "optimizer.lr=0.5")["folder"]
     with (folder / "metrics.csv").open() as file:
-        rates = [float(row["train/lr"]) for row in csv.DictReader(file) if row["train/lr"]]
+        learning_rates = [float(row["train/lr"]) for row in csv.DictReader(file) if row["train/lr"]]
     expected = [0.5 * (1 + math.cos(math.pi * step / 4)) / 2 for step in range(4)]
-    assert rates == pytest.approx(expected)
+    assert learning_rates == pytest.approx(expected)
 
 
-def test_each_process_and_each_validation_batch_has_noise_of_its_own(config, monkeypatch):
+def test_noise_differs_between_processes_and_between_validation_batches(config, monkeypatch):
     module = Run.build(config(*SMALL)).module
     seeds = []
     for rank in (0, 1):
@@ -281,31 +284,31 @@ def test_each_process_and_each_validation_batch_has_noise_of_its_own(config, mon
     assert losses[0] == losses[2] != losses[1]
 
 
-def test_reconstructions_stand_below_the_validation_images(train):
+def test_reconstruction_figure_starts_with_the_validation_images(train):
     numbers = train("model.hidden=[16]", "latent_dim=4")
     data = Run.open(numbers["folder"]).data
-    with Image.open(numbers["folder"] / "figures" / "reconstructions.png") as picture:
-        first = np.asarray(picture.convert("L"))[4 : 4 + 56 : 2, 4 : 4 + 56 : 2]
+    with Image.open(numbers["folder"] / "figures" / "reconstructions.png") as image:
+        first = np.asarray(image.convert("L"))[4 : 4 + 56 : 2, 4 : 4 + 56 : 2]
     assert np.array_equal(first, data.splits["val"].images[0, 0].numpy())
 
 
-def test_numbers_that_are_not_finite_end_the_run_with_a_reason(train, tmp_path):
-    with pytest.raises(ValueError, match=r"not finite: lower optimizer\.lr"):
+def test_nan_in_the_numbers_ends_the_run_with_an_error(train, tmp_path):
+    with pytest.raises(ValueError, match=r"NaN or infinite: lower optimizer\.lr"):
         train(*SMALL, "optimizer.lr=1e30", "trainer.max_epochs=2", "on_nan=ignore")
     text = (tmp_path / "run" / "metrics.json").read_text()
-    assert "NaN" not in text  # which is no JSON
+    assert "NaN" not in text  # which is not valid JSON
     assert json.loads(text)["elbo"] is None
 
 
-def test_a_run_of_relative_paths_opens_from_anywhere(command, tmp_path, monkeypatch):
+def test_run_with_relative_paths_opens_from_another_folder(command, tmp_path, monkeypatch):
     np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).normal(size=(200, 3)))
     words = ["data=arrays", "data.path=x.npz", "loss=gaussian", "logger=none", "trainer=smoke"]
-    assert command("train.py", *words, "samples=1", "hydra.run.dir=here")[0] == 0
+    assert command("train.py", *words, "samples=1", "hydra.run.dir=run")[0] == 0
     monkeypatch.chdir("/")
-    assert len(Run.open(tmp_path / "here").data.splits["test"].images) == 20
+    assert len(Run.open(tmp_path / "run").data.splits["test"].images) == 20
 
 
-def test_an_evaluation_leaves_the_numbers_of_the_run_alone(command, train):
+def test_evaluation_does_not_change_the_metrics_of_the_run(command, train):
     folder = train(*SMALL)["folder"]
     before = (folder / "metrics.json").read_bytes()
     status, output = command("scripts/evaluate.py", str(folder), "--split", "train", "--samples=3")

@@ -1,3 +1,5 @@
+"""The KL of each latent dimension during the training."""
+
 import numpy as np
 import pytest
 from tiny import TINY
@@ -8,23 +10,23 @@ from vaelab.runs.history import KL_FILE, read_kl_history
 from vaelab.runs.run import Run
 
 
-def test_every_epoch_has_a_row_and_the_last_is_that_of_the_last_weights(train):
+def test_every_epoch_has_a_row_and_the_last_row_is_of_the_last_weights(train):
     folder = train(*TINY, "trainer.max_epochs=3", "callbacks=[default,ema]")["folder"]
-    found = read_kl_history(folder / KL_FILE)
-    assert found.epochs.tolist() == [0, 1, 2]
-    assert found.names == ["z1", "z2", "z3"]
-    run = Run.open(folder, "last")  # averaged, as validated
+    history = read_kl_history(folder / KL_FILE)
+    assert history.epochs.tolist() == [0, 1, 2]
+    assert history.names == ["z1", "z2", "z3"]
+    run = Run.open(folder, "last")  # averaged, as in the validation
     kl = compute_kl_per_dimension(run.vae, run.data, get_held_out_split(run.data))
-    assert found.kl[-1] == pytest.approx(list(kl.values()), rel=1e-4)
-    assert not np.allclose(found.kl[0], found.kl[-1])
+    assert history.kl[-1] == pytest.approx(list(kl.values()), rel=1e-4)
+    assert not np.allclose(history.kl[0], history.kl[-1])
 
 
-def test_nothing_is_written_where_only_the_whole_kl_is_known(train):
+def test_no_file_is_written_if_only_the_total_kl_is_known(train):
     folder = train(*TINY, "posterior=full")["folder"]
     assert not (folder / KL_FILE).exists()
 
 
-def test_without_validation_images_those_of_the_test_are_taken(train, tmp_path):
+def test_test_images_are_used_without_validation_images(train, tmp_path):
     x = np.random.default_rng(0).normal(size=(40, 3))
     np.savez(tmp_path / "x.npz", x=x)
     words = ("data=arrays", f"data.path={tmp_path}/x.npz", "data.validation=0", "loss=gaussian")

@@ -1,3 +1,5 @@
+"""Averages of buffers."""
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -9,7 +11,7 @@ from vaelab.callbacks.ema import EMA
 
 
 class Normalized(pl.LightningModule):
-    """Batch normalization with weights that stay as they are."""
+    """Batch normalization that is trained with a learning rate of zero."""
 
     def __init__(self):
         super().__init__()
@@ -22,22 +24,22 @@ class Normalized(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
-class Means(Callback):
-    """The running means after each step."""
+class RunningMeans(Callback):
+    """Records the running mean after each step."""
 
     def __init__(self):
-        self.seen = []
+        self.means = []
 
     def on_train_batch_end(self, trainer, module, *_):
-        self.seen.append(module.net.running_mean.clone())
+        self.means.append(module.net.running_mean.clone())
 
 
-def test_running_statistics_are_averaged_like_weights_and_counts_are_taken(tmp_path):
-    means, module = Means(), Normalized()
+def test_running_statistics_are_averaged_and_counts_are_copied(tmp_path):
+    recorder, module = RunningMeans(), Normalized()
     trainer = pl.Trainer(
         max_epochs=1,
         accelerator="cpu",
-        callbacks=[means, EMA(decay=0.2)],
+        callbacks=[recorder, EMA(decay=0.2)],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -45,10 +47,10 @@ def test_running_statistics_are_averaged_like_weights_and_counts_are_taken(tmp_p
     )
     x = torch.arange(5.0)[:, None, None] + torch.tensor([[0.0], [1.0]]) * torch.ones(5, 2, 2)
     trainer.fit(module, DataLoader(x, batch_size=None))
-    average = means.seen[0]
-    for step, now in enumerate(means.seen[1:], 1):
+    average = recorder.means[0]
+    for step, mean in enumerate(recorder.means[1:], 1):
         keep = min(0.2, (1 + step) / (10 + step))
-        average = keep * average + (1 - keep) * now
+        average = keep * average + (1 - keep) * mean
     assert module.net.running_mean.tolist() == pytest.approx(average.tolist())
-    assert not torch.equal(module.net.running_mean, means.seen[-1])
+    assert not torch.equal(module.net.running_mean, recorder.means[-1])
     assert module.net.num_batches_tracked == 5

@@ -1,3 +1,5 @@
+"""Figures during and after the training."""
+
 import pytest
 from tiny import TINY
 
@@ -5,31 +7,31 @@ from vaelab.callbacks.pictures import Pictures
 from vaelab.figures.run_figures import FIGURES, GRID_FIGURES
 
 
-def figures(folder):
+def list_figures(folder):
     return {path.stem for path in (folder / "figures").glob("*.png")}
 
 
-def test_the_end_of_a_run_draws_all_figures(train):
+def test_all_figures_are_drawn_at_the_end_of_a_run(train):
     numbers = train(*TINY, "callbacks.pictures.only=null", "logger=csv")
-    assert figures(numbers["folder"]) == {*FIGURES}
+    assert list_figures(numbers["folder"]) == {*FIGURES}
 
 
-def test_only_the_grids_are_drawn_during_the_training_now_and_then(train, monkeypatch):
-    seen = []
+def test_only_grids_are_drawn_every_few_epochs_of_the_training(train, monkeypatch):
+    figures = []
 
-    class Watched(Pictures):
+    class RecordingPictures(Pictures):
         def on_train_epoch_end(self, trainer, pl_module):
-            seen.append(figures(self.folder))
+            figures.append(list_figures(self.folder))
 
-    monkeypatch.setattr("vaelab.callbacks.pictures.Pictures", Watched)
+    monkeypatch.setattr("vaelab.callbacks.pictures.Pictures", RecordingPictures)
     words = ("trainer.max_epochs=3", "callbacks.pictures.every=2", "callbacks.pictures.only=[map]")
     numbers = train(*TINY, *words)
-    assert seen == [set(), {*GRID_FIGURES}, {*GRID_FIGURES}]
-    assert figures(numbers["folder"]) == {*GRID_FIGURES, "map"}
+    assert figures == [set(), {*GRID_FIGURES}, {*GRID_FIGURES}]
+    assert list_figures(numbers["folder"]) == {*GRID_FIGURES, "map"}
 
 
-def test_what_cannot_be_drawn_is_refused_before_the_training(tmp_path):
+def test_unknown_figures_and_intervals_are_refused_before_the_training(tmp_path):
     with pytest.raises(ValueError, match=r"unknown figure mpa .*: choose from recon.* map,"):
         Pictures(str(tmp_path), only=["mpa"])
-    with pytest.raises(ValueError, match=r"callbacks.pictures.every=0: it counts epochs"):
+    with pytest.raises(ValueError, match=r"callbacks\.pictures\.every=0: it is a number of epochs"):
         Pictures(str(tmp_path), every=0)

@@ -1,15 +1,14 @@
-"""Bad input ends in one clear line and a status that is not 0, and leaves nothing behind."""
+"""A mistake of the user ends in a one-line error and a non-zero status, and leaves no files."""
 
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 
-def celeba(root):
-    """An official layout whose partition file names a picture that is not there."""
+def write_incomplete_celeba(root):
+    """Write the official layout with a partition file that names a missing image."""
     (root / "celeba" / "img_align_celeba").mkdir(parents=True)
     Image.new("RGB", (178, 218)).save(root / "celeba" / "img_align_celeba" / "000001.jpg")
     (root / "celeba" / "list_eval_partition.txt").write_text("000001.jpg 0\n000002.jpg 1\n")
@@ -17,19 +16,14 @@ def celeba(root):
     (root / "celeba" / "list_attr_celeba.txt").write_text(attributes)
 
 
-def damage(idx, name, content):
-    path = Path(idx.root, "MNIST", "raw", name)
-    path.write_bytes(content(path.read_bytes()))
-
-
 @pytest.fixture
-def place(tmp_path, idx):
-    """The folders that the cases below speak of."""
-    root = tmp_path / "place"
+def bad_data(tmp_path, idx):
+    """Folders with the damaged or missing data of the cases below."""
+    root = tmp_path / "bad_data"
     for name in ("empty", "words", "celeba"):
         (root / name).mkdir(parents=True)
-    (root / "words" / "readme.txt").write_text("no picture")
-    celeba(root / "celeba")
+    (root / "words" / "readme.txt").write_text("no image")
+    write_incomplete_celeba(root / "celeba")
     np.savez(root / "standardised.npz", x=np.random.default_rng(0).normal(size=(50, 1, 8, 8)))
     for name in ("truncated", "altered"):
         shutil.copytree(idx.root, root / name)
@@ -45,77 +39,92 @@ CASES = {
         "choose from bottom_up, conditional, ",
     ),
     "unknown option of a list": ("callbacks=[default,emma]", "callbacks=emma: there is no such"),
-    "no option": ("kl=null", "a group is one of its options, not null"),
+    "null as an option": ("kl=null", "null is not an option of a config group"),
     "group of another command": ("sampler=gmm", "sampler: there is no such key"),
-    "key of a part without any": ("loss.scale=1", "loss has no keys"),
+    "key of a part without keys": ("loss.scale=1", "loss has no keys"),
     "folder": ("folder=elsewhere", "folder=elsewhere: set hydra.run.dir"),
-    "averages that are not kept": ("callbacks=ema", "write callbacks=[default,ema]"),
-    "figure without a source": ("published=84", "published=84: give a number and its source"),
+    "averaged weights without checkpoints": ("callbacks=ema", "set callbacks=[default,ema]"),
+    "published value without a source": (
+        "published=84",
+        "published=84: give a number and its source",
+    ),
     "unknown key": ("kl.bta=4", "kl.bta: there is no such key; kl has beta"),
     "unknown group": (
         "modle=conv",
         "there is no such key; the config has callbacks, ",
     ),
-    "unknown argument": ("+kl.bta=4", "kl.bta: Constant takes beta"),
+    "unknown argument": ("+kl.bta=4", "kl.bta: there is no such key; ConstantWeight takes beta"),
     "wrong type": ("latent_dim=many", "latent_dim=many: it should be a valid integer"),
-    "wrong type for the class above": (
+    "wrong type of a base class argument": (
         "model=conditional latent_dim=many",
         "latent_dim=many: it should be a valid integer",
     ),
-    "wrong type inside": ("model.hidden=[a]", "model.hidden"),
-    "wrong word": ("data.binarize=often", "data.binarize=often: it should be 'none', 'dynamic'"),
-    "missing": ("data=arrays", "data.path is missing: set it, as in data.path="),
+    "wrong type in a list": ("model.hidden=[a]", "model.hidden"),
+    "wrong value of a choice": (
+        "data.binarize=often",
+        "data.binarize=often: it should be 'none', 'dynamic'",
+    ),
+    "missing required value": ("data=arrays", "data.path is missing: set it, as in data.path="),
     "bad syntax": ("model.hidden=[400", "model.hidden=[400"),
-    "no latents": ("latent_dim=0", "latent_dim=0: it must be at least 1"),
-    "size that cannot be halved": (
+    "no latent dimensions": ("latent_dim=0", "latent_dim=0: it must be at least 1"),
+    "too many halvings of the image": (
         "model=conv model.channels=[8,8,8,8,8,8]",
         "model.channels=[8, 8, 8, 8, 8, 8] halves the image 6 times, but an image of 28x28 pixels "
         "can be halved at most 4 times: use at most 4 numbers",
     ),
     "bce on real pixels": (
-        "data=arrays data.path={place}/standardised.npz",
+        "data=arrays data.path={bad_data}/standardised.npz",
         "Bernoulli takes pixels in [0, 1]",
     ),
     "binarize real pixels": (
-        "data=arrays data.path={place}/standardised.npz data.binarize=dynamic",
+        "data=arrays data.path={bad_data}/standardised.npz data.binarize=dynamic",
         "set data.binarize=none",
     ),
-    "absent array file": ("data=arrays data.path={place}/no.npz", "there is no such file"),
-    "absent folder": ("data=image_folder data.root={place}/nowhere", "nowhere"),
-    "empty folder": ("data=celeba data.root={place}/empty", "list_eval_partition"),
-    "truncated idx": ("data=mnist data.root={place}/truncated", "is truncated or altered"),
-    "altered idx": ("data=mnist data.root={place}/altered", "is truncated or altered"),
-    "folder without pictures": ("data=image_folder data.root={place}/words", "words"),
-    "missing pictures": ("data=celeba data.root={place}/celeba", "000002.jpg"),
+    "missing array file": ("data=arrays data.path={bad_data}/no.npz", "there is no such file"),
+    "missing folder": ("data=image_folder data.root={bad_data}/nowhere", "nowhere"),
+    "empty folder": ("data=celeba data.root={bad_data}/empty", "list_eval_partition"),
+    "truncated idx": ("data=mnist data.root={bad_data}/truncated", "is truncated or altered"),
+    "altered idx": ("data=mnist data.root={bad_data}/altered", "is truncated or altered"),
+    "folder without images": ("data=image_folder data.root={bad_data}/words", "words"),
+    "missing images": ("data=celeba data.root={bad_data}/celeba", "000002.jpg"),
     "more processes than cores": ("trainer.accelerator=cpu trainer.devices=4096", "cores"),
-    "more gpus": ("trainer.accelerator=gpu trainer.devices=4096", "trainer.devices=4096"),
-    "prior on another support": ("prior._target_=cube.Cube", "choose a prior= on the posterior's"),
-    "impossible scale": ("loss=mse loss.scale=-1", "loss.scale=-1"),
-    "impossible learning rate": ("optimizer.lr=-1", "optimizer: Invalid learning rate"),
-    "whole number as a float": ("latent_dim=20.0", "latent_dim=20.0: write latent_dim=20"),
-    "no whole number": ("samples=0", "samples=0: it must be a whole number, at least 1"),
-    "processes without ddp": ("trainer.devices=2", "trainer.devices=2 processes need trainer=ddp"),
-    "devices that are no number": ("trainer.devices=abc", "trainer.devices=abc"),
-    "precision": ("trainer.precision=bf16-true", "choose from"),
-    "unbounded posterior": ("posterior.bound=0", "posterior.bound=0"),
+    "more processes than gpus": (
+        "trainer.accelerator=gpu trainer.devices=4096",
+        "trainer.devices=4096",
+    ),
+    "prior on another support": (
+        "prior._target_=cube.Cube",
+        "choose a prior= with the posterior's",
+    ),
+    "negative scale": ("loss=mse loss.scale=-1", "loss.scale=-1"),
+    "negative learning rate": ("optimizer.lr=-1", "optimizer: Invalid learning rate"),
+    "integer as a float": ("latent_dim=20.0", "latent_dim=20.0: write latent_dim=20"),
+    "no importance samples": ("samples=0", "samples=0: it must be an integer of at least 1"),
+    "processes without ddp": (
+        "trainer.devices=2",
+        "trainer.devices=2: several processes need trainer=ddp",
+    ),
+    "devices that are not a number": ("trainer.devices=abc", "trainer.devices=abc"),
+    "unknown precision": ("trainer.precision=bf16-true", "choose from"),
+    "posterior bound of zero": ("posterior.bound=0", "posterior.bound=0"),
     "infinite beta": ("kl.beta=inf", "kl.beta=inf"),
     "no such class": ("prior._target_=nowhere.Prior", "there is no such class"),
-    "activation": ("model.activation=Threshold", "choose from ReLU"),
-    "batch that ddp cannot share": ("trainer=ddp data.batch_size=33", "data.batch_size=33"),
+    "unknown activation": ("model.activation=Threshold", "choose from ReLU"),
+    "batch size that ddp cannot divide": ("trainer=ddp data.batch_size=33", "data.batch_size=33"),
     "learning rate under ddp": ("trainer=ddp optimizer.lr=-1", "learning rate"),
     "learning rate with wandb": ("logger=default optimizer.lr=-1", "learning rate"),
-    "start of no run": ("start=nowhere", "start=nowhere: there is no such run folder"),
+    "start from a missing run": ("start=nowhere", "start=nowhere: there is no such run folder"),
     "prior without a start": ("objective=prior prior=mixture", "as in start=runs/..."),
-    "codes without vq": ("prior=codes", "choose a prior= on the posterior's support"),
-    "batch that cannot be": ("data.batch_size=0", "data.batch_size=0: it must be at least 1"),
+    "codes without vq": ("prior=codes", "choose a prior= with the posterior's support"),
+    "batch size of zero": ("data.batch_size=0", "data.batch_size=0: it must be at least 1"),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_bad_command_says_what_to_change(command, place, tmp_path, case):
+def test_bad_command_says_what_to_change(command, bad_data, tmp_path, case):
     words, message = CASES[case]
     before = sorted(tmp_path.rglob("*"))
-    words = words.format(place=place).split()
+    words = words.format(bad_data=bad_data).split()
     status, output = command("train.py", "logger=none", "trainer=smoke", *words)
     assert isinstance(status, str), "the exit status is 0"
     assert status.startswith("error: ")
@@ -125,19 +134,19 @@ def test_a_bad_command_says_what_to_change(command, place, tmp_path, case):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_an_absent_data_set_says_which_files_to_put_where(command, tmp_path, monkeypatch):
-    def offline(*_, **__):
+def test_missing_data_set_error_names_the_files_and_their_folder(command, tmp_path, monkeypatch):
+    def fail(*_, **__):
         raise OSError("no network")
 
-    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", offline)
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", fail)
     status, _ = command("train.py", "logger=none", "data=mnist", f"data.root={tmp_path}/nowhere")
     assert "train-images-idx3-ubyte" in status
     assert "VAELAB_DATA" in status
     assert "\n" not in status
 
 
-def broken_runs(folder):
-    """Copies of a run that are damaged each in its way."""
+def make_damaged_runs(folder):
+    """Copy a run several times, and damage each copy in a different way."""
 
     def copy(name):
         shutil.copytree(folder, folder.parent / name)
@@ -145,37 +154,37 @@ def broken_runs(folder):
 
     best = copy("truncated") / "checkpoints" / "best.ckpt"
     best.write_bytes(best.read_bytes()[:-1000])
-    config = copy("other") / ".hydra" / "config.yaml"
+    config = copy("other architecture") / ".hydra" / "config.yaml"
     config.write_text(config.read_text().replace("latent_dim: 4", "latent_dim: 5"))
-    (copy("without") / "checkpoints" / "best.ckpt").unlink()
+    (copy("no checkpoint") / "checkpoints" / "best.ckpt").unlink()
     text = copy("text") / "checkpoints" / "best.ckpt"
-    text.write_text("no checkpoint")
-    (folder.parent / "none").mkdir()
+    text.write_text("not a checkpoint")
+    (folder.parent / "empty").mkdir()
     (copy("yaml") / ".hydra" / "config.yaml").write_text("data: [")
 
 
-def test_a_run_folder_from_elsewhere_cannot_start_a_program(command, train, tmp_path):
+def test_untrusted_run_folder_cannot_start_a_program(command, train, tmp_path):
     folder = train("model.hidden=[8]", "latent_dim=4")["folder"]
     path = folder / ".hydra" / "config.yaml"
-    bomb = f"_target_: torch.utils.collect_env.run\n  command: touch {tmp_path}/started"
+    function = f"_target_: torch.utils.collect_env.run\n  command: touch {tmp_path}/started"
     path.write_text(
-        path.read_text().replace("_target_: vaelab.kl.constant.ConstantWeight", bomb, 1)
+        path.read_text().replace("_target_: vaelab.kl.constant.ConstantWeight", function, 1)
     )
     status, _ = command("scripts/evaluate.py", str(folder))
-    assert "torch.utils.collect_env.run is no class of" in status
+    assert "torch.utils.collect_env.run is not a class of" in status
     assert not (tmp_path / "started").exists()
 
 
-def test_a_bad_run_folder_says_what_is_wrong_with_it(command, train, tmp_path):
-    broken_runs(train("model.hidden=[8]", "latent_dim=4")["folder"])
+def test_damaged_run_folder_says_what_is_wrong_with_it(command, train, tmp_path):
+    make_damaged_runs(train("model.hidden=[8]", "latent_dim=4")["folder"])
     for name, message in {
-        "truncated": "best.ckpt is truncated or no checkpoint of vaelab",
-        "text": "best.ckpt is truncated or no checkpoint of vaelab",
-        "other": "best.ckpt is of another architecture than its config",
-        "without": "best.ckpt: there is no such checkpoint",
+        "truncated": "best.ckpt is truncated, or not a checkpoint of vaelab",
+        "text": "best.ckpt is truncated, or not a checkpoint of vaelab",
+        "other architecture": "best.ckpt has another architecture than its config",
+        "no checkpoint": "best.ckpt: there is no such checkpoint",
         "yaml": "is damaged",
-        "none": "is no run folder: it holds no .hydra/config.yaml",
-        "nowhere": "is no run folder: it holds no .hydra/config.yaml",
+        "empty": "is not a run folder: it has no .hydra/config.yaml",
+        "missing": "is not a run folder: it has no .hydra/config.yaml",
     }.items():
         before = (tmp_path / name).exists() and sorted((tmp_path / name).rglob("*"))
         status, output = command("scripts/evaluate.py", str(tmp_path / name))

@@ -95,7 +95,7 @@ def test_processes_share_the_work_and_keep_the_order(tmp_path, monkeypatch):
         i % 256 for i in range(count)
     ]
     workers = (
-        build_numbers(tmp_path, encode_process_id, count=count, key="encode_process_id")
+        build_numbers(tmp_path, encode_process_id, count=count, key="process")
         .images[..., 0, 0]
         .unique(dim=0)
     )

@@ -162,10 +162,10 @@ def test_attributes_are_joined_by_name(tmp_path, reference):
 
 def test_second_run_decodes_nothing(tmp_path, reference, monkeypatch):
     write_zip_layout(tmp_path)
-    load_celeba(tmp_path, cache=str(tmp_path / "outside"))
+    load_celeba(tmp_path, cache=str(tmp_path / "other"))
     assert not (tmp_path / "cache").exists()
     monkeypatch.setattr(celeba, "read_image", pytest.fail)
-    again = load_celeba(tmp_path, cache=str(tmp_path / "outside"))
+    again = load_celeba(tmp_path, cache=str(tmp_path / "other"))
     again.setup()
     assert are_equal(again, reference)
 

@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 import torch
-from files import bad_files
+from files import make_bad_files
 from PIL import Image
 from sample_images import make_image, save_image, to_chw
 from torchvision.transforms import v2
@@ -191,9 +191,9 @@ def test_hidden_files_and_folders_are_ignored(tmp_path):
 
 
 def test_links_are_followed_and_cycles_are_not(tmp_path):
-    write_images(tmp_path, ["outside/0.png", "outside/1.png", "train/a/x.png", "test/a/x.png"])
-    (tmp_path / "train/a/link.png").symlink_to(tmp_path / "outside/0.png")
-    (tmp_path / "train/b").symlink_to(tmp_path / "outside")
+    write_images(tmp_path, ["linked/0.png", "linked/1.png", "train/a/x.png", "test/a/x.png"])
+    (tmp_path / "train/a/link.png").symlink_to(tmp_path / "linked/0.png")
+    (tmp_path / "train/b").symlink_to(tmp_path / "linked")
     (tmp_path / "train/a/cycle").symlink_to(tmp_path / "train")
     data = load_folder(tmp_path, validation=0)
     assert data.splits["train"].labels.tolist() == [0, 0, 1, 1]
@@ -230,7 +230,7 @@ def test_eps_files_are_refused(tmp_path):
 
 def test_image_of_100_megapixels_is_refused(tmp_path):
     write_images(tmp_path, ["train/0.png", "test/1.png"])
-    (tmp_path / "train/large.png").write_bytes(bad_files()["large.png"])
+    (tmp_path / "train/large.png").write_bytes(make_bad_files()["large.png"])
     with pytest.raises(ValueError, match=r"large\.png cannot be read .*100000000 pixels"):
         load_folder(tmp_path)
 
@@ -418,8 +418,8 @@ def test_cache_can_be_in_another_folder_than_an_unwritable_root(tmp_path):
     (tmp_path / ".vaelab-cache").touch()
     with pytest.raises(ValueError, match=r"\.vaelab-cache.* set data\.cache=<folder> "):
         load_folder(tmp_path)
-    load_folder(tmp_path, cache=str(tmp_path / "outside"))
-    assert (tmp_path / "outside").is_dir()
+    load_folder(tmp_path, cache=str(tmp_path / "other"))
+    assert (tmp_path / "other").is_dir()
 
 
 @pytest.mark.parametrize(

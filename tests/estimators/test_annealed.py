@@ -12,11 +12,11 @@ from torch.distributions import MultivariateNormal
 from vaelab.estimators import annealed
 from vaelab.estimators.annealed import (
     annealed_bound,
-    bidirectional_bounds,
     make_beta_schedule,
     standard_error_over_chains,
 )
 from vaelab.estimators.importance import importance_bound
+from vaelab.objectives.base import log_mean_exp, sample_prior
 from vaelab.runs.build import build_from_config
 
 
@@ -74,6 +74,26 @@ def test_standard_error_over_chains_matches_repetitions():
     bounds = log_w.logsumexp(0) - math.log(40)
     assert error == pytest.approx(bounds.std().item(), rel=0.05)
     assert standard_error_over_chains(torch.zeros(1, 2)).isnan().all()
+
+
+@torch.no_grad()
+def bidirectional_bounds(toy, images, chains, temperatures):
+    """Bound log p(x) from below and above for images sampled from the model (Grosse et al., 2015).
+
+    The z that x was sampled from is an exact sample of p(z|x), so that chains from this z to p(z)
+    have E[1/w] = 1/p(x).
+    """
+    z = sample_prior(toy.latents(), images)
+    x = toy.decode(z).sample()
+    schedule = make_beta_schedule(temperatures).to(z)
+    leapfrog = annealed.LEAPFROG_STEPS
+    terms, sample_start = annealed._make_path(toy, x, "prior")
+    pilot = sample_start(annealed.PILOT_CHAINS)
+    steps = annealed._find_step_sizes(terms, pilot, schedule, leapfrog)
+    up = annealed._run_chains(terms, sample_start(chains), schedule, steps, leapfrog)
+    back = z.expand(chains, *z.shape)
+    down = annealed._run_chains(terms, back, schedule.flip(0), steps.flip(0), leapfrog)
+    return log_mean_exp(up), -log_mean_exp(down)
 
 
 def test_bidirectional_bounds_enclose_log_p():

@@ -1,4 +1,4 @@
-"""Gaps of a run: the sum of both, what is left out, and what is collected."""
+"""The approximation and amortisation gap of a run."""
 
 import pytest
 import torch

@@ -218,10 +218,8 @@ def test_label_changes_the_image_and_must_be_one_class(open_kind):
     explorer = open_kind("conditional")
     assert explorer.label_names == [str(label) for label in range(10)]
     z = explorer.latents[0]
-    assert (
-        explorer.decode(z, explorer.make_label(["3"]))
-        != explorer.decode(z, explorer.make_label(["8"]))
-    ).any()
+    three, eight = (explorer.decode(z, explorer.make_label([name])) for name in ("3", "8"))
+    assert (three != eight).any()
     for names in ([], ["1", "2"]):
         with pytest.raises(ValueError, match="choose one label of 0, 1"):
             explorer.make_label(names)

@@ -131,8 +131,8 @@ def test_unknown_figure_is_refused_with_the_nearest_name(folder, command):
 
 def test_folder_without_a_run_is_refused(tmp_path, command):
     status, _ = command("scripts/figures.py", str(tmp_path))
-    reason = "it holds no .hydra/config.yaml, and no model.safetensors"
-    assert status == f"error: {tmp_path} is no run folder: {reason}"
+    reason = "it has no .hydra/config.yaml and no model.safetensors"
+    assert status == f"error: {tmp_path} is not a run folder: {reason}"
 
 
 @pytest.fixture

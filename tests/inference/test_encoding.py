@@ -1,4 +1,4 @@
-"""scripts/encode.py: the codes of a data set, image by image."""
+"""scripts/encode.py: encode the images of a data set."""
 
 import numpy as np
 import pyarrow.parquet as parquet
@@ -11,7 +11,7 @@ from vaelab.inference.encoding import encode_batches, extract_posterior_paramete
 from vaelab.runs.run import Run
 
 MLP = ["model.hidden=[8]", "latent_dim=3"]
-# The kinds of q(z|x), and what is said of each.
+# Kinds of q(z|x): overrides, and the parameters with their sizes.
 KINDS = {
     "diagonal": ([*MLP], {"mean": 3, "scale": 3}),
     "full": ([*MLP, "posterior=full"], {"mean": 3, "scale": 3}),
@@ -42,8 +42,8 @@ def run(config):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_means_of_the_terms_are_the_numbers_of_the_evaluation(run, kind):
-    words, code = KINDS[kind]
+def test_means_of_the_terms_equal_the_numbers_of_an_evaluation(run, kind):
+    words, parameters = KINDS[kind]
     run = run(*words)
     numbers = evaluate_likelihood(run.vae, run.data, "test", samples=1, seed=4)
     batches = list(encode_batches(run.vae, run.data, "test", seed=4))
@@ -56,30 +56,34 @@ def test_the_means_of_the_terms_are_the_numbers_of_the_evaluation(run, kind):
             assert name not in batches[0].terms
     assert torch.equal(torch.cat([batch.index for batch in batches]), torch.arange(500))
     sizes = {name: part.shape[1:] for name, part in batches[0].posterior.items()}
-    assert sizes == {name: torch.Size([size] if size else []) for name, size in code.items()}
+    assert sizes == {name: torch.Size([size] if size else []) for name, size in parameters.items()}
 
 
-def test_the_scale_of_a_full_covariance_is_that_of_each_dimension(run):
+def test_scale_of_a_full_covariance_is_that_of_each_dimension(run):
     run = run(*MLP, "posterior=full")
     q = run.vae.encode(run.data.prepare(run.data.splits["test"].images[:2]))
-    drawn = q.sample(torch.Size([20_000]))
+    samples = q.sample(torch.Size([20_000]))
     scale = extract_posterior_parameters(q)["scale"]
-    error = (drawn.std(0) - scale) / scale
+    error = (samples.std(0) - scale) / scale
     assert error.abs().max().item() < 5 / (2 * 20_000) ** 0.5
 
 
-def test_a_parquet_file_holds_what_torch_computes(train, command):
+def test_parquet_file_equals_torch(train, command):
     folder = train(*MLP)["folder"]
     status, output = command("scripts/encode.py", str(folder), "--split", "all")
     assert status == 0, output
     path = folder / "codes-all.parquet"
     assert output.splitlines()[-1] == str(path)
     file = parquet.ParquetFile(path)
-    said = file.schema_arrow.metadata
-    assert (said[b"run"], said[b"step"], said[b"measure"]) == (b"run", b"2", b"probability")
+    metadata = file.schema_arrow.metadata
+    assert (metadata[b"run"], metadata[b"step"], metadata[b"measure"]) == (
+        b"run",
+        b"2",
+        b"probability",
+    )
     table = file.read().to_pandas()
-    codes = [f"{part}_{i}" for part in ("mean", "scale") for i in range(3)]
-    assert [*table.columns] == ["index", "split", "label", *codes, "reconstruction", "kl", "elbo"]
+    latents = [f"{part}_{i}" for part in ("mean", "scale") for i in range(3)]
+    assert [*table.columns] == ["index", "split", "label", *latents, "reconstruction", "kl", "elbo"]
     assert table.groupby("split").size().to_dict() == {"train": 4000, "val": 500, "test": 500}
     run = Run.open(folder)
     split = run.data.splits["test"]
@@ -89,14 +93,14 @@ def test_a_parquet_file_holds_what_torch_computes(train, command):
     assert (test["index"] == np.arange(500)).all()
     assert (test["label"] == split.labels.numpy()).all()
     for name, part in (("mean", q.mean), ("scale", q.scale)):
-        found = test[[f"{name}_{i}" for i in range(3)]].to_numpy()
-        np.testing.assert_allclose(found, part.numpy(), rtol=1e-5, atol=1e-6)
+        values = test[[f"{name}_{i}" for i in range(3)]].to_numpy()
+        np.testing.assert_allclose(values, part.numpy(), rtol=1e-5, atol=1e-6)
     kl = 0.5 * (q.mean**2 + q.scale**2 - 1 - 2 * q.scale.log()).sum(-1)
     np.testing.assert_allclose(test["kl"], kl.numpy(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(test["elbo"], -(test["reconstruction"] + test["kl"]), rtol=1e-6)
 
 
-def test_the_same_run_gives_the_same_file_in_row_groups(run, tmp_path, monkeypatch):
+def test_repeated_encoding_gives_the_same_file_in_row_groups(run, tmp_path, monkeypatch):
     run = run(*MLP)
     monkeypatch.setattr("vaelab.inference.encoding.GROUP_ROWS", 256)
     paths = [tmp_path / "new" / name for name in ("first.parquet", "again.parquet")]
@@ -111,7 +115,7 @@ def test_the_same_run_gives_the_same_file_in_row_groups(run, tmp_path, monkeypat
     ]
 
 
-def test_attributes_are_columns_of_their_names(run, tmp_path):
+def test_attributes_are_named_columns(run, tmp_path):
     write_celeba(tmp_path)
     run = run(*MLP, "model=conditional", "model.labels=4", "data=celeba", f"data.root={tmp_path}")
     save_latents(run, ["test"], tmp_path / "x.parquet", {})
@@ -120,7 +124,7 @@ def test_attributes_are_columns_of_their_names(run, tmp_path):
     assert (table[names].to_numpy() == run.data.splits["test"].labels.numpy()).all()
 
 
-def test_an_optimal_scale_is_that_of_the_training_images(run, tmp_path):
+def test_optimal_scale_is_calibrated_on_training_images(run, tmp_path):
     run = run(*MLP, "loss=gaussian", "loss.scale=optimal", "data.binarize=none")
     save_latents(run, ["test"], tmp_path / "x.parquet", {})
     elbo = parquet.read_table(tmp_path / "x.parquet")["elbo"].to_numpy()
@@ -128,7 +132,7 @@ def test_an_optimal_scale_is_that_of_the_training_images(run, tmp_path):
     assert elbo.astype(np.float64).mean() == pytest.approx(numbers["elbo"], rel=1e-6)
 
 
-def test_a_missing_extra_is_said_in_one_line(command, monkeypatch):
+def test_missing_extra_is_named(command, monkeypatch):
     monkeypatch.setattr("vaelab.runtime.errors.find_spec", lambda name: None)
     status, _ = command("scripts/encode.py", "nowhere")
-    assert status == "error: pyarrow is not installed: pip install -e '.[export]' does it"
+    assert status == "error: pyarrow is not installed: run pip install -e '.[export]'"

@@ -1,4 +1,4 @@
-"""scripts/export.py: what onnxruntime makes of a run is what torch makes of it."""
+"""scripts/export.py: exported networks agree with torch in onnxruntime."""
 
 import re
 
@@ -37,7 +37,7 @@ MODELS = {
     "vamp": [*MLP, "prior=vamp", "prior.components=3"],
     "flow": [*MLP, "prior=flow"],
 }
-FLOWS = {"iaf", "planar"}
+WITHOUT_ENCODER = {"iaf", "planar"}
 LOSSES = [f"loss={loss}" for loss in options("loss")]
 SCALES = ["loss=gaussian loss.scale=optimal", "loss=student_t loss.scale=pixel"]
 
@@ -48,13 +48,13 @@ def run(config):
         run = Run.build(config(*words))
         with torch.no_grad():
             for weight in run.vae.parameters():
-                weight.add_(0.1 * torch.randn_like(weight))  # what starts at 0 counts too
+                weight.add_(0.1 * torch.randn_like(weight))  # so that no parameter is 0
         return run
 
     return make
 
 
-def session(path):
+def open_session(path):
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
@@ -62,10 +62,10 @@ def labels(vae, n):
     return {"label": torch.eye(10)[torch.arange(n) % 10]} if vae.conditional else {}
 
 
-def check(run, folder, encodes=True):
-    """Both networks agree with torch on batches of several sizes."""
+def check_export(run, folder, encodes=True):
+    """Check that both networks agree with torch on batches of several sizes."""
     vae = run.vae
-    decoder = session(folder / "decoder.onnx")
+    decoder = open_session(folder / "decoder.onnx")
     for n in (1, 2, 5, 33):
         label = labels(vae, n)
         model = vae.condition_on(label["label"]) if label else vae
@@ -73,26 +73,26 @@ def check(run, folder, encodes=True):
         with torch.no_grad():
             z = 2 * torch.randn(n, vae.latent_dim)
             mean = model.decode(z).mean
-            (found,) = decoder.run(["mean"], {"z": z.numpy(), **known})
-            np.testing.assert_allclose(found, mean.numpy(), rtol=1e-4, atol=1e-4)
+            (output,) = decoder.run(["mean"], {"z": z.numpy(), **known})
+            np.testing.assert_allclose(output, mean.numpy(), rtol=1e-4, atol=1e-4)
             if encodes:
                 x = torch.rand(n, *vae.shape)
                 q = model.encode(x)
-                encoder = session(folder / "encoder.onnx")
+                encoder = open_session(folder / "encoder.onnx")
                 names = [output.name for output in encoder.get_outputs()]
                 outputs = encoder.run(None, {"x": x.numpy(), **known})
-                for name, found in zip(names, outputs, strict=True):
-                    ours = {"code": "indices"}.get(name, name)
-                    ours = getattr(q, "stddev" if name == "scale" else ours).numpy()
-                    np.testing.assert_allclose(found, ours, rtol=1e-4, atol=1e-4)
+                for name, output in zip(names, outputs, strict=True):
+                    attribute = {"code": "indices", "scale": "stddev"}.get(name, name)
+                    expected = getattr(q, attribute).numpy()
+                    np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-4)
                 assert encoder.get_outputs()[0].shape[1] == vae.latent_dim
 
 
-def test_onnxruntime_gives_what_torch_gives(run, tmp_path):
+def test_onnxruntime_agrees_with_torch(run, tmp_path):
     run = run(*MODELS["mlp"])
     paths = export_model(run, tmp_path, {})
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in paths}
-    check(run, tmp_path)
+    check_export(run, tmp_path)
     for path in tmp_path.glob("*.onnx"):
         content = path.read_bytes()
         assert str(ROOT).encode() not in content
@@ -104,62 +104,62 @@ def test_onnxruntime_gives_what_torch_gives(run, tmp_path):
 def test_every_kind_of_model_is_exported(run, tmp_path, name):
     run = run(*MODELS[name])
     export_model(run, tmp_path, {})
-    assert (tmp_path / "encoder.onnx").exists() == (name not in FLOWS)
-    check(run, tmp_path, name not in FLOWS)
-    follow(tmp_path)
+    assert (tmp_path / "encoder.onnx").exists() == (name not in WITHOUT_ENCODER)
+    check_export(run, tmp_path, name not in WITHOUT_ENCODER)
+    run_card_example(tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", [*LOSSES, *SCALES])
-def test_the_decoder_gives_the_mean_of_every_likelihood(run, tmp_path, loss):
+def test_decoder_gives_the_mean_of_every_likelihood(run, tmp_path, loss):
     run = run(*MLP, *loss.split(), "data.binarize=none")
     export_model(run, tmp_path, {})
-    check(run, tmp_path)
+    check_export(run, tmp_path)
 
 
-def follow(folder):
-    """Do what the card says."""
+def run_card_example(folder):
+    """Run the example of the model card."""
     card = (folder / "README.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     assert len(code.splitlines()) <= 7
-    there = {}
-    exec(code.replace('Session("', f'Session("{folder}/'), there)
-    assert there["mean"].shape == (3, 1, 28, 28)
+    namespace = {}
+    exec(code.replace('Session("', f'Session("{folder}/'), namespace)
+    assert namespace["mean"].shape == (3, 1, 28, 28)
     return card
 
 
-def test_the_card_says_what_it_is_and_how_it_is_used(train, command):
+def test_card_describes_the_model_and_its_usage(train, command):
     folder = train(*MLP, "seed=3")["folder"]
     status, output = command("scripts/export.py", str(folder))
     assert status == 0, output
-    here = folder / "export"
-    written = sorted(map(str, here.iterdir()))
+    export = folder / "export"
+    written = sorted(map(str, export.iterdir()))
     assert written in [sorted(line.split()) for line in output.splitlines()]
-    card = follow(here)
+    card = run_card_example(export)
     for words in (
         "| bce on binary pixels: probability |",
         "| ELBO (nats per image) | -2",
         "500 test images",
-        "a bound of 2 importance samples",
+        "a bound with 2 importance samples",
         "model=mlp",
-        "for 2 steps",
+        "for 2 optimizer steps",
         "CC BY-SA 3.0",
         "x (n, 1, 28, 28)",
     ):
         assert words in card
-    assert Run.open(here).step == 2
+    assert Run.open(export).step == 2
 
 
 @pytest.mark.slow
-def test_a_flow_has_no_encoder_and_that_is_said(train, command):
+def test_flow_has_no_encoder_and_the_card_says_so(train, command):
     folder = train(*MLP, "posterior=iaf")["folder"]
     status, output = command("scripts/export.py", str(folder))
     assert status == 0
     assert "no encoder.onnx: q(z|x) of this run has neither a mean nor a mode" in output
-    assert "there is no encoder" in follow(folder / "export")
+    assert "there is no encoder" in run_card_example(folder / "export")
 
 
-def test_what_disagrees_is_not_passed_off_as_an_export(run, tmp_path, monkeypatch):
+def test_disagreement_with_torch_is_an_error_and_removes_the_file(run, tmp_path, monkeypatch):
     monkeypatch.setattr(
         ExportedEncoder, "forward", lambda self, x: {"mean": x.flatten(1) + torch.rand(1)}
     )

@@ -1,4 +1,4 @@
-"""scripts/sample.py: new images of a finished run."""
+"""scripts/sample.py: generate images with a finished run."""
 
 import json
 
@@ -17,7 +17,7 @@ from vaelab.samplers.prior import PriorSampler
 TINY = ("model.hidden=[8]", "latent_dim=3")
 QUICK = {"gmm": ["sampler.components=2"]}
 QUICK |= {name: ["sampler.hidden=[8]", "sampler.steps=20"] for name in ("flow", "two_stage")}
-DRAWING = sorted({*options("sampler")} - {"autoregressive"})  # which no prior here is
+SAMPLERS = sorted({*options("sampler")} - {"autoregressive"})  # it needs an autoregressive prior
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def run(config):
     return make
 
 
-def test_x_are_the_means_of_z_and_z_those_of_the_prior(run):
+def test_x_are_means_of_p_given_z(run):
     run = run()
     samples = sample_images(run.vae, run.data, PriorSampler(), 1500)
     assert samples.z.shape == (1500, 3)
@@ -39,24 +39,24 @@ def test_x_are_the_means_of_z_and_z_those_of_the_prior(run):
     assert samples.label.shape == (1500, 0)
 
 
-def test_the_codes_are_draws_where_there_is_a_density_and_points_where_there_is_none(run):
+def test_latents_are_samples_of_a_density_and_points_without_one(run):
     for words in ([], ["posterior=deterministic", "objective=autoencoder"]):
         chosen = run(*words)
         x, _ = next(iter(chosen.data.batches("train")))
         q = chosen.vae.encode(chosen.data.prepare(x))
-        codes = encode_training_images(chosen.vae, chosen.data)
-        assert len(codes) == len(chosen.data.splits["train"].images)
-        away = codes[: len(x)] - q.mean
+        latents = encode_training_images(chosen.vae, chosen.data)
+        assert len(latents) == len(chosen.data.splits["train"].images)
+        offset = latents[: len(x)] - q.mean
         if words:
-            assert (away == 0).all()
+            assert (offset == 0).all()
         else:
-            noise = away / q.variance.sqrt()
+            noise = offset / q.variance.sqrt()
             assert noise.square().mean().item() == pytest.approx(
                 1, abs=5 * (2 / noise.numel()) ** 0.5
             )
 
 
-def test_each_of_two_processes_encodes_its_share_as_one_process_would(run, monkeypatch):
+def test_two_processes_encode_like_one(run, monkeypatch):
     run = run()
     whole = encode_training_images(run.vae, run.data).split(run.data.batch_size)
     for rank in (0, 1):
@@ -65,7 +65,7 @@ def test_each_of_two_processes_encodes_its_share_as_one_process_would(run, monke
 
 
 @pytest.mark.parametrize("draw", [False, True])
-def test_the_same_seed_gives_the_same_bits_and_leaves_the_random_state(run, draw):
+def test_seed_repeats_the_samples_and_random_state_is_untouched(run, draw):
     run = run()
     state = torch.get_rng_state()
     first = sample_images(run.vae, run.data, GMMSampler(components=2), 5, draw=draw)
@@ -77,7 +77,7 @@ def test_the_same_seed_gives_the_same_bits_and_leaves_the_random_state(run, draw
     assert not torch.equal(first.z, other.z)
 
 
-def test_how_it_is_chunked_does_not_matter(run, monkeypatch):
+def test_chunks_do_not_matter(run, monkeypatch):
     run = run()
     whole = sample_images(run.vae, run.data, PriorSampler(), 20)
     monkeypatch.setattr("vaelab.inference.sampling.MAX_DECODER_OUTPUTS", 3 * 784)
@@ -92,7 +92,7 @@ def test_how_it_is_chunked_does_not_matter(run, monkeypatch):
         (["loss=mse", "data.binarize=none"], None),
     ],
 )
-def test_draws_of_bits_and_levels_are_uint8(run, words, kind):
+def test_samples_of_bits_and_levels_are_uint8(run, words, kind):
     run = run(*words)
     x = sample_images(run.vae, run.data, PriorSampler(), 4, draw=True).x
     assert x.dtype == (torch.uint8 if kind else torch.float32)
@@ -100,12 +100,12 @@ def test_draws_of_bits_and_levels_are_uint8(run, words, kind):
     assert kind is None or set(x.unique().tolist()) <= kind
 
 
-def test_an_optimal_scale_is_that_of_the_training_images_before_it_is_drawn(run):
+def test_optimal_scale_is_calibrated_before_pixels_are_sampled(run):
     run = run("loss=gaussian", "loss.scale=optimal", "data.binarize=none")
     samples = sample_images(run.vae, run.data, PriorSampler(), 20, draw=True)
-    found = (samples.x - run.vae.decode(samples.z).mean).std()
+    scale = (samples.x - run.vae.decode(samples.z).mean).std()
     assert run.vae.likelihood.scale != 1
-    torch.testing.assert_close(found, run.vae.likelihood.scale, rtol=0.05, atol=0)
+    torch.testing.assert_close(scale, run.vae.likelihood.scale, rtol=0.05, atol=0)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def conditional(run):
     return run("model=conditional")
 
 
-def test_a_label_is_that_of_every_image(conditional, monkeypatch):
+def test_label_applies_to_every_image(conditional, monkeypatch):
     monkeypatch.setattr("vaelab.inference.sampling.MAX_DECODER_OUTPUTS", 3 * 784)
     samples = sample_images(conditional.vae, conditional.data, PriorSampler(), 7, label=3)
     assert samples.label.tolist() == [3] * 7
@@ -121,14 +121,14 @@ def test_a_label_is_that_of_every_image(conditional, monkeypatch):
     torch.testing.assert_close(samples.x, threes)
 
 
-def test_without_one_the_labels_are_those_of_the_first_training_images(conditional):
+def test_default_labels_are_those_of_the_first_training_images(conditional):
     labels = conditional.data.splits["train"].labels
     many = len(labels) + 2
     samples = sample_images(conditional.vae, conditional.data, PriorSampler(), many)
     assert torch.equal(samples.label, torch.cat([labels, labels[:2]]))
 
 
-def test_or_they_are_those_that_are_given(conditional):
+def test_labels_can_be_given_for_each_image(conditional):
     labels = torch.tensor([3, 1, 4])
     samples = sample_images(conditional.vae, conditional.data, PriorSampler(), 3, labels)
     assert torch.equal(samples.label, labels)
@@ -136,7 +136,7 @@ def test_or_they_are_those_that_are_given(conditional):
     torch.testing.assert_close(samples.x, expected)
 
 
-def test_a_prior_of_the_label_is_drawn_from_with_it(run):
+def test_prior_that_depends_on_the_label_receives_it(run):
     run = run("model=conditional", "model.learned_prior=true")
     with torch.no_grad():
         weight = run.vae.prior.parameters_of.weight
@@ -146,20 +146,20 @@ def test_a_prior_of_the_label_is_drawn_from_with_it(run):
     assert samples.z.shape == (1200, 3)
 
 
-def test_the_codes_of_a_conditional_model_are_encoded_with_their_labels(conditional):
+def test_conditional_model_encodes_with_labels(conditional):
     x, y = next(iter(conditional.data.batches("train")))
     q = conditional.vae.condition_on(y).encode(conditional.data.prepare(x))
-    codes = encode_training_images(conditional.vae, conditional.data)[: len(x)]
-    noise = (codes - q.mean) / q.variance.sqrt()
+    latents = encode_training_images(conditional.vae, conditional.data)[: len(x)]
+    noise = (latents - q.mean) / q.variance.sqrt()
     assert noise.square().mean().item() == pytest.approx(1, abs=5 * (2 / noise.numel()) ** 0.5)
 
 
-def test_a_label_that_no_training_image_has_is_refused(conditional):
-    with pytest.raises(ValueError, match="label=11: the training images have 0, 1, 2"):
+def test_unknown_label_is_refused(conditional):
+    with pytest.raises(ValueError, match=r"label=11: choose a label .*: 0, 1, 2"):
         sample_images(conditional.vae, conditional.data, PriorSampler(), 7, label=11)
 
 
-def test_attributes_are_chosen_by_their_names(config, tmp_path):
+def test_attributes_are_chosen_by_name(config, tmp_path):
     write_celeba(tmp_path)
     words = ("model=conditional", "model.labels=4", "data=celeba", f"data.root={tmp_path}")
     run = Run.build(config(*TINY, *words))
@@ -169,22 +169,22 @@ def test_attributes_are_chosen_by_their_names(config, tmp_path):
     samples = sample_images(run.vae, run.data, PriorSampler(), 3, label=[first, second])
     assert samples.label.tolist() == [[1, 0, 1, 0]] * 3
     for wrong in (3, ["Wings"]):
-        with pytest.raises(ValueError, match=rf"name attributes, as in label=\[{first}\]"):
+        with pytest.raises(ValueError, match=rf"list attributes, as in label=\[{first}\]"):
             sample_images(run.vae, run.data, PriorSampler(), 3, label=wrong)
 
 
-def test_the_grid_has_at_most_a_hundred_pictures(run, tmp_path):
+def test_grid_has_at_most_100_images(run, tmp_path):
     run = run()
     for n, tiles in ((3, (2, 2)), (64, (8, 8)), (150, (10, 10))):
-        picture, _ = save_samples(
+        path, _ = save_samples(
             sample_images(run.vae, run.data, PriorSampler(), n), tmp_path, "prior", {}
         )
-        with Image.open(picture) as found:
-            assert found.size == tuple(2 * (30 * tile + 2) for tile in tiles)
+        with Image.open(path) as grid:
+            assert grid.size == tuple(2 * (30 * tile + 2) for tile in tiles)
 
 
-@pytest.mark.parametrize("option", DRAWING)
-def test_every_sampler_draws_from_a_finished_run(train, command, option):
+@pytest.mark.parametrize("option", SAMPLERS)
+def test_every_sampler_works_on_a_finished_run(train, command, option):
     folder = train(*TINY)["folder"]
     words = ["n=6", *QUICK.get(option, []), "temperature=0.9", "seed=4"]
     status, output = command("scripts/sample.py", str(folder), f"sampler={option}", *words)
@@ -205,7 +205,7 @@ def test_every_sampler_draws_from_a_finished_run(train, command, option):
     assert paths[1].read_bytes() == before
 
 
-def test_tables_give_an_npz_and_no_picture(train, command, tmp_path):
+def test_tables_give_an_npz_but_no_grid(train, command, tmp_path):
     np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).normal(size=(200, 3)))
     words = ("data=arrays", f"data.path={tmp_path}/x.npz", "loss=gaussian")
     folder = train(*TINY, *words)["folder"]
@@ -214,10 +214,10 @@ def test_tables_give_an_npz_and_no_picture(train, command, tmp_path):
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["prior.npz"]
 
 
-CASES = {
+WRONG_COMMANDS = {
     "no run": ("", "name a run folder first: python scripts/sample.py <run>"),
     "no run but a word": ("sampler=gmm", "name a run folder first"),
-    "not a run folder": ("{tmp} n=3", "is no run folder"),
+    "not a run folder": ("{tmp} n=3", "is not a run folder"),
     "unknown sampler": (
         "{run} sampler=gan",
         "sampler=gan: there is no such option; choose from autoregressive, flow, gmm, prior",
@@ -233,18 +233,21 @@ CASES = {
     "temperature": ("{run} temperature=-1", "temperature=-1"),
     "kind": ("{run} sampler=flow sampler.kind=cubic", "sampler.kind=cubic: it should be 'spline'"),
     "checkpoint": ("{run} checkpoint=first", "checkpoint=first: it should be 'best' or 'last'"),
-    "label": ("{run} label=3", "label=3: the model of this run has no labels: leave it out"),
+    "label": ("{run} label=3", "label=3: the model of this run is unconditional: leave it out"),
     "not autoregressive": ("{run} sampler=autoregressive", "UnitNormal, the prior of this run"),
-    "more components than codes": ("{run} sampler=gmm sampler.components=9999", "codes"),
+    "more components than latents": ("{run} sampler=gmm sampler.components=9999", "latents"),
     "two samplers": ("{run} sampler=prior,gmm", "sampler=prior,gmm"),
-    "added key": ("{run} +m=3", "m: Draws takes sampler, n, temperature"),
+    "added key": (
+        "{run} +m=3",
+        "m: there is no such key; SamplingConfig takes sampler, n",
+    ),
     "no word": ("{run} --n=3", "--n=3"),
 }
 
 
-def test_a_bad_command_says_what_to_change(command, train, tmp_path):
+def test_wrong_command_says_what_to_change(command, train, tmp_path):
     folder = train(*TINY)["folder"]
-    for words, message in CASES.values():
+    for words, message in WRONG_COMMANDS.values():
         words = words.format(run=folder, tmp=tmp_path).split()
         status, output = command("scripts/sample.py", *words)
         assert isinstance(status, str), words
@@ -255,14 +258,14 @@ def test_a_bad_command_says_what_to_change(command, train, tmp_path):
     assert not (folder / "samples").exists()
 
 
-def test_codes_on_the_sphere_are_drawn_from_their_prior_alone(command, train):
+def test_latents_on_the_sphere_need_the_prior_sampler(command, train):
     folder = str(train(*TINY, "posterior=vmf")["folder"])
     assert command("scripts/sample.py", folder, "n=4")[0] == 0
     status, _ = command("scripts/sample.py", folder, "sampler=gmm")
-    assert status.endswith("the codes of this run lie on the unit sphere: set sampler=prior")
+    assert status.endswith("the latents of this run lie on the unit sphere: set sampler=prior")
 
 
-def test_its_help_lists_the_samplers(command):
+def test_help_lists_the_samplers(command):
     status, output = command("scripts/sample.py", "--help")
     assert status == 0
     assert all(f" {option} " in output for option in options("sampler"))

@@ -1,10 +1,12 @@
+"""metrics.csv in the run folder."""
+
 import csv
 
 from vaelab.loggers.csv import Csv
 
 
-def test_rows_are_written_to_metrics_csv_in_the_run_folder(tmp_path):
-    (tmp_path / "checkpoints").mkdir()  # what else is in the folder is no reason to warn
+def test_rows_are_written_to_metrics_csv(tmp_path):
+    (tmp_path / "checkpoints").mkdir()  # other files in the folder cause no warning
     logger = Csv(str(tmp_path))
     logger.log_hyperparams({"seed": 0})
     logger.log_metrics({"train/loss": 2.0}, step=1)

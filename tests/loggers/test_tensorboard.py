@@ -1,9 +1,9 @@
-"""What TensorBoard reads in a run folder."""
+"""TensorBoard event files of a run folder."""
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 
-def test_pictures_and_the_histogram_of_the_kl_are_there(train):
+def test_images_and_the_histogram_of_the_kl_are_logged(train):
     folder = train("logger=tensorboard", "model.hidden=[4]", "latent_dim=3")["folder"]
     events = EventAccumulator(str(folder / "tensorboard"))
     events.Reload()

@@ -1,4 +1,4 @@
-"""Real offline runs, read back from the files that W&B wrote."""
+"""Offline W&B runs, read back from their files."""
 
 import json
 import shutil
@@ -19,37 +19,33 @@ from vaelab.runs.run import Run
 QUICK = ["logger=wandb", "trainer=smoke", "samples=1", "model.hidden=[4]"]
 
 
-def inspect(folder, *options):
+def inspect_run(folder, *options):
     tool = [sys.executable, "-m", "wandb", "leet", "inspect", *options, "--json", str(folder)]
     done = subprocess.run(tool, capture_output=True, text=True, check=True, timeout=60)
     return done.stdout
 
 
-def artifacts(folder):
-    """What waits to be uploaded: of each artifact its type, and where its files lie."""
-    lines = [json.loads(line) for line in inspect(folder).splitlines()]
-    found = [line["artifact"] for line in lines if line["type"] == "artifact"]
-    return [
-        (each["type"], {file["path"]: Path(file["local_path"]) for file in _files(each)})
-        for each in found
-    ]
+def read_artifacts(folder):
+    """Read the type and the local files of each artifact that waits to be uploaded."""
+    lines = [json.loads(line) for line in inspect_run(folder).splitlines()]
+    artifacts = [line["artifact"] for line in lines if line["type"] == "artifact"]
+    return [(artifact["type"], _find_files(artifact)) for artifact in artifacts]
 
 
-def _files(artifact):
-    return artifact["manifest"]["contents"]
+def _find_files(artifact):
+    files = artifact["manifest"]["contents"]
+    return {file["path"]: Path(file["local_path"]) for file in files}
 
 
 @pytest.fixture
 def offline(monkeypatch, tmp_path):
-    """No key, and nothing of the user's in the way."""
+    """Remove keys and settings of the user from the environment."""
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_DATA_DIR", "NETRC"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))  # where there is no netrc
+    monkeypatch.setenv("HOME", str(tmp_path))  # without a netrc
 
 
-def test_without_a_key_a_run_is_offline_and_has_all_that_makes_a_dashboard(
-    command, tmp_path, offline
-):
+def test_run_without_a_key_is_offline_and_complete(command, tmp_path, offline):
     run = tmp_path / "run"
     (run / "figures").mkdir(parents=True)
     Image.new("RGBA", (30, 20), "red").save(run / "figures" / "mine.png")
@@ -60,34 +56,34 @@ def test_without_a_key_a_run_is_offline_and_has_all_that_makes_a_dashboard(
     (folder,) = tmp_path.glob("run/wandb/offline-run-*")
     assert f"wandb sync {folder}" in output
     assert f"wandb leet {folder}" in output
-    said = json.loads(inspect(folder, "--summary"))
-    summary, config = said["summary"], said["config"]
-    assert "kl.beta=2 latent_dim=3" in said["name"]
-    assert said["exit_code"] == 0
+    info = json.loads(inspect_run(folder, "--summary"))
+    summary, config = info["summary"], info["config"]
+    assert "kl.beta=2 latent_dim=3" in info["name"]
+    assert info["exit_code"] == 0
     assert config["choices"]["model"] == "mlp"
     assert config["kl"]["beta"] == 2
     assert {"max", "last"} == summary["val/elbo"].keys()
-    for panels in wandb_workspace.LAYOUT.values():  # the saved view shows nothing that is not there
+    for panels in wandb_workspace.LAYOUT.values():  # every panel has data
         for kind, _, keys in panels:
             for key in keys:
-                assert key in summary or kind == "pictures" or _held(config, key), key
+                assert key in summary or kind == "images" or _has_key(config, key), key
     assert f"{wandb_workspace.LAYOUT['Latents'][0].keys[0]}_bars_table" in summary
-    check_pictures(folder, summary)
+    check_figures(folder, summary)
     check_table(folder)
     assert sum(summary["test/kl_per_dimension"]["values"]) == 3
     check_model(folder, tmp_path / "downloaded")
-    for _, files in artifacts(folder):
+    for _, files in read_artifacts(folder):
         assert all(path.is_relative_to(folder.parent.parent) for path in files.values())
 
 
-def _held(config, key):
+def _has_key(config, key):
     for part in key.split("."):
         config = config.get(part) if isinstance(config, dict) else None
     return config is not None
 
 
-def check_pictures(folder, summary):
-    """Every figure of the run folder, to the pixel."""
+def check_figures(folder, summary):
+    """Check that every figure of the run folder is logged without loss."""
     figures = sorted((folder.parent.parent / "figures").glob("*.png"))
     assert {path.stem for path in figures} == {"reconstructions", "samples", "curves", "mine"}
     for path in figures:
@@ -96,8 +92,8 @@ def check_pictures(folder, summary):
 
 
 def check_table(folder):
-    """The first test images, with the terms that evaluation took its means of."""
-    tables = [files for kind, files in artifacts(folder) if kind == "run_table"]
+    """Check the table of the first test images and their ELBO terms."""
+    tables = [files for kind, files in read_artifacts(folder) if kind == "run_table"]
     (files,) = [files for files in tables if "test/images.table.json" in files]
     table = json.loads(files["test/images.table.json"].read_text())
     named = ["reconstruction", "kl", "elbo"]
@@ -107,16 +103,16 @@ def check_table(folder):
     batch = next(encode_batches(run.vae, run.data, "test"))
     for i, (index, label, image, decoded, *terms) in enumerate(table["data"]):
         assert (index, label) == (i, batch.label[i].item())
-        with Image.open(files[image["path"]]) as found:
-            assert found.tobytes() == make_image_grid(batch.x[i : i + 1], 1).tobytes()
-        with Image.open(files[decoded["path"]]) as found:
-            assert found.tobytes() == make_image_grid(batch.decoded[i : i + 1], 1).tobytes()
+        with Image.open(files[image["path"]]) as image_file:
+            assert image_file.tobytes() == make_image_grid(batch.x[i : i + 1], 1).tobytes()
+        with Image.open(files[decoded["path"]]) as image_file:
+            assert image_file.tobytes() == make_image_grid(batch.decoded[i : i + 1], 1).tobytes()
         assert terms == pytest.approx([batch.terms[name][i].item() for name in named], rel=1e-5)
 
 
 def check_model(folder, place):
-    """The artifact is a run folder."""
-    (files,) = [files for kind, files in artifacts(folder) if kind == "model"]
+    """Check that the artifact is a run folder."""
+    (files,) = [files for kind, files in read_artifacts(folder) if kind == "model"]
     for path, local in files.items():
         (place / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(local, place / path)
@@ -125,24 +121,24 @@ def check_model(folder, place):
 
 
 @pytest.mark.slow
-def test_artifacts_can_be_left_out(train, offline):
+def test_artifacts_can_be_disabled(train, offline):
     folder = train(*QUICK, "logger.wandb.artifacts=false", "latent_dim=3")["folder"]
     (run,) = folder.glob("wandb/offline-run-*")
-    assert "model" not in [kind for kind, _ in artifacts(run)]
-    summary = json.loads(inspect(run, "--summary"))["summary"]
+    assert "model" not in [kind for kind, _ in read_artifacts(run)]
+    summary = json.loads(inspect_run(run, "--summary"))["summary"]
     drawn = {path.stem for path in (folder / "figures").glob("*.png")}
     assert drawn == {key.removeprefix("figures/") for key in summary if "figures/" in key}
 
 
 @pytest.mark.parametrize("host", ["api.wandb.ai", "api.forge.coreweave.com"])
-def test_a_key_of_wandb_login_is_found(offline, tmp_path, host):
+def test_key_of_wandb_login_is_found(offline, tmp_path, host):
     assert choose_wandb_mode() == "offline"
     (tmp_path / ".netrc").write_text(f"machine {host} login user password {'a' * 40}")
     (tmp_path / ".netrc").chmod(0o600)
     assert choose_wandb_mode() == "online"
 
 
-def test_a_key_of_another_server_is_none_of_this_one(offline, tmp_path, monkeypatch):
+def test_key_of_another_server_is_ignored(offline, tmp_path, monkeypatch):
     (tmp_path / "keys").write_text(f"machine wandb.lab:8080 login user password {'a' * 40}")
     (tmp_path / "keys").chmod(0o600)
     monkeypatch.setenv("NETRC", str(tmp_path / "keys"))
@@ -152,13 +148,13 @@ def test_a_key_of_another_server_is_none_of_this_one(offline, tmp_path, monkeypa
 
 
 @pytest.mark.slow
-def test_a_run_that_fails_is_a_failed_run(train, offline, tmp_path):
+def test_failed_run_is_marked_as_failed(train, offline, tmp_path):
     with pytest.raises(ValueError, match="not finite"):
         train(*QUICK, "optimizer.lr=1e30", "trainer.limit_train_batches=5")
     (folder,) = tmp_path.glob("run/wandb/offline-run-*")
-    said = json.loads(inspect(folder, "--summary"))
-    assert said["exit_code"] == 1
-    assert "test/kl_per_dimension" not in said["summary"]
+    info = json.loads(inspect_run(folder, "--summary"))
+    assert info["exit_code"] == 1
+    assert "test/kl_per_dimension" not in info["summary"]
 
 
 @pytest.mark.slow
@@ -167,7 +163,7 @@ def test_only_the_first_of_two_processes_logs(shell, tmp_path):
     output = shell("train.py", "logger=wandb", *words, WANDB_MODE="offline")
     assert output.count("wandb sync") == 1
     (folder,) = tmp_path.glob("runs/*/wandb/offline-run-*")
-    assert json.loads(inspect(folder, "--summary"))["summary"]["test/images"]["nrows"] == 32
+    assert json.loads(inspect_run(folder, "--summary"))["summary"]["test/images"]["nrows"] == 32
 
 
 @pytest.mark.slow
@@ -184,10 +180,10 @@ def test_only_the_first_of_two_processes_logs(shell, tmp_path):
         ),
     ],
 )
-def test_what_a_model_does_not_have_is_left_out(train, offline, words, columns):
+def test_numbers_without_meaning_are_missing(train, offline, words, columns):
     folder = train("logger=wandb", *words)["folder"]
     (run,) = folder.glob("wandb/offline-run-*")
-    summary = json.loads(inspect(run, "--summary"))["summary"]
+    summary = json.loads(inspect_run(run, "--summary"))["summary"]
     table = json.loads((run / "files" / summary["test/images"]["path"]).read_text())
     assert table["columns"] == columns
     assert "test/kl_per_dimension" not in summary
@@ -195,21 +191,19 @@ def test_what_a_model_does_not_have_is_left_out(train, offline, words, columns):
 
 
 @pytest.mark.slow
-def test_each_job_of_a_multirun_is_one_run_in_the_group_of_the_sweep(command, tmp_path):
+def test_each_job_of_a_multirun_is_a_run_in_one_group(command, tmp_path):
     status, _ = command("train.py", "-m", "seed=0,1", *QUICK)
     assert status == 0
     (sweep,) = (tmp_path / "multirun").iterdir()
     folders = sorted(sweep.glob("*/wandb/offline-run-*"))
     assert [folder.parent.parent.name for folder in folders] == ["0", "1"]
     for folder in folders:
-        started = json.loads(inspect(folder).splitlines()[1])
+        started = json.loads(inspect_run(folder).splitlines()[1])
         assert started["run"]["run_group"] == sweep.name
 
 
 @pytest.mark.slow
-def test_with_a_key_and_no_network_it_goes_on_offline_within_seconds(
-    command, tmp_path, monkeypatch
-):
+def test_missing_network_switches_to_offline_within_seconds(command, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
@@ -223,7 +217,7 @@ def test_with_a_key_and_no_network_it_goes_on_offline_within_seconds(
 
 
 @pytest.mark.slow
-def test_a_run_that_goes_on_is_the_same_run_of_wandb(shell, offline, tmp_path):
+def test_resumed_run_keeps_its_wandb_id(shell, offline, tmp_path):
     shell("train.py", "hydra.run.dir=run", *QUICK)
     shell("train.py", "resume=run", "trainer.max_epochs=2")
     folders = sorted(tmp_path.glob("run/wandb/offline-run-*"))
@@ -234,6 +228,6 @@ def test_a_run_that_goes_on_is_the_same_run_of_wandb(shell, offline, tmp_path):
 
 
 def _steps(folder):
-    lines = [json.loads(line) for line in inspect(folder).splitlines()]
+    lines = [json.loads(line) for line in inspect_run(folder).splitlines()]
     rows = [line["history"]["item"] for line in lines if line["type"] == "history"]
     return [row["trainer/global_step"] for row in rows if "train/elbo" in row]

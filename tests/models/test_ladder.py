@@ -208,7 +208,16 @@ def test_two_threads_reuse_their_own_pass(vae, monkeypatch):
                 assert all(map(torch.equal, result, expected))
 
 
-@pytest.mark.parametrize("words", ["ladder", "ladder_conv model.channels=[4,8]", "bottom_up"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ladder",
+        *(
+            pytest.param(words, marks=pytest.mark.slow)
+            for words in ("ladder_conv model.channels=[4,8]", "bottom_up")
+        ),
+    ],
+)
 def test_iwae_trains_hierarchies_and_evaluation_reports_kl_by_layer(train, words):
     numbers = train(*f"model={words}".split(), "objective=iwae", "objective.samples=3")
     assert math.isfinite(numbers["nll"])

@@ -17,7 +17,7 @@ def test_quantization_keeps_the_colours_of_small_dots_distinct(tmp_path):
     path = write_figure(image, tmp_path / "reduced")
     assert (tmp_path / "full.png").stat().st_size > MAX_PNG_BYTES
     with Image.open(path) as file:
-        kept = np.asarray(file.convert("RGB"))[0, : len(colours)].astype(int)
-    distance = np.abs(kept[:, None] - kept).sum(-1) + 1000 * np.eye(len(kept))
+        reduced = np.asarray(file.convert("RGB"))[0, : len(colours)].astype(int)
+    distance = np.abs(reduced[:, None] - reduced).sum(-1) + 1000 * np.eye(len(reduced))
     assert distance.min() > 60
-    assert np.abs(kept - colours).max() < 40
+    assert np.abs(reduced - colours).max() < 40

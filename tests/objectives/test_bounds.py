@@ -232,7 +232,13 @@ def test_posterior_without_an_exact_density_is_refused(config, option, posterior
         Run.build(config(f"objective={option}", f"posterior={posterior}"))
 
 
-@pytest.mark.parametrize("posterior", ["full", "planar", "vmf prior=sphere"])
+@pytest.mark.parametrize(
+    "posterior",
+    [
+        "full",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("planar", "vmf prior=sphere")),
+    ],
+)
 def test_path_derivative_has_the_same_mean_for_other_posteriors(config, posterior):
     """Compare gradients along a random direction of the encoder's bias with those of the ELBO."""
     from vaelab.runs.run import Run

@@ -147,6 +147,7 @@ def test_critic_of_vae_gan_has_spectral_norm_1(config):
     assert torch.linalg.matrix_norm(matrix, 2).item() == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.slow
 def test_critic_matches_the_latents_to_the_prior(train):
     """The latents of an autoencoder can have any scale; those of an AAE have that of the prior."""
     words = ["posterior=deterministic", "model.hidden=[64]", "latent_dim=2"]

@@ -22,7 +22,7 @@ EVIL = (
 @pytest.mark.parametrize("key", ["elbo", "nll_se", "val_elbo", "wall_s"])
 def test_metrics_of_wrong_types_are_reported(make_run, page, tmp_path, key, value):
     folder = make_run("0", **{key: value})
-    wrong = f"{key} is no number" in page(write_report(folder)).text
+    wrong = f"{key} is not a number" in page(write_report(folder)).text
     assert wrong == (value in ("many", [1], {"a": 1}) or value is True)
     make_run("1")
     write_report(tmp_path)

@@ -1,4 +1,4 @@
-"""Configs nobody thought of: each trains two steps, or is refused in a line that names a key."""
+"""Random configs: each trains two steps, or is refused in one line that names a key."""
 
 import json
 import math
@@ -16,8 +16,8 @@ from test_conf import COMBINED, SMALL, folders, latent_dim  # noqa: F401
 from vaelab.runtime.errors import is_user_error, one_line_message
 
 GROUPS = [group for group in COMBINED if group != "callbacks"]
-LEFT = {"folder", "root", "path", "cache", "start", "compile"}  # places, and minutes of compiling
-LENGTHS = {  # of what takes its time where it is huge, and is not wrong
+UNCHANGED = {"folder", "root", "path", "cache", "start", "compile"}  # paths, and slow compilation
+LENGTHS = {  # huge values of these are valid, and take very long
     *("max_epochs", "max_steps", "limit_train_batches", "limit_val_batches", "samples"),
     *("accumulate_grad_batches", "transforms", "blocks", "residual", "layers", "components"),
     *("pseudo_inputs", "positions", "angles", "scales", "train", "validation", "test"),
@@ -33,27 +33,27 @@ FUZZ = {
 }
 
 
-def leaves(node, path=""):
-    """The keys that can be set, and their values."""
+def iterate_settings(node, path=""):
+    """Yield the dotted keys that can be set, and their values."""
     for key in node:
-        below = node._get_node(key)
-        if isinstance(below, DictConfig):
-            yield from leaves(below, f"{path}{key}.")
-        elif not str(key).startswith("_") and key not in LEFT:
-            yield f"{path}{key}", node[key] if "${" not in str(below._value()) else 1
+        child = node._get_node(key)
+        if isinstance(child, DictConfig):
+            yield from iterate_settings(child, f"{path}{key}.")
+        elif not str(key).startswith("_") and key not in UNCHANGED:
+            yield f"{path}{key}", node[key] if "${" not in str(child._value()) else 1
 
 
 @cache
-def known(words):
-    """Those of a composed config."""
+def list_settings(words):
+    """Return the settings of the config that a command composes, by key."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", [*QUICK, *words])
-    found = [pair for pair in leaves(cfg) if not pair[0].startswith(("module.", "published"))]
-    return dict(found)
+    settings = dict(iterate_settings(cfg))
+    return {key: settings[key] for key in settings if not key.startswith(("module.", "published"))}
 
 
-def near(value):
-    """Values beside one that is right."""
+def nearby_values(value):
+    """Return values close to a valid one; most of them are valid too."""
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, int):
@@ -66,39 +66,44 @@ def near(value):
     return [value]
 
 
-def typed(value):
-    """As it is written on a command line."""
+def format_value(value):
+    """Write a value as on a command line."""
     if isinstance(value, float):
         return str(value)
     return json.dumps(value).replace('"', "'").replace(" ", "")
 
 
 @st.composite
-def commands(draw, sources):
-    """Options of some groups with other values of some keys; the words, and what was changed."""
+def random_commands(draw, sources):
+    """Draw options of some groups and values of some keys; return the words and the changed keys.
+
+    Arguments:
+        sources: The settings that select the files of each data set.
+    """
     groups = draw(st.lists(st.sampled_from(GROUPS), unique=True, max_size=3))
     chosen = {group: draw(st.sampled_from(options(group))) for group in groups}
-    full = {"data": "mnist5k", "model": "mlp", "posterior": "diagonal"} | chosen
+    choices = {"data": "mnist5k", "model": "mlp", "posterior": "diagonal"} | chosen
     words = [f"{group}={option}" for group, option in chosen.items()]
-    words += sources.get(full["data"], [])
-    words += [*SMALL[full["model"]], f"latent_dim={latent_dim(full)}", "data.batch_size=4"]
+    words += sources.get(choices["data"], [])
+    words += [*SMALL[choices["model"]], f"latent_dim={latent_dim(choices)}", "data.batch_size=4"]
     if draw(st.booleans()):
         words.append("callbacks=[default,ema,early_stopping]")
     if draw(st.booleans()):
         words.append("logger=csv")
-    values = known(tuple(words))
+    values = list_settings(tuple(words))
     changed = draw(st.lists(st.sampled_from(list(values)), unique=True, max_size=3))
-    hostile = draw(st.booleans())
+    has_wrong_values = draw(st.booleans())
     for key in changed:
-        wild = near(values[key])
-        if hostile:
-            wild = wild + WRONG if key.rpartition(".")[2] in LENGTHS else wild + WRONG + HUGE
-        words.append(f"{key}={typed(draw(st.sampled_from(wild)))}")
+        candidates = nearby_values(values[key])
+        if has_wrong_values:
+            is_length = key.rpartition(".")[2] in LENGTHS
+            candidates += WRONG if is_length else WRONG + HUGE
+        words.append(f"{key}={format_value(draw(st.sampled_from(candidates)))}")
     return words, changed
 
 
-def outcome(train, words, folder):
-    """None of a run that was trained, or the line that refuses it."""
+def train_or_refuse(train, words, folder):
+    """Train a run; return None, or the error message of a refused config."""
     try:
         train(*words, folder=folder.name)
     except Exception as error:
@@ -109,28 +114,30 @@ def outcome(train, words, folder):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def names(line, changed):
-    """Whether a line says which key to change, one that was changed or another of its group."""
-    return any(key.rpartition(".")[2] in line for key in changed) or any(
-        group in line for group in [*GROUPS, "latent_dim"]
+def names_a_key(message, changed):
+    """True if an error message names a changed key, or a config group."""
+    return any(key.rpartition(".")[2] in message for key in changed) or any(
+        group in message for group in [*GROUPS, "latent_dim"]
     )
 
 
-def fuzz(train, sources, folder, examples):
+def fuzz_configs(train, sources, folder, examples):
+    """Train random configs, the same ones in every test run."""
+
     @settings(max_examples=examples, **FUZZ)
-    @given(commands(sources))
-    def each(command):
+    @given(random_commands(sources))
+    def check_command(command):
         words, changed = command
-        line = outcome(train, words, folder)
-        assert line is None or names(line, changed), line
+        message = train_or_refuse(train, words, folder)
+        assert message is None or names_a_key(message, changed), message
 
-    each()
+    check_command()
 
 
-def test_a_config_trains_or_is_refused_by_name(train, folders, tmp_path):  # noqa: F811
-    fuzz(train, folders, tmp_path / "run", 30)
+def test_random_config_trains_or_is_refused_by_name(train, folders, tmp_path):  # noqa: F811
+    fuzz_configs(train, folders, tmp_path / "run", 30)
 
 
 @pytest.mark.slow
-def test_any_config_trains_or_is_refused_by_name(train, folders, tmp_path):  # noqa: F811
-    fuzz(train, folders, tmp_path / "run", 500)
+def test_many_random_configs_train_or_are_refused_by_name(train, folders, tmp_path):  # noqa: F811
+    fuzz_configs(train, folders, tmp_path / "run", 500)

@@ -1,4 +1,4 @@
-"""Files with a few bytes changed: a clear line, or what a checksum lets pass; never a traceback."""
+"""Damaged files are read correctly or refused in one line, never with another exception."""
 
 import io
 import shutil
@@ -20,13 +20,13 @@ from vaelab.data.arrays import Arrays
 from vaelab.data.celeba import IMAGES_NAME, CelebA
 from vaelab.data.image_file import read_image
 from vaelab.data.mnist import MNIST
-from vaelab.report.write import write_report as report
+from vaelab.report.write import write_report
 from vaelab.runs import jobs, untrusted, weights
 from vaelab.runs.history import read_kl_history, read_metric_curves
-from vaelab.runs.run import _read
+from vaelab.runs.run import _read_weights
 from vaelab.sweeps import job_table
 
-HANG = 20  # seconds after which a reader is taken to hang
+MAX_SECONDS = 20  # of reading a file, before the test fails
 HUGE = [b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x00" * 4, b"\x80\x00\x00\x00"]
 HUGE += [
     b"9" * 30,
@@ -44,46 +44,52 @@ HUGE += [
 
 
 @st.composite
-def damaged(draw, content):
-    """The bytes after one to four flips, cuts, insertions, doublings, or numbers made huge."""
+def damaged_bytes(draw, content):
+    """Draw bytes with one to four flips, cuts, insertions, duplications or huge numbers."""
     for _ in range(draw(st.integers(1, 4))):
-        at = draw(st.integers(0, max(0, len(content) - 1)))
-        end = draw(st.integers(at, min(len(content), at + 40)))
-        kind = draw(st.sampled_from(["flip", "cut", "insert", "double", "huge", "leave out"]))
+        start = draw(st.integers(0, max(0, len(content) - 1)))
+        end = draw(st.integers(start, min(len(content), start + 40)))
+        kind = draw(st.sampled_from(["flip", "cut", "insert", "duplicate", "huge", "remove"]))
         part = draw(st.sampled_from(HUGE))
         if kind == "flip" and content:
-            bit = bytes([content[at] ^ 1 << draw(st.integers(0, 7))])
-            content = content[:at] + bit + content[at + 1 :]
+            flipped = bytes([content[start] ^ 1 << draw(st.integers(0, 7))])
+            content = content[:start] + flipped + content[start + 1 :]
         content = {
             "flip": content,
-            "cut": content[:at],
-            "insert": content[:at] + part + content[at:],
-            "double": content[:end] + content[at:],
-            "huge": content[:at] + part + content[at + len(part) :],
-            "leave out": content[:at] + content[end:],
+            "cut": content[:start],
+            "insert": content[:start] + part + content[start:],
+            "duplicate": content[:end] + content[start:],
+            "huge": content[:start] + part + content[start + len(part) :],
+            "remove": content[:start] + content[end:],
         }[kind]
     return content
 
 
 @contextmanager
-def awake():
-    """Fails where what is inside takes longer than any of these files can."""
+def time_limit():
+    """Raise AssertionError if the context takes longer than MAX_SECONDS."""
 
-    def stop(*_):
-        raise AssertionError(f"it takes longer than {HANG} s")
+    def fail(*_):
+        raise AssertionError(f"it takes longer than {MAX_SECONDS} s")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(HANG)
+    previous = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(MAX_SECONDS)
     try:
         yield
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, previous)
 
 
-def fuzz(path, use, examples, same=None, content=None):
-    """Let `use` read damaged versions of a file: a line, or what `same` takes for right."""
-    whole = content or path.read_bytes()
+def fuzz_file(path, read, examples, is_correct=None):
+    """Read damaged versions of a file, which must be refused in one line or read correctly.
+
+    Arguments:
+        read: Reads the file.
+        examples: The number of damaged versions.
+        is_correct: True if the result of `read` is that of the intact file; None accepts any.
+    """
+    intact = path.read_bytes()
 
     @settings(
         max_examples=examples,
@@ -92,62 +98,64 @@ def fuzz(path, use, examples, same=None, content=None):
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(damaged(whole))
-    def each(changed):
-        path.write_bytes(changed)
-        with awake():
+    @given(damaged_bytes(intact))
+    def check_file(content):
+        path.write_bytes(content)
+        with time_limit():
             try:
-                found = use()
+                result = read()
             except (ValueError, OSError) as error:
-                line = str(error)
-                assert line
-                assert "\n" not in line, line
+                message = str(error)
+                assert message
+                assert "\n" not in message, message
                 return
-        assert changed == whole or same is None or same(found), "wrong data, and no word of it"
+        is_accepted = content == intact or is_correct is None or is_correct(result)
+        assert is_accepted, "wrong data were read without an error"
 
-    each()
-    path.write_bytes(whole)
+    check_file()
+    path.write_bytes(intact)
 
 
 EXAMPLES = pytest.mark.parametrize(
-    "examples", [40, pytest.param(600, marks=pytest.mark.slow)], ids=["some", "many"]
+    "examples", [40, pytest.param(600, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 
 
 @EXAMPLES
 @pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
-def test_idx(idx, name, examples):
-    def use():
+def test_idx_files(idx, name, examples):
+    def read():
         data = MNIST(idx.root, validation=10)
         data.prepare_data()
         data.setup()
         return data
 
-    fuzz(Path(idx.root, "MNIST/raw", name), use, examples, same=lambda data: False)
+    fuzz_file(Path(idx.root, "MNIST/raw", name), read, examples, lambda data: False)
 
 
 @EXAMPLES
 @pytest.mark.parametrize("kind", ["jpeg", "png", "gif", "bmp", "tiff", "webp", "ppm"])
-def test_pictures(tmp_path, kind, examples):
+def test_image_files(tmp_path, kind, examples):
     values = np.random.default_rng(0).integers(0, 256, (20, 16, 3), dtype=np.uint8)
     Image.fromarray(values).save(tmp_path / "x", kind)
 
-    def use():
+    def read():
         return read_image(
             "x", lambda _: (tmp_path / "x").read_bytes(), (3, 8, 8), None, "replace it"
         )
 
-    fuzz(tmp_path / "x", use, examples, same=lambda x: x.shape == (3, 8, 8))
+    fuzz_file(tmp_path / "x", read, examples, lambda x: x.shape == (3, 8, 8))
 
 
-def zipped(root):
+def zip_images(root):
     with zipfile.ZipFile(root / f"{IMAGES_NAME}.zip", "w") as file:
         for path in sorted((root / IMAGES_NAME).iterdir()):
             file.write(path, f"{IMAGES_NAME}/{path.name}")
     shutil.rmtree(root / IMAGES_NAME)
 
 
-def faces(root):
+def read_celeba(root):
+    """Read CelebA without its cache."""
     data = CelebA(str(root), (3, 8, 8), 140)
     shutil.rmtree(data.cache, ignore_errors=True)
     data.setup()
@@ -155,39 +163,42 @@ def faces(root):
 
 
 @EXAMPLES
-def test_the_zip_of_celeba(tmp_path, examples):
+def test_zip_file_of_celeba(tmp_path, examples):
     write_celeba(tmp_path)
-    zipped(tmp_path)
-    right = {name: split.images.clone() for name, split in faces(tmp_path).splits.items()}
+    zip_images(tmp_path)
+    splits = read_celeba(tmp_path).splits
+    expected = {name: split.images.clone() for name, split in splits.items()}
 
-    def same(data):
-        return all(torch.equal(data.splits[name].images, right[name]) for name in right)
+    def is_correct(data):
+        return all(torch.equal(data.splits[name].images, expected[name]) for name in expected)
 
-    fuzz(tmp_path / f"{IMAGES_NAME}.zip", lambda: faces(tmp_path), examples // 4, same)
+    fuzz_file(
+        tmp_path / f"{IMAGES_NAME}.zip", lambda: read_celeba(tmp_path), examples // 4, is_correct
+    )
 
 
 @EXAMPLES
 @pytest.mark.parametrize("name", ["list_eval_partition.txt", "list_attr_celeba.txt"])
-def test_the_tables_of_celeba(tmp_path, name, examples):
+def test_tables_of_celeba(tmp_path, name, examples):
     write_celeba(tmp_path)
-    fuzz(tmp_path / name, lambda: faces(tmp_path), examples // 4)
+    fuzz_file(tmp_path / name, lambda: read_celeba(tmp_path), examples // 4)
 
 
 @EXAMPLES
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_npz(tmp_path, save, examples):
+def test_npz_files(tmp_path, save, examples):
     path = tmp_path / "x.npz"
     save(path, x=np.random.default_rng(0).random((40, 1, 4, 4)), y=np.arange(40))
-    right = Arrays(str(path)).arrays
+    expected = Arrays(str(path)).arrays
 
-    def same(arrays):
-        return all(np.array_equal(arrays[name], right[name]) for name in arrays)
+    def is_correct(arrays):
+        return all(np.array_equal(arrays[name], expected[name]) for name in arrays)
 
-    fuzz(path, lambda: Arrays(str(path)).arrays, examples, same)
+    fuzz_file(path, lambda: Arrays(str(path)).arrays, examples, is_correct)
 
 
-def headers(shape, dtype="<f8"):
-    """An npz whose array says that it has this shape."""
+def make_npz(shape, dtype="<f8"):
+    """Return the bytes of an npz whose header claims this shape, with 64 bytes of data."""
     header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".encode()
     header += b" " * (-(len(header) + 11) % 64) + b"\n"
     array = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(64)
@@ -200,15 +211,15 @@ def headers(shape, dtype="<f8"):
 @pytest.mark.parametrize(
     "content",
     [
-        headers((10**15, 4)),
-        headers((10**30, 4)),
-        headers((-1, 4)),
-        headers((2, 4), "|O"),
-        headers((2, 4), "<U4"),
-        headers("__import__('os').system('touch started')"),
+        make_npz((10**15, 4)),
+        make_npz((10**30, 4)),
+        make_npz((-1, 4)),
+        make_npz((2, 4), "|O"),
+        make_npz((2, 4), "<U4"),
+        make_npz("__import__('os').system('touch started')"),
     ],
 )
-def test_an_npz_that_says_too_much_is_one_line(tmp_path, content, monkeypatch):
+def test_npz_with_a_hostile_header_is_refused(tmp_path, content, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.npz").write_bytes(content)
     with pytest.raises(ValueError, match=r"x\.npz"):
@@ -219,25 +230,25 @@ def test_an_npz_that_says_too_much_is_one_line(tmp_path, content, monkeypatch):
 @EXAMPLES
 def test_checkpoints(tmp_path, examples):
     path = tmp_path / "best.ckpt"
-    right = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(2, dtype=torch.long)}
-    torch.save({"state_dict": right, "global_step": 7}, path)
+    expected = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(2, dtype=torch.long)}
+    torch.save({"state_dict": expected, "global_step": 7}, path)
 
-    def same(found):
-        tensors, step = found
-        equal = all(torch.equal(tensors[name], right[name]) for name in right)
-        return tensors.keys() == right.keys() and equal and step == 7
+    def is_correct(state):
+        tensors, step = state
+        are_equal = all(torch.equal(tensors[name], expected[name]) for name in expected)
+        return tensors.keys() == expected.keys() and are_equal and step == 7
 
-    fuzz(path, lambda: _read(path), examples, same)
+    fuzz_file(path, lambda: _read_weights(path), examples, is_correct)
 
 
 @EXAMPLES
-def test_weights_in_one_file(tmp_path, examples):
+def test_safetensors_files(tmp_path, examples):
     from safetensors.torch import save
 
-    said = '{"config": "data: {}\\nmodule: {}", "step": 3, "choices": {}, "overrides": []}'
+    metadata = '{"config": "data: {}\\nmodule: {}", "step": 3, "choices": {}, "overrides": []}'
     path = tmp_path / weights.FILE_NAME
-    path.write_bytes(save({"a": torch.ones(3)}, {weights.KEY: said}))
-    fuzz(path, lambda: (weights.read_header(path), weights.load_weights(path)), examples)
+    path.write_bytes(save({"a": torch.ones(3)}, {weights.METADATA_KEY: metadata}))
+    fuzz_file(path, lambda: (weights.read_header(path), weights.load_weights(path)), examples)
 
 
 METRICS = b"""epoch,step,train/elbo,train/kl,val/elbo,val/kl
@@ -275,8 +286,8 @@ FILES = {
 
 @EXAMPLES
 @pytest.mark.parametrize("name", FILES)
-def test_the_files_of_a_run_folder(tmp_path, name, examples):
-    """No report ends at any of them, alone or in a multirun; figures say what is damaged."""
+def test_files_of_a_run_folder(tmp_path, name, examples):
+    """A damaged file never stops the report of a run or multirun; its reader refuses it."""
     for job in ("0", "1"):
         for file, content in FILES.items():
             path = tmp_path / job / file
@@ -285,27 +296,26 @@ def test_the_files_of_a_run_folder(tmp_path, name, examples):
                 path.write_bytes(content)
     run = tmp_path / "0"
 
-    def use():
-        report(run)
-        report(tmp_path)
+    def read_all():
+        write_report(run)
+        write_report(tmp_path)
         job_table.print_job_tables(jobs.read_jobs(tmp_path))
         for read in (
             lambda: read_metric_curves(run / "metrics.csv"),
             lambda: read_kl_history(run / "figures" / "kl_per_dimension.csv"),
             lambda: untrusted.check_config(untrusted.read_config(run / ".hydra" / "config.yaml")),
         ):
-            line = ""
+            message = ""
             try:
                 read()
             except (ValueError, OSError) as error:
-                line = str(error)
-            assert "\n" not in line
-        return True
+                message = str(error)
+            assert "\n" not in message
 
-    def pages():
+    def read_all_without_errors():
         try:
-            return use()
-        except (ValueError, OSError) as error:  # of a report none is right
-            raise AssertionError(f"the report ends at {error}") from error
+            read_all()
+        except (ValueError, OSError) as error:  # fuzz_file would accept it
+            raise AssertionError(f"the report stops at {error}") from error
 
-    fuzz(run / name, pages, examples // 4)
+    fuzz_file(run / name, read_all_without_errors, examples // 4)

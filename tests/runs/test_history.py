@@ -1,3 +1,5 @@
+"""Histories of a training in csv files."""
+
 import numpy as np
 import pytest
 
@@ -18,50 +20,50 @@ epoch,step,test/elbo,train/elbo,val/elbo
 """
 
 
-def test_each_column_is_a_curve_of_the_steps_where_it_was_logged(tmp_path):
+def test_each_column_is_a_curve_over_the_steps_where_it_was_logged(tmp_path):
     (tmp_path / "metrics.csv").write_text(METRICS)
-    found = read_metric_curves(tmp_path / "metrics.csv")
-    assert found.keys() == {"epoch", "test/elbo", "train/elbo", "val/elbo"}
-    assert found["val/elbo"].steps.tolist() == [31, 63]
-    assert found["val/elbo"].values.tolist() == [-241, -180]
-    assert found["train/elbo"].values.tolist() == [-200]
-    assert steps_per_epoch(found) == 32
+    curves = read_metric_curves(tmp_path / "metrics.csv")
+    assert curves.keys() == {"epoch", "test/elbo", "train/elbo", "val/elbo"}
+    assert curves["val/elbo"].steps.tolist() == [31, 63]
+    assert curves["val/elbo"].values.tolist() == [-241, -180]
+    assert curves["train/elbo"].values.tolist() == [-200]
+    assert steps_per_epoch(curves) == 32
 
 
-def test_without_a_validation_the_end_of_an_epoch_is_not_known():
-    one = MetricCurve(np.array([49.0]), np.array([1.0]))
-    assert steps_per_epoch({"epoch": one, "train/elbo": one}) is None
+def test_steps_per_epoch_is_unknown_without_validation():
+    curve = MetricCurve(np.array([49.0]), np.array([1.0]))
+    assert steps_per_epoch({"epoch": curve, "train/elbo": curve}) is None
 
 
-def test_where_there_is_no_file_there_is_nothing(tmp_path):
+def test_missing_files_give_empty_histories(tmp_path):
     assert read_metric_curves(tmp_path / "metrics.csv") == {}
-    found = read_kl_history(tmp_path / "kl.csv")
-    assert len(found.epochs) == len(found.names) == 0
+    history = read_kl_history(tmp_path / "kl.csv")
+    assert len(history.epochs) == len(history.names) == 0
 
 
-def test_rows_are_read_as_they_were_added(tmp_path):
+def test_kl_rows_are_read_as_they_were_added(tmp_path):
     path = tmp_path / "figures" / "kl.csv"
     add_kl_row(path, 0, 32, {"z1": 1.0, "z2": 0.1234567})
     add_kl_row(path, 5, 192, {"z1": 2.0, "z2": 0.0})
-    found = read_kl_history(path)
-    assert found.epochs.tolist() == [0, 5]
-    assert found.names == ["z1", "z2"]
-    assert found.kl[0] == pytest.approx([1, 0.1234567], rel=1e-5)
+    history = read_kl_history(path)
+    assert history.epochs.tolist() == [0, 5]
+    assert history.names == ["z1", "z2"]
+    assert history.kl[0] == pytest.approx([1, 0.1234567], rel=1e-5)
     assert path.read_text().startswith("epoch,step,z1,z2\n0,32,1,0.123457\n")
 
 
-def test_a_run_that_goes_on_from_an_earlier_epoch_takes_the_place_of_later_rows(tmp_path):
+def test_resuming_from_an_earlier_epoch_replaces_later_rows(tmp_path):
     path = tmp_path / "kl.csv"
     for epoch in range(4):
         add_kl_row(path, epoch, 0, {"z1": float(epoch)})
     for epoch in (2, 2, 3):
         add_kl_row(path, epoch, 0, {"z1": 10.0 + epoch})
-    found = read_kl_history(path)
-    assert found.epochs.tolist() == [0, 1, 2, 3]
-    assert found.kl[:, 0].tolist() == [0, 1, 12, 13]
+    history = read_kl_history(path)
+    assert history.epochs.tolist() == [0, 1, 2, 3]
+    assert history.kl[:, 0].tolist() == [0, 1, 12, 13]
 
 
-def test_another_model_in_the_same_folder_begins_anew(tmp_path):
+def test_another_model_in_the_same_folder_starts_a_new_history(tmp_path):
     path = tmp_path / "kl.csv"
     add_kl_row(path, 0, 0, {"z1": 1.0, "z2": 1.0})
     add_kl_row(path, 1, 0, {"z1": 1.0})

@@ -1,4 +1,4 @@
-"""A run folder or a file of weights from anybody starts no program and tells no secret."""
+"""Opening an untrusted run folder or file of weights runs no code and reveals no secret."""
 
 import json
 import os
@@ -11,32 +11,31 @@ import pytest
 import torch
 from conftest import CONF
 from omegaconf import OmegaConf
-from safetensors.torch import load_file
-from safetensors.torch import save_file as write
+from safetensors.torch import load_file, save_file
 
-from vaelab.report.write import write_report as report
+from vaelab.report.write import write_report
 from vaelab.reproduction import records
 from vaelab.runs import jobs, untrusted, weights
 from vaelab.runs.run import Run
 
-SECRET = "the-secret-of-this-machine"
-OPENERS = ("evaluate", "sample", "figures", "explore", "export", "encode")
+SECRET = "secret-of-the-environment"
+SCRIPTS = ("evaluate", "sample", "figures", "explore", "export", "encode")
 
 
-KEPT = []  # a run that all tests take a copy of
+TRAINED = []  # the folder of a run that all tests copy
 
 
 @pytest.fixture
 def folder(train, tmp_path, tmp_path_factory):
-    """A run with a tiny model."""
-    if not KEPT:
-        made = train("model.hidden=[8]", "latent_dim=3", "logger=csv")["folder"]
-        KEPT.append(shutil.move(made, tmp_path_factory.mktemp("kept") / "run"))
-    return shutil.copytree(KEPT[0], tmp_path / "run")
+    """The folder of a finished run with a tiny model."""
+    if not TRAINED:
+        trained = train("model.hidden=[8]", "latent_dim=3", "logger=csv")["folder"]
+        TRAINED.append(shutil.move(trained, tmp_path_factory.mktemp("trained") / "run"))
+    return shutil.copytree(TRAINED[0], tmp_path / "run")
 
 
-def changed(folder, /, **keys):
-    """The run with other values in its config, as they are written there."""
+def change_config(folder, /, **keys):
+    """Change values in the config of a run, without resolving interpolations; return its folder."""
     path = folder / ".hydra" / "config.yaml"
     cfg = OmegaConf.load(path)
     for key, value in keys.items():
@@ -45,46 +44,53 @@ def changed(folder, /, **keys):
     return folder
 
 
-def test_all_that_conf_offers_may_come_from_elsewhere():
+def test_every_file_of_conf_is_accepted():
     for path in [CONF / "train.yaml", *CONF.rglob("*/*.yaml")]:
         cfg = OmegaConf.load(path)
         cfg.pop("hydra", None)
-        alone = path.parent == CONF or "_global_" in path.read_text()
-        untrusted.check_config(cfg if alone else OmegaConf.create({path.parent.name: cfg}))
+        is_whole_config = path.parent == CONF or "_global_" in path.read_text()
+        untrusted.check_config(
+            cfg if is_whole_config else OmegaConf.create({path.parent.name: cfg})
+        )
 
 
-BOMBS = {
+HOSTILE_NODES = {
     "a function": {"_target_": "torch.utils.collect_env.run", "command": "touch started"},
-    "a function of ours": {"_target_": "vaelab.runs.run.instantiate"},
-    "a method": {"_target_": "vaelab.runs.run.Run.open", "path": "."},
-    "a class that is only imported": {"_target_": "vaelab.runs.run.Path", "args": "started"},
-    "Hydra's": {"_target_": "hydra.utils.call"},
-    "a loader of Lightning": {"_target_": "pytorch_lightning.LightningModule.load_from_checkpoint"},
-    "a class of Lightning": {"_target_": "pytorch_lightning.LightningDataModule"},
+    "a function of vaelab": {"_target_": "vaelab.runs.build.build_from_config"},
+    "a method of vaelab": {"_target_": "vaelab.runs.run.Run.open", "path": "."},
+    "a class that vaelab imports": {"_target_": "vaelab.runs.run.Path", "args": "started"},
+    "a function of Hydra": {"_target_": "hydra.utils.call"},
+    "a method of Lightning": {"_target_": "pytorch_lightning.LightningModule.load_from_checkpoint"},
+    "another class of Lightning": {"_target_": "pytorch_lightning.LightningDataModule"},
     "the command line of Lightning": {"_target_": "pytorch_lightning.cli.LightningCLI"},
-    "a name that begins like ours": {"_target_": "vaelabs.Evil"},
-    "a link": {"_target_": "${command}"},
-    "the environment": {"_target_": "${oc.env:BOMB}"},
-    "half a link": {"_target_": "vaelab.${command}"},
-    "a table": {"_target_": {"_target_": "os.system"}},
+    "a package whose name starts with vaelab": {"_target_": "vaelabs.Evil"},
+    "an interpolation": {"_target_": "${command}"},
+    "an environment variable": {"_target_": "${oc.env:SECRET}"},
+    "an interpolation in a name": {"_target_": "vaelab.${command}"},
+    "a nested node": {"_target_": {"_target_": "os.system"}},
     "a number": {"_target_": 5},
-    "no class at all": {"_target_": "vaelab.nowhere.Class"},
-    "a name no module has": {"_target_": "vaelab..kl"},
+    "a missing module": {"_target_": "vaelab.nowhere.Class"},
+    "an invalid name": {"_target_": "vaelab..kl"},
     "in a list": [[{"_target_": "os.system"}]],
-    "called later": {"_target_": "subprocess.Popen", "_partial_": True},
-    "with arguments by place": {"_target_": "vaelab.kl.constant.ConstantWeight", "_args_": [1]},
-    "not opened": {"_target_": "vaelab.kl.constant.ConstantWeight", "_recursive_": False},
+    "a partial function": {"_target_": "subprocess.Popen", "_partial_": True},
+    "positional arguments": {"_target_": "vaelab.kl.constant.ConstantWeight", "_args_": [1]},
+    "a node that is not built": {
+        "_target_": "vaelab.kl.constant.ConstantWeight",
+        "_recursive_": False,
+    },
 }
 
 
-@pytest.mark.parametrize("bomb", BOMBS)
-def test_a_config_may_build_parts_of_experiments_only(bomb):
-    node = OmegaConf.create({"data": {}, "module": {"deep": {"x": BOMBS[bomb]}}, "command": "os"})
+@pytest.mark.parametrize("name", HOSTILE_NODES)
+def test_config_may_only_build_parts_of_experiments(name):
+    node = OmegaConf.create(
+        {"data": {}, "module": {"deep": {"x": HOSTILE_NODES[name]}}, "command": "os"}
+    )
     with pytest.raises(ValueError, match=r"^module\.deep\.x"):
         untrusted.check_config(node)
 
 
-EVALUATED = [
+INTERPOLATIONS = [
     "${oc.env:SECRET}",
     "${oc.env:SECRET,none}",
     "${oc.env:VAELAB_DATA,data}",
@@ -106,14 +112,14 @@ EVALUATED = [
 ]
 
 
-@pytest.mark.parametrize("text", EVALUATED)
-def test_a_config_reads_no_environment_and_calls_no_resolver(text):
+@pytest.mark.parametrize("text", INTERPOLATIONS)
+def test_config_may_not_read_the_environment_or_call_resolvers(text):
     for node in ({"name": text}, {"data": {"root": [text]}}, {"list": [{"x": text}]}):
-        with pytest.raises(ValueError, match="evaluate nothing else"):
+        with pytest.raises(ValueError, match="may only refer to its own keys"):
             untrusted.check_config(OmegaConf.create({"seed": 1} | node))
 
 
-def test_the_one_line_of_data_root_is_taken_where_it_belongs():
+def test_only_data_root_may_read_its_environment_variable():
     for text in ("${oc.env:VAELAB_DATA,data}", "here", "${seed}/x"):
         untrusted.check_config(OmegaConf.create({"data": {"root": text}}))
     for text in (
@@ -124,20 +130,24 @@ def test_the_one_line_of_data_root_is_taken_where_it_belongs():
         with pytest.raises(ValueError, match=r"^data\.root: "):
             untrusted.check_config(OmegaConf.create({"data": {"root": text}}))
     with pytest.raises(ValueError, match=r"^data\.cache: "):
-        untrusted.check_config(OmegaConf.create({"data": {"cache": untrusted.ROOT}}))
+        untrusted.check_config(OmegaConf.create({"data": {"cache": untrusted.DATA_ROOT}}))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", OPENERS)
-def test_every_script_refuses_what_a_config_may_not_say(command, folder, script, monkeypatch):
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_refuses_a_hostile_config(command, folder, script, monkeypatch):
     monkeypatch.setenv("SECRET", SECRET)
     for key, value, message in (
-        ("kl", BOMBS["a function"], "kl._target_: torch.utils.collect_env.run is no class of"),
+        (
+            "kl",
+            HOSTILE_NODES["a function"],
+            "kl._target_: torch.utils.collect_env.run is not a class of",
+        ),
         ("kl._target_", "${oc.env:SECRET}", "kl._target_"),
         ("logger.csv.folder", "x/${oc.env:SECRET}", "logger.csv.folder: x/${oc.env:SECRET}: "),
     ):
         shutil.copytree(folder, folder.parent / "copy")
-        changed(folder.parent / "copy", **{key: value})
+        change_config(folder.parent / "copy", **{key: value})
         status, output = command(f"scripts/{script}.py", str(folder.parent / "copy"))
         assert str(status).startswith("error: "), output
         assert message in status
@@ -147,22 +157,25 @@ def test_every_script_refuses_what_a_config_may_not_say(command, folder, script,
     assert not (folder.parent / "started").exists()
 
 
-def test_weights_in_one_file_are_no_other_door(folder, command, monkeypatch):
+def test_config_in_a_weights_file_is_checked_too(folder, command, monkeypatch):
     monkeypatch.setenv("SECRET", SECRET)
     path = folder.parent / "alone" / weights.FILE_NAME
     Run.open(folder, with_data=False).save(path)
     cfg = OmegaConf.load(folder / ".hydra" / "config.yaml")
-    for key, value in (("kl.beta", "${oc.env:SECRET}"), ("kl", BOMBS["a method"])):
-        bad = OmegaConf.merge(cfg)
-        OmegaConf.update(bad, key, value, force_add=True)
-        said = {"config": OmegaConf.to_yaml(bad), "choices": {}, "overrides": [], "step": 1}
-        write(load_file(path), path, {weights.KEY: json.dumps(said)})
+    for key, value in (
+        ("kl.beta", "${oc.env:SECRET}"),
+        ("kl", HOSTILE_NODES["a method of vaelab"]),
+    ):
+        hostile = OmegaConf.merge(cfg)
+        OmegaConf.update(hostile, key, value, force_add=True)
+        metadata = {"config": OmegaConf.to_yaml(hostile), "choices": {}, "overrides": [], "step": 1}
+        save_file(load_file(path), path, {weights.METADATA_KEY: json.dumps(metadata)})
         status, output = command("scripts/sample.py", str(path.parent))
         assert str(status).startswith("error: kl.")
         assert SECRET not in status + output
 
 
-def test_what_hydra_wrote_beside_the_config_is_not_evaluated(folder, monkeypatch):
+def test_other_files_of_hydra_are_not_resolved(folder, monkeypatch):
     monkeypatch.setenv("SECRET", SECRET)
     runtime = {"cwd": "${oc.env:SECRET}", "choices": {"data": "${oc.env:SECRET}"}}
     words = {"task": ["${oc.env:SECRET}"]}
@@ -171,7 +184,7 @@ def test_what_hydra_wrote_beside_the_config_is_not_evaluated(folder, monkeypatch
     OmegaConf.save(OmegaConf.create(words["task"]), folder / ".hydra" / "overrides.yaml")
     run = Run.open(folder, with_data=False)
     assert SECRET not in f"{run.choices} {run.overrides} {jobs.read_overrides(folder)} {run.cfg}"
-    assert SECRET not in report(folder).read_text()
+    assert SECRET not in write_report(folder).read_text()
 
 
 @pytest.mark.parametrize(
@@ -191,15 +204,15 @@ def test_what_hydra_wrote_beside_the_config_is_not_evaluated(folder, monkeypatch
         "\x00",
     ],
 )
-def test_a_config_that_is_none_is_one_line(folder, text, monkeypatch):
+def test_damaged_config_is_refused_in_one_line(folder, text, monkeypatch):
     monkeypatch.chdir(folder)
     (folder / ".hydra" / "config.yaml").write_text(text)
-    with pytest.raises((ValueError, OSError)) as refused:
+    with pytest.raises((ValueError, OSError)) as raised:
         Run.open(folder)
-    assert str(folder) in str(refused.value)
-    assert len(str(refused.value)) < 600
+    assert str(folder) in str(raised.value)
+    assert len(str(raised.value)) < 600
     assert not (folder / "started").exists()
-    report(folder)
+    write_report(folder)
 
 
 @pytest.mark.parametrize(
@@ -207,68 +220,70 @@ def test_a_config_that_is_none_is_one_line(folder, text, monkeypatch):
     [
         ("kl.beta", "many", "kl.beta=many"),
         ("model.hidden", [10**30], "hidden"),
-        ("kl.gamma", 1, "kl.gamma: Constant takes beta"),
-        ("latent_dim", 10**12, "larger than the memory"),
+        ("kl.gamma", 1, "kl.gamma: there is no such key; ConstantWeight takes beta"),
+        ("latent_dim", 10**12, "does not fit into memory"),
         ("module.vae", {"_target_": "vaelab.kl.constant.ConstantWeight"}, "cannot be built"),
         ("module.vae.encoder", 5, "module.vae.encoder=5: it should be callable"),
         ("data.shape", ["x"], r"data\.shape"),
     ],
 )
-def test_a_config_that_cannot_be_built_is_one_line(folder, key, value, message):
+def test_config_that_cannot_be_built_is_refused_in_one_line(folder, key, value, message):
     with pytest.raises(ValueError, match=message):
-        Run.open(changed(folder, **{key: value}))
+        Run.open(change_config(folder, **{key: value}))
 
 
-class Bomb:
+class Command:
+    """Runs a shell command when it is unpickled."""
+
     def __reduce__(self):
         return os.system, ("touch started",)
 
 
-def checkpoints(folder):
-    """Put one file after another in the place of best.ckpt, each hostile in the way it is named."""
+def iterate_hostile_checkpoints(folder):
+    """Replace best.ckpt by one hostile file after another, and yield the name of each."""
     best = folder / "checkpoints" / "best.ckpt"
     state = torch.load(best, weights_only=True)
     weight = next(iter(state["state_dict"]))
-    wide = torch.empty(1).expand(10**15)
-    for name, found in {
-        "pickle": Bomb(),
-        "pickle inside": {"state_dict": {weight: Bomb()}, "global_step": 1},
-        "step": {"state_dict": state["state_dict"], "global_step": Bomb()},
-        "words": {"state_dict": "abc", "global_step": 1},
-        "no tensors": {"state_dict": {"a": 1}, "global_step": 1},
-        "no names": {"state_dict": {1: torch.zeros(1)}, "global_step": 1},
-        "no step": {"state_dict": state["state_dict"], "global_step": "x"},
+    expanded = torch.empty(1).expand(10**15)
+    for name, content in {
+        "object": Command(),
+        "object as a weight": {"state_dict": {weight: Command()}, "global_step": 1},
+        "object as the step": {"state_dict": state["state_dict"], "global_step": Command()},
+        "text as weights": {"state_dict": "abc", "global_step": 1},
+        "weight that is not a tensor": {"state_dict": {"a": 1}, "global_step": 1},
+        "weight without a name": {"state_dict": {1: torch.zeros(1)}, "global_step": 1},
+        "text as the step": {"state_dict": state["state_dict"], "global_step": "x"},
         "list": [1],
-        "wide": {"state_dict": {weight: wide}, "global_step": 1},
+        "expanded tensor": {"state_dict": {weight: expanded}, "global_step": 1},
     }.items():
-        torch.save(found, best)
+        torch.save(content, best)
         yield name
-    best.write_bytes(pickle.dumps(Bomb()))
+    best.write_bytes(pickle.dumps(Command()))
     yield "bare pickle"
-    torch.save(Bomb(), best, _use_new_zipfile_serialization=False)
+    torch.save(Command(), best, _use_new_zipfile_serialization=False)
     yield "old pickle"
     torch.save(state, best)
-    whole = best.read_bytes()
+    intact = best.read_bytes()
     with zipfile.ZipFile(best) as file:
         members = {name: file.read(name) for name in file.namelist()}
     with zipfile.ZipFile(best, "w", zipfile.ZIP_DEFLATED) as file:
         for name, content in members.items():
             file.writestr(name, content)
-    yield "packed"
-    middle = len(whole) // 2
-    best.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
-    yield "one bit"
+    yield "compressed"
+    middle = len(intact) // 2
+    best.write_bytes(intact[:middle] + bytes([intact[middle] ^ 1]) + intact[middle + 1 :])
+    yield "flipped bit"
 
 
-def test_a_checkpoint_starts_no_program_and_fills_no_memory(folder, monkeypatch, train):
+def test_checkpoint_runs_no_code_and_does_not_fill_the_memory(folder, monkeypatch, train):
     monkeypatch.chdir(folder)
-    for name in checkpoints(folder):
-        for use in (
+    for name in iterate_hostile_checkpoints(folder):
+        for open_checkpoint in (
             lambda: Run.open(folder, with_data=False),
             lambda: train("model.hidden=[8]", "latent_dim=3", f"start={folder}", folder="next"),
         ):
             with pytest.raises(ValueError, match=r"best\.ckpt|architecture"):
-                use()
+                open_checkpoint()
             shutil.rmtree(folder.parent / "next", ignore_errors=True)
         assert not (folder / "started").exists(), name
 
@@ -276,18 +291,18 @@ def test_a_checkpoint_starts_no_program_and_fills_no_memory(folder, monkeypatch,
 @pytest.mark.parametrize(
     "name", ["figures/x.png", "metrics.part", "evaluation", "report.part", "checkpoints/last.ckpt"]
 )
-def test_a_link_out_of_the_folder_is_refused_before_anything_is_written(folder, name, tmp_path):
-    (tmp_path / "mine").write_text("mine")
+def test_link_out_of_the_folder_is_refused_before_anything_is_written(folder, name, tmp_path):
+    (tmp_path / "outside").write_text("outside")
     shutil.rmtree(folder / name, ignore_errors=True)
     (folder / name).unlink(missing_ok=True)
-    (folder / name).symlink_to(tmp_path / "mine")
-    for use in (Run.open, report):
+    (folder / name).symlink_to(tmp_path / "outside")
+    for open_folder in (Run.open, write_report):
         with pytest.raises(ValueError, match=rf"^{folder / name} is a link that leads out of "):
-            use(folder)
-    assert (tmp_path / "mine").read_text() == "mine"
+            open_folder(folder)
+    assert (tmp_path / "outside").read_text() == "outside"
 
 
-def test_links_inside_the_folder_and_the_folder_as_a_link_are_taken(folder, tmp_path):
+def test_links_inside_the_folder_and_a_link_to_it_are_accepted(folder, tmp_path):
     (folder / "checkpoints" / "again.ckpt").symlink_to("best.ckpt")
     (folder / "wandb").mkdir()
     (folder / "wandb" / "latest").symlink_to(tmp_path)
@@ -295,30 +310,38 @@ def test_links_inside_the_folder_and_the_folder_as_a_link_are_taken(folder, tmp_
     assert Run.open(tmp_path / "alias").step == 2
 
 
-SAVES = {"_target_": "pytorch_lightning.callbacks.ModelCheckpoint"}
-CURVES = {"_target_": "pytorch_lightning.loggers.CSVLogger"}
+CHECKPOINT_CALLBACK = {"_target_": "pytorch_lightning.callbacks.ModelCheckpoint"}
+CSV_LOGGER = {"_target_": "pytorch_lightning.loggers.CSVLogger"}
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("kl", BOMBS["a function"], "is no class of"),
-        ("kl.beta", "${oc.env:SECRET}", "evaluate nothing else"),
-        ("folder", "/elsewhere", "folder: /elsewhere is not in "),
+        ("kl", HOSTILE_NODES["a function"], "is not a class of"),
+        ("kl.beta", "${oc.env:SECRET}", "may only refer to its own keys"),
+        ("folder", "/outside", "folder: /outside is outside "),
         ("logger.csv.folder", "${folder}/../..", "logger.csv.folder: "),
-        ("callbacks.checkpoint.folder", "/elsewhere", "callbacks.checkpoint.folder: "),
-        ("callbacks.x", {**SAVES, "dirpath": "elsewhere"}, "callbacks.x.dirpath: elsewhere is not"),
+        ("callbacks.checkpoint.folder", "/outside", "callbacks.checkpoint.folder: "),
         (
             "callbacks.x",
-            {**SAVES, "dirpath": "${folder}", "filename": "../a"},
+            {**CHECKPOINT_CALLBACK, "dirpath": "outside"},
+            "callbacks.x.dirpath: outside is outside",
+        ),
+        (
+            "callbacks.x",
+            {**CHECKPOINT_CALLBACK, "dirpath": "${folder}", "filename": "../a"},
             "callbacks.x.filename",
         ),
-        ("logger.x", {**CURVES, "save_dir": "${folder}/../other"}, "logger.x.save_dir: "),
-        ("logger.x", {**CURVES, "save_dir": "${folder}", "name": "/elsewhere"}, "logger.x.name: "),
+        ("logger.x", {**CSV_LOGGER, "save_dir": "${folder}/../other"}, "logger.x.save_dir: "),
+        (
+            "logger.x",
+            {**CSV_LOGGER, "save_dir": "${folder}", "name": "/outside"},
+            "logger.x.name: ",
+        ),
     ],
 )
-def test_to_go_on_with_a_run_takes_the_same_door(command, folder, key, value, message):
-    changed(folder, **{key: value})
+def test_resume_refuses_a_hostile_config(command, folder, key, value, message):
+    change_config(folder, **{key: value})
     (folder / "metrics.json").unlink()
     before = sorted(folder.rglob("*"))
     status, output = command("train.py", f"resume={folder}")
@@ -332,11 +355,11 @@ NOT_NUMBERS = ["many", [1], {"a": 1}, True]
 
 @pytest.mark.parametrize("value", [*NOT_NUMBERS, 10**400, 1e308, -1e200, None])
 @pytest.mark.parametrize("key", ["elbo", "nll_se", "val_elbo", "kl_layer_1", "wall_s", "steps"])
-def test_a_number_that_is_none_is_named(tmp_path, key, value):
+def test_value_that_is_not_a_number_is_refused_by_name(tmp_path, key, value):
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps({"monitor": "val/elbo", key: value}))
     if value in NOT_NUMBERS:
-        with pytest.raises(ValueError, match=rf"metrics\.json is damaged: {key} is no number$"):
+        with pytest.raises(ValueError, match=rf"metrics\.json is damaged: {key} is not a number$"):
             untrusted.read_numbers(path)
     else:
         assert untrusted.read_numbers(path)[key] is None
@@ -352,15 +375,15 @@ RECORD = {
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"nll": "low"}, "nll is no number"),
-        ({"samples": None, "split": 5}, "split is no word"),
+        ({"nll": "low"}, "nll is not a number"),
+        ({"samples": None, "split": 5}, "split is not a text"),
         ({"published": 5}, "published is not a value"),
         ({"published": {"value": 1}}, "published is not a value"),
         ({"published": {"value": "84", "source": "x"}}, "published is not a value"),
-        ({"elbo": [1]}, "elbo is no number"),
+        ({"elbo": [1]}, "elbo is not a number"),
     ],
 )
-def test_a_record_that_is_none_is_named(tmp_path, change, message):
+def test_damaged_record_is_refused_by_key(tmp_path, change, message):
     (tmp_path / "x.json").write_text(json.dumps(RECORD))
     assert "1.00 +- 0.50" in records.render_record_table(tmp_path)
     (tmp_path / "x.json").write_text(json.dumps(RECORD | change))

@@ -1,12 +1,11 @@
-"""model.safetensors: a run in one file."""
+"""model.safetensors: a trained model in one file."""
 
 import json
 
 import pytest
 import torch
 from omegaconf import OmegaConf
-from safetensors.torch import load_file
-from safetensors.torch import save_file as write
+from safetensors.torch import load_file, save_file
 
 from vaelab.evaluation.likelihood import evaluate_likelihood
 from vaelab.runs import weights
@@ -16,61 +15,63 @@ TINY = ("model.hidden=[8]", "latent_dim=3")
 
 
 @pytest.fixture
-def best(train, tmp_path):
-    """A run, and its weights alone in a folder."""
+def save_run(train, tmp_path):
+    """Train a run and save its weights; return the run folder and the file."""
 
-    def make(*words):
-        small = TINY[1:] if any("channels" in word for word in words) else TINY
-        folder = train(*small, *words)["folder"]
-        path = tmp_path / "best" / weights.FILE_NAME
+    def train_and_save(*words):
+        tiny = TINY[1:] if any("channels" in word for word in words) else TINY
+        folder = train(*tiny, *words)["folder"]
+        path = tmp_path / "weights" / weights.FILE_NAME
         Run.open(folder, with_data=False).save(path)
         return folder, path
 
-    return make
+    return train_and_save
 
 
-def test_it_opens_as_the_run_does(best, tmp_path):
-    folder, path = best("seed=3")
-    run, again = Run.open(folder), Run.open(path)
-    assert again.step == run.step == 2
-    assert again.choices == run.choices
-    assert again.choices["model"] == "mlp"
-    assert again.cfg == run.cfg
-    assert again.overrides == run.overrides
-    numbers = evaluate_likelihood(again.vae, again.data, "test", samples=2, seed=3)
+def test_file_opens_like_its_run(save_run, tmp_path):
+    folder, path = save_run("seed=3")
+    run, opened = Run.open(folder), Run.open(path)
+    assert opened.step == run.step == 2
+    assert opened.choices == run.choices
+    assert opened.choices["model"] == "mlp"
+    assert opened.cfg == run.cfg
+    assert opened.overrides == run.overrides
+    numbers = evaluate_likelihood(opened.vae, opened.data, "test", samples=2, seed=3)
     assert numbers == evaluate_likelihood(run.vae, run.data, "test", samples=2, seed=3)
     assert Run.open(path.parent).step == 2
 
 
-def test_the_same_run_gives_the_same_bytes(best, tmp_path):
-    folder, path = best("model=conv", "model.channels=[4,8]")
+def test_same_run_gives_the_same_bytes(save_run, tmp_path):
+    folder, path = save_run("model=conv", "model.channels=[4,8]")
     for _ in range(5):
         Run.open(folder, with_data=False).save(tmp_path / "again.safetensors")
         assert path.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
 
 
-def test_weights_of_weights_are_the_same_file(best, tmp_path):
-    _, path = best()
+def test_saving_an_opened_file_gives_the_same_bytes(save_run, tmp_path):
+    _, path = save_run()
     Run.open(path, with_data=False).save(tmp_path / "again.safetensors")
     assert path.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
 
 
-def test_it_names_no_folder_of_this_machine(best, idx, tmp_path, monkeypatch):
+def test_file_contains_no_path_of_this_machine(save_run, idx, tmp_path, monkeypatch):
     monkeypatch.setenv("VAELAB_DATA", idx.root)
-    _, path = best("data=mnist", "data.validation=10", "data.batch_size=8")
+    _, path = save_run("data=mnist", "data.validation=10", "data.batch_size=8")
     assert str(tmp_path).encode() not in path.read_bytes()
 
 
-def test_a_critic_is_left_out_and_not_missed(best):
-    folder, path = best("objective=factor")
+def test_file_opens_without_the_parameters_of_a_critic(save_run):
+    folder, path = save_run("objective=factor")
     assert load_file(path).keys() == Run.open(folder, with_data=False).vae.state_dict().keys()
     run = Run.open(path, with_data=False)
     assert any(name.startswith("objective.") for name in run.module.state_dict())
 
 
-def test_new_images_need_no_data_set(best, idx, command, tmp_path):
-    _, path = best("data=mnist", f"data.root={idx.root}", "data.validation=10", "data.batch_size=8")
-    (tmp_path / "idx").rename(tmp_path / "gone")
+def test_sampling_needs_no_data_set(save_run, idx, command, tmp_path):
+    _, path = save_run(
+        "data=mnist", f"data.root={idx.root}", "data.validation=10", "data.batch_size=8"
+    )
+    (tmp_path / "idx").rename(tmp_path / "moved")
     status, output = command("scripts/sample.py", str(path.parent), "n=4")
     assert status == 0, output
     assert (path.parent / "samples" / "prior.png").is_file()
@@ -78,66 +79,67 @@ def test_new_images_need_no_data_set(best, idx, command, tmp_path):
     assert "VAELAB_DATA" in status
 
 
-def test_it_can_be_evaluated(best, command):
-    folder, path = best()
+def test_file_can_be_evaluated(save_run, command):
+    folder, path = save_run()
     words = ("--samples", "2", "--parts", "likelihood")
     status, output = command("scripts/evaluate.py", str(path), *words)
     assert status == 0, output
-    (found,) = (path.parent / "evaluation").glob("*/numbers.json")
-    numbers = json.loads(found.read_text())
+    (file,) = (path.parent / "evaluation").glob("*/numbers.json")
+    numbers = json.loads(file.read_text())
     assert numbers["elbo"] == json.loads((folder / "metrics.json").read_text())["elbo"]
     assert numbers["choices"]["model"] == "mlp"
 
 
-def test_a_run_can_start_from_it(best, train):
-    folder, path = best()
+def test_run_can_start_from_a_file(save_run, train):
+    folder, path = save_run()
     words = (*TINY, "prior=mixture", "objective=prior", "optimizer.lr=0")
     started = train(*words, f"start={path.parent}", folder="second")["folder"]
-    ours, theirs = Run.open(started).vae.decoder, Run.open(folder).vae.decoder
-    for first, second in zip(ours.parameters(), theirs.parameters(), strict=True):
+    decoder, expected = Run.open(started).vae.decoder, Run.open(folder).vae.decoder
+    for first, second in zip(decoder.parameters(), expected.parameters(), strict=True):
         assert torch.equal(first, second)
 
 
-def rewritten(path, **said):
-    """The same tensors with other metadata."""
-    write(load_file(path), path, {weights.KEY: json.dumps(said)} if said else None)
+def replace_metadata(path, **metadata):
+    """Write the same tensors with other metadata."""
+    header = {weights.METADATA_KEY: json.dumps(metadata)} if metadata else None
+    save_file(load_file(path), path, header)
 
 
-def test_a_file_from_elsewhere_cannot_start_a_program(best, command, tmp_path):
-    folder, path = best()
+def test_untrusted_file_cannot_start_a_program(save_run, command, tmp_path):
+    folder, path = save_run()
     cfg = OmegaConf.load(folder / ".hydra" / "config.yaml")
     cfg.kl = {"_target_": "torch.utils.collect_env.run", "command": f"touch {tmp_path}/started"}
-    said = {"choices": {}, "overrides": [], "step": 1}
-    rewritten(path, config=OmegaConf.to_yaml(cfg), **said)
+    metadata = {"choices": {}, "overrides": [], "step": 1}
+    replace_metadata(path, config=OmegaConf.to_yaml(cfg), **metadata)
     for script in ("evaluate", "sample", "encode", "export"):
         status, _ = command(f"scripts/{script}.py", str(path))
-        assert "torch.utils.collect_env.run is no class of" in status
+        assert "torch.utils.collect_env.run is not a class of" in status
     assert not (tmp_path / "started").exists()
 
 
-def test_a_bad_file_says_what_is_wrong_with_it(best, command):
-    _, path = best()
-    whole = path.read_bytes()
+def test_damaged_file_says_what_is_wrong_with_it(save_run, command):
+    _, path = save_run()
+    intact = path.read_bytes()
 
-    def refusal(*words):
+    def get_error(*words):
         status, output = command("scripts/evaluate.py", str(path.parent), *words)
         assert status.startswith("error: ")
         assert "\n" not in status
         assert "Traceback" not in output
         return status
 
-    assert "leave out checkpoint last" in refusal("--checkpoint", "last")
-    path.write_bytes(whole[:-100])
-    assert "is truncated or no file of weights" in refusal()
-    path.write_text("no weights")
-    assert "is truncated or no file of weights" in refusal()
-    for said in (
+    assert "leave out checkpoint=last" in get_error("--checkpoint", "last")
+    path.write_bytes(intact[:-100])
+    assert "is truncated, or not a file of weights" in get_error()
+    path.write_text("not weights")
+    assert "is truncated, or not a file of weights" in get_error()
+    for metadata in (
         {},
         {"step": 1},
         {"config": "data: [", "step": 1, "choices": {}, "overrides": []},
         {"config": "a: 1", "step": 1, "choices": {}, "overrides": []},
         {"config": "data: 1\nmodule: 1", "step": "many", "choices": {}, "overrides": []},
     ):
-        path.write_bytes(whole)
-        rewritten(path, **said)
-        assert "has no config of vaelab in its metadata" in refusal()
+        path.write_bytes(intact)
+        replace_metadata(path, **metadata)
+        assert "has no config of vaelab in its metadata" in get_error()

@@ -18,9 +18,9 @@ from pytorch_lightning.strategies.launchers import subprocess_script
 from vaelab.runtime import private_api
 
 SRC = ROOT / "src" / "vaelab"
-# of namedtuples, torch and ctypes, and the constraint classes of the distributions
-OTHERS = {"_replace", "_asdict", "_fields", "_foreach_copy_", "_foreach_lerp_"}
-OTHERS |= {"_amp_foreach_non_finite_check_and_unscale_", "_is_mkldnn_bf16_supported", "_version"}
+# documented attributes of named tuples and Hydra's configs, and functions of torch
+ALLOWED = {"_replace", "_asdict", "_fields", "_target_", "_foreach_copy_", "_foreach_lerp_"}
+ALLOWED |= {"_amp_foreach_non_finite_check_and_unscale_", "_is_mkldnn_bf16_supported", "_version"}
 
 
 @pytest.fixture
@@ -28,27 +28,33 @@ def trainer(tmp_path) -> Trainer:
     return Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path)
 
 
-def test_the_loop_says_whether_gradients_accumulate_and_whether_training_is_done(trainer):
-    assert private_api.accumulates_gradients(trainer) is True  # no batch is ready yet
-    assert private_api.is_last_training_batch(trainer) is False
+def test_loop_knows_whether_gradients_accumulate_and_the_training_is_done(trainer):
+    loop = trainer.fit_loop.epoch_loop
+    loop.batch_progress.current.ready, trainer.fit_loop.max_batches = 1, 4
+    trainer.accumulate_grad_batches = 2
+    assert private_api.accumulates_gradients(trainer)
+    assert not private_api.is_last_training_batch(trainer)
+    loop.batch_progress.current.ready = 4
+    assert not private_api.accumulates_gradients(trainer)
+    assert private_api.is_last_training_batch(trainer)
 
 
-def test_the_state_of_a_loader_can_be_restored():
+def test_state_of_a_data_loader_can_be_restored():
     assert callable(_FitLoop._load_combined_loader_states)
-    called = []
-    loop = SimpleNamespace(_load_combined_loader_states=lambda: called.append(True))
+    calls = []
+    loop = SimpleNamespace(_load_combined_loader_states=lambda: calls.append(True))
     private_api.restore_loader_state(SimpleNamespace(fit_loop=loop))
-    assert called == [True]
+    assert calls == [True]
 
 
-def test_a_module_without_a_trainer_has_none(trainer):
+def test_attached_trainer_is_none_without_a_trainer(trainer):
     module = LightningModule()
     assert private_api.attached_trainer(module) is None
     module.trainer = trainer
     assert private_api.attached_trainer(module) is trainer
 
 
-def test_averages_and_their_step_are_those_of_the_callback(trainer):
+def test_averaged_model_and_its_step_are_those_of_the_callback(trainer):
     class Module(LightningModule):
         def __init__(self):
             super().__init__()
@@ -61,13 +67,13 @@ def test_averages_and_their_step_are_those_of_the_callback(trainer):
     assert private_api.latest_averaged_step(callback) == 0
 
 
-def test_the_loop_of_a_trainer_is_of_the_class_that_is_extended(trainer):
+def test_loop_of_a_trainer_has_the_class_that_vaelab_extends(trainer):
     assert type(trainer.fit_loop.epoch_loop) is private_api.TrainingEpochLoop
     arguments = inspect.signature(private_api.TrainingEpochLoop).parameters
     assert list(arguments) == ["trainer", "min_steps", "max_steps"]
 
 
-def test_the_launcher_takes_the_command_of_a_job(monkeypatch):
+def test_launcher_uses_the_command_of_a_job(monkeypatch):
     monkeypatch.setattr(subprocess_script, "_hydra_subprocess_cmd", None)
     private_api.set_job_command(lambda rank: (["command"], "folder"))
     assert subprocess_script._hydra_subprocess_cmd(1) == (["command"], "folder")
@@ -75,24 +81,24 @@ def test_the_launcher_takes_the_command_of_a_job(monkeypatch):
     assert "_hydra_subprocess_cmd(local_rank)" in launcher
 
 
-def test_the_result_of_a_failed_job_is_its_error():
+def test_result_of_a_failed_job_is_its_error():
     job, error = JobReturn(), ValueError("failed")
     job.status, job.return_value = JobStatus.FAILED, error
     assert private_api.job_result(job) is error
 
 
-def test_a_node_keeps_its_interpolation():
+def test_config_node_keeps_its_interpolation():
     cfg = OmegaConf.create({"a": "${b}", "b": 1})
     assert private_api.config_node(cfg, "a")._value() == "${b}"
 
 
-def private_uses(path: Path) -> list[str]:
-    """Accesses of private attributes of other objects than self and cls, and private imports."""
+def find_private_uses(path: Path) -> list[str]:
+    """Return uses of private attributes of other objects than self and cls, and private imports."""
     uses = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
             owner = node.value.id if isinstance(node.value, ast.Name) else ""
-            if owner not in ("self", "cls") and node.attr[1] != "_" and node.attr not in OTHERS:
+            if owner not in ("self", "cls") and node.attr[1] != "_" and node.attr not in ALLOWED:
                 uses.append(f"{node.lineno}: {node.attr}")
         if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("vaelab"):
             names = [alias.name for alias in node.names if alias.name.startswith("_")]
@@ -105,4 +111,4 @@ def private_uses(path: Path) -> list[str]:
 )
 def test_no_other_module_uses_private_attributes(path):
     if path != SRC / "runtime" / "private_api.py":
-        assert private_uses(path) == []
+        assert find_private_uses(path) == []

@@ -1,3 +1,5 @@
+"""Folders, tables and failures of the jobs of a command."""
+
 import csv
 import subprocess
 import sys
@@ -9,17 +11,18 @@ from vaelab.runs.paths import LOCK
 QUICK = ["logger=none", "trainer=smoke", "samples=1", "callbacks.pictures.only=[]"]
 
 
-def rows(tmp_path):
+def read_job_table(tmp_path):
+    """Return the folder of the only multirun and the rows of its table."""
     (sweep,) = (tmp_path / "multirun").iterdir()
     with (sweep / "table.csv").open() as file:
         return sweep, list(csv.DictReader(file))
 
 
-def test_a_multirun_has_a_folder_for_each_job_and_ends_in_a_table(command, tmp_path):
+def test_multirun_has_a_folder_for_each_job_and_ends_with_a_table(command, tmp_path):
     words = ["-m", "model.hidden=[4],[8]", "loss=bce,mse", *QUICK]
     status, output = command("train.py", *words)
     assert status == 0
-    sweep, table = rows(tmp_path)
+    sweep, table = read_job_table(tmp_path)
     assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == list("0123")
     assert len(table) == 4
     assert output.rstrip().endswith(str(sweep))
@@ -37,49 +40,49 @@ def test_a_multirun_has_a_folder_for_each_job_and_ends_in_a_table(command, tmp_p
     }
 
 
-def test_different_data_are_not_ranked_in_one_table(command, tmp_path):
+def test_jobs_with_different_data_are_not_ranked_together(command, tmp_path):
     words = ["-m", "data.shape=[1,28,28],[1,32,32]", "model.hidden=[4]", *QUICK]
     assert command("train.py", *words)[0] == 0
-    assert len({row["group"] for row in rows(tmp_path)[1]}) == 2
+    assert len({row["group"] for row in read_job_table(tmp_path)[1]}) == 2
 
 
-def test_a_job_that_breaks_the_code_does_not_stop_the_others(command, tmp_path, monkeypatch):
+def test_unexpected_exception_in_a_job_does_not_stop_the_others(command, tmp_path, monkeypatch):
     from vaelab.likelihoods.bernoulli import Bernoulli
 
-    def broken(self, out):
+    def fail(self, out):
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(Bernoulli, "forward", broken)
+    monkeypatch.setattr(Bernoulli, "forward", fail)
     status, output = command("train.py", "-m", "loss=bce,mse", "model.hidden=[4]", *QUICK)
     assert status == 1
-    assert [row["failed"] for row in rows(tmp_path)[1]] == ["", "a defect"]
-    assert "Traceback" in output  # a defect of ours is shown whole
+    assert [row["failed"] for row in read_job_table(tmp_path)[1]] == ["", "a defect"]
+    assert "Traceback" in output  # of an error that is not about the user's input
 
 
-def test_a_folder_that_holds_a_run_is_left_alone(command, tmp_path):
-    words = ["model.hidden=[4]", "hydra.run.dir=here", *QUICK]
+def test_folder_that_holds_a_run_is_not_changed(command, tmp_path):
+    words = ["model.hidden=[4]", "hydra.run.dir=run", *QUICK]
     assert command("train.py", *words)[0] == 0
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     status, _ = command("train.py", *words, "latent_dim=3")
-    assert "hydra.run.dir=here holds a run already" in status
+    assert "hydra.run.dir=run already holds a run" in status
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
-HOLD = """
+HOLD_LOCK = """
 import sys
 from pathlib import Path
-from vaelab.runtime.files import held
-with held(Path(sys.argv[1])) as ours:
-    print(ours, flush=True)
+from vaelab.runtime.files import locked
+with locked(Path(sys.argv[1])) as is_ours:
+    print(is_ours, flush=True)
     sys.stdin.read()
 """
 
 
-def test_a_folder_that_another_process_has_just_begun_is_left_alone(command, tmp_path):
-    """Two commands of one second have one name."""
+def test_folder_that_another_process_trains_in_is_refused(command, tmp_path):
+    """Commands that start in the same second get the same folder name."""
     words = ["model.hidden=[4]", *QUICK, "hydra.run.dir=run"]
     lock, pipe = tmp_path / "run" / LOCK, subprocess.PIPE
-    other = [sys.executable, "-c", HOLD, str(lock)]
+    other = [sys.executable, "-c", HOLD_LOCK, str(lock)]
     with subprocess.Popen(other, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout.readline() == "True\n"
         status, output = command("train.py", *words)
@@ -90,26 +93,26 @@ def test_a_folder_that_another_process_has_just_begun_is_left_alone(command, tmp
     assert command("train.py", *words)[0] == 0
 
 
-def test_a_failed_job_neither_stops_nor_hides_the_others(command, tmp_path):
+def test_failed_job_neither_stops_nor_hides_the_others(command, tmp_path):
     status, output = command("train.py", "-m", "latent_dim=2,0,3", "model.hidden=[4]", *QUICK)
     assert status == 1
-    sweep, table = rows(tmp_path)
+    sweep, table = read_job_table(tmp_path)
     assert [bool(row["failed"]) for row in table] == [False, False, True]
     assert table[2]["failed"] == "latent_dim=0: it must be at least 1"
     assert (sweep / "1" / "failed.txt").read_text().strip() == table[2]["failed"]
     assert "Traceback" not in output
 
 
-def test_a_job_whose_numbers_are_not_finite_has_failed(command, tmp_path):
+def test_job_with_nan_in_its_numbers_has_failed(command, tmp_path):
     words = ["-m", "optimizer.lr=1e-3,1e30", "trainer.max_epochs=2", "model.hidden=[4]"]
     assert command("train.py", *words, *QUICK)[0] == 1
-    _, table = rows(tmp_path)
+    _, table = read_job_table(tmp_path)
     assert [bool(row["failed"]) for row in table] == [False, True]
-    assert "not finite: lower optimizer.lr" in table[1]["failed"]
+    assert "NaN or infinite: lower optimizer.lr" in table[1]["failed"]
 
 
 @pytest.mark.parametrize("words", [["model=mlp,transformer"], ["kl.bta=1,2"]])
-def test_a_sweep_that_cannot_be_composed_says_why(command, words):
+def test_multirun_that_cannot_be_composed_gives_one_line(command, words):
     status, output = command("train.py", "-m", *words, *QUICK)
     assert str(status).startswith("error: ")
     assert "\n" not in status

@@ -1,4 +1,4 @@
-"""Two processes give what one process gives."""
+"""Two processes compute what one process computes."""
 
 import json
 import os
@@ -17,14 +17,14 @@ from PIL import Image
 from torch.nn.parallel import DistributedDataParallel
 
 from vaelab.distributions.normal import DiagonalNormal
-from vaelab.training.ddp import VARIABLES, ddp_process_group
+from vaelab.training.ddp import LAUNCHER_VARIABLES, ddp_process_group
 
 
-def test_the_environment_of_a_job_ends_with_it(monkeypatch):
+def test_environment_variables_are_restored_after_a_job(monkeypatch):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     monkeypatch.setenv("WORLD_SIZE", "7")
     with ddp_process_group():
-        os.environ.update(dict.fromkeys(VARIABLES, "1"))
+        os.environ.update(dict.fromkeys(LAUNCHER_VARIABLES, "1"))
     assert "LOCAL_RANK" not in os.environ
     assert os.environ["WORLD_SIZE"] == "7"
 
@@ -33,12 +33,12 @@ QUICK = ("logger=csv", "samples=2", "trainer.accelerator=cpu")
 
 
 @pytest.mark.slow
-def test_two_processes_evaluate_to_one_process_numbers(shell, tmp_path):
-    still = ["optimizer.lr=0", "data.batch_size=64", "trainer.max_epochs=1", "model.hidden=[16]"]
+def test_runs_of_one_and_two_processes_end_with_the_same_numbers(shell, tmp_path):
+    words = ["optimizer.lr=0", "data.batch_size=64", "trainer.max_epochs=1", "model.hidden=[16]"]
     numbers = []
     for trainer in ("default", "ddp"):
         folder = tmp_path / trainer
-        shell("train.py", f"trainer={trainer}", f"hydra.run.dir={folder}", *still, *QUICK)
+        shell("train.py", f"trainer={trainer}", f"hydra.run.dir={folder}", *words, *QUICK)
         numbers.append(json.loads((folder / "metrics.json").read_text()))
     one, two = numbers
     for name in ("elbo", "reconstruction", "kl", "nll", "nll_se", "rmse", "val_elbo"):
@@ -46,21 +46,22 @@ def test_two_processes_evaluate_to_one_process_numbers(shell, tmp_path):
     assert two["kl_per_dimension"] == pytest.approx(one["kl_per_dimension"], rel=1e-5)
     assert two["active_units"] == one["active_units"]
     assert two["steps"] == one["steps"] == 63
-    files = [_files(tmp_path / trainer) for trainer in ("default", "ddp")]
+    files = [_list_files(tmp_path / trainer) for trainer in ("default", "ddp")]
     assert files[0] == files[1]
     for name in files[0]:
-        if name.endswith(".png") and "curves" not in name:  # which hold the noise of the training
-            pictures = [Image.open(tmp_path / trainer / name) for trainer in ("default", "ddp")]
-            ours, theirs = (np.asarray(each.convert("RGB"), float) for each in pictures)
-            assert np.abs(ours - theirs).mean() < 0.5, name
+        if name.endswith(".png") and "curves" not in name:  # training curves differ in their noise
+            images = [Image.open(tmp_path / trainer / name) for trainer in ("default", "ddp")]
+            first, second = (np.asarray(image.convert("RGB"), float) for image in images)
+            assert np.abs(first - second).mean() < 0.5, name
 
 
-def _files(folder):
+def _list_files(folder):
+    """Return the paths of all files in a folder, relative to it."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.slow
-def test_a_process_without_an_evaluation_batch_takes_part(shell, tmp_path):
+def test_process_without_an_evaluation_batch_takes_part(shell, tmp_path):
     words = ["trainer=ddp", "model=conv", "data.batch_size=1000", "trainer.max_epochs=1"]
     shell("train.py", *words, *QUICK)
     (path,) = tmp_path.glob("runs/*/metrics.json")
@@ -76,7 +77,7 @@ def test_weight_averaging_and_an_optimal_scale_work_under_ddp(shell, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_multirun_under_ddp_runs_each_job_once_with_its_own_choices(shell, tmp_path):
+def test_multirun_under_ddp_runs_each_job_once_with_its_own_overrides(shell, tmp_path):
     words = ["-m", "trainer=ddp", "seed=3,4", "trainer.max_epochs=1", "model.hidden=[4]"]
     shell("train.py", *words, *QUICK)
     (sweep,) = (tmp_path / "multirun").iterdir()
@@ -86,8 +87,14 @@ def test_a_multirun_under_ddp_runs_each_job_once_with_its_own_choices(shell, tmp
     assert (sweep / "table.csv").read_text().count("\n") == 3
 
 
-def gradients(rank, world, choice, port, folder):
-    """One training step's gradient without noise, on this process's share of each batch."""
+def save_gradients(rank, world, choice, port, folder):
+    """Save the gradient of a training step without noise, on this process's part of a batch.
+
+    Arguments:
+        world: The number of processes.
+        choice: The overrides of the config.
+        port: The port of the process group.
+    """
     from hydra import compose, initialize_config_dir
 
     from vaelab.data.base import TrainingBatches
@@ -103,18 +110,20 @@ def gradients(rank, world, choice, port, folder):
     if world > 1:
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
         torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
-    step = Step(run)
-    trained = DistributedDataParallel(step) if world > 1 else step
+    step = TrainingLoss(run)
+    model = DistributedDataParallel(step) if world > 1 else step
     batches = TrainingBatches(run.data.splits["train"], 96, 0, rank, world)
     x = run.data.prepare(list(batches)[-1][0])  # the last batch, which is smaller
-    trained(x).backward()
+    model(x).backward()
     if rank == 0:
         torch.save([weight.grad for weight in step.parameters()], folder / f"{world}.pt")
     if world > 1:
         torch.distributed.destroy_process_group()
 
 
-class Step(torch.nn.Module):
+class TrainingLoss(torch.nn.Module):
+    """The mean loss of a run's objective."""
+
     def __init__(self, run):
         super().__init__()
         self.run = run
@@ -137,19 +146,19 @@ class Step(torch.nn.Module):
         "objective=rae posterior=deterministic",
     ],
 )
-def test_without_noise_two_processes_have_one_process_gradient(
+def test_gradient_of_two_processes_equals_that_of_one_without_noise(
     choice, tmp_path, free_port, monkeypatch
 ):
-    monkeypatch.setattr(DiagonalNormal, "rsample", DiagonalNormal.rsample)  # to have it back
-    gradients(0, 1, choice, free_port, tmp_path)
-    torch.multiprocessing.spawn(gradients, (2, choice, free_port, tmp_path), nprocs=2)
+    monkeypatch.setattr(DiagonalNormal, "rsample", DiagonalNormal.rsample)  # so that it is restored
+    save_gradients(0, 1, choice, free_port, tmp_path)
+    torch.multiprocessing.spawn(save_gradients, (2, choice, free_port, tmp_path), nprocs=2)
     one, two = (torch.load(tmp_path / f"{world}.pt") for world in (1, 2))
     for first, second in zip(one, two, strict=True):
         torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
 
 
-def evaluated(rank, world, port, folder):
-    """What one process of several finds, whose own random state nothing may depend on."""
+def save_evaluation(rank, world, port, folder):
+    """Save the numbers that one of several processes computes, each with another random state."""
     from hydra import compose, initialize_config_dir
 
     from vaelab.evaluation import neighbours, samples
@@ -166,20 +175,20 @@ def evaluated(rank, world, port, folder):
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
         torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
     torch.manual_seed(rank)
-    asked = EvaluationConfig(images=300, sampler=GMMSampler(components=2), folder=folder)
-    numbers = samples.evaluate(run, asked) | neighbours.evaluate(run, asked)
+    config = EvaluationConfig(images=300, sampler=GMMSampler(components=2), folder=folder)
+    numbers = samples.evaluate(run, config) | neighbours.evaluate(run, config)
     (folder / f"{world}-{rank}.json").write_text(json.dumps(numbers))
     if world > 1:
         torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
-def test_two_processes_find_what_one_finds_of_samples_and_their_neighbours(tmp_path, free_port):
+def test_two_processes_compute_the_same_fid_and_nearest_images_as_one(tmp_path, free_port):
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
-    evaluated(0, 1, free_port, folders[0])
-    torch.multiprocessing.spawn(evaluated, (2, free_port, folders[1]), nprocs=2)
+    save_evaluation(0, 1, free_port, folders[0])
+    torch.multiprocessing.spawn(save_evaluation, (2, free_port, folders[1]), nprocs=2)
     one = json.loads((folders[0] / "1-0.json").read_text())
     assert one["fid"] > one["fid_floor"] > 0
     for name in ("2-0", "2-1"):
@@ -190,7 +199,7 @@ OBJECTIVES = ["dreg", "piwae", "beta_tc", "dip", "wae_mmd", "ms_ssim", "factor",
 
 
 @pytest.mark.slow
-def test_objectives_with_critics_batches_and_fixed_sides_train_under_ddp(shell, tmp_path):
+def test_objectives_with_critics_or_batch_statistics_train_under_ddp(shell, tmp_path):
     words = ["-m", "trainer=ddp", f"objective={','.join(OBJECTIVES)}", "model.hidden=[8]"]
     shell("train.py", *words, "trainer.max_epochs=1", "trainer.limit_train_batches=3", *QUICK)
     (sweep,) = (tmp_path / "multirun").iterdir()
@@ -214,7 +223,7 @@ def test_every_kind_of_model_trains_under_ddp(shell, tmp_path):
         assert numbers["rmse"] < 0.4
 
 
-TIMES = ("parts", "wall_s", "command", "git", "versions")
+DIFFERING = ("parts", "wall_s", "command", "git", "versions")
 
 
 @pytest.mark.slow
@@ -232,36 +241,36 @@ TIMES = ("parts", "wall_s", "command", "git", "versions")
         ),
     ],
 )
-def test_two_processes_of_torchrun_evaluate_to_the_numbers_of_one(shell, tmp_path, words, parts):
-    """On shares of unequal size: 150 images are three batches of 64."""
+def test_evaluation_under_torchrun_gives_the_numbers_of_one_process(shell, tmp_path, words, parts):
+    """The processes have unequal numbers of images: 150 images are three batches of 64."""
     words = [*words.split(), "data.batch_size=64", "trainer.max_epochs=1", *QUICK]
     shell("train.py", "hydra.run.dir=one", "~callbacks.pictures", *words)
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     images = "10" if parts == "gaps" else "150"
-    asked = ["--parts", parts, "--images", images, "--samples", "3"]
-    shell("scripts/evaluate.py", "one", *asked)
+    options = ["--parts", parts, "--images", images, "--samples", "3"]
+    shell("scripts/evaluate.py", "one", *options)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    command = [*launcher, "--standalone", str(ROOT / "scripts" / "evaluate.py"), "two", *asked]
+    command = [*launcher, "--standalone", str(ROOT / "scripts" / "evaluate.py"), "two", *options]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    found = [next((tmp_path / name).glob("evaluation/*/numbers.json")) for name in ("one", "two")]
-    one, two = (json.loads(path.read_text()) for path in found)
+    paths = [next((tmp_path / name).glob("evaluation/*/numbers.json")) for name in ("one", "two")]
+    one, two = (json.loads(path.read_text()) for path in paths)
     assert one.keys() == two.keys()
     for name in one:
-        if not name.endswith(TIMES):
-            assert _close(two[name], one[name]), name
-    assert _files(tmp_path / "one") == _files(tmp_path / "two")
+        if not name.endswith(DIFFERING):
+            assert _is_close(two[name], one[name]), name
+    assert _list_files(tmp_path / "one") == _list_files(tmp_path / "two")
 
 
-def _close(one, two):
+def _is_close(one, two):
     if isinstance(one, list):
-        return len(one) == len(two) and all(map(_close, one, two))
+        return len(one) == len(two) and all(map(_is_close, one, two))
     return one == (pytest.approx(two, rel=1e-4, abs=1e-6) if isinstance(two, float) else two)
 
 
 @pytest.fixture
-def running(tmp_path):
-    """A training by two processes, and the number of the second one."""
+def training(tmp_path):
+    """A training by two processes: the first process, and the id of the second."""
     words = ["trainer=ddp", "hydra.run.dir=run", "trainer.max_epochs=1000", "model.hidden=[16]"]
     words += ["data.batch_size=64", "~callbacks.pictures", *QUICK]
     command = [sys.executable, str(ROOT / "train.py"), *words]
@@ -272,63 +281,65 @@ def running(tmp_path):
             if last.exists() or process.poll() is not None:
                 break
             time.sleep(0.1)
-        yield process, _child(process.pid)
+        yield process, _find_child(process.pid)
         if process.poll() is None:
             process.kill()
 
 
-def _state(number):
-    """The state of a process and the number of its parent; X for one that is gone."""
+def _get_state(pid):
+    """Return the state of a process and the id of its parent; X for one that has ended."""
     try:
-        state, parent = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[:2]
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
     except (FileNotFoundError, ProcessLookupError):
         return "X", 0
     return state, int(parent)
 
 
-def _child(number):
-    """The process of train.py that another one has started."""
+def _find_child(pid):
+    """Return the id of the process of train.py that a process has started."""
     for path in Path("/proc").glob("[0-9]*"):
-        if _state(path.name)[1] == number and b"train.py" in (path / "cmdline").read_bytes():
+        if _get_state(path.name)[1] == pid and b"train.py" in (path / "cmdline").read_bytes():
             return int(path.name)
-    raise ProcessLookupError(f"{number} has no child")
+    raise ProcessLookupError(f"{pid} has no child")
 
 
-def _ends(number, seconds=60):
+def _has_ended(pid, seconds=60):
+    """True if a process ends within some seconds."""
     for _ in range(10 * seconds):
-        if _state(number)[0] in "XZ":
+        if _get_state(pid)[0] in "XZ":
             return True
         time.sleep(0.1)
     return False
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="it looks for processes in /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 @pytest.mark.parametrize("which", ["first", "second"])
-def test_where_one_process_is_killed_all_end(running, which):
-    process, child = running
+def test_all_processes_end_if_one_is_killed(training, which):
+    process, child = training
     os.kill(process.pid if which == "first" else child, signal.SIGKILL)
-    assert _ends(child)
+    assert _has_ended(child)
     assert process.wait(60) != 0
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="it looks for processes in /proc")
-def test_two_processes_that_were_stopped_go_on_to_the_same_bits(running, tmp_path, shell):
-    process, child = running
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_two_stopped_processes_resume_bit_for_bit(training, tmp_path, shell):
+    process, child = training
     process.terminate()
     assert process.wait(120) == 143
-    assert _ends(child)
-    step = _weights(tmp_path / "run")["global_step"]
+    assert _has_ended(child)
+    step = _load_last_checkpoint(tmp_path / "run")["global_step"]
     end = ["trainer.max_epochs=-1", f"trainer.max_steps={step + 70}"]
     shell("train.py", "resume=run", *end)
-    words = ["trainer=ddp", "hydra.run.dir=whole", *end, "model.hidden=[16]"]
+    words = ["trainer=ddp", "hydra.run.dir=uninterrupted", *end, "model.hidden=[16]"]
     shell("train.py", *words, "data.batch_size=64", "~callbacks.pictures", *QUICK)
-    one, two = _weights(tmp_path / "run"), _weights(tmp_path / "whole")
+    one = _load_last_checkpoint(tmp_path / "run")
+    two = _load_last_checkpoint(tmp_path / "uninterrupted")
     assert one["global_step"] == two["global_step"] == step + 70
     for name, weight in one["state_dict"].items():
         assert torch.equal(weight, two["state_dict"][name]), name
 
 
-def _weights(folder):
+def _load_last_checkpoint(folder):
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)

@@ -1,4 +1,4 @@
-"""The short step is Lightning's step: the same bits, whatever is switched on."""
+"""A step of the short loop is bit-identical to Lightning's step, with all settings."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from vaelab.training.loop import ShortLoop
 SMALL = ("model.hidden=[16]", "latent_dim=4", "trainer.limit_train_batches=6")
 
 
-def weights(numbers):
+def load_last_checkpoint(numbers):
     path = numbers["folder"] / "checkpoints" / "last.ckpt"
     return torch.load(path, weights_only=True)
 
@@ -27,35 +27,41 @@ def weights(numbers):
         "trainer.max_steps=5",
     ],
 )
-def test_it_gives_the_weights_and_counters_of_lightning(train, monkeypatch, words):
-    taken, step = [], ShortLoop._step
-    monkeypatch.setattr(ShortLoop, "_step", lambda *a: (taken.append(1), step(*a))[1])
-    short = weights(train(*SMALL, *words.split(), folder="short"))
-    assert len(taken) == short["global_step"]
+def test_short_loop_gives_the_weights_and_counters_of_lightning(train, monkeypatch, words):
+    calls, run_step = [], ShortLoop._run_step
+    monkeypatch.setattr(ShortLoop, "_run_step", lambda *a: (calls.append(1), run_step(*a))[1])
+    short = load_last_checkpoint(train(*SMALL, *words.split(), folder="short"))
+    assert len(calls) == short["global_step"]
     monkeypatch.setattr("vaelab.train.use_short_loop", lambda trainer: None)
-    plain = weights(train(*SMALL, *words.split(), folder="plain"))
-    for name, weight in plain["state_dict"].items():
+    expected = load_last_checkpoint(train(*SMALL, *words.split(), folder="lightning"))
+    for name, weight in expected["state_dict"].items():
         assert torch.equal(weight, short["state_dict"][name]), name
-    assert short["global_step"] == plain["global_step"]
-    assert short["loops"] == plain["loops"]
-    assert short["lr_schedulers"] == plain["lr_schedulers"]
+    assert short["global_step"] == expected["global_step"]
+    assert short["loops"] == expected["loops"]
+    assert short["lr_schedulers"] == expected["lr_schedulers"]
 
 
 @pytest.mark.parametrize("words", ["trainer.accumulate_grad_batches=2"])
-def test_what_it_cannot_do_is_left_to_lightning(train, monkeypatch, words):
-    monkeypatch.setattr(ShortLoop, "_step", None)
+def test_gradient_accumulation_uses_the_loop_of_lightning(train, monkeypatch, words):
+    monkeypatch.setattr(ShortLoop, "_run_step", None)
     assert train(*SMALL, *words.split(), "trainer.log_every_n_steps=1000")["steps"] == 3
 
 
-class Inside(Callback):
+class CallCounter(Callback):
+    """Counts the calls of a hook inside the step."""
+
     calls = 0
 
     def on_after_backward(self, trainer, pl_module):
-        Inside.calls += 1
+        CallCounter.calls += 1
 
 
-def test_a_callback_inside_the_step_is_called_at_every_step(train):
-    train(*SMALL, "+callbacks.inside._target_=test_loop.Inside", "trainer.log_every_n_steps=1000")
+def test_callback_inside_the_step_is_called_at_every_step(train):
+    train(
+        *SMALL,
+        "+callbacks.counter._target_=test_loop.CallCounter",
+        "trainer.log_every_n_steps=1000",
+    )
     import test_loop
 
-    assert test_loop.Inside.calls == 6
+    assert test_loop.CallCounter.calls == 6

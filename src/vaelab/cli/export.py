@@ -23,8 +23,8 @@ def main() -> None:
         check_extra_installed("export", "onnx", "onnxscript", "onnxruntime")
 
     from vaelab.runs import weights
+    from vaelab.runs.metrics_file import read_run_metrics
     from vaelab.runs.run import Run
-    from vaelab.runs.untrusted import read_numbers
 
     run = Run.open(arguments.run, arguments.checkpoint, with_data=False)
     folder = weights.results_folder(arguments.run)
@@ -37,7 +37,7 @@ def main() -> None:
     from vaelab.inference.export import export_model
 
     is_best = arguments.checkpoint == "best"  # the checkpoint that metrics.json describes
-    paths = export_model(run, output, read_numbers(folder / "metrics.json") if is_best else {})
+    paths = export_model(run, output, read_run_metrics(folder / "metrics.json") if is_best else {})
     if not any(path.name == "encoder.onnx" for path in paths):
         print("no encoder.onnx: q(z|x) of this run has neither a mean nor a mode")
     print(*paths)

@@ -16,7 +16,6 @@ from vaelab.runtime.overrides import is_resume_command
 from vaelab.sweeps.multirun import read_finished_value, was_interrupted
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def train_composed(cfg: DictConfig) -> float:
     """Train a config that Hydra has composed, or return the value of a finished job."""
     folder = Path(cfg.folder)
@@ -55,7 +54,8 @@ def main() -> None:
 
         resume_run(sys.argv[1:])
     else:
-        train_composed()
+        compose = hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+        compose(train_composed)()
 
 
 def run() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from vaelab.estimators.importance import split_samples
-from vaelab.objectives.base import frozen, log_mean_exp, sample_prior
+from vaelab.objectives.base import frozen, log_mean_exp
 from vaelab.runtime.distributed import progress_bar
 from vaelab.vae import VAE
 
@@ -95,49 +95,6 @@ def annealed_bound(
             ]
         )
     return log_mean_exp(log_w), standard_error_over_chains(log_w)
-
-
-@torch.no_grad()
-def bidirectional_bounds(
-    vae: VAE,
-    images: int,
-    chains: int = CHAINS,
-    temperatures: int = TEMPERATURES,
-    leapfrog: int = LEAPFROG_STEPS,
-) -> tuple[Tensor, Tensor]:
-    """Bound log p(x) from below and from above for images x that are sampled from the model.
-
-    The z that x was sampled from is an exact sample of p(z|x), which is not available for images of
-    a data set. Chains that start at this z and end at p(z) have E[1/w] = 1/p(x), so
-    -log 1/K sum_k 1/w_k is an upper bound on log p(x) in expectation. The gap between the bounds
-    limits the error of the lower bound on images like these.
-
-    Arguments:
-        images: The number B of images to sample.
-        chains, temperatures, leapfrog: See `annealed_bound`.
-
-    Returns:
-        The lower and the upper bound in nats, both (B,).
-
-    Raises:
-        ValueError: See `annealed_bound`.
-
-    Reference: Sandwiching the Marginal Likelihood Using Bidirectional Monte Carlo (Grosse et al.,
-    2015), arXiv:1511.02543
-    """
-    check_arguments(vae, "prior", chains)
-    z = sample_prior(vae.latents(), images)
-    x = vae.decode(z).sample()
-    schedule = make_beta_schedule(temperatures).to(z)
-    with frozen(vae):
-        terms, sample_start = _make_path(vae, x, "prior")
-        steps = _find_step_sizes(terms, sample_start(PILOT_CHAINS), schedule, leapfrog)
-        up, down = [], []
-        for count in split_samples(vae, images, chains):
-            up.append(_run_chains(terms, sample_start(count), schedule, steps, leapfrog))
-            back = z.expand(count, *z.shape)
-            down.append(_run_chains(terms, back, schedule.flip(0), steps.flip(0), leapfrog))
-    return log_mean_exp(torch.cat(up)), -log_mean_exp(torch.cat(down))
 
 
 def reason_not_applicable(vae: VAE, start: ChainStart = "prior") -> str | None:

@@ -1,9 +1,9 @@
 """The contract of a part of an evaluation: a module with `evaluate(run, config)`.
 
-It returns named numbers of the split `config.split`, ready for JSON. No other part uses the same
-names. If the part has no meaning for the model or the data, it raises `NotApplicable` with the
-reason. Passes over images use `vaelab.inference.batches`, so the numbers do not depend on the
-number of processes.
+It returns numbers of the split `config.split`, as keys of `EvaluationNumbers` that no other part
+has. If the part has no meaning for the model or the data, it raises `NotApplicable` with a reason.
+Passes over images use `vaelab.inference.batches`, so the numbers do not depend on the number of
+processes.
 """
 
 from dataclasses import dataclass, field

@@ -1,18 +1,17 @@
 """The part `disentanglement`: does each factor of variation have its own latent dimension?"""
 
-from typing import Any
-
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.evaluation.probes import collect_training_and_split_latents
 from vaelab.metrics.dci import dci
 from vaelab.metrics.factor_vae import factor_vae
 from vaelab.metrics.mig import mig
 from vaelab.metrics.sap import sap
+from vaelab.runs.metrics_file import EvaluationNumbers
 from vaelab.runs.run import Run
 from vaelab.runtime.seeding import Stream, derive_seed, seeded_generator
 
 
-def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
+def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
     """Compute disentanglement scores of the latents of the split, the means of q(z|x).
 
     The random forests of DCI are fitted to latents of training images.
@@ -41,6 +40,8 @@ def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
     return {
         "mig": mig(new_z, new_v),
         "sap": sap(new_z, new_v, unordered),
-        **{f"dci_{name}": value for name, value in forests._asdict().items()},
+        "dci_disentanglement": forests.disentanglement,
+        "dci_completeness": forests.completeness,
+        "dci_informativeness": forests.informativeness,
         "factor_vae": factor_vae(new_z, new_v, generator=generator),
     }

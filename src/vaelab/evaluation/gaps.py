@@ -10,7 +10,7 @@ Reference: Inference Suboptimality in Variational Autoencoders (Cremer et al., 2
 arXiv:1801.03558
 """
 
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -26,13 +26,14 @@ from vaelab.inference.batches import (
     compute_standard_error,
 )
 from vaelab.inference.calibration import compute_mean_error_statistic
+from vaelab.runs.metrics_file import EvaluationNumbers
 from vaelab.runs.run import Run
 
 MAX_IMAGES = 100
 BATCH_SIZE = 20  # images; the journal keeps the results of each batch
 
 
-def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
+def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
     """Compute bounds on log p(x) and both gaps in nats per image, with standard errors as ..._se.
 
     Returns:
@@ -85,7 +86,7 @@ def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
     return summarize_gaps({name: values.double() for name, values in bounds.items()})
 
 
-def summarize_gaps(bounds: PerImage) -> dict[str, Any]:
+def summarize_gaps(bounds: PerImage) -> EvaluationNumbers:
     """Compute the numbers of this part.
 
     Arguments:
@@ -102,7 +103,7 @@ def summarize_gaps(bounds: PerImage) -> dict[str, Any]:
         log_p = max(log_p_bounds, key=lambda bound: bound.mean().item())
         numbers |= _mean_and_error("amortisation_gap", bounds["best"] - bounds["elbo"])
         numbers |= _mean_and_error("approximation_gap", log_p - bounds["best"])
-    return numbers
+    return cast(EvaluationNumbers, numbers)
 
 
 def _mean_and_error(name: str, values: Tensor) -> dict[str, float]:

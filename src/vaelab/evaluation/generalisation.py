@@ -4,16 +4,18 @@ Both bounds use the same number of images, so that they have the same noise, and
 importance samples, since more samples tighten a bound.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.evaluation.likelihood import evaluate_likelihood
+from vaelab.runs.metrics_file import EvaluationNumbers
 from vaelab.runs.run import Run
 
 MAX_SAMPLES = 100  # importance samples of both bounds
 
 
-def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
+def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
     """Compute elbo_train and nll_train, and elbo_gap and nll_gap, which are 0 without overfitting.
 
     Returns:
@@ -33,12 +35,15 @@ def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
     images = min(len(run.data.splits[name].images) for name in ("train", config.split))
     images = min(images, config.images or images)
 
-    def compute_bounds(split: str) -> dict[str, Any]:
+    def compute_bounds(split: str) -> Mapping[str, Any]:
         journal = config.journal_folder(f"generalisation-{split}")
         return evaluate_likelihood(run.vae, run.data, split, samples, config.seed, images, journal)
 
     train, other = compute_bounds("train"), compute_bounds(config.split)
-    numbers = {"generalisation_images": images, "generalisation_samples": samples}
+    numbers: EvaluationNumbers = {
+        "generalisation_images": images,
+        "generalisation_samples": samples,
+    }
     numbers |= {"elbo_train": train["elbo"], "elbo_gap": train["elbo"] - other["elbo"]}
     if "nll" in train:
         numbers |= {"nll_train": train["nll"], "nll_gap": other["nll"] - train["nll"]}

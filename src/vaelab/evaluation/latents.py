@@ -14,7 +14,7 @@ and Johnson, 2016)
 """
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.distributions import Distribution
@@ -32,6 +32,7 @@ from vaelab.metrics.latents import ActiveUnits
 from vaelab.objectives.base import sample_with_kl
 from vaelab.posteriors.diagonal import Diagonal
 from vaelab.priors.normal import UnitNormal
+from vaelab.runs.metrics_file import EvaluationNumbers
 from vaelab.runs.run import Run
 from vaelab.vae import VAE
 
@@ -46,7 +47,7 @@ REMEDIES = (
 )
 
 
-def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
+def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
     """Decompose the KL of latent_images images (at most 10,000) in nats per image.
 
     Returns:
@@ -84,14 +85,14 @@ def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
     units, kl = ActiveUnits(vae.latent_dim), values["kl"].double().mean().item()
     units.update(values.pop("mean"), values.pop("again"))
     active = int(units.compute())
-    if reason:
-        if active == 0:
-            return {"collapse": describe_collapse(active, vae.latent_dim, kl)}
+    if reason and active:
         raise NotApplicable(reason)
-    numbers = _summarize_latents(values)
-    information = numbers["mutual_information"], numbers["mutual_information_limit"]
-    sentence = describe_collapse(active, vae.latent_dim, kl, *information)
-    return numbers | ({"collapse": sentence} if sentence else {})
+    numbers: EvaluationNumbers = {} if reason else _summarize_latents(values)
+    information = numbers.get("mutual_information")
+    limit = numbers.get("mutual_information_limit") or 0.0
+    if sentence := describe_collapse(active, vae.latent_dim, kl, information, limit):
+        numbers["collapse"] = sentence
+    return numbers
 
 
 def describe_collapse(
@@ -179,7 +180,7 @@ def _decompose_batch_kl(
     return decompose_kl(aggregate, z.double(), log_q, log_p, factorised)
 
 
-def _summarize_latents(values: PerImage) -> dict[str, Any]:
+def _summarize_latents(values: PerImage) -> EvaluationNumbers:
     """Average over images, and check that the terms add up to the KL."""
     values = {name: value.double() for name, value in values.items()}
     kl = values.pop("kl")
@@ -196,4 +197,4 @@ def _summarize_latents(values: PerImage) -> dict[str, Any]:
                 f"mutual information plus aggregate KL differs from the KL by {mean:+.2g} nats, "
                 f"with a standard error of {error:.2g}: all three numbers are unreliable"
             )
-    return numbers
+    return cast(EvaluationNumbers, numbers)

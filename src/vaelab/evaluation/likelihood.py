@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -27,11 +27,12 @@ from vaelab.likelihoods.gaussian import Gaussian
 from vaelab.metrics.latents import ActiveUnits
 from vaelab.metrics.linear import exact_elbo, is_linear
 from vaelab.runs.config_check import check_samples
+from vaelab.runs.metrics_file import LikelihoodNumbers
 from vaelab.runs.run import Run
 from vaelab.vae import VAE
 
 
-def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
+def evaluate(run: Run, config: EvaluationConfig) -> LikelihoodNumbers:
     """Compute the numbers of `evaluate_likelihood`, and those that depend on the training.
 
     implied_scale is the scale s of a Gaussian decoder for which the loss is SSE / (2 s^2) + KL, up
@@ -47,8 +48,9 @@ def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
     weight = 0.0
     if isinstance(kl, KLWeighting) and not isinstance(kl, Capacity):  # Capacity weighs |KL - C|
         weight = kl.weight(max(run.step - 1, 0))  # in the last optimizer step
-    if isinstance(run.vae.likelihood, Gaussian) and "decoder_scale" in numbers and weight > 0:
-        numbers["implied_scale"] = numbers["decoder_scale"] * math.sqrt(weight)
+    scale = numbers.get("decoder_scale")
+    if isinstance(run.vae.likelihood, Gaussian) and scale is not None and weight > 0:
+        numbers["implied_scale"] = scale * math.sqrt(weight)
     return numbers
 
 
@@ -61,7 +63,7 @@ def evaluate_likelihood(
     seed: int = 0,
     images: int | None = None,
     journal: Path | None = None,
-) -> dict[str, Any]:
+) -> LikelihoodNumbers:
     """Compute the numbers of a split in nats per image. Numbers without meaning are missing.
 
     Arguments:
@@ -116,7 +118,8 @@ def evaluate_likelihood(
     active = ActiveUnits(vae.latent_dim)
     active.update(terms.pop("mean"), terms.pop("mean_again"))
     numbers["active_units"] = int(active.compute().item())
-    return numbers | {name: _mean(values) for name, values in terms.items()}
+    numbers |= {name: _mean(values) for name, values in terms.items()}
+    return cast(LikelihoodNumbers, numbers)
 
 
 def _compute_terms(model: VAE, x: Tensor) -> PerImage:

@@ -4,8 +4,6 @@ Finds the nearest training image of each new image by its pixels. Since it needs
 it works where the part `samples` is missing.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -15,6 +13,7 @@ from vaelab.evaluation.new_images import generate_images, uses_pixel_samples
 from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image
 from vaelab.inference.image_grid import make_paired_grid
 from vaelab.metrics.neighbours import NearestNeighbours, rms_distance
+from vaelab.runs.metrics_file import EvaluationNumbers
 from vaelab.runs.run import Run
 from vaelab.runtime.distributed import merge_over_processes, progress_bar, rank_and_world_size
 
@@ -23,7 +22,7 @@ CHUNK_SIZE = 1000  # images for which the final distance is computed at once
 
 
 @torch.no_grad()
-def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
+def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
     """Compute the distances from new images and from the split to their nearest training images.
 
     Writes config.folder/nearest.png for image data: the first new images, each above its nearest
@@ -47,7 +46,7 @@ def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
     own, new = x["x"].to(device), generate_images(run, config, len(x["x"])).to(device)
     batches = run.data.batches("train")
     nearest_new, nearest_own = _find_nearest(run, batches, [new, own])
-    numbers = {
+    numbers: EvaluationNumbers = {
         "nearest_compared": "draws" if uses_pixel_samples(run) else "means",
         "nearest_train": _mean_distance(run, batches, new, nearest_new),
     }

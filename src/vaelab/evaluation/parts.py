@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.evaluation.likelihood import describe_measure
-from vaelab.runs import metrics_file, untrusted
+from vaelab.runs.metrics_file import EvaluationNumbers, read_evaluation_numbers, write_numbers
 from vaelab.runs.run import Run
 from vaelab.runs.weights import hash_weights
 from vaelab.runtime.distributed import rank_and_world_size, wait_for_all_processes
@@ -33,7 +33,7 @@ PARTS = (*DEFAULT_PARTS, "gaps")  # gaps takes minutes for a hundred images
 MODULES = {"codes": "probes"}  # the modules of parts whose option has another name
 
 
-def evaluate_run(run: Run, config: EvaluationConfig, parts: Iterable[str]) -> dict[str, Any]:
+def evaluate_run(run: Run, config: EvaluationConfig, parts: Iterable[str]) -> EvaluationNumbers:
     """Evaluate the parts that are not finished yet.
 
     The numbers are also written to config.folder after each part. An evaluation with the same
@@ -43,7 +43,7 @@ def evaluate_run(run: Run, config: EvaluationConfig, parts: Iterable[str]) -> di
         The numbers of all finished parts, with `parts`, the seconds that each part took, and
         `absent`, the reasons why parts are not applicable.
     """
-    numbers = _resume_or_start(run, config)
+    numbers: dict[str, Any] = {**_resume_or_start(run, config)}
     if config.compile:
         run.vae.decoder.compile()
     for part in parts:
@@ -59,8 +59,8 @@ def evaluate_run(run: Run, config: EvaluationConfig, parts: Iterable[str]) -> di
         except NotApplicable as reason:  # not recorded in `parts`, so the next evaluation retries
             numbers["absent"][part] = str(reason)
         if config.folder and rank_and_world_size()[0] == 0:
-            metrics_file.write_numbers(numbers, config.folder / "numbers.json")
-    return numbers
+            write_numbers(numbers, config.folder / "numbers.json")
+    return cast(EvaluationNumbers, numbers)
 
 
 def resolve_precision(precision: str, device: str) -> str:
@@ -76,10 +76,12 @@ def resolve_precision(precision: str, device: str) -> str:
     return precision
 
 
-def read_finished_parts(folder: Path | None) -> dict[str, Any]:
+def read_finished_parts(folder: Path | None) -> EvaluationNumbers:
     """Read the numbers.json of an earlier evaluation; empty if it is missing or damaged."""
+    if folder is None:
+        return {}
     try:
-        numbers = untrusted.read_numbers(folder / "numbers.json") if folder else {}
+        numbers = read_evaluation_numbers(folder / "numbers.json")
     except (OSError, ValueError):
         return {}
     return numbers if {"parts", "absent"} <= numbers.keys() else {}
@@ -93,7 +95,7 @@ def _autocast_networks(vae: VAE, precision: str) -> Iterator[None]:
         yield
 
 
-def _resume_or_start(run: Run, config: EvaluationConfig) -> dict[str, Any]:
+def _resume_or_start(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
     """Return the numbers so far of the same weights and settings, or remove those of others."""
     settings = {
         "samples": config.samples,
@@ -105,16 +107,16 @@ def _resume_or_start(run: Run, config: EvaluationConfig) -> dict[str, Any]:
         "batch_size": run.data.batch_size,
         "weights_sha256": hash_weights(run.vae.state_dict()),
     }
-    numbers = read_finished_parts(config.folder)
+    numbers: dict[str, Any] = {**read_finished_parts(config.folder)}
     wait_for_all_processes()
     if numbers.get("asked") != settings:
         numbers = {"asked": settings, "parts": {}, "absent": {}}
         if config.folder and rank_and_world_size()[0] == 0:
             shutil.rmtree(config.folder, ignore_errors=True)
             config.folder.mkdir(parents=True)
-            metrics_file.write_numbers(numbers, config.folder / "numbers.json")
+            write_numbers(numbers, config.folder / "numbers.json")
     wait_for_all_processes()
-    return numbers | {
+    numbers |= {
         "split": config.split,
         "images": len(run.data.batches(config.split, config.images).split.images),
         "all_images": len(run.data.splits[config.split].images),
@@ -123,3 +125,4 @@ def _resume_or_start(run: Run, config: EvaluationConfig) -> dict[str, Any]:
         "shape": run.data.shape,
         "step": run.step,
     }
+    return cast(EvaluationNumbers, numbers)

@@ -1,19 +1,19 @@
 """The part `codes`: how well simple classifiers (probes) predict labels from latents."""
 
 import copy
-from typing import Any
 
 from vaelab.data.base import DataModule, Split
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.inference.batches import collect_latents
 from vaelab.metrics.probes import LabelledLatents, clustering, knn, linear_probe, majority
+from vaelab.runs.metrics_file import EvaluationNumbers
 from vaelab.runs.run import Run
 from vaelab.runtime.seeding import Stream, derive_seed
 
 MAX_TRAINING_LATENTS = 10_000  # to which probes are fitted
 
 
-def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
+def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
     """Fit probes to latents of training images and compute their accuracies on the split.
 
     The latents are the means of q(z|x). On --split train the accuracies are too high, since the

@@ -16,13 +16,14 @@ from torchmetrics.functional.image import (
 from vaelab.evaluation.base import EvaluationConfig
 from vaelab.evaluation.new_images import check_image_data
 from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image, mode_or_mean
+from vaelab.runs.metrics_file import EvaluationNumbers
 from vaelab.runs.run import Run
 
 GAUSSIAN_WINDOW = 11  # pixels; the window is a Gaussian with a standard deviation of 1.5
 
 
 @torch.no_grad()
-def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
+def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
     """Compute PSNR and SSIM of the means of p(x|z), with z the mode of q(z|x).
 
     The RMSE of the same reconstructions is a number of the part `likelihood`.
@@ -44,7 +45,7 @@ def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
         return values | ({"ssim": compute_ssim(mean, batch.x, window)} if window else {})
 
     values = collect_per_image(run.vae, run.data, config.split, compute, config.seed, config.images)
-    numbers = {key: value.double().mean().item() for key, value in values.items()}
+    numbers: Any = {key: value.double().mean().item() for key, value in values.items()}
     return numbers | ({"ssim_window": name} if window else {})
 
 

@@ -5,8 +5,6 @@ and only FIDs with equal `fid_images` and `features` are comparable. A meaningfu
 thousand images.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -23,6 +21,7 @@ from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_imag
 from vaelab.metrics.frechet import frechet_distance
 from vaelab.metrics.kernel import kernel_distance
 from vaelab.metrics.support import DEFAULT_NEIGHBOURS, compute_support
+from vaelab.runs.metrics_file import EvaluationNumbers
 from vaelab.runs.run import Run
 from vaelab.runtime.distributed import merge_over_processes, progress_bar, rank_and_world_size
 
@@ -30,7 +29,7 @@ BATCH_SIZE = 100  # new images in a pass of the feature network
 
 
 @torch.no_grad()
-def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
+def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
     """Compute FID, KID, precision, recall, density and coverage of new images.
 
     Returns:
@@ -70,7 +69,8 @@ def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
         )
     new = _compute_features(net, generate_images(run, config, n))
     kid, error = kernel_distance(real, new)
-    numbers = {
+    support = compute_support(real, new)
+    numbers: EvaluationNumbers = {
         "features": name,
         "sampler": config.sampler.name,
         "temperature": config.sampler.temperature,
@@ -84,7 +84,9 @@ def evaluate(run: Run, config: EvaluationConfig) -> dict[str, Any]:
     if config.split != "train" and n <= len(run.data.splits["train"].images):
         training = _compute_training_features(run, config, net, n)
         numbers["fid_floor"] = frechet_distance(real, training)
-    return numbers | compute_support(real, new)._asdict()
+    numbers |= {"precision": support.precision, "recall": support.recall}
+    numbers |= {"density": support.density, "coverage": support.coverage}
+    return numbers
 
 
 def _load_features(name: str) -> Features:

@@ -32,7 +32,6 @@ def connect_event(
         callback: Function of the values of the inputs.
         inputs, outputs: gradio components.
     """
-
     event(
         callback,
         list(inputs),

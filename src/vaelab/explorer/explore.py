@@ -210,9 +210,7 @@ class ExploreTab:
         plane = self.explorer.plane
         if plane is None:
             return ""
-        hint = (
-            f"The first two principal components: {plane.explained_variance:.0%} of the variance."
-        )
+        hint = f"The first principal components ({plane.explained_variance:.0%} of the variance)."
         if self.explorer.vae.latent_dim == 2:
             hint = "The two latents: z1 to the right, z2 upwards."
         return f"{hint} Click, or drag the ring."

@@ -42,6 +42,7 @@ from vaelab.inference.image_grid import make_image_grid, make_paired_grid
 from vaelab.runs.history import KL_FILE, read_kl_history, read_metric_curves, steps_per_epoch
 from vaelab.runs.run import Run
 from vaelab.runtime.distributed import progress_bar
+from vaelab.runtime.metric_names import METRICS
 from vaelab.vae import VAE
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 GRID_COLUMNS = 10  # images in a row
 MAX_PAIRS = 6  # rows of interpolations
-TERMS = {"iw_bound": "bound", "elbo": "ELBO", "reconstruction": "reconstruction", "kl": "KL"}
+CURVE_TERMS = ("iw_bound", "elbo", "reconstruction", "kl")
 
 
 def draw_all_figures(
@@ -74,7 +75,7 @@ def draw_all_figures(
         The paths of the figures by name.
 
     Raises:
-        ValueError: A name or the format is unknown.
+        ValueError: If a name or the format is unknown.
     """
     names = list(FIGURES) if only is None else list(only)
     check_figure_names(names, format)
@@ -89,7 +90,7 @@ def check_figure_names(names: Iterable[str], format: str = "png") -> None:
     """Check that all names are keys of FIGURES and that the format is one of FORMATS.
 
     Raises:
-        ValueError: A name or the format is unknown.
+        ValueError: If a name or the format is unknown.
     """
     for name in names:
         if name not in FIGURES:
@@ -182,7 +183,7 @@ def draw_kl_per_dimension(inputs: FigureInputs) -> Figure:
     """Draw the KL of each latent dimension by epoch, as KL_FILE has recorded it.
 
     Raises:
-        FigureNotApplicable: KL_FILE is missing or empty.
+        FigureNotApplicable: If KL_FILE is missing or empty.
     """
     history = read_kl_history(inputs.folder / KL_FILE)
     if not len(history.epochs):
@@ -202,21 +203,21 @@ def draw_aggregate(inputs: FigureInputs) -> Figure:
 
 
 def draw_curves(inputs: FigureInputs) -> Figure:
-    """Draw the curves of TERMS in metrics.csv.
+    """Draw the curves of CURVE_TERMS in metrics.csv.
 
     Raises:
-        FigureNotApplicable: There is no metrics.csv, or it has none of them.
+        FigureNotApplicable: If there is no metrics.csv, or it has none of them.
     """
     curves = read_metric_curves(inputs.folder / "metrics.csv")
     terms = {}
-    for term, title in TERMS.items():
+    for term in CURVE_TERMS:
         stages = {
             stage: curves[f"{stage}/{term}"]
             for stage in ("train", "val")
             if f"{stage}/{term}" in curves
         }
         if stages:
-            terms[title] = stages
+            terms[METRICS[term].name] = stages
     if not terms:
         raise FigureNotApplicable("metrics.csv has no curves, train with logger=csv to write them")
     return plot_metric_curves(terms, steps_per_epoch(curves))

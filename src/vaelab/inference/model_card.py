@@ -2,9 +2,8 @@
 
 import shlex
 from collections.abc import Sequence
-from typing import Any
 
-from vaelab.runs import metrics_file
+from vaelab.runs.metrics_file import RunMetrics, markdown_table
 from vaelab.runs.run import Run
 from vaelab.vae import VAE
 
@@ -42,7 +41,7 @@ OUTPUT_MEANINGS = {
 IGNORED_GROUPS = ("logger", "callbacks", "trainer")  # choices that do not affect the model
 
 
-def render_model_card(run: Run, outputs: Sequence[str], numbers: dict[str, Any]) -> str:
+def render_model_card(run: Run, outputs: Sequence[str], numbers: RunMetrics) -> str:
     """Render a card that describes the exported files and how to use them.
 
     Arguments:
@@ -88,11 +87,11 @@ def _list_notes(vae: VAE, outputs: Sequence[str]) -> list[str]:
     return notes
 
 
-def _render_numbers(numbers: dict[str, Any]) -> str:
+def _render_numbers(numbers: RunMetrics) -> str:
     """Render the table that is printed at the end of a run."""
     lines = ["", "## Numbers", ""]
-    lines += [f"Means over {numbers['images']} {numbers['split']} images.", ""]
-    lines += metrics_file.markdown_table(numbers)
+    lines += [f"Means over {numbers.get('images')} {numbers.get('split')} images.", ""]
+    lines += markdown_table(numbers)
     if "samples" in numbers:
         lines += ["", f"The NLL is a bound with {numbers['samples']} importance samples."]
     return "\n".join([*lines, ""])

@@ -19,7 +19,7 @@ class WorkspacePanel(NamedTuple):
 
     Attributes:
         kind: lines (over optimizer steps) | bars (of the last values) | scatter (of two last
-            values) | parallel (coordinates of choices and metrics) | pictures (logged images) | kl
+            values) | parallel (coordinates of choices and metrics) | images | kl
             (a bar for each latent) | table | importance (of each choice for a metric) | differences
             (between the configs of runs).
         title: The title; empty for the default of W&B.
@@ -63,7 +63,7 @@ LAYOUT = {
         *map(_make_line_panel, ("elbo", "reconstruction", "kl", "loss")),
         *(_make_line_panel(key, ["train"]) for key in ("kl_weight", "lr")),
     ],
-    "Pictures": [WorkspacePanel("pictures", name, [f"figures/{name}"]) for name in FIGURES],
+    "Figures": [WorkspacePanel("images", name, [f"figures/{name}"]) for name in FIGURES],
     "Latents": [
         WorkspacePanel("kl", f"KL per latent dimension ({METRICS['kl'].unit})", [KL_KEY]),
         _make_bar_panel("active_units"),
@@ -128,7 +128,7 @@ def _build_panel(panel: WorkspacePanel) -> Any:
             return v2.ParallelCoordinatesPlot(
                 title=title, columns=[_build_column(key) for key in keys]
             )
-        case "pictures":
+        case "images":
             return v2.MediaBrowser(title=title, media_keys=list(keys), num_columns=1)
         case "kl":
             return _build_bar_chart(title, keys[0])

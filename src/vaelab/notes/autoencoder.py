@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from vaelab.evaluation import samples
@@ -26,11 +27,11 @@ def make_note(config: NoteConfig) -> NoteResult:
         for name, run in runs.items()
     }
     rows = [_make_row(name, run, sample_metrics[name]) for name, run in runs.items()]
-    numbers = {"FID of training digits": sample_metrics["VAE"]["fid_floor"]}
+    numbers = {"FID of training digits": sample_metrics["VAE"].get("fid_floor")}
     return NoteResult({"samples": draw_model_comparison(runs)}, rows, numbers)
 
 
-def _make_row(name: str, run: Run, sample_metrics: dict[str, Any]) -> dict[str, Any]:
+def _make_row(name: str, run: Run, sample_metrics: Mapping[str, Any]) -> dict[str, Any]:
     x, z = prepare_images(run), collect_latents(run.vae, run.data, "train")["z"]
     return {
         "model": name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from vaelab.evaluation import samples
@@ -48,13 +49,13 @@ def make_note(config: NoteConfig) -> NoteResult:
     ]
     numbers = {
         "sharpness of test digits": compute_sharpness(prepare_images(runs["VAE"])),
-        "FID of training digits": sample_metrics["VAE"]["fid_floor"],
+        "FID of training digits": sample_metrics["VAE"].get("fid_floor"),
     }
     return NoteResult({"side-by-side": draw_model_comparison(runs)}, rows, numbers)
 
 
 def _make_row(
-    name: str, run: Run, metrics: dict[str, Any], sample_metrics: dict[str, Any], count: int
+    name: str, run: Run, metrics: dict[str, Any], sample_metrics: Mapping[str, Any], count: int
 ) -> dict[str, Any]:
     return {
         "objective": name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,14 +46,14 @@ def make_note(config: NoteConfig) -> NoteResult:
     numbers = {
         "NLL of test digits (nats)": metrics["nll"],
         "mean pixel of test digits": prepare_images(run).mean().item(),
-        "FID of training digits": sample_metrics[1.0]["fid_floor"],
+        "FID of training digits": sample_metrics[1.0].get("fid_floor"),
     }
     figures = {"samples": draw_samples(run), "layers": draw_layers(run)}
     return NoteResult(figures, rows, numbers)
 
 
 def _make_row(
-    run: Run, temperature: float, sample_metrics: dict[str, Any], count: int
+    run: Run, temperature: float, sample_metrics: Mapping[str, Any], count: int
 ) -> dict[str, Any]:
     images = decode_with_temperature(run, temperature, count)
     return {

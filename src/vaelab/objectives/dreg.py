@@ -19,9 +19,9 @@ class DReG(STL):
     decoder and the prior are those of IWAE, also where prior=vamp passes pseudo-inputs through the
     encoder.
 
-    With a KL weight b, the path derivative (objective=stl) omits the term b v_k d log q. Its mean
-    equals that of b v_k (1 - v_k) (d log w_k / d z_k) (d z_k / d phi), by the reparameterisation
-    of the score. Subtracting it leaves the factor v_k - b v_k (1 - v_k), which is v_k^2 for b = 1.
+    With a KL weight b, the path derivative (objective=stl) omits the score term -b v_k d log q. It
+    has the mean of -b v_k (1 - v_k) (d log w_k / d z_k) (d z_k / d phi), by integration by parts.
+    With this term the factor is v_k - b v_k (1 - v_k), which is v_k^2 for b = 1.
 
     Arguments:
         kl: The weighting of the KL.

@@ -16,6 +16,7 @@ from vaelab.report.axis import (
 )
 from vaelab.report.jobs import SEED, SweepJob, find_varied_keys
 from vaelab.report.numbers import format_number
+from vaelab.runtime.metric_names import METRICS
 
 FRAME = Frame(480, 340, 58, 468, 12, 300)
 MAX_COLOURS = 7
@@ -102,9 +103,9 @@ def make_rate_distortion_chart(jobs: Sequence[SweepJob]) -> RateDistortionChart 
 
 
 def _describe_point(job: SweepJob, keys: Sequence[str]) -> str:
-    titles = {"KL": "kl", "reconstruction": "reconstruction", "ELBO": "elbo"}
     numbers = ", ".join(
-        f"{title} {format_number(job.values.get(key))}" for title, key in titles.items()
+        f"{METRICS[key].name} {format_number(job.values.get(key))}"
+        for key in ("kl", "reconstruction", "elbo")
     )
     return f"{job.describe(keys)}\n{numbers}"
 

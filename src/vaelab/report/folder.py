@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from vaelab.runs import untrusted
+from vaelab.runs.metrics_file import (
+    EvaluationNumbers,
+    RunMetrics,
+    read_evaluation_numbers,
+    read_run_metrics,
+)
 from vaelab.runs.paths import FAILURE
 
 IMAGE_FOLDERS = ("figures", "evaluation", "samples")  # folders of a run with images
@@ -33,7 +39,7 @@ class RunFolder:
     cfg: dict[str, Any] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
-    numbers: dict[str, Any] = field(default_factory=dict)
+    numbers: RunMetrics = field(default_factory=RunMetrics)
     rows: list[dict[str, float]] = field(default_factory=list)
     failure: str | None = None
     working_directory: str | None = None
@@ -43,7 +49,7 @@ class RunFolder:
         """Read the files of a run folder, which may be untrusted.
 
         Raises:
-            ValueError: A link leads out of the folder.
+            ValueError: If a link leads out of the folder.
         """
         untrusted.check_links(path)
         hydra = path / ".hydra"
@@ -94,7 +100,7 @@ class RunFolder:
         return sorted(files, key=lambda path: order.get(path.stem, len(order)))
 
     @property
-    def evaluations(self) -> dict[str, dict[str, Any]]:
+    def evaluations(self) -> dict[str, EvaluationNumbers]:
         """The numbers of later evaluations of the run, by the name of the evaluation."""
         paths = sorted(self.path.glob("evaluation/*/numbers.json"))
         named = [(path.parent.name, path) for path in paths]
@@ -103,7 +109,7 @@ class RunFolder:
         evaluations = {}
         for name, path in named:
             with contextlib.suppress(ValueError, OSError):
-                evaluations[name] = untrusted.read_numbers(path)
+                evaluations[name] = read_evaluation_numbers(path)
         return {name: numbers for name, numbers in evaluations.items() if numbers}
 
     def get_settings(self, group: str) -> dict[str, Any]:
@@ -149,10 +155,10 @@ def read_multirun_overrides(path: Path) -> list[str]:
     return [str(word) for word in words] if isinstance(words, list) else []
 
 
-def _read_numbers(path: Path) -> tuple[dict[str, Any], str | None]:
+def _read_numbers(path: Path) -> tuple[RunMetrics, str | None]:
     """Return metrics.json, and the reason if it cannot be read."""
     try:
-        return untrusted.read_numbers(path / "metrics.json"), None
+        return read_run_metrics(path / "metrics.json"), None
     except (ValueError, OSError) as error:
         return {}, str(error)
 
@@ -173,7 +179,7 @@ def _read_rows(path: Path) -> list[dict[str, float]]:
         return []
 
 
-def _find_failure(path: Path, numbers: dict[str, Any], damage: str | None) -> str | None:
+def _find_failure(path: Path, numbers: RunMetrics, damage: str | None) -> str | None:
     failure = path / FAILURE
     if failure.is_file():
         return failure.read_text(errors="replace").strip()

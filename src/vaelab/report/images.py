@@ -96,7 +96,7 @@ def _compress_image(path: Path, max_bytes: int) -> tuple[bytes, str, tuple[int, 
         The content, its format, and the original size in pixels.
 
     Raises:
-        ValueError: It does not fit with a longer edge of MIN_EDGE pixels.
+        ValueError: If it does not fit with a longer edge of MIN_EDGE pixels.
     """
     with Image.open(path, formats=("PNG",)) as image:
         size = image.size

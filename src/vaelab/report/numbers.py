@@ -1,7 +1,7 @@
 """The numbers of metrics.json as text: names, units, meanings and warnings."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ class MetricRow:
     meaning: str
 
 
-def make_metric_rows(numbers: dict[str, Any], latent_dim: int | None = None) -> list[MetricRow]:
+def make_metric_rows(numbers: Mapping[str, Any], latent_dim: int | None = None) -> list[MetricRow]:
     """Return the numbers of a run in the order of METRICS, then those that are not in METRICS.
 
     Arguments:
@@ -45,7 +45,7 @@ def make_metric_rows(numbers: dict[str, Any], latent_dim: int | None = None) -> 
     return [_make_row(key, numbers, latent_dim) for key in [*known, *others]]
 
 
-def _make_row(key: str, numbers: dict[str, Any], latent_dim: int | None) -> MetricRow:
+def _make_row(key: str, numbers: Mapping[str, Any], latent_dim: int | None) -> MetricRow:
     if key in METRICS:
         metric = METRICS[key]
         title, unit, meaning = metric.name, metric.unit, metric.meaning
@@ -62,7 +62,7 @@ def _make_row(key: str, numbers: dict[str, Any], latent_dim: int | None) -> Metr
     return MetricRow(title, value, unit, meaning)
 
 
-def _describe_unknown_key(key: str, numbers: dict[str, Any]) -> tuple[str, str, str]:
+def _describe_unknown_key(key: str, numbers: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return the title, unit and meaning of a key that is not in METRICS."""
     if key == str(numbers.get("monitor")).replace("/", "_"):
         meaning = "The best validation value, which selected best.ckpt."
@@ -77,7 +77,7 @@ def _describe_unknown_key(key: str, numbers: dict[str, Any]) -> tuple[str, str, 
     return key.replace("_", " "), "", ""
 
 
-def describe_measurement(numbers: dict[str, Any]) -> str:
+def describe_measurement(numbers: Mapping[str, Any]) -> str:
     """Describe the images, the pixels and the kind of log p(x) of an evaluation."""
     measure, _, condition = str(numbers.get("measure", "")).partition(" given ")
     images = f"{numbers.get('images', '?')} {numbers.get('split', '')} images, "
@@ -86,7 +86,7 @@ def describe_measurement(numbers: dict[str, Any]) -> str:
     return f"{images}{pixels} {MEASURES.get(measure, '')}{conditional}"
 
 
-def find_warnings(numbers: dict[str, Any]) -> list[str]:
+def find_warnings(numbers: Mapping[str, Any]) -> list[str]:
     """Return warnings about non-finite metrics, posterior collapse and an unbounded density."""
     found = []
     if broken := [key for key in numbers if key in METRICS and numbers[key] is None]:
@@ -107,13 +107,13 @@ def find_warnings(numbers: dict[str, Any]) -> list[str]:
     return found
 
 
-def is_collapsed(numbers: dict[str, Any]) -> bool:
+def is_collapsed(numbers: Mapping[str, Any]) -> bool:
     """True if the latents carry almost no information: no active units, or KL < COLLAPSE_KL."""
     kl, active = numbers.get("kl"), numbers.get("active_units")
     return active == 0 or (kl is not None and kl < COLLAPSE_KL)
 
 
-def _describe_collapse(numbers: dict[str, Any]) -> str:
+def _describe_collapse(numbers: Mapping[str, Any]) -> str:
     kl, active = numbers.get("kl"), numbers.get("active_units")
     facts = [f"KL {format_number(kl, 3)} nats"] if kl is not None else []
     if active is not None:

@@ -1,5 +1,6 @@
 """The report of a run: <run>/report.html."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +18,19 @@ from vaelab.report.numbers import (
     format_with_error,
     make_metric_rows,
 )
+from vaelab.runs.metrics_file import EvaluationNumbers
 from vaelab.runtime.metric_names import METRICS, get_metric
 
 FIRST_KEYS = ("split", "images", "samples", "checkpoint")  # shown before the metrics
 TITLE_GROUPS = ("experiment", "model", "posterior", "prior", "loss", "objective", "data")
-HEADLINE = {
-    "elbo": "ELBO",
-    "nll": "NLL",
-    "reconstruction": "reconstruction",
-    "kl": "KL",
-    "rmse": "RMSE of a pixel",
-}
+HEADLINE_KEYS = ("elbo", "nll", "reconstruction", "kl", "rmse")
 
 
 def write_run_report(folder: Path) -> Path:
     """Write report.html of a run folder from the files in it, and return its path.
 
     Raises:
-        ValueError: A link leads out of the folder.
+        ValueError: If a link leads out of the folder.
     """
     run = RunFolder.load(folder)
     images, missing = embed_images([(path, folder) for path in run.images])
@@ -67,14 +63,16 @@ def _make_title(run: RunFolder) -> list[str]:
     return [*(f"{word} ·" for word in words[:-1]), words[-1]]
 
 
-def _make_headline(numbers: dict[str, Any]) -> list[tuple[str, str]]:
+def _make_headline(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the title and the value of the main metrics."""
-    present = [(key, title) for key, title in HEADLINE.items() if numbers.get(key) is not None]
+    present = [key for key in HEADLINE_KEYS if numbers.get(key) is not None]
     errors = {"nll": numbers.get("nll_se")}
-    return [(title, format_with_error(numbers[key], errors.get(key))) for key, title in present]
+    return [
+        (METRICS[key].name, format_with_error(numbers[key], errors.get(key))) for key in present
+    ]
 
 
-def _make_kl_bars(kl: list[float] | None) -> list[tuple[str, float, str]]:
+def _make_kl_bars(kl: Sequence[float | None] | None) -> list[tuple[str, float, str]]:
     """Return the bars of the KL of each latent dimension, in descending order.
 
     Returns:
@@ -93,7 +91,7 @@ def _make_kl_bars(kl: list[float] | None) -> list[tuple[str, float, str]]:
 
 
 def _make_evaluation_rows(
-    evaluations: dict[str, dict[str, Any]],
+    evaluations: Mapping[str, EvaluationNumbers],
 ) -> list[tuple[str, str, list[str]]]:
     """Return the title, the unit and the values in all evaluations of each number."""
     keys = dict.fromkeys(key for numbers in evaluations.values() for key in numbers)
@@ -107,7 +105,7 @@ def _make_evaluation_rows(
     return rows
 
 
-def _format_value(key: str, numbers: dict[str, Any]) -> str:
+def _format_value(key: str, numbers: Mapping[str, Any]) -> str:
     if key not in numbers or isinstance(numbers[key], dict):
         return ""
     if key == "nll":
@@ -115,7 +113,7 @@ def _format_value(key: str, numbers: dict[str, Any]) -> str:
     return format_number(numbers[key])
 
 
-def _list_absent_parts(evaluations: dict[str, dict[str, Any]]) -> list[str]:
+def _list_absent_parts(evaluations: Mapping[str, EvaluationNumbers]) -> list[str]:
     """Return the requested parts of evaluations that could not be computed, with the reasons."""
     tables = [numbers.get("absent") for numbers in evaluations.values()]
     reasons = [item for table in tables if isinstance(table, dict) for item in table.items()]

@@ -30,18 +30,7 @@ from vaelab.report.jobs import (
     read_report_jobs,
 )
 from vaelab.runs.jobs import FAILED
-from vaelab.runtime.metric_names import NATS_PER_IMAGE
-
-TITLES = {  # the title and the tooltip of each column
-    "val": ("validation", f"the metric by which jobs are ranked, {NATS_PER_IMAGE}"),
-    "elbo": ("ELBO", f"on the test images, {NATS_PER_IMAGE}"),
-    "nll": ("NLL", f"on the test images, {NATS_PER_IMAGE}"),
-    "kl": ("KL", NATS_PER_IMAGE),
-    "reconstruction": ("recon\N{SOFT HYPHEN}struction", NATS_PER_IMAGE),
-    "active_units": ("active", "latent dimensions"),
-    "rmse": ("RMSE", "of a pixel"),
-    "wall_s": ("time, s", "of training"),
-}
+from vaelab.runtime.metric_names import get_metric
 
 
 def write_sweep_report(folder: Path) -> Path:
@@ -51,7 +40,7 @@ def write_sweep_report(folder: Path) -> Path:
         The path of the multirun's report.
 
     Raises:
-        ValueError: A link leads out of the folder of a job.
+        ValueError: If a link leads out of the folder of a job.
     """
     for job in list_job_folders(folder):
         if not (job / page.REPORT_FILE).exists():
@@ -73,7 +62,7 @@ def collect_template_values(folder: Path, jobs: list[SweepJob]) -> dict[str, Any
         "jobs": jobs,
         "keys": keys,
         "columns": {
-            key: (*TITLES[key], decimals)
+            key: (*_describe_column(key), decimals)
             for key, decimals in COLUMN_DECIMALS.items()
             if any(key in job.values for job in jobs)
         },
@@ -91,6 +80,14 @@ def collect_template_values(folder: Path, jobs: list[SweepJob]) -> dict[str, Any
         "commits": _list_commits(jobs),
         "has_table": (folder / "table.csv").exists(),
     }
+
+
+def _describe_column(key: str) -> tuple[str, str]:
+    """Return the title and the tooltip of a column."""
+    metric = get_metric(key)
+    title = str(metric) if metric.unit == "s" else metric.name
+    title = title.replace("reconstruction", "recon\N{SOFT HYPHEN}struction")
+    return title, f"{metric.meaning} ({metric.unit})"
 
 
 def _make_seed_tables(

@@ -13,7 +13,7 @@ def write_report(folder: Path) -> Path:
     """Write report.html of a run or a multirun, and return its path.
 
     Raises:
-        ValueError: The folder is neither, or a link leads out of it.
+        ValueError: If the folder is neither, or a link leads out of it.
     """
     if is_run_folder(folder):
         return run.write_run_report(folder)

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 
 from vaelab.reproduction import records
 from vaelab.runs import metrics_file, provenance, untrusted, weights
+from vaelab.runs.old_names import current_names
 from vaelab.runs.recorded import read_recorded_run
 from vaelab.runs.weights import hash_weights
 from vaelab.runtime.errors import subprocess_environment
@@ -188,9 +189,9 @@ def _iterate_existing_configs(
 def _find_changed_key(then: Any, now: Any) -> str | None:
     """Describe the first key in which two configs differ; a missing key equals null.
 
-    Keys that do not affect the training are ignored.
+    Keys that do not affect the training are ignored. Classes that were renamed since are equal.
     """
-    old, new = provenance.flatten(then), provenance.flatten(now)
+    old, new = provenance.flatten(current_names(then)), provenance.flatten(now)
     for key in {**old, **new}:
         if new.get(key) != old.get(key) and not key.startswith(IGNORED_KEYS):
             return f"{key} was {old.get(key)}, is {new.get(key)}"

@@ -99,16 +99,16 @@ def _build_environment(record: Mapping[str, Any]) -> dict[str, str]:
 
 def find_differences(first: Path, second: Path) -> list[Difference]:
     """Find the numbers and weights of two run folders that are not bit-identical."""
-    ours, theirs = (
+    old, new = (
         provenance.flatten(json.loads((folder / "metrics.json").read_text()))
         for folder in (first, second)
     )
     differences = [
-        Difference(name, ours.get(name), theirs.get(name))
-        for name, value in {**ours, **theirs}.items()
+        Difference(name, old.get(name), new.get(name))
+        for name, value in {**old, **new}.items()
         if type(value) in (int, float)
         and name not in TIMING_KEYS
-        and ours.get(name) != theirs.get(name)
+        and old.get(name) != new.get(name)
     ]
     for name in CHECKPOINTS:
         paths = (folder / "checkpoints" / f"{name}.ckpt" for folder in (first, second))
@@ -120,24 +120,24 @@ def _compare_weights(first: Path, second: Path) -> list[Difference]:
     """Return the largest difference of two checkpoints; empty if they are bit-identical."""
     if not first.is_file():
         return []
-    ours, theirs = (read_checkpoint(path)["state_dict"] for path in (first, second))
+    old, new = (read_checkpoint(path)["state_dict"] for path in (first, second))
     largest = max(
-        ((ours[name] - theirs[name]).abs().max().item() for name in ours if ours[name].numel()),
+        ((old[name] - new[name]).abs().max().item() for name in old if old[name].numel()),
         default=0.0,
     )
-    same = all(torch.equal(ours[name], theirs[name]) for name in ours)
+    same = all(torch.equal(old[name], new[name]) for name in old)
     return [] if same else [Difference(f"weights of {first.name}, largest", 0.0, largest)]
 
 
 def compare_provenance(first: Path, second: Path) -> list[Difference]:
     """Find what differs in the provenance of two runs: versions, threads, machine, data, code."""
-    ours, theirs = (
+    old, new = (
         provenance.flatten(provenance.read_provenance(folder)) for folder in (first, second)
     )
     return [
-        Difference(name, ours.get(name, "unknown"), theirs.get(name, "unknown"))
-        for name in {**ours, **theirs}
-        if name.split(".")[0] not in IGNORED_KEYS and ours.get(name) != theirs.get(name)
+        Difference(name, old.get(name, "unknown"), new.get(name, "unknown"))
+        for name in {**old, **new}
+        if name.split(".")[0] not in IGNORED_KEYS and old.get(name) != new.get(name)
     ]
 
 

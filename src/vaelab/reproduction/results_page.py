@@ -49,19 +49,19 @@ def write_results_page(page: Path, text: str) -> None:
 
 def render_results_table(entries: Sequence[RecordEntry], folders: RecordFolders) -> str:
     """Render a row for each experiment, in a table for each group of comparable records."""
-    found = {
-        entry: records.read_record(folders.record_path(entry))
-        for entry in entries
-        if is_recorded(entry, folders)
-    }
-    found = {entry: record for entry, record in found.items() if record.get("nll") is not None}
+    recorded: dict[RecordEntry, Record] = {}
     groups: dict[str, dict[RecordEntry, Record]] = {}
-    for entry, record in found.items():
-        groups.setdefault(records.describe_comparison_group(record), {})[entry] = record
+    for entry in entries:
+        if not is_recorded(entry, folders):
+            continue
+        record = records.read_record(folders.record_path(entry))
+        if record.get("nll") is not None:
+            recorded[entry] = record
+            groups.setdefault(records.describe_comparison_group(record), {})[entry] = record
     lines = []
     for name, members in groups.items():
         lines += _render_group(name, members, folders)
-    if missing := [entry for entry in entries if entry not in found]:
+    if missing := [entry for entry in entries if entry not in recorded]:
         lines.append(f"No record yet of these seeds: {_list_entries(missing)}.")
     return "\n".join(lines).rstrip()
 

@@ -1,21 +1,14 @@
 """The jobs of a multirun: their overrides, numbers and failures."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vaelab.runs import untrusted
 from vaelab.runs.paths import FAILURE
 
-COLUMNS = {
-    "val": "val",
-    "elbo": "ELBO",
-    "nll": "NLL",
-    "kl": "KL",
-    "active_units": "active",
-    "rmse": "RMSE",
-    "wall_s": "s",
-}
+COLUMNS = ("val", "elbo", "nll", "kl", "active_units", "rmse", "wall_s")
 FAILED = "~ failed"  # sorts after the groups of jobs that have numbers
 
 
@@ -46,7 +39,7 @@ def differing_overrides(choices: list[list[str]]) -> list[str]:
     return [" ".join(word for word in words if word not in common) for words in choices]
 
 
-def comparison_group(numbers: dict[str, Any]) -> str:
+def comparison_group(numbers: Mapping[str, Any]) -> str:
     """Return the name of the group of comparable runs: likelihood, data, shape, kind of pixels."""
     chosen, shape = numbers["choices"], "x".join(str(edge) for edge in numbers["shape"])
     on = f"{chosen['loss']} on {numbers['pixels']} pixels of {chosen['data']} {shape}"

@@ -1,58 +1,245 @@
-"""metrics.json: the numbers of a run with all that is needed to trust and to repeat them.
-
-What a run begins with is in provenance.json before its first step: command, code, versions,
-threads, machine and the hashes of its data; code that is not committed is in uncommitted.diff.
-"""
+"""The numbers of a run (metrics.json) and of an evaluation (numbers.json): types, files, tables."""
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
+from vaelab.runs.untrusted import read_numbers
 from vaelab.runtime.files import atomic_write
 from vaelab.runtime.metric_names import METRICS
 
 
-def write_numbers(numbers: dict[str, Any], path: Path) -> None:
-    """Write a file of numbers, in which those that are not finite are null."""
+class LikelihoodNumbers(TypedDict, total=False):
+    """Numbers that both files have. Numbers that do not apply to the model are missing.
+
+    `vaelab.runtime.metric_names` has the units and the meaning of the metrics. NaN and infinity are
+    None.
+
+    Attributes:
+        split: train, val or test.
+        images: The number of images.
+        measure: What log p(x) is, see `vaelab.evaluation.likelihood.describe_measure`.
+        pixels: binary, levels, dequantized or real.
+        shape: The shape of an image.
+        step: The optimizer steps taken.
+        samples: The number of importance samples of the NLL.
+        nll_se: The standard error of nll.
+        kl_per_dimension: The KL of each latent dimension in nats per image.
+        bits_sha256: The SHA-256 of the binarized pixels.
+        choices: The chosen option of each config group.
+        command: The command that computed the numbers.
+        git, versions, threads: Provenance, see `vaelab.runs.provenance.collect_provenance`.
+    """
+
+    split: str
+    images: int
+    measure: str
+    pixels: str
+    shape: Sequence[int]
+    step: int
+    elbo: float | None
+    elbo_exact: float | None
+    reconstruction: float | None
+    kl: float | None
+    kl_per_dimension: list[float | None]
+    nll: float | None
+    nll_se: float | None
+    samples: int
+    bits_per_dim: float | None
+    active_units: int
+    rmse: float | None
+    decoder_scale: float | None
+    implied_scale: float | None
+    bits_sha256: str
+    choices: dict[str, str]
+    command: str
+    git: dict[str, Any] | None
+    threads: int
+    versions: dict[str, str]
+
+
+class RunMetrics(LikelihoodNumbers, total=False):
+    """The numbers of metrics.json, which a run writes at its end.
+
+    There are also kl_layer_1, kl_layer_2, ... for several stochastic layers, and the best value of
+    the monitored metric, for example val_elbo.
+
+    Attributes:
+        monitor: The metric that selected the best weights, for example val/elbo.
+        wall_s: The duration of the training in seconds.
+        resumed: The steps at which the training was resumed.
+        skipped, restored: The number of optimizer steps with NaN or infinity that were skipped, or
+            after which earlier weights were restored.
+        parameters, parameters_of: The number of parameters of the model and of each of its parts.
+        encoder_outputs, decoder_outputs: The number of outputs per latent dimension, and the shape
+            of the outputs.
+    """
+
+    monitor: str
+    seed: int
+    epochs: int
+    steps: int
+    wall_s: float
+    resumed: list[int]
+    skipped: int
+    restored: int
+    parameters: int
+    parameters_of: dict[str, int]
+    encoder_outputs: int
+    decoder_outputs: list[int]
+
+
+class EvaluationNumbers(LikelihoodNumbers, total=False):
+    """The numbers of numbers.json, which an evaluation writes.
+
+    Keys that end in _se are standard errors over images.
+
+    Attributes:
+        asked: The settings of the evaluation.
+        parts: The seconds that each finished part took.
+        absent: Why parts do not apply to the run.
+        all_images: The number of images of the split.
+        checkpoint: best or last.
+        collapse: A sentence about posterior collapse.
+        kl_check, kl_check_se: mutual_information + aggregate_kl - kl, and its standard error.
+        kl_warning: A sentence about a kl_check that is too large.
+        features: The name of the feature network of the part `samples`.
+        compared, nearest_compared: Whether new images are "draws" (samples) or "means" of p(x|z).
+    """
+
+    asked: dict[str, Any]
+    parts: dict[str, float]
+    absent: dict[str, str]
+    all_images: int
+    checkpoint: str
+    # generalisation
+    generalisation_images: int
+    generalisation_samples: int
+    elbo_train: float | None
+    elbo_gap: float | None
+    nll_train: float | None
+    nll_gap: float | None
+    # latents
+    latent_images: int
+    mutual_information: float | None
+    mutual_information_limit: float | None
+    aggregate_kl: float | None
+    total_correlation: float | None
+    dimension_kl: float | None
+    kl_check: float | None
+    kl_check_se: float | None
+    kl_warning: str
+    collapse: str
+    # reconstructions
+    psnr: float | None
+    ssim: float | None
+    ssim_window: str
+    # samples
+    features: str
+    sampler: str
+    temperature: float
+    compared: str
+    fid_images: int
+    fid: float | None
+    fid_reconstructions: float | None
+    fid_floor: float | None
+    kid: float | None
+    kid_se: float | None
+    precision: float | None
+    recall: float | None
+    density: float | None
+    coverage: float | None
+    # neighbours
+    nearest_compared: str
+    nearest_train: float | None
+    nearest_train_of_test: float | None
+    # codes
+    linear_probe: float | None
+    knn: float | None
+    clustering: float | None
+    majority: float | None
+    probe_images: int
+    # disentanglement
+    mig: float | None
+    sap: float | None
+    dci_disentanglement: float | None
+    dci_completeness: float | None
+    dci_informativeness: float | None
+    factor_vae: float | None
+    # gaps
+    gap_images: int
+    iw_bound: float | None
+    ais: float | None
+    ais_se: float | None
+    ais_chains: int
+    ais_temperatures: int
+    amortisation_gap: float | None
+    amortisation_gap_se: float | None
+    approximation_gap: float | None
+    approximation_gap_se: float | None
+
+
+def read_run_metrics(path: Path) -> RunMetrics:
+    """Read a metrics.json, which may be untrusted; empty if there is none.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    return cast(RunMetrics, read_numbers(path))
+
+
+def read_evaluation_numbers(path: Path) -> EvaluationNumbers:
+    """Read a numbers.json, which may be untrusted; empty if there is none.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    return cast(EvaluationNumbers, read_numbers(path))
+
+
+def write_numbers(numbers: Mapping[str, Any], path: Path) -> None:
+    """Write numbers as JSON; NaN and infinity, and lists that contain them, become null."""
     finite = {name: value if all_finite(value) else None for name, value in numbers.items()}
     with atomic_write(path) as part:
         part.write_text(json.dumps(finite, indent=2) + "\n")
 
 
 def all_finite(value: Any) -> bool:
-    """Whether a number, or every number of a list, can be written as JSON."""
+    """True unless a value is NaN or infinity, or a list that contains them."""
     if isinstance(value, list):
         return all(map(all_finite, value))
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def format_numbers(numbers: dict[str, Any]) -> list[tuple[str, str]]:
-    """The numbers that have a title, with their standard errors, as they are shown."""
-    found = []
-    for key, title in METRICS.items():
+def format_numbers(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the name with the unit and the value with the standard error of every metric."""
+    rows = []
+    for key, metric in METRICS.items():
         if numbers.get(key) is not None:
             error = numbers.get(f"{key}_se")
             error = f" +- {error:.2g}" if error is not None else ""
-            found.append((str(title), f"{numbers[key]:.6g}{error}"))
-    return found
+            rows.append((str(metric), f"{numbers[key]:.6g}{error}"))
+    return rows
 
 
-def table_heading(numbers: dict[str, Any]) -> tuple[str, str]:
-    """What was measured, and what its likelihood is."""
-    of = f"{numbers['choices']['data']}, {numbers['images']} {numbers['split']} images"
-    return of, f"{numbers['choices']['loss']} on {numbers['pixels']} pixels: {numbers['measure']}"
+def table_heading(numbers: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the evaluated images, and the likelihood with its kind of pixels."""
+    images = f"{numbers['choices']['data']}, {numbers['images']} {numbers['split']} images"
+    loss = numbers["choices"]["loss"]
+    return images, f"{loss} on {numbers['pixels']} pixels: {numbers['measure']}"
 
 
-def list_remarks(numbers: dict[str, Any]) -> list[str]:
-    """What is wrong with the model, and what parts of an evaluation are absent and why."""
-    wrong = [numbers[key] for key in ("collapse", "kl_warning") if key in numbers]
+def list_remarks(numbers: Mapping[str, Any]) -> list[str]:
+    """Return warnings about the model, and why parts of an evaluation do not apply."""
+    warnings = [numbers[key] for key in ("collapse", "kl_warning") if key in numbers]
     absent = numbers.get("absent", {}).items()
-    return [*wrong, *(f"no {part}: {reason}" for part, reason in absent)]
+    return [*warnings, *(f"no {part}: {reason}" for part, reason in absent)]
 
 
-def print_numbers(numbers: dict[str, Any]) -> None:
-    """The table at the end of a run."""
+def print_numbers(numbers: Mapping[str, Any]) -> None:
+    """Print the table and the remarks at the end of a run or an evaluation."""
     from rich.console import Console
     from rich.table import Table
 
@@ -65,21 +252,16 @@ def print_numbers(numbers: dict[str, Any]) -> None:
         print(remark)
 
 
-def markdown_table(numbers: dict[str, Any]) -> list[str]:
-    """The same table, in lines of markdown."""
+def markdown_table(numbers: Mapping[str, Any]) -> list[str]:
+    """Return the table as lines of markdown."""
     _, measure = table_heading(numbers)
     rows = [f"| {name} | {value} |" for name, value in format_numbers(numbers)]
     return [f"| | {measure} |", "|---|---|", *rows]
 
 
-def markdown_page(numbers: dict[str, Any]) -> str:
-    """A page of the numbers, with the command that gave them."""
+def markdown_page(numbers: Mapping[str, Any]) -> str:
+    """Return a page with the table, the remarks and the command."""
     title, _ = table_heading(numbers)
-    lines = [
-        f"# {title}",
-        "",
-        *markdown_table(numbers),
-        "",
-        *(f"- {each}" for each in list_remarks(numbers)),
-    ]
+    remarks = [f"- {remark}" for remark in list_remarks(numbers)]
+    lines = [f"# {title}", "", *markdown_table(numbers), "", *remarks]
     return "\n".join([*lines, "", f"`{numbers['command']}`", ""])

@@ -291,12 +291,12 @@ OTHER_METRICS = {
     "kl_weight": Metric("weight of the KL", "", "The weight of the KL in the loss.", None),
     "lr": Metric("learning rate", "", "The learning rate of the optimizer.", None),
     "val": Metric(
-        "best validation",
+        "validation",
         NATS_PER_IMAGE,
         "The best value on the validation images of the metric that the objective monitors.",
         True,
     ),
-    "wall_s": Metric("training time", "s", "The wall-clock time of the training.", None),
+    "wall_s": Metric("time", "s", "The wall-clock time of the training.", None),
 }
 """Metrics that the tables and loggers of a trained model leave out."""
 

@@ -98,7 +98,7 @@ def compute_aggregate_plane(vae: VAE, encoded: EncodedImages) -> AggregatePlane:
     """Return samples of q(z) of two latent dimensions, and p(z) on the square around them.
 
     Raises:
-        FigureNotApplicable: z is not in R^2, or p(z) depends on the label.
+        FigureNotApplicable: If z is not in R^2, or p(z) depends on the label.
     """
     with evaluation_mode(vae) as device:
         p = vae.condition_on(encoded.split.labels.to(device)).latents()
@@ -125,7 +125,7 @@ def compute_code_usage(vae: VAE, encoded: EncodedImages) -> FrequencyPanel:
     """Compute how often each code of a codebook is used in q(z) and in p(z).
 
     Raises:
-        FigureNotApplicable: The model has no codebook.
+        FigureNotApplicable: If the model has no codebook.
     """
     posterior = vae.posterior
     if not isinstance(posterior, VQ):

@@ -63,7 +63,7 @@ def check_image_data(data: DataModule) -> None:
     """Check that x is an image of 1 or 3 channels.
 
     Raises:
-        FigureNotApplicable: x has another shape, such as a row of a table.
+        FigureNotApplicable: If x has another shape, such as a row of a table.
     """
     if len(data.shape) != 3 or data.shape[0] not in (1, 3):
         raise FigureNotApplicable(
@@ -106,7 +106,7 @@ def encode_images(vae: VAE, data: DataModule, split: Split) -> EncodedImages:
     """Encode at most MAX_IMAGES images of a split.
 
     Raises:
-        FigureNotApplicable: Latents are NaN or infinity.
+        FigureNotApplicable: If latents are NaN or infinity.
     """
     subset = select_evenly_spaced(split, MAX_IMAGES)
     count = 0
@@ -137,7 +137,7 @@ def sample_prior_latents(vae: VAE, labels: Tensor) -> Tensor:
     """Sample z ~ p(z), (M, D); one sample for each label if p(z) depends on the label.
 
     Raises:
-        FigureNotApplicable: Samples are NaN or infinity.
+        FigureNotApplicable: If samples are NaN or infinity.
     """
     has_codebook = vae.posterior.support is codebook_constraint
     count = INDEX_PRIOR_SAMPLES if has_codebook else PRIOR_SAMPLES

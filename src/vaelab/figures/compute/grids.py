@@ -22,7 +22,7 @@ def compute_reconstructions(vae: VAE, data: DataModule, count: int) -> tuple[Ten
         The images x and the means of p(x|z) with z ~ q(z|x), both (N, C, H, W).
 
     Raises:
-        FigureNotApplicable: x is not an image.
+        FigureNotApplicable: If x is not an image.
     """
     check_image_data(data)
     images, labels = select_evenly_spaced(get_held_out_split(data), count)
@@ -38,7 +38,7 @@ def compute_samples(vae: VAE, data: DataModule, count: int) -> Tensor:
     A conditional model gets held-out labels, sorted so that images of one class are neighbours.
 
     Raises:
-        FigureNotApplicable: x is not an image.
+        FigureNotApplicable: If x is not an image.
     """
     check_image_data(data)
     labels = get_held_out_split(data).labels

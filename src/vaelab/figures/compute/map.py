@@ -36,7 +36,7 @@ def compute_latent_map(
         projection: How more than two latent dimensions are projected.
 
     Raises:
-        FigureNotApplicable: There are fewer than two latent dimensions, three images or two
+        FigureNotApplicable: If there are fewer than two latent dimensions, three images or two
             different latent vectors.
     """
     z = encoded.modes
@@ -125,7 +125,7 @@ def compute_decoded_plane(vae: VAE, data: DataModule, encoded: EncodedImages) ->
     density the quantiles are those of the latents of images.
 
     Raises:
-        FigureNotApplicable: z is not in R^2, or x is not an image.
+        FigureNotApplicable: If z is not in R^2, or x is not an image.
     """
     check_image_data(data)
     if vae.latent_dim != 2 or vae.posterior.support is not constraints.real_vector:

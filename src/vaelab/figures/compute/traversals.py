@@ -56,7 +56,7 @@ def compute_traversals(
     dimension are set to their conditional means. Categorical variables are not traversed.
 
     Raises:
-        FigureNotApplicable: There is no real dimension, or x is not an image.
+        FigureNotApplicable: If there is no real dimension, or x is not an image.
     """
     check_image_data(data)
     traversed = [dimension for dimension in dimensions if len(dimension.indices) == 1][:MAX_ROWS]

@@ -41,7 +41,7 @@ def compute_walks(vae: VAE, data: DataModule, encoded: EncodedImages, max_pairs:
     The two images of a pair have the same label if the model is conditional.
 
     Raises:
-        FigureNotApplicable: z has no path between two points, there is no pair, or x is not an
+        FigureNotApplicable: If z has no path between two points, there is no pair, or x is not an
             image.
     """
     check_image_data(data)

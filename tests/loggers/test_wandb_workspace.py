@@ -1,4 +1,4 @@
-"""scripts/dashboard.py: the saved view of a W&B project, without a server."""
+"""scripts/dashboard.py: the workspace of a W&B project, without a server."""
 
 import json
 
@@ -6,42 +6,46 @@ import pytest
 
 from vaelab.loggers import wandb_workspace
 
-# The package uses what its own pydantic deprecates.
+# The package uses features that pydantic deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Pydantic V1 style:DeprecationWarning")
 
 
 @pytest.fixture
-def alone(monkeypatch, tmp_path):
-    """No key, and nobody else's either."""
+def offline(monkeypatch, tmp_path):
+    """Remove all keys from the environment."""
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "NETRC"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
-def test_print_shows_every_panel(command, alone):
+def test_print_lists_every_panel(command, offline):
     status, output = command("scripts/dashboard.py", "--print")
     assert status == 0
     for section, panels in wandb_workspace.LAYOUT.items():
         assert f"\n{section}\n" in output
         for kind, title, keys in panels:
-            (line,) = [line for line in output.splitlines() if _is(line, kind, title, keys)]
+            (line,) = [
+                line for line in output.splitlines() if _is_panel_line(line, kind, title, keys)
+            ]
             assert line.startswith("  ")
 
 
-def _is(line, kind, title, keys):
+def _is_panel_line(line, kind, title, keys):
     return line.split()[:1] == [kind] and title in line and line.endswith(", ".join(keys))
 
 
 @pytest.mark.parametrize("group", [None, "Group", "choices.model"])
-def test_the_view_can_be_built_offline_and_has_the_keys_that_runs_log(alone, group):
+def test_workspace_is_built_offline_with_the_logged_keys(offline, group):
     view = wandb_workspace.build_workspace("me", "vaelab", group)
     spec = json.loads(view._to_model().spec.model_dump_json(by_alias=True, exclude_none=True))
-    sections = {each["name"]: each for each in spec["section"]["panelBankConfig"]["sections"]}
+    sections = {
+        section["name"]: section for section in spec["section"]["panelBankConfig"]["sections"]
+    }
     assert [*sections] == [*wandb_workspace.LAYOUT]
     for name, panels in wandb_workspace.LAYOUT.items():
-        found = sections[name]["panels"]
-        assert len(found) == len(panels)
-        for panel, (kind, _, keys) in zip(found, panels, strict=True):
+        built_panels = sections[name]["panels"]
+        assert len(built_panels) == len(panels)
+        for panel, (kind, _, keys) in zip(built_panels, panels, strict=True):
             text = json.dumps(panel["config"])
             for key in keys:
                 assert key.replace("choices.", "choices.value.") in text or kind == "parallel", key
@@ -51,13 +55,13 @@ def test_the_view_can_be_built_offline_and_has_the_keys_that_runs_log(alone, gro
     assert spec["section"]["settings"]["xAxis"] == "trainer/global_step"
 
 
-def test_without_a_key_it_fails_in_one_line(command, alone):
+def test_missing_key_is_a_one_line_error(command, offline):
     status, _ = command("scripts/dashboard.py", "--entity", "me")
-    assert status == "error: W&B is offline or has no key: `wandb login` first, or use --print"
+    assert status == "error: W&B is offline or has no key: run `wandb login` first, or use --print"
 
 
 @pytest.mark.slow
-def test_without_a_network_it_fails_in_one_line_that_holds_no_key(command, alone, monkeypatch):
+def test_missing_network_is_a_one_line_error_without_the_key(command, offline, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     status, output = command("scripts/dashboard.py", "--entity", "me")
@@ -66,7 +70,7 @@ def test_without_a_network_it_fails_in_one_line_that_holds_no_key(command, alone
     assert "a" * 40 not in status + output
 
 
-def test_a_missing_extra_is_said_in_one_line(command, alone, monkeypatch):
+def test_missing_extra_is_named(command, offline, monkeypatch):
     monkeypatch.setattr("vaelab.runtime.errors.find_spec", lambda name: None)
     status, _ = command("scripts/dashboard.py")
-    assert status.endswith("is not installed: pip install -e '.[dashboard]' does it")
+    assert status.endswith("is not installed: run pip install -e '.[dashboard]'")
