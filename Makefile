@@ -5,7 +5,7 @@
 # make check        check style (ruff) and types (pyright)
 # make docs         build the site: open site/index.html in a browser
 PYTHON ?= python3
-QUICK = -n logical --dist loadfile -m "not slow and not gpu"
+QUICK = -n logical --dist worksteal -m "not slow and not gpu"
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo install test test-oldest test-slow check docs clean

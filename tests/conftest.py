@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import runpy
+import shutil
 import signal
 import socket
 import struct
@@ -202,3 +203,67 @@ def train(tmp_path) -> Callable[..., dict[str, Any]]:
 
     yield train_in_process
     Singleton.set_state(state)
+
+
+@pytest.fixture(scope="session")
+def finished_runs(tmp_path_factory) -> dict[tuple[str, ...], Path]:
+    """The runs that tests of this session have trained, by their overrides."""
+    return {}
+
+
+@pytest.fixture
+def finished_run(train, tmp_path, tmp_path_factory, finished_runs) -> Callable[..., dict[str, Any]]:
+    """Does what `train` does, or copies the run if a test has trained the same overrides before.
+
+    For tests of what can be done with a finished run.
+    """
+
+    def copy_or_train(*overrides: str, folder: str = "run") -> dict[str, Any]:
+        if overrides not in finished_runs:
+            trained = train(*overrides, folder=folder)["folder"]
+            copy = tmp_path_factory.mktemp("finished") / "run"
+            finished_runs[overrides] = shutil.copytree(trained, copy)
+        else:
+            shutil.copytree(finished_runs[overrides], tmp_path / folder)
+        numbers = json.loads((tmp_path / folder / "metrics.json").read_text())
+        return numbers | {"folder": tmp_path / folder}
+
+    return copy_or_train
+
+
+@pytest.fixture
+def take_step(config) -> Callable[..., dict[str, float]]:
+    """Takes one optimizer step of a run without a Trainer; gives the means of the terms.
+
+    For tests that only ask whether a combination of options trains.
+    """
+    from vaelab.runs.config_check import check_run_config
+    from vaelab.runs.run import Run
+
+    def take_one_step(*overrides: str) -> dict[str, float]:
+        cfg = config("logger=none", *overrides)
+        check_run_config(cfg)
+        run = Run.build(cfg)
+        run.load_data()
+        run.vae.likelihood.check_pixels(*run.data.range, run.data.pixels)
+        images, labels = run.data.splits["train"]
+        run.vae.check_labels(labels)
+        run.vae.initialize(run.data.prepare(images[:100]))
+        if cfg.start is not None:
+            run.start_from(Path(cfg.start))
+        module = run.module
+        module.objective.dataset_size = len(images)
+        optimizer = module.make_optimizer(module.parameter_groups())
+        size = min(run.data.batch_size, 16)
+        batch = run.data.prepare(images[:size], fresh=True), labels[:size]
+        before = [weight.clone() for weight in module.parameters()]
+        terms = module.train().terms(batch, 0)
+        terms["loss"].mean().backward()
+        gradients = [w.grad for w in module.parameters() if w.grad is not None]
+        assert all(gradient.isfinite().all() for gradient in gradients)
+        optimizer.step()
+        moved = zip(before, module.parameters(), strict=True)
+        assert any(not torch.equal(old, new) for old, new in moved)
+        return {name: term.mean().item() for name, term in terms.items()}
+
+    return take_one_step

@@ -274,7 +274,7 @@ def test_noise_differs_between_processes_and_between_validation_batches(config, 
     assert seeds[0] != seeds[1]
     monkeypatch.setattr(VAEModule, "global_rank", 0)
     monkeypatch.setattr(VAEModule, "global_step", 0)
-    trainer = SimpleNamespace(world_size=1, val_dataloaders=SimpleNamespace(total=9))
+    trainer = SimpleNamespace(world_size=1, val_dataloaders=SimpleNamespace(num_batches=9))
     monkeypatch.setattr(VAEModule, "trainer", trainer)
     x, losses = torch.rand(5, 1, 28, 28).round(), []
     for number in (0, 1, 0):

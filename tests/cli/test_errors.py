@@ -42,7 +42,7 @@ CASES = {
     "null as an option": ("kl=null", "null is not an option of a config group"),
     "group of another command": ("sampler=gmm", "sampler: there is no such key"),
     "key of a part without keys": ("loss.scale=1", "loss has no keys"),
-    "folder": ("folder=elsewhere", "folder=elsewhere: set hydra.run.dir"),
+    "folder": ("folder=other", "folder=other: set hydra.run.dir"),
     "averaged weights without checkpoints": ("callbacks=ema", "set callbacks=[default,ema]"),
     "published value without a source": (
         "published=84",
@@ -163,8 +163,8 @@ def make_damaged_runs(folder):
     (copy("yaml") / ".hydra" / "config.yaml").write_text("data: [")
 
 
-def test_untrusted_run_folder_cannot_start_a_program(command, train, tmp_path):
-    folder = train("model.hidden=[8]", "latent_dim=4")["folder"]
+def test_untrusted_run_folder_cannot_start_a_program(command, finished_run, tmp_path):
+    folder = finished_run("model.hidden=[8]", "latent_dim=4")["folder"]
     path = folder / ".hydra" / "config.yaml"
     function = f"_target_: torch.utils.collect_env.run\n  command: touch {tmp_path}/started"
     path.write_text(
@@ -175,8 +175,8 @@ def test_untrusted_run_folder_cannot_start_a_program(command, train, tmp_path):
     assert not (tmp_path / "started").exists()
 
 
-def test_damaged_run_folder_says_what_is_wrong_with_it(command, train, tmp_path):
-    make_damaged_runs(train("model.hidden=[8]", "latent_dim=4")["folder"])
+def test_damaged_run_folder_says_what_is_wrong_with_it(command, finished_run, tmp_path):
+    make_damaged_runs(finished_run("model.hidden=[8]", "latent_dim=4")["folder"])
     for name, message in {
         "truncated": "best.ckpt is truncated, or not a checkpoint of vaelab",
         "text": "best.ckpt is truncated, or not a checkpoint of vaelab",

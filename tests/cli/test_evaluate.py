@@ -28,8 +28,8 @@ class Interrupted(Exception):
 
 
 @pytest.fixture
-def folder(train):
-    return train(*SMALL, "data.batch_size=100")["folder"]
+def folder(finished_run):
+    return finished_run(*SMALL, "data.batch_size=100")["folder"]
 
 
 def record_bounds(monkeypatch, stop_after=None):

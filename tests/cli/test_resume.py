@@ -35,7 +35,7 @@ def iterate_state(node, path=""):
         yield path, node
 
 
-def assert_same(folder, other):
+def assert_same_run(folder, other):
     """Check that checkpoints and metrics.csv of two runs are bit-identical."""
     for name in ("last", "best"):
         state, expected = (
@@ -55,19 +55,31 @@ def assert_same(folder, other):
     [
         (1, ""),
         (8, "schedule=one_cycle callbacks=[default,ema] kl=warmup kl.period=9"),
-        (12, "schedule=cosine trainer.gradient_clip_val=0.1"),  # the end of an epoch
-        (17, "callbacks=[default,early_stopping] optimizer=adamw"),
+        pytest.param(
+            12, "schedule=cosine trainer.gradient_clip_val=0.1", marks=pytest.mark.slow
+        ),  # the end of an epoch
+        pytest.param(
+            17, "callbacks=[default,early_stopping] optimizer=adamw", marks=pytest.mark.slow
+        ),
         (3, "trainer.accumulate_grad_batches=2"),
-        (7, "trainer.precision=bf16-mixed"),
-        (8, "objective=aae data.binarize=dynamic"),
+        pytest.param(7, "trainer.precision=bf16-mixed", marks=pytest.mark.slow),
+        pytest.param(8, "objective=aae data.binarize=dynamic", marks=pytest.mark.slow),
         pytest.param(9, "model=vq callbacks=[default,ema]", marks=pytest.mark.slow),
-        (5, "loss=gaussian loss.scale=optimal data.binarize=none"),
-        (8, "prior=vamp prior.components=5"),
-        (8, "trainer.check_val_every_n_epoch=2"),
+        pytest.param(
+            5, "loss=gaussian loss.scale=optimal data.binarize=none", marks=pytest.mark.slow
+        ),
+        pytest.param(8, "prior=vamp prior.components=5", marks=pytest.mark.slow),
+        pytest.param(8, "trainer.check_val_every_n_epoch=2", marks=pytest.mark.slow),
         (3, "+trainer.val_check_interval=3"),  # a validation within an epoch
-        (11, "+trainer.val_check_interval=4"),  # between a validation and the end of the epoch
-        (5, "+trainer.val_check_interval=5 trainer.check_val_every_n_epoch=null"),
-        (8, "data=toy2d loss=mse data.validation=0"),
+        pytest.param(
+            11, "+trainer.val_check_interval=4", marks=pytest.mark.slow
+        ),  # between a validation and the end of the epoch
+        pytest.param(
+            5,
+            "+trainer.val_check_interval=5 trainer.check_val_every_n_epoch=null",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(8, "data=toy2d loss=mse data.validation=0", marks=pytest.mark.slow),
     ],
 )
 def test_run_stopped_by_a_signal_resumes_bit_for_bit(train, stopped_at, tmp_path, step, words):
@@ -86,7 +98,7 @@ def test_run_stopped_by_a_signal_resumes_bit_for_bit(train, stopped_at, tmp_path
     folder = tmp_path / "resumed"
     assert read_checkpoint(folder / "checkpoints" / "last.ckpt")["global_step"] == step
     resume_run([f"resume={folder}"])
-    assert_same(folder, uninterrupted)
+    assert_same_run(folder, uninterrupted)
     assert json.loads((folder / "metrics.json").read_text())["resumed"] == [step]
 
 
@@ -108,7 +120,7 @@ def test_run_stopped_several_times_resumes_bit_for_bit(train, stopped_at, tmp_pa
             resume_run([f"resume={folder}"])
     stopped_at(None)
     resume_run([f"resume={folder}"])
-    assert_same(folder, uninterrupted)
+    assert_same_run(folder, uninterrupted)
     numbers = json.loads((folder / "metrics.json").read_text())
     assert numbers["resumed"] == [2, 3, 6, 11, 12, 16]
 
@@ -122,7 +134,7 @@ def test_resume_uses_the_previous_checkpoint_if_the_last_is_damaged(
     last.write_bytes(last.read_bytes()[:-100])
     resume_run([f"resume={folder}"])
     assert "resuming after step 6" in capsys.readouterr().out
-    assert_same(folder, uninterrupted)
+    assert_same_run(folder, uninterrupted)
 
 
 def test_resume_without_a_checkpoint_starts_from_the_beginning(train, stopped_at, tmp_path, capsys):
@@ -132,7 +144,7 @@ def test_resume_without_a_checkpoint_starts_from_the_beginning(train, stopped_at
         path.unlink()
     resume_run([f"resume={folder}"])
     assert "there is no checkpoint: starting from the beginning" in capsys.readouterr().out
-    assert_same(folder, uninterrupted)
+    assert_same_run(folder, uninterrupted)
 
 
 def test_resume_keeps_the_config_and_accepts_trainer_overrides(train, stopped_at, tmp_path):
@@ -173,15 +185,15 @@ def test_minutes_write_checkpoints_within_an_epoch(train, monkeypatch):
         (["trainer.max_epochs=[1"], r"no viable alternative at input .\[1"),
     ],
 )
-def test_resume_refuses_other_overrides(train, words, reason):
-    folder = train(*SMALL)["folder"]
+def test_resume_refuses_other_overrides(finished_run, words, reason):
+    folder = finished_run(*SMALL)["folder"]
     with pytest.raises(Exception, match=reason):
         resume_run([f"resume={folder}", *words])
     assert (folder / "metrics.json").exists()
 
 
-def test_resume_refuses_a_finished_run_and_a_folder_without_a_run(train, tmp_path):
-    folder = train(*SMALL)["folder"]
+def test_resume_refuses_a_finished_run_and_a_folder_without_a_run(finished_run, tmp_path):
+    folder = finished_run(*SMALL)["folder"]
     with pytest.raises(
         ValueError, match=r"is finished: to train it longer, set trainer.max_epochs above 3"
     ):
@@ -190,13 +202,13 @@ def test_resume_refuses_a_finished_run_and_a_folder_without_a_run(train, tmp_pat
         resume_run([f"resume={tmp_path}"])
 
 
-@pytest.mark.parametrize("traceback", ["0", "1"])
+@pytest.mark.parametrize("traceback", ["0", pytest.param("1", marks=pytest.mark.slow)])
 def test_signal_ends_the_command_with_one_line_and_its_status(tmp_path, monkeypatch, traceback):
     monkeypatch.setenv("HYDRA_FULL_ERROR", traceback)
     with _start_process(
         tmp_path, "run", "data.batch_size=64", "trainer.max_epochs=1000"
     ) as process:
-        _wait_for(tmp_path / "run" / "checkpoints" / "last.ckpt")
+        wait_for_file(tmp_path / "run" / "checkpoints" / "last.ckpt")
         process.terminate()
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 143, errors[-2000:]
@@ -210,7 +222,7 @@ def test_resume_refuses_a_run_that_another_process_trains(tmp_path):
     """A training may outlive the command that started it."""
     words = ("data.batch_size=64", "trainer.max_epochs=1000")
     with _start_process(tmp_path, "run", *words) as process:
-        _wait_for(tmp_path / "run" / "checkpoints" / "last.ckpt")
+        wait_for_file(tmp_path / "run" / "checkpoints" / "last.ckpt")
         with pytest.raises(ValueError, match=r"run is being trained by another process"):
             resume_run([f"resume={tmp_path / 'run'}"])
         assert process.poll() is None
@@ -227,7 +239,7 @@ def _start_process(folder, name, *words):
     return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True)
 
 
-def _wait_for(path, newer_than=0.0):
+def wait_for_file(path, newer_than=0.0):
     """Wait until a file exists that was written after a time."""
     for _ in range(6000):
         if path.exists() and path.stat().st_mtime > newer_than:
@@ -249,7 +261,7 @@ def test_run_killed_20_times_at_random_resumes_bit_for_bit(tmp_path):
     for kill in range(20):
         started = time.time()
         with _start_process(tmp_path, "killed", *words) as process:
-            _wait_for(last, started)
+            wait_for_file(last, started)
             time.sleep(generator.uniform(0, 0.1))
             while kill % 5 == 0 and process.poll() is None and not part.exists():
                 pass
@@ -261,4 +273,4 @@ def test_run_killed_20_times_at_random_resumes_bit_for_bit(tmp_path):
     assert process.returncode == 0
     print(f"{interrupted_writes} of 20 kills interrupted the write of a checkpoint")
     assert interrupted_writes > 0
-    assert_same(tmp_path / "killed", tmp_path / "uninterrupted")
+    assert_same_run(tmp_path / "killed", tmp_path / "uninterrupted")

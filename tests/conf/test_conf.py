@@ -1,5 +1,6 @@
 """Test that every option in conf/ exists, is explained in the menu and trains."""
 
+import functools
 import inspect
 import math
 import re
@@ -16,6 +17,7 @@ from test_celeba import write_celeba
 
 from vaelab.cli.menu import render_menu
 from vaelab.runs.build import build_from_config
+from vaelab.runs.run import Run
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
@@ -117,31 +119,55 @@ NEEDS = {
 }
 
 
-def start_setting(train, *words):
-    """Train a run and return the setting with which objective=prior starts from it."""
-    return f"start={train(*words, folder='before')['folder']}"
+def start_setting(config, tmp_path, *words):
+    """Write untrained weights; return the setting with which objective=prior starts from them."""
+    run = Run.build(config("logger=none", *words))
+    run.save(tmp_path / "before" / "model.safetensors")
+    return f"start={tmp_path / 'before'}"
 
 
 def has_finite_loss(numbers):
     return math.isfinite(numbers["reconstruction"])
 
 
+def option_words(choice, folders, start):
+    """Return the words of a short training with one option.
+
+    Arguments:
+        start: Called with words; returns the setting with which objective=prior starts.
+    """
+    group, option = choice.split("=")
+    words = [*folders.get(option, []), "data.batch_size=4"] if group == "data" else []
+    words += NEEDS.get(choice, [])
+    if group != "model":
+        words.append("model.hidden=[8]")
+    if choice == "objective=prior":
+        words.append(start("model.hidden=[8]"))
+    if choice in ("model=ladder_conv", "model=resnet"):
+        words.append("model.channels=[4,8]")
+    if group == "callbacks":
+        choice = f"callbacks=[default,{option}]"
+    return [choice, *words]
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [choice for choice in CHOICES if choice.split("=")[0] not in ("callbacks", "trainer")],
+)
+def test_every_option_takes_an_optimizer_step(take_step, config, folders, tmp_path, choice):
+    start = functools.partial(start_setting, config, tmp_path)
+    terms = take_step(*option_words(choice, folders, start))
+    assert all(map(math.isfinite, terms.values()))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "choice", [choice for choice in CHOICES if choice not in TESTED_IN_OTHER_FILES]
 )
-def test_every_option_trains(train, folders, choice):
-    group, option = choice.split("=")
-    settings = [*folders.get(option, []), "data.batch_size=4"] if group == "data" else []
-    settings += NEEDS.get(choice, [])
-    if group == "callbacks":
-        choice = f"callbacks=[default,{option}]"
-    if group != "model":
-        settings.append("model.hidden=[8]")
-    if choice == "objective=prior":
-        settings.append(start_setting(train, "model.hidden=[8]"))
-    if choice in ("model=ladder_conv", "model=resnet"):
-        settings.append("model.channels=[4,8]")
-    numbers = train(choice, *settings, "trainer.max_epochs=1", "trainer.limit_train_batches=1")
+def test_every_option_trains(train, config, folders, tmp_path, choice):
+    start = functools.partial(start_setting, config, tmp_path)
+    words = option_words(choice, folders, start)
+    numbers = train(*words, "trainer.max_epochs=1", "trainer.limit_train_batches=1")
     assert has_finite_loss(numbers)
     assert numbers["steps"] == 1
 
@@ -298,16 +324,28 @@ def test_optimal_scale_trains(train):
     assert math.isfinite(train("loss=gaussian", "loss.scale=optimal", "model.hidden=[8]")["elbo"])
 
 
-@pytest.mark.parametrize("name", options("experiment"))
-def test_every_experiment_trains(train, folders, config, name):
+def experiment_words(name, config, folders, tmp_path):
+    """Return the words of a short training of an experiment on small data."""
     data = config(f"experiment={name}").data._target_.split(".")[2]
-    words = [*folders.get(data, []), "trainer.max_epochs=1", "data.batch_size=8"]
+    words = [*folders.get(data, []), "data.batch_size=8"]
     if name == "conditional_faces":
         words.append(FACES)
     if name == "vq_prior":
-        words.append(start_setting(train, "experiment=vq_vae", *words))
-    numbers = train(f"experiment={name}", *words)
-    assert has_finite_loss(numbers)
+        words.append(start_setting(config, tmp_path, "experiment=vq_vae", *words))
+    return [f"experiment={name}", *words]
+
+
+@pytest.mark.parametrize("name", options("experiment"))
+def test_every_experiment_takes_an_optimizer_step(take_step, folders, config, tmp_path, name):
+    terms = take_step(*experiment_words(name, config, folders, tmp_path))
+    assert all(map(math.isfinite, terms.values()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", options("experiment"))
+def test_every_experiment_trains(train, folders, config, tmp_path, name):
+    words = experiment_words(name, config, folders, tmp_path)
+    assert has_finite_loss(train(*words, "trainer.max_epochs=1"))
 
 
 @pytest.mark.parametrize("option", options("logger"))

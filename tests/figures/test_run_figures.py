@@ -104,8 +104,8 @@ def test_conditional_model_with_attributes_has_its_figures(train, tmp_path, capf
 
 
 @pytest.fixture
-def folder(train):
-    return train(*TINY, "callbacks.pictures.only=[]")["folder"]
+def folder(finished_run):
+    return finished_run(*TINY, "callbacks.pictures.only=[]")["folder"]
 
 
 def test_only_requested_figures_are_drawn_in_the_requested_format(folder, command):

@@ -184,8 +184,8 @@ def test_grid_has_at_most_100_images(run, tmp_path):
 
 
 @pytest.mark.parametrize("option", SAMPLERS)
-def test_every_sampler_works_on_a_finished_run(train, command, option):
-    folder = train(*TINY)["folder"]
+def test_every_sampler_works_on_a_finished_run(finished_run, command, option):
+    folder = finished_run(*TINY)["folder"]
     words = ["n=6", *QUICK.get(option, []), "temperature=0.9", "seed=4"]
     status, output = command("scripts/sample.py", str(folder), f"sampler={option}", *words)
     assert status == 0, output

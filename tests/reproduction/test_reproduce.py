@@ -13,8 +13,7 @@ from commands import block_commands
 from conftest import CONF, ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from test_resume import _wait_for as wait_for
-from test_resume import assert_same
+from test_resume import assert_same_run, wait_for_file
 
 from vaelab.reproduction import records, reproduce, results_page
 from vaelab.reproduction.reproduce import RecordEntry, RecordFolders
@@ -485,7 +484,7 @@ def test_interrupted_reproduction_resumes_bit_for_bit(tmp_path):
     for stop in (signal.SIGTERM, signal.SIGINT):
         began = time.time()
         with subprocess.Popen(line, cwd=stopped, stderr=subprocess.PIPE, text=True) as process:
-            wait_for(run / "checkpoints" / "last.ckpt", began)
+            wait_for_file(run / "checkpoints" / "last.ckpt", began)
             process.send_signal(stop)
             _, errors = process.communicate(timeout=60)
         assert process.returncode == 128 + stop
@@ -495,7 +494,7 @@ def test_interrupted_reproduction_resumes_bit_for_bit(tmp_path):
     done = subprocess.run(line, cwd=stopped, check=True, capture_output=True, text=True)
     assert f"train.py resume=runs/{ENTRY.name}" in done.stdout
     assert len(json.loads((run / "metrics.json").read_text())["resumed"]) == 2
-    assert_same(run, whole / "runs" / ENTRY.name)
+    assert_same_run(run, whole / "runs" / ENTRY.name)
     resumed, uninterrupted = (
         records.read_record(each / "results" / f"{ENTRY.name}.json") for each in (stopped, whole)
     )

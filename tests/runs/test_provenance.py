@@ -56,12 +56,12 @@ def test_uncommitted_code_can_be_restored(repository, tmp_path):
     before = run_git(repository, "status", "--porcelain")
     (tmp_path / "uncommitted.diff").write_bytes(git.diff_uncommitted_code(repository))
     assert run_git(repository, "status", "--porcelain") == before
-    run_git(tmp_path, "clone", "-q", "repository", "again")
-    run_git(tmp_path / "again", "apply", tmp_path / "uncommitted.diff")
-    restored = tmp_path / "again" / "src"
+    run_git(tmp_path, "clone", "-q", "repository", "clone")
+    run_git(tmp_path / "clone", "apply", tmp_path / "uncommitted.diff")
+    restored = tmp_path / "clone" / "src"
     for name in ("old.py", "words.txt", "new.py"):
         assert (restored / name).read_bytes() == (repository / name).read_bytes()
-    assert not (tmp_path / "again" / "data.bin").exists()
+    assert not (tmp_path / "clone" / "data.bin").exists()
 
 
 def test_uncommitted_code_is_empty_outside_a_repository(tmp_path):

@@ -22,16 +22,10 @@ SECRET = "secret-of-the-environment"
 SCRIPTS = ("evaluate", "sample", "figures", "explore", "export", "encode")
 
 
-TRAINED = []  # the folder of a run that all tests copy
-
-
 @pytest.fixture
-def folder(train, tmp_path, tmp_path_factory):
+def folder(finished_run):
     """The folder of a finished run with a tiny model."""
-    if not TRAINED:
-        trained = train("model.hidden=[8]", "latent_dim=3", "logger=csv")["folder"]
-        TRAINED.append(shutil.move(trained, tmp_path_factory.mktemp("trained") / "run"))
-    return shutil.copytree(TRAINED[0], tmp_path / "run")
+    return finished_run("model.hidden=[8]", "latent_dim=3", "logger=csv")["folder"]
 
 
 def change_config(folder, /, **keys):
@@ -303,7 +297,7 @@ def test_link_out_of_the_folder_is_refused_before_anything_is_written(folder, na
 
 
 def test_links_inside_the_folder_and_a_link_to_it_are_accepted(folder, tmp_path):
-    (folder / "checkpoints" / "again.ckpt").symlink_to("best.ckpt")
+    (folder / "checkpoints" / "copy.ckpt").symlink_to("best.ckpt")
     (folder / "wandb").mkdir()
     (folder / "wandb" / "latest").symlink_to(tmp_path)
     (tmp_path / "alias").symlink_to(folder)

@@ -15,12 +15,12 @@ TINY = ("model.hidden=[8]", "latent_dim=3")
 
 
 @pytest.fixture
-def save_run(train, tmp_path):
+def save_run(finished_run, tmp_path):
     """Train a run and save its weights; return the run folder and the file."""
 
     def train_and_save(*words):
         tiny = TINY[1:] if any("channels" in word for word in words) else TINY
-        folder = train(*tiny, *words)["folder"]
+        folder = finished_run(*tiny, *words)["folder"]
         path = tmp_path / "weights" / weights.FILE_NAME
         Run.open(folder, with_data=False).save(path)
         return folder, path
@@ -44,14 +44,14 @@ def test_file_opens_like_its_run(save_run, tmp_path):
 def test_same_run_gives_the_same_bytes(save_run, tmp_path):
     folder, path = save_run("model=conv", "model.channels=[4,8]")
     for _ in range(5):
-        Run.open(folder, with_data=False).save(tmp_path / "again.safetensors")
-        assert path.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
+        Run.open(folder, with_data=False).save(tmp_path / "copy.safetensors")
+        assert path.read_bytes() == (tmp_path / "copy.safetensors").read_bytes()
 
 
 def test_saving_an_opened_file_gives_the_same_bytes(save_run, tmp_path):
     _, path = save_run()
-    Run.open(path, with_data=False).save(tmp_path / "again.safetensors")
-    assert path.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
+    Run.open(path, with_data=False).save(tmp_path / "copy.safetensors")
+    assert path.read_bytes() == (tmp_path / "copy.safetensors").read_bytes()
 
 
 def test_file_contains_no_path_of_this_machine(save_run, idx, tmp_path, monkeypatch):

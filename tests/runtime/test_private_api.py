@@ -2,9 +2,12 @@
 
 import ast
 import inspect
+import re
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
+import lightning_fabric as fabric
 import pytest
 import torch
 from conftest import ROOT
@@ -12,15 +15,22 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.loops.fit_loop import _FitLoop
 from pytorch_lightning.strategies.launchers import subprocess_script
 
 from vaelab.runtime import private_api
 
 SRC = ROOT / "src" / "vaelab"
-# documented attributes of named tuples and Hydra's configs, and functions of torch
+LIGHTNING_FOLDERS = ("loggers", "callbacks", "training")
+# documented attributes of named tuples and Hydra's configs, and torch's own
 ALLOWED = {"_replace", "_asdict", "_fields", "_target_", "_foreach_copy_", "_foreach_lerp_"}
-ALLOWED |= {"_amp_foreach_non_finite_check_and_unscale_", "_is_mkldnn_bf16_supported", "_version"}
+ALLOWED |= {
+    "_amp_foreach_non_finite_check_and_unscale_",
+    "_is_mkldnn_bf16_supported",
+    "_version",
+    "_BatchNorm",
+}
 
 
 @pytest.fixture
@@ -112,3 +122,59 @@ def find_private_uses(path: Path) -> list[str]:
 def test_no_other_module_uses_private_attributes(path):
     if path != SRC / "runtime" / "private_api.py":
         assert find_private_uses(path) == []
+
+
+def test_a_logger_logs_to_the_experiment_that_was_set(tmp_path):
+    logger = CSVLogger(tmp_path)
+    assert private_api.get_experiment(logger) is None
+    private_api.set_experiment(logger, "experiment")
+    assert logger.experiment == "experiment"
+
+
+def test_a_tensorboard_option_is_passed_on(tmp_path):
+    logger = TensorBoardLogger(tmp_path)
+    private_api.set_tensorboard_option(logger, "purge_step", 3)
+    assert logger._kwargs == {"purge_step": 3}
+    assert "**self._kwargs" in inspect.getsource(fabric.loggers.tensorboard)
+
+
+def test_lightnings_writer_calls_what_is_overridden(tmp_path):
+    columns = []
+
+    class Writer(private_api.MetricsWriter):
+        def rewrite_with_columns(self, names):
+            columns.append(names)
+
+    (tmp_path / "file").touch()  # Lightning's own writer would warn about it
+    writer = Writer(str(tmp_path))
+    for metrics in ({"a": 1}, {"b": 2}):
+        writer.log_metrics(metrics, 0)
+        writer.save()
+    assert [sorted(names) for names in columns] == [["a", "b", "step"]]
+
+
+def own_classes():
+    """The classes of the modules that extend Lightning."""
+    paths = [path for folder in LIGHTNING_FOLDERS for path in (SRC / folder).glob("[a-z]*.py")]
+    names = [f"vaelab.{path.parent.name}.{path.stem}" for path in sorted(paths)]
+    names += ["vaelab.module", "vaelab.data.base", "vaelab.runs.checkpoints"]
+    values = [value for name in names for value in vars(import_module(name)).values()]
+    owners = [each for each in values if inspect.isclass(each) and each.__module__ in names]
+    return list(dict.fromkeys(owners))
+
+
+@pytest.mark.parametrize("owner", own_classes(), ids=lambda owner: owner.__name__)
+def test_a_subclass_uses_no_private_name_of_lightning(owner):
+    sources = [
+        inspect.getsource(base)
+        for base in owner.__mro__
+        if base.__module__.startswith(("pytorch_lightning", "lightning_fabric"))
+    ]
+    if issubclass(owner, private_api.TrainingEpochLoop):
+        owner_names = {"_run_step", "_optimize"}
+    else:
+        owner_names = set(re.findall(r"self\.(_[a-z]\w*)", inspect.getsource(owner)))
+        owner_names |= {name for name in vars(owner) if re.match("_[a-z]", name)}
+        owner_names -= {"_abc_impl"}
+    for source in sources:
+        assert not owner_names & set(re.findall(r"(?:self\.|def )(_[a-z]\w*)", source))

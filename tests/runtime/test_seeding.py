@@ -24,5 +24,7 @@ def test_seeded_noise_depends_on_its_numbers_only_and_restores_the_random_state(
 
 
 def test_seeded_generator_depends_on_its_numbers_only():
-    first, again = (torch.rand(3, generator=seeded_generator(Stream.ORDER, 5, 6)) for _ in range(2))
-    assert torch.equal(first, again)
+    first, second = (
+        torch.rand(3, generator=seeded_generator(Stream.ORDER, 5, 6)) for _ in range(2)
+    )
+    assert torch.equal(first, second)

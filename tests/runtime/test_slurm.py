@@ -11,7 +11,7 @@ import time
 import pytest
 import slurm_cluster as slurm
 from conftest import ROOT
-from test_resume import assert_same
+from test_resume import assert_same_run
 from test_scale import PAGE, QUICK, SLURM, read_job_table, shorten_command
 
 pytestmark = [
@@ -146,7 +146,7 @@ def test_requeued_job_resumes_bit_for_bit(cluster, tmp_path, script, stop):
     numbers = json.loads((folder / "metrics.json").read_text())
     assert len(numbers["resumed"]) == 1
     assert "Restarts=1" in slurm.run_command(cluster, "scontrol", "show", "job", job)
-    assert_same(folder, tmp_path / "uninterrupted")
+    assert_same_run(folder, tmp_path / "uninterrupted")
     wait_for(lambda: not slurm.run_command(cluster, "squeue", "-h"), cluster, log)
 
 
@@ -166,4 +166,4 @@ def test_requeued_job_of_a_multirun_resumes_bit_for_bit(cluster, tmp_path):
         wait_for((folder / "0" / "value.txt").exists, cluster, logs)
         assert sweep.wait(120) == 0
     assert len(json.loads((folder / "0" / "metrics.json").read_text())["resumed"]) == 1
-    assert_same(folder / "0", tmp_path / "uninterrupted")
+    assert_same_run(folder / "0", tmp_path / "uninterrupted")

@@ -103,12 +103,12 @@ def test_failed_job_neither_stops_nor_hides_the_others(command, tmp_path):
     assert "Traceback" not in output
 
 
-def test_job_with_nan_in_its_numbers_has_failed(command, tmp_path):
+def test_job_whose_training_becomes_nan_has_failed(command, tmp_path):
     words = ["-m", "optimizer.lr=1e-3,1e30", "trainer.max_epochs=2", "model.hidden=[4]"]
     assert command("train.py", *words, *QUICK)[0] == 1
     _, table = read_job_table(tmp_path)
     assert [bool(row["failed"]) for row in table] == [False, True]
-    assert "NaN or infinite: lower optimizer.lr" in table[1]["failed"]
+    assert "NaN or infinity in reconstruction, kl: lower optimizer.lr" in table[1]["failed"]
 
 
 @pytest.mark.parametrize("words", [["model=mlp,transformer"], ["kl.bta=1,2"]])

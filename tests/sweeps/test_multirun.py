@@ -24,6 +24,7 @@ without_optuna = pytest.mark.skipif(
     not (find_spec("hydra_plugins") and find_spec("hydra_plugins.hydra_optuna_sweeper")),
     reason="the extra sweep is not installed: pip install -e '.[sweep]'",
 )
+with_stub = pytest.mark.usefixtures("stub_training")
 OPTUNA = ["sweep=optuna", "optimizer.lr=interval(1e-4,1e-2)", "hydra.sweep.dir=here", *SMALL]
 
 
@@ -49,6 +50,7 @@ def snapshot_files(folder):
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
 
 
+@with_stub
 @pytest.mark.parametrize("resume", RESUME_COMMANDS)
 def test_interrupted_multirun_resumes_with_its_missing_jobs(
     command, tmp_path, make_job_fail, resume
@@ -72,6 +74,7 @@ def test_interrupted_multirun_resumes_with_its_missing_jobs(
     assert (tmp_path / "here" / "table.csv").read_text().count("\n") == 4
 
 
+@with_stub
 def test_finished_multirun_runs_no_job_again(command, tmp_path, monkeypatch):
     assert command("train.py", *WORDS)[0] == 0
     before = [snapshot_files(tmp_path / "here" / job / "checkpoints") for job in "012"]
@@ -80,6 +83,7 @@ def test_finished_multirun_runs_no_job_again(command, tmp_path, monkeypatch):
     assert before == [snapshot_files(tmp_path / "here" / job / "checkpoints") for job in "012"]
 
 
+@pytest.mark.slow
 def test_job_with_a_truncated_value_file_is_evaluated_again(command, tmp_path):
     assert command("train.py", *WORDS)[0] == 0
     value = tmp_path / "here" / "1" / "value.txt"
@@ -89,6 +93,7 @@ def test_job_with_a_truncated_value_file_is_evaluated_again(command, tmp_path):
     assert value.read_text() == text
 
 
+@with_stub
 def test_failed_jobs_run_again(command, tmp_path, make_job_fail):
     make_job_fail(1, ValueError("it failed"))
     status, output = command("train.py", *WORDS)
@@ -102,6 +107,7 @@ def test_failed_jobs_run_again(command, tmp_path, make_job_fail):
     assert not (tmp_path / "here" / "1" / "failed.txt").exists()
 
 
+@with_stub
 @pytest.mark.parametrize(
     "words",
     [["-m", "latent_dim=2,3,5"], ["-m", "latent_dim=2,3,4", "seed=1"], ["-m"]],
@@ -115,6 +121,7 @@ def test_folder_that_holds_another_multirun_is_not_changed(command, tmp_path, wo
     assert snapshot_files(tmp_path) == before
 
 
+@with_stub
 def test_multirun_is_not_written_into_a_folder_with_other_files(command, tmp_path):
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "thesis.tex").write_text("")
@@ -122,6 +129,7 @@ def test_multirun_is_not_written_into_a_folder_with_other_files(command, tmp_pat
     assert len(snapshot_files(tmp_path)) == 1
 
 
+@with_stub
 @pytest.mark.parametrize("name", ["a, b=[c]", "it's", "back\\slash\\"])
 def test_multirun_in_a_folder_of_any_name_resumes(command, tmp_path, name):
     words = ["-m", f"hydra.sweep.dir={quote_override(name)}", *SMALL]
@@ -132,6 +140,7 @@ def test_multirun_in_a_folder_of_any_name_resumes(command, tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@with_stub
 @pytest.mark.parametrize(
     "word",
     ["hydra.sweeper.params={a:1}", "+hydra.callbacks.x._target_=os.abort", "hydra.launcher=x"],

@@ -4,12 +4,12 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric.loggers.csv_logs import _ExperimentWriter
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
 from vaelab.loggers.base import ResumableLogger
 from vaelab.runs.history import truncate_metrics, write_csv_rows
+from vaelab.runtime.private_api import MetricsWriter, get_experiment, set_experiment
 
 
 class Csv(CSVLogger, ResumableLogger):
@@ -25,9 +25,9 @@ class Csv(CSVLogger, ResumableLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        if self._experiment is None:
-            self._experiment = _MetricsWriter(self.save_dir)
-        return self._experiment
+        if get_experiment(self) is None:
+            set_experiment(self, _AtomicMetricsWriter(self.save_dir))
+        return get_experiment(self)
 
     def log_hyperparams(self, params: Any = None) -> None:
         """Do nothing: the config is in .hydra/config.yaml."""
@@ -36,17 +36,13 @@ class Csv(CSVLogger, ResumableLogger):
         self.experiment.truncate(step)
 
 
-class _MetricsWriter(_ExperimentWriter):
-    # _ExperimentWriter and the two overridden methods are private to Lightning, which has no public
-    # way to write into a folder with other files. tests/loggers/test_csv.py notices changes.
+class _AtomicMetricsWriter(MetricsWriter):
+    """Rewrites the file atomically when a new metric adds a column."""
 
-    def _check_log_dir_exists(self) -> None:
-        """Skip Lightning's warning: a run folder holds other files."""
-
-    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+    def rewrite_with_columns(self, columns: list[str]) -> None:
         path = Path(self.metrics_file_path)
         with path.open(newline="") as file:
-            write_csv_rows(path, fieldnames, list(csv.DictReader(file)))
+            write_csv_rows(path, columns, list(csv.DictReader(file)))
 
     def truncate(self, step: int) -> None:
         """Remove the rows of optimizer steps from `step` on."""

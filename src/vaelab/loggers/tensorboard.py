@@ -8,6 +8,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torchvision.transforms.functional import to_tensor
 
 from vaelab.loggers.base import MediaLogger, ResumableLogger
+from vaelab.runtime.private_api import set_tensorboard_option
 
 
 class TensorBoard(TensorBoardLogger, MediaLogger, ResumableLogger):
@@ -21,7 +22,7 @@ class TensorBoard(TensorBoardLogger, MediaLogger, ResumableLogger):
         super().__init__(folder, name="tensorboard", version="")
 
     def resume_from(self, step: int) -> None:
-        self._kwargs["purge_step"] = step
+        set_tensorboard_option(self, "purge_step", step)
 
     def add_image(self, name: str, image: Image.Image, step: int) -> None:
         self.experiment.add_image(name, to_tensor(image.convert("RGB")), step)

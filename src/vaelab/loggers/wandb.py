@@ -13,6 +13,7 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
 from vaelab.loggers.base import MediaLogger, ResumableLogger
+from vaelab.runtime.private_api import get_experiment, set_experiment
 
 STAGING_VARIABLE = "WANDB_DATA_DIR"  # names the folder of files that wait to be uploaded
 HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")  # old and new host names in the netrc file
@@ -41,7 +42,8 @@ class Wandb(WandbLogger, MediaLogger, ResumableLogger):
         artifacts: bool = True,
     ):
         Path(folder).mkdir(parents=True, exist_ok=True)
-        super().__init__(name=name or "default", save_dir=folder, project=project)
+        self.project, self.display_name = project, name or "default"
+        super().__init__(name=self.display_name, save_dir=folder, project=project)
         multirun = Path(folder).parent
         self.group = multirun.name if (multirun / "multirun.yaml").exists() else None
         self.folder, self.timeout = folder, timeout
@@ -51,13 +53,14 @@ class Wandb(WandbLogger, MediaLogger, ResumableLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        if self._experiment is None:
-            self._experiment = self._start(os.environ.get("WANDB_MODE") or choose_wandb_mode())
-            self._experiment.define_metric("trainer/global_step")
-            self._experiment.define_metric("*", step_metric="trainer/global_step")
+        if get_experiment(self) is None:
+            run = self._start(os.environ.get("WANDB_MODE") or choose_wandb_mode())
+            run.define_metric("trainer/global_step")
+            run.define_metric("*", step_metric="trainer/global_step")
             for name in ("elbo", "iw_bound", "log_p", "objective"):  # monitored by objectives
-                self._experiment.define_metric(f"val/{name}", summary="max,last")
-        return self._experiment
+                run.define_metric(f"val/{name}", summary="max,last")
+            set_experiment(self, run)
+        return get_experiment(self)
 
     def resume_from(self, step: int) -> None:
         """Resume the W&B run. Steps that are logged again appear twice."""
@@ -71,8 +74,8 @@ class Wandb(WandbLogger, MediaLogger, ResumableLogger):
         from wandb.errors import CommError
 
         settings = wandb.Settings(init_timeout=self.timeout, silent=True, console="off")
-        start = {"project": self._project, "name": self._name, "dir": self._save_dir}
-        start |= {"group": self.group, "settings": settings, "id": self.id}
+        start: dict[str, Any] = {"project": self.project, "name": self.display_name}
+        start |= {"dir": self.folder, "group": self.group, "settings": settings, "id": self.id}
         start |= {"resume": "allow"} if self.id and mode == "online" else {}
         try:
             return wandb.init(mode=mode, **start)
@@ -140,9 +143,10 @@ class Wandb(WandbLogger, MediaLogger, ResumableLogger):
         Arguments:
             failed: True to mark the run as failed.
         """
-        if self._experiment is None:
+        run = get_experiment(self)
+        if run is None:
             return
-        run, self._experiment = self._experiment, None
+        set_experiment(self, None)
         run.finish(exit_code=int(failed))
         if run.offline:
             folder = Path(run.dir).parent

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from vaelab.reproduction import records
 from vaelab.runs import metrics_file, provenance, untrusted, weights
-from vaelab.runs.old_names import current_names
+from vaelab.runs.old_names import NEW_KEYS, current_names
 from vaelab.runs.recorded import read_recorded_run
 from vaelab.runs.weights import hash_weights
 from vaelab.runtime.errors import subprocess_environment
@@ -189,9 +189,11 @@ def _iterate_existing_configs(
 def _find_changed_key(then: Any, now: Any) -> str | None:
     """Describe the first key in which two configs differ; a missing key equals null.
 
-    Keys that do not affect the training are ignored. Classes that were renamed since are equal.
+    Keys that do not affect the training are ignored. Classes that were renamed since are equal, and
+    a key that was added since equals the value that reproduces the behaviour before it.
     """
     old, new = provenance.flatten(current_names(then)), provenance.flatten(now)
+    old = {key: value for key, value in NEW_KEYS.items() if key in new} | old
     for key in {**old, **new}:
         if new.get(key) != old.get(key) and not key.startswith(IGNORED_KEYS):
             return f"{key} was {old.get(key)}, is {new.get(key)}"

@@ -7,6 +7,7 @@ one of them disappears, and if another module uses a private attribute of these 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lightning_fabric.loggers.csv_logs import _ExperimentWriter
 from omegaconf import DictConfig
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 
@@ -45,6 +46,38 @@ def averaged_model(callback: Any) -> Any:
 def latest_averaged_step(callback: Any) -> int:
     """Return the optimizer step of a WeightAveraging callback's latest update."""
     return callback._latest_update_step
+
+
+def get_experiment(logger: Any) -> Any:
+    """Return what a logger logs to, or None; the public property would create it."""
+    return logger._experiment
+
+
+def set_experiment(logger: Any, experiment: Any) -> None:
+    """Set what a logger logs to, where a subclass creates it; Lightning's own methods read it."""
+    logger._experiment = experiment
+
+
+def set_tensorboard_option(logger: Any, name: str, value: Any) -> None:
+    """Set an option of the SummaryWriter that a TensorBoardLogger will create."""
+    logger._kwargs[name] = value
+
+
+class MetricsWriter(_ExperimentWriter):
+    """The writer of Lightning's CSVLogger for a folder that holds other files.
+
+    Lightning's own warns about them and has no public way to replace how the header is extended.
+    """
+
+    def rewrite_with_columns(self, columns: list[str]) -> None:
+        """Write the file again with more columns."""
+        super()._rewrite_with_new_header(columns)
+
+    def _check_log_dir_exists(self) -> None:
+        pass
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        self.rewrite_with_columns(fieldnames)
 
 
 def set_job_command(command: JobCommand) -> None:

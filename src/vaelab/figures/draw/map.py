@@ -28,7 +28,7 @@ class LatentMap(NamedTuple):
 
     Attributes:
         points: (N, 2).
-        labels: (N,). Whole numbers are classes; NaN means that there is no label.
+        labels: (N,). Integers are classes; NaN means that there is no label.
         axes: The names of the two dimensions.
         classes: The names of the classes 0, 1, ...; empty to show the numbers.
         title: The name of the label, empty if it has none.
