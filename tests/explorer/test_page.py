@@ -51,6 +51,7 @@ def test_slider_changes_the_decoded_image(explore):
     assert explore.read_sliders()["z1"] == 3
 
 
+@pytest.mark.slow
 def test_test_image_sets_the_sliders_and_shows_its_terms(explore):
     def click_tile():
         explore.find_visible(".tiles button[data-index='7']")[0].click()
@@ -73,6 +74,7 @@ def test_click_on_the_map_decodes_the_point_and_sets_the_sliders(explore):
     assert explore.read_sliders()["z2"] == values_left["z2"]
 
 
+@pytest.mark.slow
 def test_ring_can_be_dragged_and_follows_the_sliders(explore):
     explore.open_tab("Map")
     area = explore.find_visible(".map svg")[0]
@@ -86,6 +88,7 @@ def test_ring_can_be_dragged_and_follows_the_sliders(explore):
     explore.wait_until(lambda: explore.read_ring_position() < ring - 1)
 
 
+@pytest.mark.slow
 def test_map_can_show_decoded_images(explore):
     explore.open_tab("Map")
     assert not explore.find(".map image")
@@ -124,6 +127,7 @@ def test_uploaded_image_is_reconstructed(explore, tmp_path):
     assert (pixels == np.where(np.arange(28) < 14, 0, 255)).all()
 
 
+@pytest.mark.slow
 def test_bad_upload_shows_a_message_and_changes_nothing(explore, tmp_path):
     explore.open_tab("Upload")
     before = explore.read_pixels()
@@ -135,6 +139,7 @@ def test_bad_upload_shows_a_message_and_changes_nothing(explore, tmp_path):
     assert (explore.read_pixels() == before).all()
 
 
+@pytest.mark.slow
 def test_label_changes_the_image_but_not_the_latents(page):
     page.open_tab("conditional")
     page.open_tab("Explore")
@@ -147,6 +152,7 @@ def test_label_changes_the_image_but_not_the_latents(page):
     assert page.read_sliders() == latents
 
 
+@pytest.mark.slow
 def test_walk_interpolates_between_two_test_images(page):
     page.open_tab("plain")
     page.open_tab("Walk")
@@ -159,6 +165,7 @@ def test_walk_interpolates_between_two_test_images(page):
     assert len(page.find_visible(".strip img")) == 11
 
 
+@pytest.mark.slow
 def test_two_runs_are_compared_on_one_image(page):
     page.open_tab("Compare")
     table = page.visible_text(".compared")

@@ -128,6 +128,7 @@ def run_card_example(folder):
     return card
 
 
+@pytest.mark.slow
 def test_card_describes_the_model_and_its_usage(train, command):
     folder = train(*MLP, "seed=3")["folder"]
     status, output = command("scripts/export.py", str(folder))

@@ -126,6 +126,7 @@ def test_training_writes_metrics_and_figures(train, words):
         assert image.size[0] > 100
 
 
+@pytest.mark.slow
 def test_labels_improve_the_bound(train):
     words = ("model.hidden=[32]", "latent_dim=2", "trainer.max_epochs=4", "optimizer.lr=3e-3")
     words += ("trainer.limit_train_batches=1.0", "trainer.limit_val_batches=1.0")

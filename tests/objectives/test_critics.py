@@ -48,6 +48,7 @@ def test_permuted_dimensions_keep_their_values_and_lose_their_correlation():
     assert torch.corrcoef(mixed.T).tril(-1).abs().max() < 0.06
 
 
+@pytest.mark.slow
 def test_mean_logit_of_a_trained_critic_is_the_total_correlation():
     """A normal with correlation .8 has TC = -1/2 ln(1 - .64) = .511."""
     torch.manual_seed(0)

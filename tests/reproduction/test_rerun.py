@@ -32,24 +32,24 @@ def test_runs_of_one_seed_are_bit_identical_and_of_two_seeds_differ(train):
     assert {"elbo", "kl_per_dimension.0", "weights of last.ckpt, largest"} <= names
 
 
-def test_differing_number_is_shown_with_its_difference(train):
-    folder = train(*SMALL)["folder"]
+def test_differing_number_is_shown_with_its_difference(finished_run):
+    folder = finished_run(*SMALL)["folder"]
     elbo = json.loads((folder / "metrics.json").read_text())["elbo"]
     other = copy_with_changes(folder, "metrics.json", elbo=elbo + 0.25, wall_s=99)
     assert [each.name for each in find_differences(folder, other)] == ["elbo"]
     assert f"elbo: {elbo} -> {elbo + 0.25}, by 0.25" in format_comparison(folder, other)
 
 
-def test_differing_provenance_is_shown(train):
-    folder = train(*SMALL)["folder"]
+def test_differing_provenance_is_shown(finished_run):
+    folder = finished_run(*SMALL)["folder"]
     other = copy_with_changes(folder, "provenance.json", threads={"torch": 7}, command="another")
     assert "threads.torch" in {each.name for each in compare_provenance(folder, other)}
     assert "threads.torch: 1 -> 7" in format_comparison(folder, other)
     assert "another" not in format_comparison(folder, other)
 
 
-def test_runs_that_cannot_be_repeated_are_refused(command, train, tmp_path):
-    folder = train(*SMALL)["folder"]
+def test_runs_that_cannot_be_repeated_are_refused(command, finished_run, tmp_path):
+    folder = finished_run(*SMALL)["folder"]
     (tmp_path / "empty").mkdir()
     shutil.copytree(folder, tmp_path / "unfinished")
     (tmp_path / "unfinished" / "metrics.json").unlink()

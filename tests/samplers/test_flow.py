@@ -16,7 +16,7 @@ def fit_flow(**settings):
     return sampler
 
 
-@pytest.mark.parametrize("kind", ["spline", "affine"])
+@pytest.mark.parametrize("kind", [pytest.param("spline", marks=pytest.mark.slow), "affine"])
 def test_flow_reaches_the_entropy_of_a_correlated_normal(kind):
     sampler = fit_flow(kind=kind)
     latents = torch.randn(20_000, 2) @ ROOT.T + 5
@@ -47,11 +47,13 @@ def test_temperature_0_always_gives_the_same_sample():
     assert torch.allclose(z[0], torch.tensor([5.0, 5.0]), atol=0.15)  # the mean of a normal
 
 
+@pytest.mark.slow
 def test_temperature_scales_the_standard_deviation():
     scales = [fit_flow(kind="affine", temperature=t).sample(2000).std(0) for t in (0.5, 1.0)]
     torch.testing.assert_close(scales[0], 0.5 * scales[1], rtol=0.1, atol=0)
 
 
+@pytest.mark.slow
 def test_patience_stops_the_fit(monkeypatch):
     steps = []
     take_step = FlowSampler._take_step

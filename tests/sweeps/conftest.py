@@ -28,3 +28,4 @@ def stub_training(monkeypatch):
         return elbo
 
     monkeypatch.setattr(vaelab.train, "train", write_results)
+    monkeypatch.setattr("vaelab.report.write.write_report_or_warn", lambda folder: None)

@@ -40,6 +40,7 @@ def test_multirun_has_a_folder_for_each_job_and_ends_with_a_table(command, tmp_p
     }
 
 
+@pytest.mark.slow
 def test_jobs_with_different_data_are_not_ranked_together(command, tmp_path):
     words = ["-m", "data.shape=[1,28,28],[1,32,32]", "model.hidden=[4]", *QUICK]
     assert command("train.py", *words)[0] == 0
@@ -103,6 +104,7 @@ def test_failed_job_neither_stops_nor_hides_the_others(command, tmp_path):
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_job_whose_training_becomes_nan_has_failed(command, tmp_path):
     words = ["-m", "optimizer.lr=1e-3,1e30", "trainer.max_epochs=2", "model.hidden=[4]"]
     assert command("train.py", *words, *QUICK)[0] == 1

@@ -110,7 +110,11 @@ def test_failed_jobs_run_again(command, tmp_path, make_job_fail):
 @with_stub
 @pytest.mark.parametrize(
     "words",
-    [["-m", "latent_dim=2,3,5"], ["-m", "latent_dim=2,3,4", "seed=1"], ["-m"]],
+    [
+        ["-m", "latent_dim=2,3,5"],
+        pytest.param(["-m", "latent_dim=2,3,4", "seed=1"], marks=pytest.mark.slow),
+        pytest.param(["-m"], marks=pytest.mark.slow),
+    ],
     ids=" ".join,
 )
 def test_folder_that_holds_another_multirun_is_not_changed(command, tmp_path, words):

@@ -178,6 +178,7 @@ BUFFERED = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_nan", ["skip", "stop"])
 def test_averaged_batch_normalization_statistics_stay_finite(train, tmp_path, on_nan):
     words = [*BUFFERED, limit_steps(5), f"on_nan={on_nan}", *spoil_batches(2)]
@@ -190,6 +191,7 @@ def test_averaged_batch_normalization_statistics_stay_finite(train, tmp_path, on
             assert weight.isfinite().all(), (key, name)
 
 
+@pytest.mark.slow
 def test_checkpoint_of_a_signal_in_a_skipped_step_is_finite(train, tmp_path, stopped_at):
     stopped_at(3)
     with pytest.raises(TrainingStopped):
@@ -199,6 +201,7 @@ def test_checkpoint_of_a_signal_in_a_skipped_step_is_finite(train, tmp_path, sto
     assert state["guard"] == {"events": 1, "in_a_row": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_nan", ["skip", "stop"])
 def test_resumed_run_counts_steps_skipped_before_the_interruption(
     train, tmp_path, stopped_at, monkeypatch, on_nan
@@ -250,6 +253,7 @@ def test_restore_returns_to_the_older_of_two_copies(train, path, monkeypatch, na
     assert after["restored"] == 1
 
 
+@pytest.mark.slow
 def test_restore_does_not_change_the_learning_rate_schedule(train):
     words = [*SMALL, "schedule=cosine", "on_nan=restore"]
     healthy = train(*words, limit_steps(6), folder="healthy")
@@ -260,6 +264,7 @@ def test_restore_does_not_change_the_learning_rate_schedule(train):
     assert learning_rates[0] == learning_rates[1]
 
 
+@pytest.mark.slow
 def test_restore_includes_the_averaged_weights(train):
     words = [*SMALL, "callbacks=[default,ema]", "on_nan=restore", "optimizer.lr=0.1"]
     state = load_last_checkpoint(train(*words, limit_steps(4), *spoil_batches(3))["folder"])
@@ -284,6 +289,7 @@ class LossScaling(Callback):
         trainer.strategy._precision_plugin = MixedPrecision("16-mixed", "cpu", scaler)
 
 
+@pytest.mark.slow
 def test_steps_skipped_by_the_loss_scaler_are_not_counted(train):
     words = [*SMALL, "+callbacks.scaling._target_=test_nan_guard.LossScaling", "on_nan=skip"]
     numbers = train(*words, limit_steps(40))
