@@ -9,6 +9,7 @@ os.environ.setdefault("VAELAB_REAL_DATA", os.environ.pop("VAELAB_DATA", ""))
 
 import copy
 import functools
+import gc
 import hashlib
 import json
 import runpy
@@ -38,6 +39,8 @@ GRIDS = "callbacks.pictures.only=[reconstructions,samples]"
 QUICK = ("logger=none", "trainer=smoke", "trainer.accelerator=cpu", "samples=2", GRIDS)
 
 torch.set_num_threads(1)
+gc.freeze()  # collections need not visit the imported packages, which saves an eighth of the time
+gc.set_threshold(50_000, 20, 20)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores SIGINT
 
 

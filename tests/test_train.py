@@ -113,6 +113,7 @@ def test_writing_checkpoints_prints_no_messages(train, caplog):
     assert "weights_only" not in caplog.text
 
 
+@pytest.mark.slow
 def test_training_increases_the_elbo(train):
     longer = (
         "trainer.max_epochs=8",

@@ -238,6 +238,7 @@ def test_has_at_least_compares_split_samples_and_images():
     assert not records.has_at_least(record | {"split": "val"}, 50, 100)
 
 
+@pytest.mark.slow
 def test_complete_record_is_in_the_table_and_not_replaced_by_an_incomplete_one(
     evaluate, tmp_path, monkeypatch
 ):

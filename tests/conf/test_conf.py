@@ -355,6 +355,12 @@ def test_every_experiment_trains(train, folders, config, tmp_path, name):
     assert has_finite_loss(train(*words, "trainer.max_epochs=1"))
 
 
-@pytest.mark.parametrize("option", options("logger"))
+@pytest.mark.parametrize(
+    "option",
+    [
+        pytest.param(option, marks=[] if option == "default" else pytest.mark.slow)
+        for option in options("logger")
+    ],
+)
 def test_every_logger_logs_a_run(train, option):
     assert math.isfinite(train(f"logger={option}", "model.hidden=[8]")["elbo"])

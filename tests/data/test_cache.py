@@ -179,6 +179,7 @@ def test_killed_build_is_not_mistaken_for_a_complete_one(tmp_path):
     assert [path.suffix for path in tmp_path.iterdir()] == [".u8"]
 
 
+@pytest.mark.slow
 def test_two_processes_can_build_at_the_same_time(tmp_path):
     inodes = []
 

@@ -135,7 +135,7 @@ def fuzz_configs(train, sources, folder, examples):
 
 
 def test_random_config_trains_or_is_refused_by_name(train, folders, tmp_path):  # noqa: F811
-    fuzz_configs(train, folders, tmp_path / "run", 12)
+    fuzz_configs(train, folders, tmp_path / "run", 8)
 
 
 @pytest.mark.slow

@@ -90,6 +90,7 @@ def test_file_can_be_evaluated(save_run, command):
     assert numbers["choices"]["model"] == "mlp"
 
 
+@pytest.mark.slow
 def test_run_can_start_from_a_file(save_run, train):
     folder, path = save_run()
     words = (*TINY, "prior=mixture", "objective=prior", "optimizer.lr=0")

@@ -47,6 +47,7 @@ def test_jobs_with_different_data_are_not_ranked_together(command, tmp_path):
     assert len({row["group"] for row in read_job_table(tmp_path)[1]}) == 2
 
 
+@pytest.mark.slow
 def test_unexpected_exception_in_a_job_does_not_stop_the_others(command, tmp_path, monkeypatch):
     from vaelab.likelihoods.bernoulli import Bernoulli
 
