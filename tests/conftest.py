@@ -48,6 +48,11 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
+def slow(*cases: Any) -> list[Any]:
+    """Return cases of pytest.mark.parametrize that only the slow tests run."""
+    return [pytest.param(case, marks=pytest.mark.slow) for case in cases]
+
+
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)

@@ -53,7 +53,7 @@ def assert_same_run(folder, other):
 @pytest.mark.parametrize(
     ("step", "words"),
     [
-        (1, ""),
+        pytest.param(1, "", marks=pytest.mark.slow),
         (8, "schedule=one_cycle callbacks=[default,ema] kl=warmup kl.period=9"),
         pytest.param(
             12, "schedule=cosine trainer.gradient_clip_val=0.1", marks=pytest.mark.slow
@@ -61,7 +61,7 @@ def assert_same_run(folder, other):
         pytest.param(
             17, "callbacks=[default,early_stopping] optimizer=adamw", marks=pytest.mark.slow
         ),
-        (3, "trainer.accumulate_grad_batches=2"),
+        pytest.param(3, "trainer.accumulate_grad_batches=2", marks=pytest.mark.slow),
         pytest.param(7, "trainer.precision=bf16-mixed", marks=pytest.mark.slow),
         pytest.param(8, "objective=aae data.binarize=dynamic", marks=pytest.mark.slow),
         pytest.param(9, "model=vq callbacks=[default,ema]", marks=pytest.mark.slow),
@@ -70,7 +70,9 @@ def assert_same_run(folder, other):
         ),
         pytest.param(8, "prior=vamp prior.components=5", marks=pytest.mark.slow),
         pytest.param(8, "trainer.check_val_every_n_epoch=2", marks=pytest.mark.slow),
-        (3, "+trainer.val_check_interval=3"),  # a validation within an epoch
+        pytest.param(
+            3, "+trainer.val_check_interval=3", marks=pytest.mark.slow
+        ),  # a validation within an epoch
         pytest.param(
             11, "+trainer.val_check_interval=4", marks=pytest.mark.slow
         ),  # between a validation and the end of the epoch

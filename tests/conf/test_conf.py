@@ -343,9 +343,8 @@ def experiment_words(name, config, folders, tmp_path):
 
 
 @pytest.mark.parametrize("name", options("experiment"))
-def test_every_experiment_takes_an_optimizer_step(take_step, folders, config, tmp_path, name):
-    terms = take_step(*experiment_words(name, config, folders, tmp_path))
-    assert all(map(math.isfinite, terms.values()))
+def test_every_experiment_builds(folders, config, tmp_path, name):
+    Run.build(config("logger=none", *experiment_words(name, config, folders, tmp_path)))
 
 
 @pytest.mark.slow

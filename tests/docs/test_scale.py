@@ -59,7 +59,7 @@ def test_command_for_one_machine_works(line, shell, tmp_path):
     assert (folder / "report.html").exists()
     if "<folder>" in LINES[LINES.index(line) + 1]:
         output = shell("train.py", f"resume=multirun/{folder.name}")
-        assert output.count("was finished before") == len(rows)
+        assert output.count("has finished before") == len(rows)
 
 
 @pytest.mark.slow
@@ -125,5 +125,5 @@ def test_error_for_a_missing_plugin_names_its_extra(tmp_path, words, extra):
     command = [*python, str(ROOT / "train.py"), *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert f"is not installed: pip install -e '.[{extra}]' does it" in done.stderr
+    assert f"is not installed: run pip install -e '.[{extra}]'" in done.stderr
     assert done.stderr.count("\n") == 1

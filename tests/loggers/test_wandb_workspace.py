@@ -65,7 +65,7 @@ def test_missing_network_is_a_one_line_error_without_the_key(command, offline, m
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     status, output = command("scripts/dashboard.py", "--entity", "me")
-    assert status.startswith("error: W&B did not take the view: ")
+    assert status.startswith("error: W&B rejected the workspace: ")
     assert "\n" not in status
     assert "a" * 40 not in status + output
 

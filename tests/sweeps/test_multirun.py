@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, slow
 from omegaconf import OmegaConf
 
 import vaelab.train
@@ -51,7 +51,7 @@ def snapshot_files(folder):
 
 
 @with_stub
-@pytest.mark.parametrize("resume", RESUME_COMMANDS)
+@pytest.mark.parametrize("resume", ["resume", *slow("the same command")])
 def test_interrupted_multirun_resumes_with_its_missing_jobs(
     command, tmp_path, make_job_fail, resume
 ):
@@ -134,7 +134,7 @@ def test_multirun_is_not_written_into_a_folder_with_other_files(command, tmp_pat
 
 
 @with_stub
-@pytest.mark.parametrize("name", ["a, b=[c]", "it's", "back\\slash\\"])
+@pytest.mark.parametrize("name", ["a, b=[c]", *slow("it's", "back\\slash\\")])
 def test_multirun_in_a_folder_of_any_name_resumes(command, tmp_path, name):
     words = ["-m", f"hydra.sweep.dir={quote_override(name)}", *SMALL]
     assert command("train.py", *words)[0] == 0
@@ -147,7 +147,10 @@ def test_multirun_in_a_folder_of_any_name_resumes(command, tmp_path, name):
 @with_stub
 @pytest.mark.parametrize(
     "word",
-    ["hydra.sweeper.params={a:1}", "+hydra.callbacks.x._target_=os.abort", "hydra.launcher=x"],
+    [
+        "+hydra.callbacks.x._target_=os.abort",
+        *slow("hydra.sweeper.params={a:1}", "hydra.launcher=x"),
+    ],
 )
 def test_untrusted_multirun_folder_cannot_start_a_program(command, tmp_path, word):
     assert command("train.py", *WORDS)[0] == 0

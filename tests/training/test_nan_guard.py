@@ -5,10 +5,11 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, slow
 from pytorch_lightning import Callback
 from pytorch_lightning.plugins.precision import MixedPrecision
 from safetensors import safe_open
@@ -134,7 +135,7 @@ def test_saved_event_has_its_batch_and_can_be_repeated(train, tmp_path, config):
     assert repeat_saved_batch(run.module, path) == ["reconstruction", "kl"]
 
 
-@pytest.mark.parametrize("name", ["", "lightning", "delayed"])
+@pytest.mark.parametrize("name", ["", *slow("lightning"), "delayed"])
 def test_nan_gradient_of_a_finite_loss_is_found(train, tmp_path, path, name):
     words = [*SMALL, NAN_GRADIENT, *path(name)]
     before = train(*words, limit_steps(2), folder="before")
@@ -148,15 +149,17 @@ def test_nan_gradient_of_a_finite_loss_is_found(train, tmp_path, path, name):
     "words",
     [
         "",
-        "lightning",
+        *slow("lightning"),
         "trainer.accumulate_grad_batches=2",
-        pytest.param("trainer.precision=bf16-mixed", marks=pytest.mark.slow),
-        pytest.param("trainer.gradient_clip_val=1", marks=pytest.mark.slow),
-        pytest.param("optimizer=adamw optimizer.weight_decay=0.5", marks=pytest.mark.slow),
-        pytest.param("optimizer.fused=false", marks=pytest.mark.slow),
-        pytest.param("objective=vq posterior=vq posterior.codes=8", marks=pytest.mark.slow),
         "model=resnet model.channels=[4,8] model.blocks=1 model.normalization=batch",
-        pytest.param("loss=gaussian loss.scale=optimal", marks=pytest.mark.slow),
+        *slow(
+            "trainer.precision=bf16-mixed",
+            "trainer.gradient_clip_val=1",
+            "optimizer=adamw optimizer.weight_decay=0.5",
+            "optimizer.fused=false",
+            "objective=vq posterior=vq posterior.codes=8",
+            "loss=gaussian loss.scale=optimal",
+        ),
     ],
 )
 def test_skipped_step_changes_nothing(train, path, words):
@@ -242,7 +245,7 @@ def test_skip_and_restore_stop_after_too_many_events_in_a_row(train, tmp_path, o
     assert len(list((tmp_path / "run" / "nan").iterdir())) == nan_guard.MAX_SAVED_EVENTS + 1
 
 
-@pytest.mark.parametrize("name", ["", "lightning", "delayed"])
+@pytest.mark.parametrize("name", ["", *slow("lightning"), "delayed"])
 def test_restore_returns_to_the_older_of_two_copies(train, path, monkeypatch, name):
     monkeypatch.setattr(nan_guard, "COPY_INTERVAL", 2)
     monkeypatch.setattr(nan_guard, "CHECK_INTERVAL", 2)
@@ -307,7 +310,8 @@ def test_unknown_value_of_on_nan_is_refused(command):
 
 def path_with_tests():
     """Return the PYTHONPATH of a process that imports classes of this file."""
-    return os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    folders = [str(ROOT / "tests"), str(Path(__file__).parent)]
+    return os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")])
 
 
 @pytest.mark.slow
