@@ -331,9 +331,7 @@ def test_optimal_scale_trains(train):
 
 def experiment_words(name, config, folders, tmp_path):
     """Return the words of a short training of an experiment on small data."""
-    cfg = config(f"experiment={name}")
-    check_keys(cfg)
-    data = cfg.data._target_.split(".")[2]
+    data = config(f"experiment={name}").data._target_.split(".")[2]
     words = [*folders.get(data, []), "data.batch_size=8"]
     if name == "conditional_faces":
         words.append(FACES)
@@ -343,8 +341,8 @@ def experiment_words(name, config, folders, tmp_path):
 
 
 @pytest.mark.parametrize("name", options("experiment"))
-def test_every_experiment_builds(folders, config, tmp_path, name):
-    Run.build(config("logger=none", *experiment_words(name, config, folders, tmp_path)))
+def test_every_experiment_composes_with_arguments_of_its_targets(config, name):
+    check_keys(config(f"experiment={name}"))
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ def test_every_command_is_tested():
 
 def test_readme_names_every_script_for_runs():
     named = {path.name for path in (ROOT / "scripts").glob("*.py") if path.name in README}
-    for_developers = {"benchmark.py", "compare_versions.py", "features.py", "parts.py"}
+    for_developers = {"benchmark.py", "features.py", "parts.py"}
     assert {path.name for path in (ROOT / "scripts").glob("*.py")} == named | for_developers
 
 
