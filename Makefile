@@ -5,7 +5,8 @@
 # make check        check style (ruff) and types (pyright)
 # make docs         build the site: open site/index.html in a browser
 PYTHON ?= python3
-QUICK = -n logical --dist worksteal -m "not slow and not gpu"
+PARALLEL = -n logical --dist worksteal
+QUICK = $(PARALLEL) -m "not slow and not gpu"
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo install test test-oldest test-slow check docs clean
@@ -22,7 +23,7 @@ test-oldest: .venv-oldest/dev.installed
 	.venv-oldest/bin/python -m pytest $(QUICK)
 
 test-slow: .venv/dev.installed
-	.venv/bin/python -m pytest -m "slow and not gpu"
+	.venv/bin/python -m pytest $(PARALLEL) -m "slow and not gpu"
 
 check: .venv/dev.installed
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/pyright
