@@ -49,8 +49,13 @@ def options(group: str) -> list[str]:
 
 
 def slow(*cases: Any) -> list[Any]:
-    """Return cases of pytest.mark.parametrize that only the slow tests run."""
-    return [pytest.param(case, marks=pytest.mark.slow) for case in cases]
+    """Return cases of pytest.mark.parametrize that only the slow tests run.
+
+    Arguments:
+        cases: The value of the argument, or a tuple with the values of several arguments.
+    """
+    values = [case if isinstance(case, tuple) else (case,) for case in cases]
+    return [pytest.param(*value, marks=pytest.mark.slow) for value in values]
 
 
 @pytest.fixture(autouse=True)
@@ -228,8 +233,8 @@ def finished_run(train, tmp_path, tmp_path_factory, finished_runs) -> Callable[.
     def copy_or_train(*overrides: str, folder: str = "run") -> dict[str, Any]:
         if overrides not in finished_runs:
             trained = train(*overrides, folder=folder)["folder"]
-            copy = tmp_path_factory.mktemp("finished") / "run"
-            finished_runs[overrides] = shutil.copytree(trained, copy)
+            shared = tmp_path_factory.mktemp("finished") / "run"
+            finished_runs[overrides] = shutil.copytree(trained, shared)
         else:
             shutil.copytree(finished_runs[overrides], tmp_path / folder)
         numbers = json.loads((tmp_path / folder / "metrics.json").read_text())

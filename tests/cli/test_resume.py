@@ -9,7 +9,7 @@ import time
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, slow
 
 from vaelab.cli.resume import resume_run
 from vaelab.runs.checkpoints import read_checkpoint
@@ -53,35 +53,23 @@ def assert_same_run(folder, other):
 @pytest.mark.parametrize(
     ("step", "words"),
     [
-        pytest.param(1, "", marks=pytest.mark.slow),
         (8, "schedule=one_cycle callbacks=[default,ema] kl=warmup kl.period=9"),
-        pytest.param(
-            12, "schedule=cosine trainer.gradient_clip_val=0.1", marks=pytest.mark.slow
-        ),  # the end of an epoch
-        pytest.param(
-            17, "callbacks=[default,early_stopping] optimizer=adamw", marks=pytest.mark.slow
+        *slow(
+            (1, ""),
+            (12, "schedule=cosine trainer.gradient_clip_val=0.1"),  # the end of an epoch
+            (17, "callbacks=[default,early_stopping] optimizer=adamw"),
+            (3, "trainer.accumulate_grad_batches=2"),
+            (7, "trainer.precision=bf16-mixed"),
+            (8, "objective=aae data.binarize=dynamic"),
+            (9, "model=vq callbacks=[default,ema]"),
+            (5, "loss=gaussian loss.scale=optimal data.binarize=none"),
+            (8, "prior=vamp prior.components=5"),
+            (8, "trainer.check_val_every_n_epoch=2"),
+            (3, "+trainer.val_check_interval=3"),  # a validation within an epoch
+            (11, "+trainer.val_check_interval=4"),  # between a validation and the end of the epoch
+            (5, "+trainer.val_check_interval=5 trainer.check_val_every_n_epoch=null"),
+            (8, "data=toy2d loss=mse data.validation=0"),
         ),
-        pytest.param(3, "trainer.accumulate_grad_batches=2", marks=pytest.mark.slow),
-        pytest.param(7, "trainer.precision=bf16-mixed", marks=pytest.mark.slow),
-        pytest.param(8, "objective=aae data.binarize=dynamic", marks=pytest.mark.slow),
-        pytest.param(9, "model=vq callbacks=[default,ema]", marks=pytest.mark.slow),
-        pytest.param(
-            5, "loss=gaussian loss.scale=optimal data.binarize=none", marks=pytest.mark.slow
-        ),
-        pytest.param(8, "prior=vamp prior.components=5", marks=pytest.mark.slow),
-        pytest.param(8, "trainer.check_val_every_n_epoch=2", marks=pytest.mark.slow),
-        pytest.param(
-            3, "+trainer.val_check_interval=3", marks=pytest.mark.slow
-        ),  # a validation within an epoch
-        pytest.param(
-            11, "+trainer.val_check_interval=4", marks=pytest.mark.slow
-        ),  # between a validation and the end of the epoch
-        pytest.param(
-            5,
-            "+trainer.val_check_interval=5 trainer.check_val_every_n_epoch=null",
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(8, "data=toy2d loss=mse data.validation=0", marks=pytest.mark.slow),
     ],
 )
 def test_run_stopped_by_a_signal_resumes_bit_for_bit(train, stopped_at, tmp_path, step, words):
@@ -206,7 +194,7 @@ def test_resume_refuses_a_finished_run_and_a_folder_without_a_run(finished_run, 
         resume_run([f"resume={tmp_path}"])
 
 
-@pytest.mark.parametrize("traceback", ["0", pytest.param("1", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("traceback", ["0", *slow("1")])
 def test_signal_ends_the_command_with_one_line_and_its_status(tmp_path, monkeypatch, traceback):
     monkeypatch.setenv("HYDRA_FULL_ERROR", traceback)
     with _start_process(

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 from allpairspy import AllPairs
-from conftest import CONF, ROOT, options
+from conftest import CONF, ROOT, options, slow
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import DictConfig
@@ -97,7 +97,7 @@ def check_keys(cfg):
             assert keys <= parameters.keys(), (path, keys - parameters.keys())
 
 
-# sweep sets only keys of Hydra; the keys of experiments are checked where their configs are used
+# sweep sets only keys of Hydra; the keys of experiments have a test below
 @pytest.mark.parametrize("group", sorted({*GROUPS} - {"sweep", "experiment"}))
 def test_every_key_is_an_argument_of_its_target(config, group):
     for option in options(group):
@@ -353,11 +353,7 @@ def test_every_experiment_trains(train, folders, config, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "option",
-    [
-        pytest.param(option, marks=[] if option == "default" else pytest.mark.slow)
-        for option in options("logger")
-    ],
+    "option", ["default", *slow(*(name for name in options("logger") if name != "default"))]
 )
 def test_every_logger_logs_a_run(train, option):
     assert math.isfinite(train(f"logger={option}", "model.hidden=[8]")["elbo"])

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import torch
+from conftest import slow
 
 from vaelab.objectives.base import sample_with_kl, sample_with_log_prob
 from vaelab.runs.build import build_from_config
@@ -212,10 +213,7 @@ def test_two_threads_reuse_their_own_pass(vae, monkeypatch):
     "words",
     [
         "ladder",
-        *(
-            pytest.param(words, marks=pytest.mark.slow)
-            for words in ("ladder_conv model.channels=[4,8]", "bottom_up")
-        ),
+        *slow("ladder_conv model.channels=[4,8]", "bottom_up"),
     ],
 )
 def test_iwae_trains_hierarchies_and_evaluation_reports_kl_by_layer(train, words):

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from conftest import slow
 from linear import build_optimal_linear_vae
 from objectives.toy import LOG_P, Toy, images, log_weights
 
@@ -236,7 +237,7 @@ def test_posterior_without_an_exact_density_is_refused(config, option, posterior
     "posterior",
     [
         "full",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("planar", "vmf prior=sphere")),
+        *slow("planar", "vmf prior=sphere"),
     ],
 )
 def test_path_derivative_has_the_same_mean_for_other_posteriors(config, posterior):

@@ -140,4 +140,4 @@ def test_random_config_trains_or_is_refused_by_name(train, folders, tmp_path):  
 
 @pytest.mark.slow
 def test_many_random_configs_train_or_are_refused_by_name(train, folders, tmp_path):  # noqa: F811
-    fuzz_configs(train, folders, tmp_path / "run", 150)
+    fuzz_configs(train, folders, tmp_path / "run", 500)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import slow
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -116,9 +117,7 @@ def fuzz_file(path, read, examples, is_correct=None):
     path.write_bytes(intact)
 
 
-EXAMPLES = pytest.mark.parametrize(
-    "examples", [40, pytest.param(600, marks=pytest.mark.slow)], ids=["few", "many"]
-)
+EXAMPLES = pytest.mark.parametrize("examples", [40, *slow(600)], ids=["few", "many"])
 
 
 @EXAMPLES

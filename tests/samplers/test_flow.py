@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from conftest import slow
 
 from vaelab.samplers.flow import FlowSampler
 
@@ -16,7 +17,7 @@ def fit_flow(**settings):
     return sampler
 
 
-@pytest.mark.parametrize("kind", [pytest.param("spline", marks=pytest.mark.slow), "affine"])
+@pytest.mark.parametrize("kind", [*slow("spline"), "affine"])
 def test_flow_reaches_the_entropy_of_a_correlated_normal(kind):
     sampler = fit_flow(kind=kind)
     latents = torch.randn(20_000, 2) @ ROOT.T + 5

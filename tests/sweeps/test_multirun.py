@@ -112,8 +112,7 @@ def test_failed_jobs_run_again(command, tmp_path, make_job_fail):
     "words",
     [
         ["-m", "latent_dim=2,3,5"],
-        pytest.param(["-m", "latent_dim=2,3,4", "seed=1"], marks=pytest.mark.slow),
-        pytest.param(["-m"], marks=pytest.mark.slow),
+        *slow(["-m", "latent_dim=2,3,4", "seed=1"], ["-m"]),
     ],
     ids=" ".join,
 )

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import slow
 from pytorch_lightning import Callback
 
 from vaelab.training.loop import ShortLoop
@@ -18,11 +19,11 @@ def load_last_checkpoint(numbers):
     "words",
     [
         "trainer.max_epochs=2",
-        pytest.param("trainer.gradient_clip_val=0.1", marks=pytest.mark.slow),
-        pytest.param("trainer.precision=bf16-mixed", marks=pytest.mark.slow),
+        *slow("trainer.gradient_clip_val=0.1"),
+        *slow("trainer.precision=bf16-mixed"),
         "schedule=one_cycle",
-        pytest.param("callbacks=[default,ema]", marks=pytest.mark.slow),
-        pytest.param("loss=gaussian loss.scale=optimal data.binarize=none", marks=pytest.mark.slow),
+        *slow("callbacks=[default,ema]"),
+        *slow("loss=gaussian loss.scale=optimal data.binarize=none"),
         "kl=warmup kl.period=5",
         "trainer.max_steps=5",
     ],
