@@ -1,6 +1,6 @@
 """Train a variational autoencoder: `python train.py model=conv loss=bce`; see --help."""
 
-from vaelab.cli.train import run
+from vaelab.cli.commands import start
 
 if __name__ == "__main__":
-    run()
+    start("train")

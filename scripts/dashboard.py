@@ -1,7 +1,6 @@
-"""Create a W&B workspace; --help lists the options."""
+"""The command `vaelab dashboard` in a clone of the repository."""
 
-from vaelab.cli.dashboard import main
-from vaelab.cli.entry_point import run_command
+from vaelab.cli.commands import start
 
 if __name__ == "__main__":
-    run_command(main)
+    start("dashboard")

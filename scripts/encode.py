@@ -1,7 +1,6 @@
-"""Encode a data set; --help lists the options."""
+"""The command `vaelab encode` in a clone of the repository."""
 
-from vaelab.cli.encode import main
-from vaelab.cli.entry_point import run_command
+from vaelab.cli.commands import start
 
 if __name__ == "__main__":
-    run_command(main)
+    start("encode")

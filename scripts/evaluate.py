@@ -1,7 +1,6 @@
-"""Evaluate finished runs; --help lists the options."""
+"""The command `vaelab evaluate` in a clone of the repository."""
 
-from vaelab.cli.entry_point import run_command
-from vaelab.cli.evaluate import main
+from vaelab.cli.commands import start
 
 if __name__ == "__main__":
-    run_command(main)
+    start("evaluate")

@@ -1,7 +1,6 @@
-"""Explore finished runs in a browser; --help lists the options."""
+"""The command `vaelab explore` in a clone of the repository."""
 
-from vaelab.cli.entry_point import run_command
-from vaelab.cli.explore import main
+from vaelab.cli.commands import start
 
 if __name__ == "__main__":
-    run_command(main)
+    start("explore")

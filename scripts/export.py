@@ -1,7 +1,6 @@
-"""Export a finished run for other programs; --help lists the options."""
+"""The command `vaelab export` in a clone of the repository."""
 
-from vaelab.cli.entry_point import run_command
-from vaelab.cli.export import main
+from vaelab.cli.commands import start
 
 if __name__ == "__main__":
-    run_command(main)
+    start("export")

@@ -1,7 +1,6 @@
-"""Draw the figures of a finished run; --help lists the options."""
+"""The command `vaelab figures` in a clone of the repository."""
 
-from vaelab.cli.entry_point import run_command
-from vaelab.cli.figures import main
+from vaelab.cli.commands import start
 
 if __name__ == "__main__":
-    run_command(main)
+    start("figures")

@@ -1,7 +1,6 @@
-"""Run one of the study notes; --help lists the options."""
+"""The command `vaelab notes` in a clone of the repository."""
 
-from vaelab.cli.entry_point import run_command
-from vaelab.cli.notes import main
+from vaelab.cli.commands import start
 
 if __name__ == "__main__":
-    run_command(main)
+    start("notes")

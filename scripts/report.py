@@ -1,7 +1,6 @@
-"""Write report.html again; --help lists the options."""
+"""The command `vaelab report` in a clone of the repository."""
 
-from vaelab.cli.entry_point import run_command
-from vaelab.cli.report import main
+from vaelab.cli.commands import start
 
 if __name__ == "__main__":
-    run_command(main)
+    start("report")

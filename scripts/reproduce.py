@@ -1,7 +1,6 @@
-"""Reproduce the record of docs/results.md; --help lists the options."""
+"""The command `vaelab reproduce` in a clone of the repository."""
 
-from vaelab.cli.entry_point import run_command
-from vaelab.cli.reproduce import main
+from vaelab.cli.commands import start
 
 if __name__ == "__main__":
-    run_command(main)
+    start("reproduce")

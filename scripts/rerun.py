@@ -1,7 +1,6 @@
-"""Repeat a finished run in a new folder; --help lists the options."""
+"""The command `vaelab rerun` in a clone of the repository."""
 
-from vaelab.cli.entry_point import run_command
-from vaelab.cli.rerun import main
+from vaelab.cli.commands import start
 
 if __name__ == "__main__":
-    run_command(main)
+    start("rerun")

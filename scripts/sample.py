@@ -1,7 +1,6 @@
-"""Sample images from a finished run; --help lists the options."""
+"""The command `vaelab sample` in a clone of the repository."""
 
-from vaelab.cli.entry_point import run_command
-from vaelab.cli.sample import main
+from vaelab.cli.commands import start
 
 if __name__ == "__main__":
-    run_command(main, "sample")
+    start("sample")

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from vaelab.metrics.terms import MeanTerms
 from vaelab.objectives.base import Objective
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.private_api import accumulates_gradients
 from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.schedules.base import Schedule
@@ -39,7 +40,7 @@ class VAEModule(TrainableModule):
         on_nan: What to do about a NaN or infinite loss or gradient: see training/nan_guard.py.
 
     Raises:
-        ValueError: If the objective cannot train the model.
+        UserError: If the objective cannot train the model.
     """
 
     vae: VAE
@@ -57,7 +58,7 @@ class VAEModule(TrainableModule):
     ):
         super().__init__()
         if vae.layered and not objective.supports_layers:
-            raise ValueError(
+            raise UserError(
                 f"{type(objective).__name__} supports one stochastic layer only, but the model has "
                 "several: set objective=elbo or iwae, or model=mlp or conv"
             )
@@ -170,7 +171,7 @@ class VAEModule(TrainableModule):
         optimizer = self.make_optimizer(self.parameter_groups())
         if isinstance(self.schedule, ConstantSchedule):
             return optimizer
-        total = self.trainer.estimated_stepping_batches
+        total = max(self.trainer.estimated_stepping_batches, 1)  # trainer.max_steps=0 has none
         scheduler = LambdaLR(optimizer, lambda step: self.schedule.factor(step, total))
         return {
             "optimizer": optimizer,

@@ -28,6 +28,7 @@ from vaelab.runs.metrics_file import all_finite, print_numbers, write_numbers
 from vaelab.runs.paths import FAILURE, LOCK, VALUE
 from vaelab.runs.provenance import collect_provenance, count_sizes, read_choices, write_provenance
 from vaelab.runs.run import Run
+from vaelab.runtime.errors import UserError, error_log
 from vaelab.runtime.files import locked
 from vaelab.runtime.metric_names import METRICS
 from vaelab.runtime.slurm import is_worker_rank, requeue_on_signal
@@ -50,11 +51,11 @@ def train(cfg: DictConfig, resume: bool = False, started: str = ".") -> float:
         image; NaN without validation images.
 
     Raises:
-        ValueError: If the config cannot be trained, or the results are NaN or infinite.
+        UserError: If the config cannot be trained, or the results are NaN or infinite.
     """
     check_run_config(cfg)
     folder = Path(cfg.folder)
-    with _run_lock(folder):
+    with _run_lock(folder), error_log(folder):
         seed_everything(cfg.seed, verbose=False)
         run = Run.build(cfg, started)
         _load_data(run)
@@ -93,7 +94,7 @@ def _run_lock(folder: Path) -> Iterator[None]:
         return
     with locked(folder / LOCK) as is_ours:
         if not is_ours:
-            raise ValueError(
+            raise UserError(
                 f"{folder} is being trained by another process: wait for it, or stop it"
             )
         yield
@@ -114,9 +115,9 @@ def _initialize_weights(run: Run, is_new: bool) -> None:
     if is_new and run.cfg.start is not None:
         run.start_from(Path(str(run.cfg.start)))
     elif is_new and run.module.objective.needs_start:
-        raise ValueError(
-            f"{type(run.module.objective).__name__} continues from a finished run: name its "
-            "folder, as in start=runs/..."
+        raise UserError(
+            f"objective: {type(run.module.objective).__name__} continues from a finished run: "
+            "name its folder, as in start=runs/..."
         )
     run.module.objective.dataset_size = len(images)
 
@@ -127,7 +128,7 @@ def _build_trainer(run: Run) -> Trainer:
     callbacks.append(ResumeState())
     loggers: list[Logger] = [build_from_config(node) for node in cfg.logger.values()]
     if any(isinstance(each, EarlyStopping) for each in callbacks) and not has_validation:
-        raise ValueError("callbacks=early_stopping needs validation images: set data.validation")
+        raise UserError("callbacks=early_stopping needs validation images: set data.validation")
     trainer: Trainer = build_from_config(
         cfg.trainer,
         limit_val_batches=cfg.trainer.limit_val_batches if has_validation else 0,
@@ -149,7 +150,7 @@ def _check_optimizer_and_batches(run: Run, trainer: Trainer) -> None:
     try:
         run.module.make_optimizer(run.module.parameter_groups())
     except ValueError as error:
-        raise ValueError(f"optimizer: {error}") from error
+        raise UserError(f"optimizer: {error}") from error
     train = run.data.splits["train"]
     TrainingBatches(train, run.data.batch_size, run.cfg.seed, 0, trainer.world_size)
 
@@ -176,7 +177,7 @@ def _prepare_resume(trainer: Trainer, checkpoint: Path | None, folder: Path) -> 
             if checkpoint
             else "there is no checkpoint: starting from the beginning"
         )
-        for name in ("metrics.json", FAILURE, VALUE):
+        for name in ("metrics.json", "error.log", FAILURE, VALUE):
             (folder / name).unlink(missing_ok=True)
     for logger in trainer.loggers:
         if isinstance(logger, ResumableLogger):
@@ -240,4 +241,4 @@ def _report_results(run: Run, trainer: Trainer, numbers: dict[str, Any]) -> None
 
     write_report_or_warn(folder)
     if not all(map(all_finite, numbers.values())):
-        raise ValueError("the numbers of this run are NaN or infinite: lower optimizer.lr")
+        raise UserError("the numbers of this run are NaN or infinite: lower optimizer.lr")

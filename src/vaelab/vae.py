@@ -12,6 +12,7 @@ from torch.distributions import Distribution, constraints
 from vaelab.likelihoods.base import Likelihood
 from vaelab.posteriors.base import Posterior
 from vaelab.priors.base import Prior
+from vaelab.runtime.errors import UserError
 
 MAX_INITIAL_COST = 0.5  # nats; a small Bernoulli decoder costs less than this when training starts
 INITIALIZATION_IMAGES = 256
@@ -37,7 +38,7 @@ class VAE(nn.Module):
         likelihood: Builds the likelihood from shape.
 
     Raises:
-        ValueError: If latent_dim is not positive, or posterior and prior have different supports.
+        UserError: If latent_dim is not positive, or posterior and prior have different supports.
     """
 
     layered = False
@@ -55,7 +56,7 @@ class VAE(nn.Module):
     ):
         super().__init__()
         if latent_dim < 1:
-            raise ValueError(f"latent_dim={latent_dim}: it must be at least 1")
+            raise UserError(f"latent_dim={latent_dim}: it must be at least 1")
         self.shape = tuple(shape)
         self.latent_dim = latent_dim
         self._autocast: Callable[[], AbstractContextManager] = nullcontext
@@ -67,7 +68,7 @@ class VAE(nn.Module):
                 "real vectors" if part.support is constraints.real_vector else part.support
                 for part in (self.posterior, self.prior)
             )
-            raise ValueError(
+            raise UserError(
                 f"the posterior lives on {posterior_support} and the prior on {prior_support}: "
                 "choose a prior= with the posterior's support"
             )

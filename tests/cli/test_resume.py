@@ -206,7 +206,7 @@ def test_signal_ends_the_command_with_one_line_and_its_status(tmp_path, monkeypa
     assert process.returncode == 143, errors[-2000:]
     line = errors.strip().splitlines()[-1]
     assert line.startswith("stopped by SIGTERM after step ")
-    assert line.endswith(f"resume with: python train.py resume={tmp_path / 'run'}")
+    assert line.endswith(f"resume with: vaelab train resume={tmp_path / 'run'}")
     assert "Traceback" not in errors
 
 

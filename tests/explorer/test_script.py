@@ -57,4 +57,4 @@ def test_missing_gradio_names_the_command_to_install_it(command, save_run, tmp_p
     for name in [name for name in sys.modules if name.startswith("vaelab.explorer.")]:
         monkeypatch.delitem(sys.modules, name)
     status, _ = command(SCRIPT, str(save_run(tmp_path / "run", "model.hidden=[8]")))
-    assert status == "error: the explorer needs gradio: run pip install -e '.[explore]'"
+    assert status == "error: the explorer needs gradio: run pip install 'vaelab[explore]'"

@@ -33,7 +33,7 @@ def test_error_of_missing_weights_says_what_to_download(empty_hub):
 
 def test_error_of_a_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, fidelity.__name__, None)
-    with pytest.raises(FileNotFoundError, match="pip install torch-fidelity"):
+    with pytest.raises(ModuleNotFoundError, match=r"vaelab\[inception\]"):
         load_features("inception")
 
 

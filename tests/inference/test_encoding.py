@@ -135,4 +135,4 @@ def test_optimal_scale_is_calibrated_on_training_images(run, tmp_path):
 def test_missing_extra_is_named(command, monkeypatch):
     monkeypatch.setattr("vaelab.runtime.errors.find_spec", lambda name: None)
     status, _ = command("scripts/encode.py", "nowhere")
-    assert status == "error: pyarrow is not installed: run pip install -e '.[export]'"
+    assert status == "error: pyarrow is not installed: run pip install 'vaelab[export]'"

@@ -215,7 +215,7 @@ def test_tables_give_an_npz_but_no_grid(train, command, tmp_path):
 
 
 WRONG_COMMANDS = {
-    "no run": ("", "name a run folder first: python scripts/sample.py <run>"),
+    "no run": ("", "name a run folder first: vaelab sample <run>"),
     "no run but a word": ("sampler=gmm", "name a run folder first"),
     "not a run folder": ("{tmp} n=3", "is not a run folder"),
     "unknown sampler": (

@@ -73,4 +73,4 @@ def test_missing_network_is_a_one_line_error_without_the_key(command, offline, m
 def test_missing_extra_is_named(command, offline, monkeypatch):
     monkeypatch.setattr("vaelab.runtime.errors.find_spec", lambda name: None)
     status, _ = command("scripts/dashboard.py")
-    assert status.endswith("is not installed: run pip install -e '.[dashboard]'")
+    assert status.endswith("is not installed: run pip install 'vaelab[dashboard]'")

@@ -22,7 +22,7 @@ WORDS = ["-m", "latent_dim=2,3,4", "hydra.sweep.dir=here", *SMALL]
 RESUME_COMMANDS = {"the same command": WORDS, "resume": ["resume=here"]}
 without_optuna = pytest.mark.skipif(
     not (find_spec("hydra_plugins") and find_spec("hydra_plugins.hydra_optuna_sweeper")),
-    reason="the extra sweep is not installed: pip install -e '.[sweep]'",
+    reason="the extra sweep is not installed: pip install 'vaelab[sweep]'",
 )
 with_stub = pytest.mark.usefixtures("stub_training")
 OPTUNA = ["sweep=optuna", "optimizer.lr=interval(1e-4,1e-2)", "hydra.sweep.dir=here", *SMALL]
@@ -58,7 +58,7 @@ def test_interrupted_multirun_resumes_with_its_missing_jobs(
     make_job_fail(1, KeyboardInterrupt())
     status, output = command("train.py", *WORDS)
     assert status == 130
-    assert re.search(r"interrupted; resume with: python \S+ resume=here$", output.rstrip())
+    assert re.search(r"interrupted; resume with: vaelab train resume=here$", output.rstrip())
     metrics = tmp_path / "here" / "0" / "metrics.json"
     before = metrics.read_bytes()
     make_job_fail(0, AssertionError("job 0 runs twice"))
@@ -98,7 +98,9 @@ def test_failed_jobs_run_again(command, tmp_path, make_job_fail):
     make_job_fail(1, ValueError("it failed"))
     status, output = command("train.py", *WORDS)
     assert status == 1
-    assert re.search(r"to run the failed jobs again: python \S+ resume=here$", output, re.MULTILINE)
+    assert re.search(
+        r"to run the failed jobs again: vaelab train resume=here$", output, re.MULTILINE
+    )
     assert (tmp_path / "here" / "1" / "failed.txt").read_text() == "it failed\n"
     make_job_fail(None, None)
     status, output = command("train.py", *WORDS)

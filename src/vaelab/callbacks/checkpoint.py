@@ -12,8 +12,9 @@ import torch
 from pytorch_lightning import LightningModule, Trainer, callbacks
 
 from vaelab.module import VAEModule
-from vaelab.runtime.errors import TrainingStopped
+from vaelab.runtime.errors import TrainingStopped, UserError
 from vaelab.runtime.files import atomic_write
+from vaelab.runtime.installation import train_command
 from vaelab.runtime.private_api import accumulates_gradients
 from vaelab.runtime.slurm import stop_signals
 
@@ -33,14 +34,12 @@ class Checkpoint(callbacks.Checkpoint):
         minutes: Also write last.ckpt within an epoch, in this interval; None does not.
 
     Raises:
-        ValueError: If `minutes` is not positive.
+        UserError: If `minutes` is not positive.
     """
 
     def __init__(self, folder: str, minutes: float | None = None):
         if minutes is not None and not minutes > 0:
-            raise ValueError(
-                f"callbacks.checkpoint.minutes={minutes}: it must be positive, or null"
-            )
+            raise UserError(f"callbacks.checkpoint.minutes={minutes}: it must be positive, or null")
         self.folder = Path(folder)
         self.seconds = math.inf if minutes is None else 60 * minutes
         self.best_score: float | None = None
@@ -81,7 +80,7 @@ class Checkpoint(callbacks.Checkpoint):
             trainer.save_checkpoint(self.folder / "last.ckpt", weights_only=False)
             self.due = time.monotonic() + self.seconds
         if stop_signal:
-            raise TrainingStopped(stop_signal, trainer.global_step, self.folder.parent)
+            raise TrainingStopped(stop_signal, trainer.global_step, self._resume_command())
 
     def _sync_processes(self, trainer: Trainer, now: bool = False) -> tuple[int, bool]:
         """Return the received signal and whether a checkpoint is due, equal in all processes.
@@ -120,7 +119,10 @@ class Checkpoint(callbacks.Checkpoint):
             trainer.save_checkpoint(last, weights_only=False)
         stop_signal, _ = self._sync_processes(trainer, now=True)
         if stop_signal:
-            raise TrainingStopped(stop_signal, trainer.global_step, self.folder.parent)
+            raise TrainingStopped(stop_signal, trainer.global_step, self._resume_command())
+
+    def _resume_command(self) -> str:
+        return f"{train_command()} resume={self.folder.parent}"
 
     def _update_best_score(self, trainer: Trainer) -> bool:
         if not trainer.datamodule.has_validation:  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.private_api import latest_averaged_step
 
 
@@ -24,12 +25,12 @@ class EMA(WeightAveraging):
         decay: The largest d; 1 - 1 / n averages about n steps.
 
     Raises:
-        ValueError: If `decay` is not in [0, 1].
+        UserError: If `decay` is not in [0, 1].
     """
 
     def __init__(self, decay: float = 0.999):
         if not 0 <= decay <= 1:
-            raise ValueError(f"callbacks.ema.decay={decay}: it must lie in [0, 1]")
+            raise UserError(f"callbacks.ema.decay={decay}: it must lie in [0, 1]")
         super().__init__(use_buffers=True, multi_avg_fn=self._average)
         self.decay = decay
 

@@ -18,6 +18,7 @@ from vaelab.figures.run_figures import (
 from vaelab.loggers.base import MediaLogger, open_png
 from vaelab.module import VAEModule
 from vaelab.runs.run import Run
+from vaelab.runtime.errors import UserError
 
 
 class Pictures(Callback):
@@ -29,12 +30,12 @@ class Pictures(Callback):
         only: The names of the figures at the end; None draws all that apply.
 
     Raises:
-        ValueError: If `every` is less than 1, or there is no figure of a name.
+        UserError: If `every` is less than 1, or there is no figure of a name.
     """
 
     def __init__(self, folder: str, every: int = 5, only: Sequence[str] | None = None):
         if every < 1:
-            raise ValueError(
+            raise UserError(
                 f"callbacks.pictures.every={every}: it is a number of epochs, at least 1"
             )
         check_figure_names(only or ())

@@ -1,4 +1,4 @@
-"""Create a W&B workspace: `python scripts/dashboard.py --project vaelab`.
+"""Create a W&B workspace: `vaelab dashboard --project vaelab`.
 
 Saves a view named vaelab with the runs, their curves, images, latents and test images. --print
 prints its layout instead. This needs the extra `dashboard` and a W&B key, as of `wandb login`.
@@ -7,7 +7,7 @@ prints its layout instead. This needs the extra `dashboard` and a W&B key, as of
 import argparse
 import os
 
-from vaelab.runtime.errors import check_extra_installed
+from vaelab.runtime.errors import UserError, check_extra_installed
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
         return
     check_extra_installed("dashboard", "wandb_workspaces")
     if (os.environ.get("WANDB_MODE") or choose_wandb_mode()) == "offline":
-        raise ValueError("W&B is offline or has no key: run `wandb login` first, or use --print")
+        raise UserError("W&B is offline or has no key: run `wandb login` first, or use --print")
 
     import wandb
 
@@ -35,4 +35,4 @@ def main() -> None:
         entity = arguments.entity or wandb.Api().default_entity or ""
         print(build_workspace(entity, arguments.project, arguments.group).save().url)
     except wandb.Error as error:
-        raise ValueError(f"W&B rejected the workspace: {error}") from error
+        raise UserError(f"W&B rejected the workspace: {error}") from error

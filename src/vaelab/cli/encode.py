@@ -1,4 +1,4 @@
-"""Encode a data set: `python scripts/encode.py runs/<run> --split all`.
+"""Encode a data set: `vaelab encode runs/<run> --split all`.
 
 Writes <run>/codes-<split>.parquet: for each image its index, label, latents, elbo, reconstruction
 and kl. Read the file with pandas.read_parquet. This needs the extra `export`.

@@ -8,14 +8,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from vaelab.cli.menu import CONF, find_groups, render_menu, render_menu_section
+from vaelab.cli.menu import find_groups, render_menu, render_menu_section
 from vaelab.cli.secrets import find_secret
 from vaelab.runtime import slurm
 from vaelab.runtime.errors import JobFailed, TrainingStopped, is_user_error, one_line_message
 from vaelab.runtime.overrides import is_resume_command
-from vaelab.sweeps import multirun
 
 
 def run_command(main: Callable[[], Any], recipe: str | None = None) -> None:
@@ -29,6 +26,8 @@ def run_command(main: Callable[[], Any], recipe: str | None = None) -> None:
     if recipe and {"--help", "-h"} & set(sys.argv[1:]):
         print(render_menu() if recipe == "train" else render_menu_section(recipe))
         return
+    from vaelab.sweeps import multirun  # imports Hydra, which --help does not need
+
     if secret := find_secret(sys.argv[1:]):
         sys.exit(f"error: {secret}")
     keep_freed_memory()
@@ -63,6 +62,8 @@ def run_command(main: Callable[[], Any], recipe: str | None = None) -> None:
 
 def _words_for_hydra(words: list[str]) -> list[str]:
     """Return the words that Hydra parses in place of the command line."""
+    from vaelab.sweeps import multirun
+
     try:
         words = multirun.expand_resume_command(words)
     except ValueError as error:
@@ -76,6 +77,7 @@ def _words_for_hydra(words: list[str]) -> list[str]:
 
 def _finish_multirun() -> None:
     """Print the results so far of a multirun that an error ended."""
+    from vaelab.sweeps import multirun
     from vaelab.sweeps.hydra_callback import finish_multirun
 
     folder = multirun.active_folder.get()
@@ -97,14 +99,15 @@ def keep_freed_memory() -> None:
 
 def _unknown_key_message(key: str, recipe: str) -> str:
     """Return a message that lists the keys that exist where an unknown key was set."""
-    from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    from vaelab.runs.compose import compose_config
 
     groups = find_groups(recipe)
     options = [word for word in sys.argv[1:] if word.partition("=")[0] in groups]
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose(recipe, [word for word in options if "," not in word])
+    cfg = compose_config(recipe, [word for word in options if "," not in word])
     parent = key
     while parent and not OmegaConf.is_dict(OmegaConf.select(cfg, parent)):
         parent = parent.rpartition(".")[0]

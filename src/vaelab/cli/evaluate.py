@@ -1,19 +1,20 @@
-"""Evaluate finished runs: `python scripts/evaluate.py runs/<run> [...] [--samples 5000]`.
+"""Evaluate finished runs: `vaelab evaluate runs/<run> [...] [--samples 5000]`.
 
 Every part of the evaluation that applies to a run computes its numbers. They are written to
 <run>/evaluation/<split>-<checkpoint>-<samples>/ as numbers.json and numbers.md, logged to the
 loggers of the run and, for the test images, recorded in results/. Finished parts are not computed
 again, and an interrupted evaluation resumes. The folder of a multirun stands for its finished jobs;
 several runs end with a rate-distortion figure. To use several processes, run
-`torchrun --nproc-per-node 2 scripts/evaluate.py ...`.
+`torchrun --nproc-per-node 2 -m vaelab evaluate ...`.
 """
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from vaelab.cli.menu import CONF, list_options
+from vaelab.cli.menu import list_options
 from vaelab.runs.paths import FAILURE, MULTIRUN_RECORD
+from vaelab.runtime.errors import UserError
 
 PRECISIONS = ("32-true", "bf16-mixed", "auto")
 
@@ -31,9 +32,9 @@ def main() -> None:
 
     parts = arguments.parts.split(",") if arguments.parts else DEFAULT_PARTS
     if unknown := set(parts) - set(PARTS):
-        raise ValueError(f"--parts {','.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
+        raise UserError(f"--parts {','.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
     if arguments.images is not None and arguments.images < 1:
-        raise ValueError(f"--images {arguments.images}: it must be at least 1")
+        raise UserError(f"--images {arguments.images}: it must be at least 1")
     folders = [job for folder in arguments.runs for job in _list_finished_jobs(folder)]
     for folder in folders:
         read_recorded_run(folder)  # raises for a folder that is no run, before any is evaluated
@@ -107,10 +108,7 @@ def _common_multirun(folders: list[Path]) -> Path | None:
 
 
 def _build_sampler(name: str) -> Any:
-    from hydra import compose, initialize_config_dir
-
     from vaelab.runs.build import build_from_config
+    from vaelab.runs.compose import compose_config
 
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("sample", [f"sampler={name}"])
-    return build_from_config(cfg.sampler)
+    return build_from_config(compose_config("sample", [f"sampler={name}"]).sampler)

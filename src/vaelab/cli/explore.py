@@ -1,4 +1,4 @@
-"""Explore finished runs in a browser: `python scripts/explore.py runs/<run> [runs/<run> ...]`.
+"""Explore finished runs in a browser: `vaelab explore runs/<run> [runs/<run> ...]`.
 
 Move the latents of a run with sliders, point into the map of its latents, draw a digit or upload an
 image, walk between two test images; with two runs or more, compare two of them on one image.
@@ -9,9 +9,9 @@ import argparse
 import socket
 import sys
 from pathlib import Path
-from typing import Any
 
-from vaelab.cli.menu import CONF, list_options
+from vaelab.cli.menu import list_options
+from vaelab.runtime.errors import UserError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -40,8 +40,9 @@ def main() -> None:
 
     from vaelab.explorer.explorer import Explorer
     from vaelab.explorer.page import serve_page
+    from vaelab.runs.compose import compose_config
 
-    data = _compose_data(arguments.data) if arguments.data else None
+    data = compose_config("train", [f"data={arguments.data}"]).data if arguments.data else None
     explorers = [Explorer.open(run, arguments.checkpoint, data) for run in arguments.runs]
     names = [explorer.name for explorer in explorers]
     for number, explorer in enumerate(explorers, 1):
@@ -52,19 +53,12 @@ def main() -> None:
     serve_page(explorers, arguments.host, arguments.port)
 
 
-def _compose_data(name: str) -> Any:
-    from hydra import compose, initialize_config_dir
-
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", [f"data={name}"]).data
-
-
 def check_port_is_free(host: str, port: int) -> None:
-    """Raise ValueError if the address cannot be used, as when another program uses it."""
+    """Raise UserError if the address cannot be used, as when another program uses it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()
     except (OSError, OverflowError) as error:
-        raise ValueError(
+        raise UserError(
             f"port {port} of {host} cannot be used ({error}): choose another with --port"
         ) from error

@@ -1,4 +1,4 @@
-"""Export a finished run for other programs: `python scripts/export.py runs/<run>`.
+"""Export a finished run for other programs: `vaelab export runs/<run>`.
 
 Writes <run>/export/ with encoder.onnx, decoder.onnx, model.safetensors and a README.md that says
 how to use them. This needs the extra `export`, except with --weights, which writes

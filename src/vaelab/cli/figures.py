@@ -1,4 +1,4 @@
-"""Draw the figures of a finished run: `python scripts/figures.py runs/<run>`.
+"""Draw the figures of a finished run: `vaelab figures runs/<run>`.
 
 Writes them to <run>/figures: reconstructions, samples, traversals, walks, map, aggregate (q(z)
 beside p(z)), kl_per_dimension and curves. Figures that do not apply to the run are left out, and a

@@ -3,25 +3,25 @@
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]  # of the clone
-CONF = ROOT / "conf"
+from vaelab.runtime.installation import CONF, train_command
+
 USAGE = {
     "train": """\
-python train.py [group=option ...] [key=value ...]     train one run
-python train.py -m model=mlp,conv loss=bce,mse         one run for each combination
-python train.py resume=runs/<run>                      resume an interrupted run
-python train.py resume=multirun/<folder>               run its missing and failed jobs
+{train} [group=option ...] [key=value ...]     train one run
+{train} -m model=mlp,conv loss=bce,mse         one run for each combination
+{train} resume=runs/<run>                      resume an interrupted run
+{train} resume=multirun/<folder>               run its missing and failed jobs
 
 Every group has a default, marked *. Keys of a group are set by its name, as in kl.beta=4.
 """,
     "sample": """\
-python scripts/sample.py <run> [sampler=option] [key=value ...]     images of a finished run
+vaelab sample <run> [sampler=option] [key=value ...]     images of a finished run
 """,
 }
 
 
 def render_menu() -> str:
-    """Return the help text of train.py: each group, its options and their first comments."""
+    """Return the help text of a training: each group, its options and their first comments."""
     lines = [render_menu_section(recipe) for recipe in USAGE]
     lines.append("hydra/launcher=joblib|ray|slurm runs the jobs of -m in parallel: docs/scale.md")
     lines.append("Hydra's own options: --hydra-help. The composed config: --cfg job")
@@ -31,7 +31,7 @@ def render_menu() -> str:
 def render_menu_section(recipe: str) -> str:
     """Return the help text of the command that composes conf/<recipe>.yaml."""
     text = (CONF / f"{recipe}.yaml").read_text()
-    lines = [USAGE[recipe]]
+    lines = [USAGE[recipe].format(train=train_command())]
     for group in find_groups(recipe):
         defaults = re.findall(rf"^  - {group}: (\w+)", text, re.MULTILINE)
         lines.append(f"{group}=")

@@ -1,4 +1,4 @@
-"""Write report.html again: `python scripts/report.py runs/<run>`, or a multirun and its jobs."""
+"""Write report.html again: `vaelab report runs/<run>`, or a multirun and its jobs."""
 
 import argparse
 from pathlib import Path

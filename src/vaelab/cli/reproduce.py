@@ -1,4 +1,4 @@
-"""Reproduce the record of docs/results.md: `python scripts/reproduce.py [<experiment> ...]`.
+"""Reproduce the record of docs/results.md: `vaelab reproduce [<experiment> ...]`.
 
 Trains and evaluates the experiments of results/record.yaml one after the other, with commands that
 are printed. What results/ already contains is not computed again, and the same command resumes what
@@ -8,7 +8,8 @@ was interrupted. `--results runs/again --runs runs/again` computes everything an
 import argparse
 from pathlib import Path
 
-from vaelab.cli.menu import CONF, ROOT
+from vaelab.runtime.errors import UserError
+from vaelab.runtime.installation import CONF, find_clone
 
 RECORD, PAGE = Path("results"), Path("docs/results.md")
 
@@ -17,7 +18,7 @@ def main() -> None:
     """Reproduce the experiments of the command line."""
     arguments = _make_parser().parse_args()
     if arguments.smoke and (arguments.results or arguments.page):
-        raise ValueError("--smoke writes to the folder of --runs: leave out --results and --page")
+        raise UserError("--smoke writes to the folder of --runs: leave out --results and --page")
 
     from vaelab.reproduction.reproduce import (
         RecordFolders,
@@ -29,13 +30,14 @@ def main() -> None:
     )
     from vaelab.reproduction.results_page import render_results_table, write_results_page
 
+    clone = find_clone("vaelab reproduce")
     entries = read_entries(arguments.list, CONF)
     selected = select_entries(entries, arguments.experiments)
     if arguments.smoke:
-        folders = make_smoke_folders(ROOT, arguments.runs or Path("runs/smoke"))
+        folders = make_smoke_folders(clone, arguments.runs or Path("runs/smoke"))
     else:
         runs, results = arguments.runs or Path("runs/record"), arguments.results or RECORD
-        folders = RecordFolders(ROOT, runs, results)
+        folders = RecordFolders(clone, runs, results)
     is_record = folders.results == RECORD
     page = arguments.page or (PAGE if is_record else folders.results / "results.md")
     for entry in selected:

@@ -1,4 +1,4 @@
-"""Repeat a finished run in a new folder: `python scripts/rerun.py runs/<run>`.
+"""Repeat a finished run in a new folder: `vaelab rerun runs/<run>`.
 
 Trains the recorded config with the recorded number of threads, from the folder in which the run was
 started, and compares numbers and weights bit for bit. Where they differ, it prints by how much, and
@@ -10,8 +10,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from vaelab.cli.menu import ROOT
-
 
 def main() -> None:
     """Repeat the run of the command line."""
@@ -22,7 +20,7 @@ def main() -> None:
 
     from vaelab.reproduction.rerun import find_differences, format_comparison, repeat_run
 
-    repeated = repeat_run(arguments.run, arguments.out, ROOT / "train.py")
+    repeated = repeat_run(arguments.run, arguments.out)
     print(format_comparison(arguments.run, repeated))
     print(repeated)
     if find_differences(arguments.run, repeated):

@@ -1,4 +1,4 @@
-"""Resume an interrupted run: `python train.py resume=<run folder>`.
+"""Resume an interrupted run: `vaelab resume <run folder>`.
 
 The recorded config is used and left unchanged. Hydra does not compose a config here, because it
 would overwrite the run folder's .hydra before anything is read; instead, Hydra's global config is
@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from vaelab.cli.train import prepare_process
 from vaelab.runs import untrusted
 from vaelab.runs.recorded import RecordedRun, read_recorded_run
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.overrides import RESUME
 from vaelab.train import train
 
@@ -31,7 +32,7 @@ def resume_run(words: list[str]) -> float:
         The best monitored value, as `train` does.
 
     Raises:
-        ValueError: If the run is finished, or other words are given.
+        UserError: If the run is finished, or other words are given.
     """
     folders = [word.removeprefix(RESUME) for word in words if word.startswith(RESUME)]
     others = [word for word in words if not word.startswith(RESUME)]
@@ -40,12 +41,12 @@ def resume_run(words: list[str]) -> float:
     untrusted.check_config(record.cfg)
     for word in [*others, *folders[1:]]:
         if not word.startswith("trainer."):
-            raise ValueError(
+            raise UserError(
                 f"{word}: resume= takes the folder of one run, and only trainer.* may change"
             )
     cfg = _apply_overrides(record.cfg, others)
     if (folder / "metrics.json").exists() and not others:
-        raise ValueError(
+        raise UserError(
             f"{folder} is finished: to train it longer, set trainer.max_epochs above "
             f"{cfg.trainer.max_epochs}"
         )
@@ -60,7 +61,7 @@ def _apply_overrides(cfg: DictConfig, words: list[str]) -> DictConfig:
         key = override.key_or_group.removeprefix("trainer.")
         if key.split(".")[0] not in cfg.trainer:
             names = ", ".join(name for name in sorted(cfg.trainer) if name[0] != "_")
-            raise ValueError(f"trainer.{key}: there is no such key; trainer has {names}")
+            raise UserError(f"trainer.{key}: there is no such key; trainer has {names}")
         OmegaConf.update(cfg.trainer, key, override.value())
     return cfg
 

@@ -1,4 +1,4 @@
-"""Sample images from a finished run: `python scripts/sample.py runs/<run> sampler=gmm n=64`.
+"""Sample images from a finished run: `vaelab sample runs/<run> sampler=gmm n=64`.
 
 They are written to <run>/samples/<sampler>.png and <sampler>.npz, which holds the latent vectors z,
 the images x, their labels y and the settings. conf/sample.yaml lists the keys and conf/sampler the
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vaelab.cli.menu import CONF
+from vaelab.runtime.errors import UserError
 
 
 def main() -> None:
@@ -17,17 +17,16 @@ def main() -> None:
     folder, words = _parse_words(sys.argv[1:])
 
     import torch
-    from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
     from vaelab.inference.sampling import SamplingConfig, save_samples
     from vaelab.runs import weights
     from vaelab.runs.build import build_from_config
+    from vaelab.runs.compose import compose_config
     from vaelab.runs.config_types import check_types
     from vaelab.runs.run import Run
 
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("sample", words)
+    cfg = compose_config("sample", words)
     check_types(cfg)
     config: SamplingConfig = build_from_config(cfg)
     run = Run.open(folder, config.checkpoint, with_data=False)
@@ -45,5 +44,5 @@ def main() -> None:
 def _parse_words(words: list[str]) -> tuple[Path, list[str]]:
     """Return the folder of the run, which comes first, and the overrides."""
     if not words or ("=" in words[0] and not Path(words[0]).is_dir()):
-        raise ValueError("name a run folder first: python scripts/sample.py <run> sampler=gmm")
+        raise UserError("name a run folder first: vaelab sample <run> sampler=gmm")
     return Path(words[0]), words[1:]

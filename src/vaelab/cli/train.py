@@ -1,4 +1,4 @@
-"""Train: `python train.py model=conv loss=bce`, a multirun with -m, and `resume=<folder>`."""
+"""Train: `vaelab train model=conv loss=bce`, a multirun with -m, and `resume=<folder>`."""
 
 import logging
 import os
@@ -10,8 +10,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from vaelab.cli.entry_point import run_command
-from vaelab.cli.menu import CONF
+from vaelab.runtime.errors import UserError
+from vaelab.runtime.installation import CONF
 from vaelab.runtime.overrides import is_resume_command
 from vaelab.sweeps.multirun import read_finished_value, was_interrupted
 
@@ -20,7 +20,7 @@ def train_composed(cfg: DictConfig) -> float:
     """Train a config that Hydra has composed, or return the value of a finished job."""
     folder = Path(cfg.folder)
     if str(folder) != HydraConfig.get().runtime.output_dir:
-        raise ValueError(f"folder={folder}: set hydra.run.dir, or hydra.sweep.dir with -m")
+        raise UserError(f"folder={folder}: set hydra.run.dir, or hydra.sweep.dir with -m")
     if (value := read_finished_value(folder)) is not None:
         return value
     from vaelab.train import train  # slow to import, and not needed for --help
@@ -56,8 +56,3 @@ def main() -> None:
     else:
         compose = hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
         compose(train_composed)()
-
-
-def run() -> None:
-    """Run the command line of train.py."""
-    run_command(main, "train")

@@ -13,6 +13,7 @@ import torch
 
 from vaelab.data.base import Binarize, DataModule, Split, check_split_fractions, random_split
 from vaelab.distributions.pixels import Pixels
+from vaelab.runtime.errors import MissingFileError, UserError
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,8 @@ class Arrays(DataModule):
         validation, test: The fractions of the images that are set aside if the file has no split.
 
     Raises:
-        FileNotFoundError: If there is no file at `path`.
-        ValueError: If the file is not an npz file, if its arrays cannot be used, or if `shape` does
+        MissingFileError: If there is no file at `path`.
+        UserError: If the file is not an npz file, if its arrays cannot be used, or if `shape` does
             not fit them.
     """
 
@@ -86,7 +87,7 @@ class Arrays(DataModule):
         x = self.arrays[f"x{suffix}"]
         y = self.arrays.get(f"y{suffix}", np.zeros((len(x), 0), np.int64))
         if len(y) != len(x):
-            raise ValueError(
+            raise UserError(
                 f"{self.path}: y{suffix} has {len(y)} rows, but x{suffix} has {len(x)}: save one "
                 "label for each row of x"
             )
@@ -98,33 +99,33 @@ def _check_reshape(shape: Sequence[int], stored: Sequence[int], path: str) -> No
     """Refuse a shape with another number of values, or one that would mix channels and pixels."""
     mismatch = f"data.shape={list(shape)}, but x in {path} has shape {list(stored)}"
     if math.prod(shape) != math.prod(stored):
-        raise ValueError(f"{mismatch}: set data.shape=null to use the shape in the file")
+        raise UserError(f"{mismatch}: set data.shape=null to use the shape in the file")
     is_permuted = [edge for edge in shape if edge > 1] != [edge for edge in stored if edge > 1]
     if is_permuted and sorted(shape) == sorted(stored):  # a reshape does not move axes
-        raise ValueError(f"{mismatch}: {CHANNELS_FIRST_HINT} and set data.shape=null")
+        raise UserError(f"{mismatch}: {CHANNELS_FIRST_HINT} and set data.shape=null")
 
 
 def _read_npz(path: str) -> dict[str, np.ndarray]:
     """Read and check the arrays of an npz file, in the dtype in which images are kept."""
     if not Path(path).is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"data.path={path}: there is no such file; set data.path to an npz file"
         )
     try:
         with zipfile.ZipFile(path) as file:
             if damaged := file.testzip():  # numpy checks only members that it reads to the end
-                raise ValueError(f"the checksum of {damaged} is wrong")
+                raise UserError(f"the checksum of {damaged} is wrong")
         with Path(path).open("rb") as file, np.load(file) as npz:
             arrays = {name: npz[name] for name in npz.files if re.fullmatch(ARRAY_NAMES, name)}
             names = npz.files
     except Exception as error:
         reason = shorten(str(error), 200) or type(error).__name__
-        raise ValueError(
+        raise UserError(
             f"data.path={path} cannot be read as an npz file of numbers ({reason}): write it with "
             "numpy.savez(path, x=x)"
         ) from error
     if "x" not in arrays and not {"x_train", "x_val", "x_test"} <= arrays.keys():
-        raise ValueError(
+        raise UserError(
             f"{path} has {', '.join(names) or 'no arrays'}, but it must have x, or x_train, x_val "
             "and x_test: write it with numpy.savez(path, x=x)"
         )
@@ -139,30 +140,30 @@ def _check_arrays(path: str, arrays: dict[str, np.ndarray]) -> None:
         shapes = {name: x.shape[1:] for name, x in arrays.items() if name.startswith(kind)}
         if len(set(shapes.values())) > 1:
             listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
-            raise ValueError(
+            raise UserError(
                 f"{path}: the rows of {kind} have different shapes ({listed}): save all splits "
                 "with the same shape"
             )
     labelled = [] if "x" in arrays else [name for name in arrays if name.startswith("y")]
     if 0 < len(labelled) < 3:
-        raise ValueError(
+        raise UserError(
             f"{path} has labels only in {', '.join(labelled)}: save y_train, y_val and y_test, or "
             "none of them"
         )
     for name, array in arrays.items():
         if array.dtype.kind not in "buif":
-            raise ValueError(
+            raise UserError(
                 f"{path}: {name} must hold numbers, but its dtype is {array.dtype}: convert it, "
                 f"as in {name}.astype('float32')"
             )
         if name.startswith("x") and (array.ndim < 2 or 0 in array.shape[1:]):
-            raise ValueError(
+            raise UserError(
                 f"{path}: {name} must have shape (N, ...), one row for each image, but its shape "
                 f"is {array.shape}"
             )
         largest = np.finfo(np.float32).max
         if name.startswith("x") and not (abs(array.astype(np.float64)) <= largest).all():
-            raise ValueError(
+            raise UserError(
                 f"{path}: {name} holds NaN, infinity or values beyond float32: remove these rows"
             )
 

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from vaelab.distributions.pixels import Pixels
 from vaelab.runtime.distributed import rank_and_world_size
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.seeding import Stream, seeded_generator, seeded_noise
 
 Binarize = Literal["none", "dynamic", "fixed"]
@@ -69,7 +70,7 @@ class DataModule(LightningDataModule):
             image is seen, and always the same in validation and evaluation.
 
     Raises:
-        ValueError: If an argument is out of range. `setup` raises it if the images do not fit the
+        UserError: If an argument is out of range. `setup` raises it if the images do not fit the
             arguments, or if the train or test split is empty.
     """
 
@@ -88,11 +89,11 @@ class DataModule(LightningDataModule):
     ):
         super().__init__()
         if binarize not in ("none", "dynamic", "fixed"):
-            raise ValueError(f"data.binarize={binarize}: choose from none, dynamic, fixed")
+            raise UserError(f"data.binarize={binarize}: choose from none, dynamic, fixed")
         if batch_size < 1:
-            raise ValueError(f"data.batch_size={batch_size}: it must be at least 1")
+            raise UserError(f"data.batch_size={batch_size}: it must be at least 1")
         if seed < 0:
-            raise ValueError(f"data.seed={seed}: it must be at least 0")
+            raise UserError(f"data.seed={seed}: it must be at least 0")
         self.shape = tuple(shape)
         self.binarize = binarize
         self.batch_size = batch_size
@@ -116,23 +117,23 @@ class DataModule(LightningDataModule):
         for name, (images, _) in self.splits.items():
             image_shape = tuple(images.shape[1:])
             if image_shape != self.shape:
-                raise ValueError(
+                raise UserError(
                     f"data.shape={list(self.shape)}, but the {name} images have shape "
                     f"{list(image_shape)}: set data.shape=[{','.join(map(str, image_shape))}]"
                 )
         if len(self.splits["train"].images) == 0:
-            raise ValueError(
+            raise UserError(
                 "the train split has no images, but it needs at least one: add images, or lower "
                 "data.validation or data.test"
             )
         if len(self.splits["test"].images) == 0:
-            raise ValueError(
+            raise UserError(
                 "the test split has no images, but it needs at least one: add images, or raise "
                 "data.test"
             )
         is_uint8 = self.splits["train"].images.dtype == torch.uint8
         if self.dequantize and (self.binarize != "none" or not is_uint8):
-            raise ValueError(
+            raise UserError(
                 "data.dequantize=true needs pixels with 256 levels, but the pixels are "
                 f"{self.pixels if is_uint8 else 'real numbers'}: set data.dequantize=false"
                 + (" or data.binarize=none" if is_uint8 else "")
@@ -140,7 +141,7 @@ class DataModule(LightningDataModule):
         if self.binarize != "none":
             low, high = self.range
             if low < 0 or high > 1:
-                raise ValueError(
+                raise UserError(
                     f"data.binarize={self.binarize} treats pixels as probabilities, but they lie "
                     f"in [{low:g}, {high:g}]: set data.binarize=none, or scale them to [0, 1]"
                 )
@@ -238,12 +239,12 @@ class DataModule(LightningDataModule):
             size: The number of images in a batch; None = `batch_size`.
 
         Raises:
-            ValueError: If the split is empty.
+            UserError: If the split is empty.
         """
         is_resampled = self.binarize == "dynamic" and split == "train"
         whole = self._binarize_split(split) if is_resampled else self.splits[split]
         if len(whole.images) == 0:
-            raise ValueError(
+            raise UserError(
                 f"the {split} split has no images to evaluate: set data.validation above 0, or "
                 "evaluate another split"
             )
@@ -270,10 +271,10 @@ def check_split_fractions(validation: float, test: float) -> None:
     """Check that the fractions of a data set leave images for training and for testing.
 
     Raises:
-        ValueError: If validation < 0, test <= 0, or validation + test >= 1.
+        UserError: If validation < 0, test <= 0, or validation + test >= 1.
     """
-    if validation < 0 or test <= 0 or validation + test >= 1:
-        raise ValueError(
+    if not (validation >= 0 and test > 0 and validation + test < 1):  # also refuses NaN
+        raise UserError(
             f"data.validation={validation} and data.test={test} are fractions of the images: "
             "data.validation must be at least 0, data.test above 0, and their sum below 1"
         )
@@ -307,19 +308,19 @@ class TrainingBatches:
         seed: The seed of the order of the images.
 
     Raises:
-        ValueError: If the processes cannot receive equal parts of a batch, or if there are fewer
+        UserError: If the processes cannot receive equal parts of a batch, or if there are fewer
             images than processes.
     """
 
     def __init__(self, split: Split, size: int, seed: int, rank: int = 0, world_size: int = 1):
         if size % world_size:
-            raise ValueError(
+            raise UserError(
                 f"data.batch_size={size} cannot be divided equally among {world_size} processes: "
                 f"set a multiple of {world_size}, as in "
                 f"data.batch_size={-(-size // world_size) * world_size}"
             )
         if len(split.images) < world_size:
-            raise ValueError(
+            raise UserError(
                 f"{len(split.images)} training images are too few for {world_size} processes: "
                 "use fewer processes (trainer.devices), or add images"
             )

@@ -25,6 +25,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from vaelab.runtime.errors import UserError
+
 FORMAT_VERSION = 1  # increase it when the same settings and sources give other bytes
 SECONDS_PER_DAY = 24 * 60 * 60
 
@@ -64,7 +66,7 @@ def open_cached(
             first such error.
 
     Raises:
-        ValueError: If an item cannot be decoded, or if the cache file cannot be written.
+        UserError: If an item cannot be decoded, or if the cache file cannot be written.
     """
     settings = repr((FORMAT_VERSION, tuple(shape), len(items), key, skip))
     path = Path(folder, f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}.u8")
@@ -99,7 +101,7 @@ def _build_cache_file(
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        raise ValueError(
+        raise UserError(
             f"the cache file {path} ({len(items) * pixels / 1e9:.3g} GB) cannot be written "
             f"({error.strerror or error}): free disk space, or set data.cache=<folder> to a folder "
             "that is writable and has room for it"
@@ -121,7 +123,7 @@ def _write_cache_file(
             if isinstance(result, OSError):
                 raise result
             if any(result) and not skip:
-                raise ValueError(next(filter(None, result)))
+                raise UserError(next(filter(None, result)))
             kept += [not reason for reason in result]
             bar.update(len(result))
     kept_items = (number for number, is_kept in enumerate(kept) if is_kept)

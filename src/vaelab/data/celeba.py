@@ -24,6 +24,7 @@ from vaelab.data.image_file import (
     read_file_bytes,
     read_image,
 )
+from vaelab.runtime.errors import MissingFileError, UserError
 
 IMAGES_NAME, PARTITION_NAME = "img_align_celeba", "list_eval_partition"
 ATTRIBUTES_NAME = "list_attr_celeba"
@@ -47,9 +48,9 @@ class CelebA(DataModule):
         cache: The folder of the decoded images; null = <root>/cache.
 
     Raises:
-        ValueError: If an argument is out of range. `prepare_data` and `setup` raise it if a file is
+        UserError: If an argument is out of range. `prepare_data` and `setup` raise it if a file is
             damaged, or leads out of its folder.
-        FileNotFoundError: From `prepare_data` and `setup`, if a file is missing.
+        MissingFileError: From `prepare_data` and `setup`, if a file is missing.
     """
 
     licence = "CelebA: the Chinese University of Hong Kong, for non-commercial research only"
@@ -124,7 +125,7 @@ def _find_faces(root: str) -> _FaceFiles:
     _, partition_rows, values = _read_table(partition)
     split = {name: int(values[row, 0]) for name, row in partition_rows.items()}
     if wrong := set(split.values()) - {0, 1, 2}:
-        raise ValueError(
+        raise UserError(
             f"{partition} has the split number {min(wrong)}, but only 0, 1 and 2 are valid: "
             f"{DOWNLOAD_AGAIN}"
         )
@@ -133,7 +134,7 @@ def _find_faces(root: str) -> _FaceFiles:
     columns, rows, values = _read_table(attributes)
     _check_all_present(partition, names, attributes, rows)
     if len(columns) != values.shape[1]:
-        raise ValueError(
+        raise UserError(
             f"{attributes} has {len(columns)} attribute names, but {values.shape[1]} values in "
             f"each row: {DOWNLOAD_AGAIN}"
         )
@@ -146,8 +147,8 @@ def _find_pieces(root: Path) -> tuple["_FolderSource | _ZipSource", Path, Path]:
     """Find images, partition and attributes, in the folder that has the most of the three.
 
     Raises:
-        FileNotFoundError: If that folder does not have all three.
-        ValueError: If one of them is a link that leads out of root.
+        MissingFileError: If that folder does not have all three.
+        UserError: If one of them is a link that leads out of root.
     """
     folders = {folder: _pieces_in(folder) for folder in (root / "celeba", root / "CelebA", root)}
     folder = max(folders, key=lambda folder: sum(piece is not None for piece in folders[folder]))
@@ -162,7 +163,7 @@ def _find_pieces(root: Path) -> tuple["_FolderSource | _ZipSource", Path, Path]:
         f"{ATTRIBUTES_NAME}.txt (or .csv)",
     )
     missing = [file for file, piece in zip(needed, folders[folder], strict=True) if not piece]
-    raise FileNotFoundError(
+    raise MissingFileError(
         f"the CelebA folder {folder} lacks {', '.join(missing)}: put the missing files there, or "
         "set data.root or VAELAB_DATA to the folder that contains celeba"
     )
@@ -195,15 +196,15 @@ def _read_table(path: Path) -> tuple[tuple[str, ...], dict[str, int], np.ndarray
             columns = tuple(name for name in " ".join(lines[0]).split() if name != "image_id")
             lines = lines[1:]
         if not lines:
-            raise ValueError("it has no rows")
+            raise UserError("it has no rows")
         values = np.loadtxt([line[1] for line in lines], np.int64, comments=None, ndmin=2)
     except (ValueError, IndexError, OverflowError) as error:
-        raise ValueError(
+        raise UserError(
             f"{path} cannot be read as a CelebA table of image names and numbers: {DOWNLOAD_AGAIN}"
         ) from error
     rows = {line[0]: row for row, line in enumerate(lines)}
     if len(rows) < len(lines):
-        raise ValueError(f"{path} lists an image twice: {DOWNLOAD_AGAIN}")
+        raise UserError(f"{path} lists an image twice: {DOWNLOAD_AGAIN}")
     return columns, rows, values
 
 
@@ -217,7 +218,7 @@ def _check_all_present(partition: Path, names: Sequence[str], other, available) 
         available: The names in that part.
     """
     if missing := [name for name in names if name not in available]:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{partition} lists {len(missing)} images that {other} lacks, the first of them "
             f"{missing[0]}: download {other} again"
         )
@@ -257,10 +258,10 @@ class _ZipSource:
             with zipfile.ZipFile(path) as file:
                 members = file.infolist()
         except Exception as error:  # a damaged file can raise almost any exception
-            raise ValueError(f"{path} is not a complete zip file: {DOWNLOAD_AGAIN}") from error
+            raise UserError(f"{path} is not a complete zip file: {DOWNLOAD_AGAIN}") from error
         for member in members:
             if _leads_outside(member):
-                raise ValueError(
+                raise UserError(
                     f"{path} has the member {member.filename!r}, which leads out of its folder: "
                     f"{DOWNLOAD_AGAIN}"
                 )

@@ -11,6 +11,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from vaelab.runtime.errors import UserError
+
 # PIL opens more formats, but they are not images of a data set, and for EPS it starts a program.
 PIL_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "GIF", "PPM", "TIFF")
 MAX_FILE_BYTES = 2**28  # the largest number of pixels that PIL accepts, at 3 bytes each
@@ -20,15 +22,15 @@ def check_image_shape(shape: Sequence[int], crop: int | None) -> None:
     """Check the shape and the crop of a data set of images.
 
     Raises:
-        ValueError: If shape is not (1 or 3, height, width), or if crop is below 1.
+        UserError: If shape is not (1 or 3, height, width), or if crop is below 1.
     """
     if len(shape) != 3 or shape[0] not in (1, 3) or min(shape) < 1:
-        raise ValueError(
+        raise UserError(
             f"data.shape={list(shape)}: set data.shape=[3,height,width] for color images, or "
             "[1,height,width] for grayscale, as in data.shape=[3,64,64]"
         )
     if crop is not None and crop < 1:
-        raise ValueError(
+        raise UserError(
             f"data.crop={crop}: it must be at least 1, or null for images that are not cropped"
         )
 
@@ -53,14 +55,14 @@ def read_image(
         uint8 of `shape`.
 
     Raises:
-        ValueError: If the file cannot be read or decoded, or has too many pixels to be safe.
+        UserError: If the file cannot be read or decoded, or has too many pixels to be safe.
     """
     try:
         image = _decode(read(name)).convert("L" if shape[0] == 1 else "RGB")
         image = _crop_and_resize(image, shape[1], shape[2], crop)
     except Exception as error:  # decoders raise almost any exception on a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{name} cannot be read as an image ({reason}): {instead}") from error
+        raise UserError(f"{name} cannot be read as an image ({reason}): {instead}") from error
     return torch.from_numpy(np.array(image)).view(*shape[1:], shape[0]).permute(2, 0, 1)
 
 
@@ -68,20 +70,20 @@ def check_file_size(size: int) -> None:
     """Refuse a file, or a member of a zip, with more bytes than an image can have.
 
     Raises:
-        ValueError: If size is above MAX_FILE_BYTES.
+        UserError: If size is above MAX_FILE_BYTES.
     """
     if size > MAX_FILE_BYTES:
-        raise ValueError(f"it has {size} bytes, but at most {MAX_FILE_BYTES} are allowed")
+        raise UserError(f"it has {size} bytes, but at most {MAX_FILE_BYTES} are allowed")
 
 
 def read_file_bytes(path: str) -> bytes:
     """Read a file that exists, is a regular file, and is not too large.
 
     Raises:
-        ValueError: If it is none of these.
+        UserError: If it is none of these.
     """
     if not os.path.isfile(path):  # opening a pipe would wait forever
-        raise ValueError("there is no such file")
+        raise UserError("there is no such file")
     check_file_size(os.path.getsize(path))
     return Path(path).read_bytes()
 
@@ -90,10 +92,10 @@ def check_link_stays_inside(path: Path, root: Path) -> None:
     """Refuse a symbolic link that leads out of the folder of a data set.
 
     Raises:
-        ValueError: If path resolves to a file outside root.
+        UserError: If path resolves to a file outside root.
     """
     if not path.resolve().is_relative_to(root.resolve()):
-        raise ValueError(
+        raise UserError(
             f"{path} is a symbolic link that leads out of {root}: replace it with what "
             "it leads to, or set data.root to a folder that contains both"
         )
@@ -111,19 +113,19 @@ def _decode(content: bytes) -> Image.Image:
         try:
             image = Image.open(io.BytesIO(content), formats=PIL_FORMATS)
         except UnidentifiedImageError:
-            raise ValueError("its format is unknown") from None
+            raise UserError("its format is unknown") from None
         return _composite_on_white(_reduce_to_eight_bits(ImageOps.exif_transpose(image)))
 
 
 def _reduce_to_eight_bits(image: Image.Image) -> Image.Image:
     """Reduce 16-bit pixels to their upper 8 bits."""
     if image.mode == "F":
-        raise ValueError("its pixels are floats, whose range is unknown")
+        raise UserError("its pixels are floats, whose range is unknown")
     if not image.mode.startswith("I"):
         return image
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
-        raise ValueError("its pixels have more than 16 bits")
+        raise UserError("its pixels have more than 16 bits")
     return Image.fromarray((values >> 8).astype(np.uint8))
 
 

@@ -19,6 +19,7 @@ from vaelab.data.image_file import (
     read_file_bytes,
     read_image,
 )
+from vaelab.runtime.errors import MissingFileError, UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
 SPLIT_FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -49,9 +50,9 @@ class ImageFolder(DataModule):
         cache: The folder of the decoded images; null = <root>/.vaelab-cache.
 
     Raises:
-        ValueError: If an argument is out of range. `prepare_data` and `setup` raise it if a file
+        UserError: If an argument is out of range. `prepare_data` and `setup` raise it if a file
             cannot be read, if a link leads out of root, or if there are too few images to split.
-        FileNotFoundError: If there is no folder root, or it has no images.
+        MissingFileError: If there is no folder root, or it has no images.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class ImageFolder(DataModule):
         check_image_shape(self.shape, crop)
         check_split_fractions(validation, test)
         if on_error not in ("stop", "skip"):
-            raise ValueError(f"data.on_error={on_error}: choose from stop, skip")
+            raise UserError(f"data.on_error={on_error}: choose from stop, skip")
         self.root = root
         self.crop = crop
         self.fractions = {"test": test, "val": validation}
@@ -91,7 +92,7 @@ class ImageFolder(DataModule):
         self.classes, labels = _label_by_folder(files)
         sizes = [sum(file.split == split for file in files) for split in SPLIT_FOLDERS]
         if not sizes[0] or not sizes[2]:
-            raise ValueError(
+            raise UserError(
                 f"{self.root} has {len(files)} images, of which {sizes[0]} are for training, "
                 f"{sizes[1]} for validation and {sizes[2]} for testing, but training and testing "
                 "need at least one: add images, or change data.validation or data.test"
@@ -104,7 +105,7 @@ class ImageFolder(DataModule):
         """All image files: those of train, then val, then test, each sorted by name."""
         root = Path(self.root)
         if not root.is_dir():
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"data.root={root}: there is no such folder; set data.root to a folder of images"
             )
         files = [
@@ -113,7 +114,7 @@ class ImageFolder(DataModule):
             for name in _list_images(root, above)
         ]
         if not files:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"data.root={root} has no images ({' '.join(SUFFIXES)}): set data.root to a folder "
                 "that has some"
             )
@@ -182,7 +183,7 @@ def _list_images(root: Path, below: str) -> list[str]:
     A folder that is reached twice through links is listed once.
 
     Raises:
-        ValueError: If a link leads out of root.
+        UserError: If a link leads out of root.
     """
     check_link_stays_inside(root / below, root)
     names, visited, pending = [], set(), [""]

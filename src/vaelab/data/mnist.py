@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 from torchvision import datasets
 
 from vaelab.data.base import Binarize, DataModule, Split
+from vaelab.runtime.errors import MissingFileError, UserError
 
 MNIST_LICENCE = "MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0"
 
@@ -32,8 +33,8 @@ class MNIST(DataModule):
         validation: The number of images set aside for validation; 0 = train on all 60,000.
 
     Raises:
-        ValueError: If an argument is out of range. `prepare_data` raises it if a file is damaged.
-        FileNotFoundError: From `prepare_data`, if a file is missing and cannot be downloaded.
+        UserError: If an argument is out of range. `prepare_data` raises it if a file is damaged.
+        MissingFileError: From `prepare_data`, if a file is missing and cannot be downloaded.
     """
 
     features: ClassVar[str] = "digits"
@@ -58,8 +59,8 @@ class MNIST(DataModule):
     ):
         super().__init__(shape, binarize, batch_size, seed, dequantize)
         check_padding(self.shape, 28)
-        if validation < 0:
-            raise ValueError(f"data.validation={validation}: it must be at least 0")
+        if not validation >= 0:  # also refuses NaN
+            raise UserError(f"data.validation={validation}: it must be at least 0")
         self.root = root
         self.validation = validation
 
@@ -69,7 +70,7 @@ class MNIST(DataModule):
             self._download(folder)
         for name, md5 in self.md5.items():
             if hashlib.md5((folder / name).read_bytes()).hexdigest() != md5:
-                raise ValueError(
+                raise UserError(
                     f"{folder / name} is truncated or altered (its MD5 hash is not {md5}): delete "
                     "it, so that it is downloaded again, or replace it with the original file"
                 )
@@ -84,7 +85,7 @@ class MNIST(DataModule):
             for path in new:
                 with contextlib.suppress(OSError):
                     path.rmdir()  # fails if the folder is not empty
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"{folder} does not have all of {', '.join(self.md5)}, and the download failed "
                 f"({type(error).__name__}): put the four files there, or set data.root or "
                 f"VAELAB_DATA to the folder that contains {self.source.__name__}/raw"
@@ -97,7 +98,7 @@ class MNIST(DataModule):
         )
         cut = len(train.images) - self.validation
         if cut < 1:
-            raise ValueError(
+            raise UserError(
                 f"data.validation={self.validation} leaves none of the {len(train.images)} images "
                 f"for training: set data.validation to at most {len(train.images) - 1}"
             )
@@ -112,11 +113,11 @@ def check_padding(shape: Sequence[int], side: int) -> None:
     """Check that grayscale images (1, side, side) can be padded evenly to `shape`.
 
     Raises:
-        ValueError: If they cannot.
+        UserError: If they cannot.
     """
     borders = {(edge - side) / 2 for edge in shape[1:]}
     if len(shape) != 3 or shape[0] != 1 or any(n < 0 or n % 1 for n in borders):
-        raise ValueError(
+        raise UserError(
             f"data.shape={list(shape)}, but these images have shape [1, {side}, {side}] and can "
             "only be padded by an even number of pixels: set "
             f"data.shape=[1,{side},{side}], or a larger one as in "

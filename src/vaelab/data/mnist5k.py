@@ -26,7 +26,7 @@ class MNIST5k(DataModule):
         shape: (1, 28, 28), or larger by an even number, which pads the images with black.
 
     Raises:
-        ValueError: If an argument is out of range.
+        UserError: If an argument is out of range.
     """
 
     features: ClassVar[str] = "digits"

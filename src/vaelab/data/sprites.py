@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vaelab.data.base import Binarize, DataModule, Split, check_split_fractions, random_split
 from vaelab.distributions.pixels import Pixels
+from vaelab.runtime.errors import UserError
 
 
 class SpriteShape(NamedTuple):
@@ -74,7 +75,7 @@ class Sprites(DataModule):
         validation, test: The fractions of the images that are set aside.
 
     Raises:
-        ValueError: If an argument is out of range.
+        UserError: If an argument is out of range.
     """
 
     factors = ("shape", "scale", "angle", "x", "y")
@@ -97,7 +98,7 @@ class Sprites(DataModule):
         check_split_fractions(validation, test)
         _check_arguments(self.shape, scales=scales, angles=angles, positions=positions)
         if dequantize:
-            raise ValueError(
+            raise UserError(
                 "data.dequantize=true needs pixels with 256 levels, but those of data=sprites are "
                 "binary: set data.dequantize=false"
             )
@@ -167,14 +168,14 @@ def _check_arguments(shape: tuple[int, ...], **counts: int) -> None:
     """Check that the image is square, all counts are positive and the positions fit the image."""
     for name, count in counts.items():
         if count < 1:
-            raise ValueError(f"data.{name}={count}: it must be at least 1")
+            raise UserError(f"data.{name}={count}: it must be at least 1")
     if len(shape) != 3 or shape[0] != 1 or shape[1] != shape[2]:
-        raise ValueError(
+        raise UserError(
             f"data.shape={list(shape)}: data=sprites makes square grayscale images [1,side,side]; "
             "set a shape as in data.shape=[1,64,64]"
         )
     if _pixels_per_step(shape[1], counts["positions"]) < 1:
-        raise ValueError(
+        raise UserError(
             f"data.positions={counts['positions']} needs images with a side of at least twice as "
             f"many pixels, but the side is {shape[1]}: set data.positions to at most "
             f"{max(1, shape[1] // 2)}, or a larger data.shape"

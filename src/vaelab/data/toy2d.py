@@ -4,6 +4,7 @@ import torch
 
 from vaelab.data.base import Binarize, DataModule, Split
 from vaelab.distributions.toys import make_toy_distribution
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.seeding import Stream, seeded_noise
 
 
@@ -16,7 +17,7 @@ class Toy2D(DataModule):
         draw: The seed of the points; `seed` is the seed of their order in training.
 
     Raises:
-        ValueError: If an argument is out of range.
+        UserError: If an argument is out of range.
     """
 
     def __init__(
@@ -32,13 +33,13 @@ class Toy2D(DataModule):
         dequantize: bool = False,
     ):
         super().__init__((2,), binarize, batch_size, seed, dequantize)
-        if min(train, test) < 1 or validation < 0:
-            raise ValueError(
+        if not (train >= 1 and test >= 1 and validation >= 0):  # also refuses NaN
+            raise UserError(
                 f"data.train={train}, data.validation={validation}, data.test={test}: set train "
                 "and test to at least 1 point, and validation to at least 0"
             )
         if draw < 0:
-            raise ValueError(f"data.draw={draw}: it must be at least 0")
+            raise UserError(f"data.draw={draw}: it must be at least 0")
         self.points, self.draw = make_toy_distribution(name), draw
         self.sizes = {"train": train, "val": validation, "test": test}
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.distributions import Distribution, register_kl
 from torch.distributions.constraints import Constraint
 
+from vaelab.runtime.errors import UserError
+
 
 class CodebookConstraint(Constraint):
     """Latent vectors that are concatenated codes of a codebook."""
@@ -190,10 +192,10 @@ class AutoregressiveIndices(Distribution):
                 p(c_i | c_1 ... c_{i-1})^(1 / temperature).
 
         Raises:
-            ValueError: If temperature is not positive.
+            UserError: If temperature is not positive.
         """
         if not temperature > 0:
-            raise ValueError(f"temperature={temperature}: it must be above 0")
+            raise UserError(f"temperature={temperature}: it must be above 0")
         count = math.prod(sample_shape)
         indices = self.zeros.new_zeros((count, len(self.zeros)), dtype=torch.long)
         for i in range(len(self.zeros) if count else 0):

@@ -10,6 +10,7 @@ from torch.distributions import Distribution, constraints
 
 from vaelab.distributions.mixture import make_mixture
 from vaelab.distributions.normal import HALF_LOG_TAU, DiagonalNormal
+from vaelab.runtime.errors import UserError
 
 CURVE_POINTS = 250  # at which the density of a noisy curve is evaluated
 SPIRAL_ANGLE = 3 * math.pi  # radians from the start to the end of an arm
@@ -19,10 +20,10 @@ def make_toy_distribution(name: str) -> Distribution:
     """Return the distribution in TOYS with this name; its event shape is (2,).
 
     Raises:
-        ValueError: If there is no such distribution.
+        UserError: If there is no such distribution.
     """
     if name not in TOYS:
-        raise ValueError(f"data.name={name}: choose from {', '.join(TOYS)}")
+        raise UserError(f"data.name={name}: choose from {', '.join(TOYS)}")
     return TOYS[name]()
 
 

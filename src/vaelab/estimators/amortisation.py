@@ -18,6 +18,7 @@ from torch.distributions import Distribution
 
 from vaelab.estimators.importance import split_samples
 from vaelab.objectives.base import closed_form_kl, frozen, sample_with_log_prob
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.vae import VAE
 
@@ -48,11 +49,11 @@ def amortised_and_optimised_elbo(
         L[q] and L[q*] in nats, both (B,).
 
     Raises:
-        ValueError: If q(z|x) is not computed from one encoder output, or its samples have no
+        UserError: If q(z|x) is not computed from one encoder output, or its samples have no
             gradient.
     """
     if reason := reason_not_applicable(vae):
-        raise ValueError(reason)
+        raise UserError(reason)
     out, seed = vae.run_encoder(x), int(torch.randint(2**31, ()))
 
     def estimate(out: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from torch.distributions import constraints
 from vaelab.estimators.importance import split_samples
 from vaelab.objectives.base import frozen, log_mean_exp
 from vaelab.runtime.distributed import progress_bar
+from vaelab.runtime.errors import UserError
 from vaelab.vae import VAE
 
 CHAINS = 16
@@ -81,7 +82,7 @@ def annealed_bound(
         logarithm of a mean: it is too small if a few chains have most of the weight.
 
     Raises:
-        ValueError: If z is not a real vector, or q(z|x) or p(z) lacks the density that is needed.
+        UserError: If z is not a real vector, or q(z|x) or p(z) lacks the density that is needed.
     """
     check_arguments(vae, start, chains)
     schedule = make_beta_schedule(temperatures).to(x)
@@ -115,9 +116,9 @@ def reason_not_applicable(vae: VAE, start: ChainStart = "prior") -> str | None:
 def check_arguments(vae: VAE, start: ChainStart, chains: int) -> None:
     """Raise a ValueError if annealing cannot be applied to this model or there are no chains."""
     if reason := reason_not_applicable(vae, start):
-        raise ValueError(reason)
+        raise UserError(reason)
     if chains < 1:
-        raise ValueError(f"chains={chains}: it must be at least 1")
+        raise UserError(f"chains={chains}: it must be at least 1")
 
 
 def make_beta_schedule(temperatures: int) -> Tensor:
@@ -126,7 +127,7 @@ def make_beta_schedule(temperatures: int) -> Tensor:
     They are closest together at both ends.
     """
     if temperatures < 1:
-        raise ValueError(f"temperatures={temperatures}: it must be at least 1")
+        raise UserError(f"temperatures={temperatures}: it must be at least 1")
     logistic = torch.linspace(-LOGISTIC_EDGE, LOGISTIC_EDGE, temperatures + 1).double().sigmoid()
     return (logistic - logistic[0]) / (logistic[-1] - logistic[0])
 

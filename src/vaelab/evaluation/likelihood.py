@@ -81,7 +81,7 @@ def evaluate_likelihood(
         linear VAE. Without a density of q(z|x), elbo, kl and nll are missing.
 
     Raises:
-        ValueError: If samples is no positive integer.
+        UserError: If samples is no positive integer.
     """
     check_samples(samples)
     samples = samples if vae.posterior.is_random else 1

@@ -90,10 +90,10 @@ def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
 
 
 def _load_features(name: str) -> Features:
-    """Load a feature network; the part is not applicable if its weights are missing."""
+    """Load a feature network; the part is not applicable if it is not installed."""
     try:
         return load_features(name)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ModuleNotFoundError) as error:
         raise NotApplicable(str(error)) from error
 
 

@@ -4,14 +4,15 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from vaelab.runtime.errors import MissingExtraError, install_hint
+
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 try:
     import gradio as gr
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        "the explorer needs gradio: run pip install -e '.[explore]'"
-    ) from error
+    message = f"the explorer needs gradio: run {install_hint('explore')}"
+    raise MissingExtraError(message) from error
 
 __all__ = ["connect_event", "gr"]
 

@@ -27,6 +27,7 @@ from vaelab.objectives.base import closed_form_kl, sample_prior
 from vaelab.runs import untrusted
 from vaelab.runs.provenance import read_choices
 from vaelab.runs.run import Run
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.vae import VAE
 
@@ -65,7 +66,7 @@ class Explorer:
         plane: The map of the latents; None for codebook or one-hot latents, or a single latent.
 
     Raises:
-        ValueError: If the data are not images, or the latents are NaN or infinite.
+        UserError: If the data are not images, or the latents are NaN or infinite.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Explorer:
     ):
         shape = run.data.shape
         if len(shape) != 3 or shape[0] not in (1, 3):
-            raise ValueError(
+            raise UserError(
                 f"{name} was trained on data of shape {list(shape)}: the explorer needs grayscale "
                 "or RGB images, [1, height, width] or [3, height, width]"
             )
@@ -94,7 +95,7 @@ class Explorer:
         self.test_indices = range(min(MAX_TEST_IMAGES, len(run.data.splits["test"].images)))
         self.latents, kl = self._encode_test_images()
         if not torch.isfinite(self.latents).all():
-            raise ValueError(
+            raise UserError(
                 f"the latents of {name} are NaN or infinite, because its training diverged: choose "
                 "another run or checkpoint"
             )
@@ -158,13 +159,13 @@ class Explorer:
         """Encode the names of the labels of an image as y (labels,).
 
         Raises:
-            ValueError: If the labels are classes and `names` is not exactly one of them.
+            UserError: If the labels are classes and `names` is not exactly one of them.
         """
         known = self.label_names
         if not known:
             return torch.zeros(0)
         if not self.has_attributes and len(names) != 1:
-            raise ValueError(f"choose one label of {', '.join(known)}, not {len(names)}")
+            raise UserError(f"choose one label of {', '.join(known)}, not {len(names)}")
         return torch.tensor([float(name in names) for name in known])
 
     def test_label(self, index: int) -> Tensor:
@@ -186,7 +187,7 @@ class Explorer:
             name: Name of the file in error messages.
 
         Raises:
-            ValueError: If the file cannot be decoded, or has too many pixels to be safe.
+            UserError: If the file cannot be decoded, or has too many pixels to be safe.
         """
         crop = getattr(self.run.data, "crop", None)
         pixels = read_image(name, lambda _: content, self.run.data.shape, crop, FILE_ADVICE)
@@ -198,7 +199,7 @@ class Explorer:
         For grayscale data of 28x28 pixels the drawing is centred and scaled as in MNIST.
 
         Raises:
-            ValueError: If the drawing is empty or cannot be decoded.
+            UserError: If the drawing is empty or cannot be decoded.
         """
         if self.run.data.shape != (1, IMAGE_SIZE, IMAGE_SIZE):
             return self.read_image(content, "the drawing")

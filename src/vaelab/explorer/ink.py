@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from vaelab.runtime.errors import UserError
+
 IMAGE_SIZE, INK_BOX = 28, 20  # edge of the image, and of the square into which the ink is scaled
 
 
@@ -13,14 +15,14 @@ def format_as_mnist(drawing: Image.Image) -> Image.Image:
     and placed so that its centre of mass is at pixel (14, 14), counted from 0, as in MNIST.
 
     Raises:
-        ValueError: If the drawing is empty.
+        UserError: If the drawing is empty.
 
     Reference: The MNIST Database of Handwritten Digits (LeCun, Cortes and Burges)
     """
     drawing = drawing.convert("L")
     box = drawing.getbbox()
     if box is None:
-        raise ValueError("the drawing is empty: draw a digit")
+        raise UserError("the drawing is empty: draw a digit")
     digit = drawing.crop(box)
     scale = INK_BOX / max(digit.size)
     width, height = (max(1, round(scale * edge)) for edge in digit.size)

@@ -45,7 +45,7 @@ class ImageSource:
             The image x (C, H, W), the label y (labels,), and a caption.
 
         Raises:
-            ValueError: If a drawing or a file cannot be decoded.
+            UserError: If a drawing or a file cannot be decoded.
             OSError: If a file cannot be read.
         """
         if self.index is not None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vaelab.features.base import Features
+from vaelab.runtime.errors import MissingExtraError, MissingFileError, install_hint
 
 
 class Inception(Features):
@@ -22,8 +23,8 @@ class Inception(Features):
     Pixels are rounded to 256 levels, and grayscale images are repeated in three channels.
 
     Raises:
-        FileNotFoundError: If the extra is not installed, or if the weights cannot be downloaded or
-            are damaged.
+        MissingExtraError: If the extra is not installed.
+        MissingFileError: If the weights cannot be downloaded, or are damaged.
     """
 
     num_features = 2048
@@ -33,9 +34,9 @@ class Inception(Features):
         try:
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
         except ModuleNotFoundError as error:
-            raise FileNotFoundError(
-                "features=inception needs the package torch-fidelity, which is not installed: type "
-                "pip install torch-fidelity"
+            raise MissingExtraError(
+                "features=inception needs the package torch-fidelity, which is not installed: run "
+                + install_hint("inception")
             ) from error
         layer = str(self.num_features)
         self.net = FeatureExtractorInceptionV3("inception", [layer], str(_find_weights()))
@@ -53,7 +54,7 @@ def _find_weights() -> Path:
     The file's name contains the first digits of the hash.
 
     Raises:
-        FileNotFoundError: If the weights cannot be downloaded, or if the file is damaged.
+        MissingFileError: If the weights cannot be downloaded, or if the file is damaged.
     """
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
@@ -64,12 +65,12 @@ def _find_weights() -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), digits)
         except (OSError, RuntimeError) as error:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 "features=inception needs its weights, but the download failed "
                 f"({type(error).__name__}): download {URL_INCEPTION_V3} and save it as {path}"
             ) from error
     if not hashlib.sha256(path.read_bytes()).hexdigest().startswith(digits):
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{path} is truncated or altered (its SHA-256 does not begin with {digits}): "
             f"delete it, or replace it with {URL_INCEPTION_V3}"
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 from vaelab.features.base import Features
 from vaelab.features.classifier import Classifier
 from vaelab.features.inception import Inception
+from vaelab.runtime.errors import UserError
 
 WEIGHTS_FOLDER = Path(__file__).parent
 
@@ -13,8 +14,8 @@ def load_features(name: str) -> Features:
     """Return the trained feature network of this name, frozen and in eval mode.
 
     Raises:
-        ValueError: If there is no network of this name.
-        FileNotFoundError: If the weights of inception, or the package with its architecture, are
+        UserError: If there is no network of this name.
+        MissingFileError: If the weights of inception, or the package with its architecture, are
             missing.
     """
     if name == "inception":
@@ -22,5 +23,5 @@ def load_features(name: str) -> Features:
     path = WEIGHTS_FOLDER / f"{name}.safetensors"
     if not path.is_file():
         names = ", ".join(sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors")))
-        raise ValueError(f"features={name}: choose from {names}, inception")
+        raise UserError(f"features={name}: choose from {names}, inception")
     return Classifier.load(path)

@@ -42,6 +42,7 @@ from vaelab.inference.image_grid import make_image_grid, make_paired_grid
 from vaelab.runs.history import KL_FILE, read_kl_history, read_metric_curves, steps_per_epoch
 from vaelab.runs.run import Run
 from vaelab.runtime.distributed import progress_bar
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.metric_names import METRICS
 from vaelab.vae import VAE
 
@@ -75,7 +76,7 @@ def draw_all_figures(
         The paths of the figures by name.
 
     Raises:
-        ValueError: If a name or the format is unknown.
+        UserError: If a name or the format is unknown.
     """
     names = list(FIGURES) if only is None else list(only)
     check_figure_names(names, format)
@@ -90,15 +91,15 @@ def check_figure_names(names: Iterable[str], format: str = "png") -> None:
     """Check that all names are keys of FIGURES and that the format is one of FORMATS.
 
     Raises:
-        ValueError: If a name or the format is unknown.
+        UserError: If a name or the format is unknown.
     """
     for name in names:
         if name not in FIGURES:
             nearest = get_close_matches(name, FIGURES, 1)
             hint = f" (did you mean {nearest[0]}?)" if nearest else ""
-            raise ValueError(f"unknown figure {name}{hint}: choose from {', '.join(FIGURES)}")
+            raise UserError(f"unknown figure {name}{hint}: choose from {', '.join(FIGURES)}")
     if format not in FORMATS:
-        raise ValueError(f"unknown format {format}: choose from {', '.join(FORMATS)}")
+        raise UserError(f"unknown format {format}: choose from {', '.join(FORMATS)}")
 
 
 def draw_figures(

@@ -56,7 +56,7 @@ def render_model_card(run: Run, outputs: Sequence[str], numbers: RunMetrics) -> 
     return TEMPLATE.format(
         data=run.choices.get("data", "its data set"),
         step=run.step,
-        command=shlex.join(["python", "train.py", *run.overrides]),
+        command=shlex.join(["vaelab", "train", *run.overrides]),
         choices=" ".join(parts),
         encoder=encoder if outputs else "",
         latent_dim=vae.latent_dim,

@@ -22,6 +22,7 @@ from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_imag
 from vaelab.inference.calibration import compute_mean_error_statistic
 from vaelab.inference.image_grid import make_image_grid
 from vaelab.runtime.distributed import progress_bar
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.samplers.base import Sampler
 from vaelab.vae import VAE
@@ -50,7 +51,7 @@ class SamplingConfig:
     """The settings of scripts/sample.py; conf/sample.yaml describes them.
 
     Raises:
-        ValueError: If n or seed is out of range.
+        UserError: If n or seed is out of range.
     """
 
     sampler: Sampler
@@ -64,9 +65,9 @@ class SamplingConfig:
 
     def __post_init__(self) -> None:
         if self.n < 1:
-            raise ValueError(f"n={self.n}: it must be at least 1")
+            raise UserError(f"n={self.n}: it must be at least 1")
         if self.seed < 0:
-            raise ValueError(f"seed={self.seed}: it must not be negative")
+            raise UserError(f"seed={self.seed}: it must not be negative")
 
     def needs_data(self, vae: VAE) -> bool:
         """True if sampling needs the training images or their labels."""
@@ -99,7 +100,7 @@ def sample_images(
         draw: True to sample from p(x|z), False to return its mean.
 
     Raises:
-        ValueError: If the label does not fit the model or the data.
+        UserError: If the label does not fit the model or the data.
     """
     vae.eval()
     labels = _choose_labels(vae, data, n, label)
@@ -137,7 +138,7 @@ def _choose_labels(
     """Return the labels of the images to generate."""
     if not vae.conditional:
         if label is not None:
-            raise ValueError(f"label={label}: the model of this run is unconditional: leave it out")
+            raise UserError(f"label={label}: the model of this run is unconditional: leave it out")
         return torch.zeros(n, 0, dtype=torch.long)
     known = data.splits["train"].labels
     if label is None:
@@ -148,16 +149,16 @@ def _choose_labels(
         return _encode_attributes(label, getattr(data, "attributes", ())).expand(n, -1)
     if not isinstance(label, int) or label not in known:
         classes = ", ".join(str(value) for value in known.unique().tolist())
-        raise ValueError(f"label={label}: choose a label of the training images: {classes}")
+        raise UserError(f"label={label}: choose a label of the training images: {classes}")
     return torch.full((n,), label, dtype=known.dtype)
 
 
 def _encode_attributes(chosen: int | Sequence[str], names: Sequence[str]) -> Tensor:
     """Return a vector of attributes: 1 for the chosen ones, 0 for the others."""
     if not names:
-        raise ValueError(f"label={chosen}: the attributes of this data have no names: leave it out")
+        raise UserError(f"label={chosen}: the attributes of this data have no names: leave it out")
     if isinstance(chosen, int) or not set(chosen) <= set(names):
-        raise ValueError(
+        raise UserError(
             f"label={chosen}: list attributes, as in label=[{names[0]}], of {', '.join(names)}"
         )
     return torch.tensor([name in chosen for name in names]).long()

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from torch import Tensor, nn
 
 from vaelab.runtime.distributed import mean_over_processes
+from vaelab.runtime.errors import UserError
 
 
 class KLWeighting(nn.Module):
@@ -43,16 +44,16 @@ class KLWeighting(nn.Module):
 def check_beta(beta: float) -> None:
     """Raise a ValueError unless beta is a finite number of at least 0."""
     if not 0 <= beta < math.inf:
-        raise ValueError(f"kl.beta={beta}: it must be a finite number, not negative")
+        raise UserError(f"kl.beta={beta}: it must be a finite number, not negative")
 
 
 def check_nats(nats: float) -> None:
     """Raise a ValueError unless nats is a finite number of at least 0."""
     if not 0 <= nats < math.inf:
-        raise ValueError(f"kl.nats={nats}: it must be a finite number, not negative")
+        raise UserError(f"kl.nats={nats}: it must be a finite number, not negative")
 
 
 def check_period(period: int) -> None:
     """Raise a ValueError unless the period is at least one optimizer step."""
     if period < 1:
-        raise ValueError(f"kl.period={period}: it must be at least 1 optimizer step")
+        raise UserError(f"kl.period={period}: it must be at least 1 optimizer step")

@@ -27,7 +27,7 @@ class Capacity(KLWeighting):
             as in the paper; if false, the KL of each image.
 
     Raises:
-        ValueError: If a setting is out of range.
+        UserError: If a setting is out of range.
     """
 
     is_linear = False

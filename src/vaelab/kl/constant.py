@@ -14,7 +14,7 @@ class ConstantWeight(KLWeighting):
         beta: The weight.
 
     Raises:
-        ValueError: If `beta` is negative or not finite.
+        UserError: If `beta` is negative or not finite.
     """
 
     def __init__(self, beta: float = 1.0):

@@ -5,6 +5,7 @@ Reference: Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanis
 """
 
 from vaelab.kl.base import KLWeighting, check_beta, check_period
+from vaelab.runtime.errors import UserError
 
 
 class Cyclical(KLWeighting):
@@ -18,7 +19,7 @@ class Cyclical(KLWeighting):
         beta: The largest weight.
 
     Raises:
-        ValueError: If a setting is out of range.
+        UserError: If a setting is out of range.
     """
 
     def __init__(self, period: int = 1000, rise: float = 0.5, beta: float = 1.0):
@@ -26,7 +27,7 @@ class Cyclical(KLWeighting):
         check_period(period)
         check_beta(beta)
         if not 0 < rise <= 1:
-            raise ValueError(f"kl.rise={rise}: it must be a fraction of the period, in (0, 1]")
+            raise UserError(f"kl.rise={rise}: it must be a fraction of the period, in (0, 1]")
         self.period = period
         self.rise = rise
         self.beta = beta

@@ -26,7 +26,7 @@ class FreeBits(KLWeighting):
             processes, as in the paper; if false, to the KL_d of each image.
 
     Raises:
-        ValueError: If `nats` or `beta` is negative or not finite.
+        UserError: If `nats` or `beta` is negative or not finite.
     """
 
     is_linear = False

@@ -14,7 +14,7 @@ class Warmup(KLWeighting):
         beta: The final weight.
 
     Raises:
-        ValueError: If `period` or `beta` is out of range.
+        UserError: If `period` or `beta` is out of range.
     """
 
     def __init__(self, period: int = 1000, beta: float = 1.0):

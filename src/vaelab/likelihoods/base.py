@@ -10,6 +10,7 @@ from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
 from vaelab.distributions.pixels import Pixels
+from vaelab.runtime.errors import UserError
 
 Measure = Literal["probability", "density", "grey"]
 
@@ -73,17 +74,17 @@ class Likelihood(nn.Module):
         """Check that pixels of this kind between low and high have a likelihood.
 
         Raises:
-            ValueError: If they leave the support or need another kind of likelihood.
+            UserError: If they leave the support or need another kind of likelihood.
         """
         name = type(self).__name__
         if not self.support.check(torch.tensor([low, high])).all():
-            raise ValueError(
+            raise UserError(
                 f"loss: {name} takes pixels in {_format_interval(self.support)}, but the pixels of "
                 f"the data lie in [{low:g}, {high:g}]: rescale them, or set loss=mse"
             )
         if self.pixels == "levels" and pixels not in ("binary", "levels"):
             advice = "set data.dequantize=false, or" if pixels == "dequantized" else "set"
-            raise ValueError(
+            raise UserError(
                 f"loss: {name} is a probability of 256 levels, but the pixels of the data are "
                 f"{pixels}: {advice} a density such as loss=gaussian"
             )

@@ -12,6 +12,7 @@ from torch.nn.functional import softplus
 
 from vaelab.distributions import logistic_mixture
 from vaelab.likelihoods.base import Likelihood
+from vaelab.runtime.errors import UserError
 
 MIN_SCALE = 1 / 1024  # about a quarter of a level
 MAX_CHANNELS = 4
@@ -29,7 +30,7 @@ class LogisticMixture(Likelihood):
         components: The number of components (10 in the paper, for a much larger network).
 
     Raises:
-        ValueError: If components is below 1 or there are more than 4 channels.
+        UserError: If components is below 1 or there are more than 4 channels.
     """
 
     support = constraints.unit_interval
@@ -39,9 +40,9 @@ class LogisticMixture(Likelihood):
         super().__init__(shape)
         self.channels = shape[0]
         if components < 1:
-            raise ValueError(f"loss.components={components}: it must be at least 1")
+            raise UserError(f"loss.components={components}: it must be at least 1")
         if self.channels > MAX_CHANNELS:
-            raise ValueError(
+            raise UserError(
                 f"loss=logistic_mixture conditions the channels of images on one another and takes "
                 f"at most {MAX_CHANNELS}, not {self.channels}: set loss=discretized_logistic"
             )

@@ -15,6 +15,7 @@ from torch.nn.functional import softplus
 
 from vaelab.likelihoods.base import Likelihood, compute_mean_image
 from vaelab.runtime.distributed import mean_over_processes
+from vaelab.runtime.errors import UserError
 
 MOMENTUM = 0.1
 
@@ -37,7 +38,7 @@ class LocationScaleLikelihood(Likelihood):
         scale_options: The strings that are valid for scale.
 
     Raises:
-        ValueError: If scale is neither a positive finite number nor one of scale_options.
+        UserError: If scale is neither a positive finite number nor one of scale_options.
     """
 
     support = constraints.real
@@ -58,7 +59,7 @@ class LocationScaleLikelihood(Likelihood):
             is_valid = 0 < scale < math.inf
             self.register_buffer("fixed", torch.tensor(float(scale)), persistent=False)
         if not is_valid:
-            raise ValueError(
+            raise UserError(
                 f"loss.scale={scale}: set a number above 0, or one of "
                 f"{', '.join(self.scale_options)}"
             )

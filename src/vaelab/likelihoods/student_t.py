@@ -13,6 +13,7 @@ from torch.nn.functional import softplus
 
 from vaelab.distributions import student_t
 from vaelab.likelihoods.scaled import LocationScaleLikelihood
+from vaelab.runtime.errors import UserError
 
 
 class StudentT(LocationScaleLikelihood):
@@ -28,7 +29,7 @@ class StudentT(LocationScaleLikelihood):
             for one parameter shared by all pixels (the paper learns one for each pixel).
 
     Raises:
-        ValueError: If df is neither "learned" nor a finite number above 2.
+        UserError: If df is neither "learned" nor a finite number above 2.
     """
 
     scale_options = ("learned", "pixel")
@@ -40,7 +41,7 @@ class StudentT(LocationScaleLikelihood):
         if df == "learned":
             self.raw_df = nn.Parameter(torch.tensor(math.log(math.expm1(3.0))))  # df = 5
         elif isinstance(df, str) or not 2 < df < math.inf:
-            raise ValueError(f"loss.df={df}: set a number above 2, or learned")
+            raise UserError(f"loss.df={df}: set a number above 2, or learned")
         self.fixed_df = df
 
     @property

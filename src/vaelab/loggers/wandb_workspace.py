@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from vaelab.figures.run_figures import FIGURES
 from vaelab.loggers.run_summary import IMAGES_KEY, KL_KEY
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.metric_names import METRICS, get_metric
 
 X_AXIS = "trainer/global_step"
@@ -138,7 +139,7 @@ def _build_panel(panel: WorkspacePanel) -> Any:
             return v2.ParameterImportancePlot(with_respect_to=keys[0])
         case "differences":
             return v2.RunComparer(diff_only="split")
-    raise ValueError(f"{kind}: there is no such kind of panel")
+    raise UserError(f"{kind}: there is no such kind of panel")
 
 
 def _build_column(key: str) -> Any:

@@ -19,6 +19,7 @@ from torch.distributions import Distribution
 
 from vaelab.distributions.mixture import make_mixture
 from vaelab.distributions.normal import DiagonalNormal
+from vaelab.runtime.errors import UserError
 
 MAX_DENSITIES = 2**21  # densities evaluated in one chunk
 
@@ -44,10 +45,10 @@ class AggregatePosterior:
         """Compute log q(z_d) (I, D) of each dimension of z (I, D), for diagonal normals q(z|x).
 
         Raises:
-            ValueError: If q(z|x) is not a diagonal normal.
+            UserError: If q(z|x) is not a diagonal normal.
         """
         if not isinstance(self.q, DiagonalNormal):
-            raise ValueError(
+            raise UserError(
                 f"marginal densities need diagonal normals q(z|x), not {type(self.q).__name__}: "
                 "set posterior=diagonal"
             )

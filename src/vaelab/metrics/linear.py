@@ -14,6 +14,7 @@ from vaelab.distributions.normal import DiagonalNormal
 from vaelab.likelihoods.gaussian import Gaussian
 from vaelab.posteriors.diagonal import Diagonal
 from vaelab.priors.normal import UnitNormal
+from vaelab.runtime.errors import UserError
 from vaelab.vae import VAE
 
 
@@ -48,11 +49,11 @@ def exact_elbo(vae: VAE, x: Tensor) -> Tensor:
         The ELBO in nats (B,).
 
     Raises:
-        ValueError: If q(z|x) is not a diagonal normal.
+        UserError: If q(z|x) is not a diagonal normal.
     """
     q = vae.encode(x)
     if not isinstance(q, DiagonalNormal):
-        raise ValueError(f"the exact ELBO needs posterior=diagonal, not {type(q).__name__}")
+        raise UserError(f"the exact ELBO needs posterior=diagonal, not {type(q).__name__}")
     scale: Any = vae.likelihood.scale
     identity = torch.eye(vae.latent_dim).to(x)
     columns = vae.decode(identity).mean - vae.decode(torch.zeros_like(identity)).mean

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vaelab.runtime.errors import UserError
+
 UNSUPPORTED_ACTIVATIONS = {
     "MultiheadAttention",
     "Threshold",
@@ -30,17 +32,17 @@ def build_activation(name: str) -> nn.Module:
     """Build the activation of torch.nn with this name, such as ReLU, SiLU or Tanh.
 
     Raises:
-        ValueError: If torch.nn has no elementwise activation of this name.
+        UserError: If torch.nn has no elementwise activation of this name.
     """
     if name not in ACTIVATIONS:
-        raise ValueError(f"model.activation={name}: choose from {', '.join(ACTIVATIONS)}")
+        raise UserError(f"model.activation={name}: choose from {', '.join(ACTIVATIONS)}")
     return getattr(nn, name)()
 
 
 def check_sizes(key: str, sizes: list[int]) -> None:
     """Raise a ValueError that names the config key if one of the sizes is not positive."""
     if any(size < 1 for size in sizes):
-        raise ValueError(f"{key}={list(sizes)}: every size must be at least 1")
+        raise UserError(f"{key}={list(sizes)}: every size must be at least 1")
 
 
 class Decoder(nn.Module):

@@ -17,6 +17,7 @@ from vaelab.distributions.normal import DiagonalNormal, StandardNormal
 from vaelab.models import base, mlp
 from vaelab.models.base import check_sizes
 from vaelab.models.ladder import check_latent_dim, check_normal_layers
+from vaelab.runtime.errors import UserError
 from vaelab.vae import VAE
 
 
@@ -167,7 +168,7 @@ def check_hidden_widths(hidden: Sequence[Sequence[int]], latents: Sequence[int])
     """Raise a ValueError unless there is one list of widths for each layer of z."""
     check_sizes("model.latents", list(latents))
     if not latents or len(hidden) != len(latents):
-        raise ValueError(
+        raise UserError(
             f"model.hidden={[list(widths) for widths in hidden]} needs one list of widths for "
             f"each of model.latents={list(latents)}"
         )

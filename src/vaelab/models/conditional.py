@@ -17,6 +17,7 @@ from torch.nn.functional import one_hot
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.posteriors.base import diagonal_normal
 from vaelab.priors.normal import UnitNormal
+from vaelab.runtime.errors import UserError
 from vaelab.vae import VAE
 
 LOG_SCALE_BOUND = 7.0  # the largest |log s| of p(z|y)
@@ -34,24 +35,24 @@ class Conditional(VAE):
         learned_prior: If True, the prior is p(z|y) = N(m(y), diag(s(y)^2)) with learned m and s.
 
     Raises:
-        ValueError: If `labels` is not positive, or the prior cannot be combined with labels.
+        UserError: If `labels` is not positive, or the prior cannot be combined with labels.
     """
 
     conditional = True
 
     def __init__(self, *, labels: int, learned_prior: bool = False, **parts: Any):
         if labels < 1:
-            raise ValueError(f"model.labels={labels}: it must be at least 1")
+            raise UserError(f"model.labels={labels}: it must be at least 1")
         self.labels = labels
         super().__init__(**parts)
         self.condition: Tensor | None = None
         if self.prior.support is None:
-            raise ValueError(
+            raise UserError(
                 "prior=vamp cannot be combined with model=conditional, because its pseudo-inputs "
                 "have no labels: set prior=normal"
             )
         if learned_prior and not isinstance(self.prior, UnitNormal):
-            raise ValueError(
+            raise UserError(
                 "model.learned_prior=true replaces the prior by p(z|y), but another prior= is "
                 "chosen: set prior=normal"
             )
@@ -72,11 +73,11 @@ class Conditional(VAE):
 
     def check_labels(self, y: Tensor) -> None:
         if y.ndim == 1 and y.is_floating_point():
-            raise ValueError(
+            raise UserError(
                 f"classes must be integers, but the data's labels are {y.dtype}: convert them"
             )
         if y.ndim == 1 and (y < 0).any():
-            raise ValueError(
+            raise UserError(
                 f"classes must count from 0, but the smallest label is {int(y.min())}: "
                 "renumber them"
             )
@@ -84,7 +85,7 @@ class Conditional(VAE):
         columns = y.shape[1] if y.ndim == 2 else self.labels
         if classes > self.labels or columns != self.labels:
             kind = f"{columns} attributes" if y.ndim == 2 else f"{classes} classes"
-            raise ValueError(
+            raise UserError(
                 f"model.labels={self.labels}, but the data's labels are {kind}: set model.labels"
             )
 
@@ -117,7 +118,7 @@ class Conditional(VAE):
     def _expand_condition(self, *lead: int) -> Tensor:
         """Return y expanded to (*lead, labels)."""
         if self.condition is None:
-            raise ValueError(
+            raise UserError(
                 "a conditional model needs the labels of its images to encode and decode: use "
                 "vae.condition_on(labels)"
             )

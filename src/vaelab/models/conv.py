@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vaelab.models import base
 from vaelab.models.base import build_activation, check_sizes
+from vaelab.runtime.errors import UserError
 
 
 class Encoder(nn.Module):
@@ -112,24 +113,24 @@ def compute_halved_sizes(
         channels: The channels of each convolution.
 
     Raises:
-        ValueError: If the data are no images, or cannot be halved so often.
+        UserError: If the data are no images, or cannot be halved so often.
     """
     check_sizes("model.channels", list(channels))
     if not channels:
-        raise ValueError("model.channels=[]: name at least one convolution, as in [32,64]")
+        raise UserError("model.channels=[]: name at least one convolution, as in [32,64]")
     if len(shape) != 3:
-        raise ValueError(
+        raise UserError(
             f"convolutions need images (C, H, W), but data.shape={list(shape)}: use model=mlp"
         )
     if kernel_size < 2:
-        raise ValueError(f"model.kernel_size={kernel_size}: it must be at least 2, as in 4")
+        raise UserError(f"model.kernel_size={kernel_size}: it must be at least 2, as in 4")
     sizes = [(shape[1], shape[2])]
     for _ in channels:
         height, width = ((edge + kernel_size % 2) // 2 for edge in sizes[-1])
         sizes.append((height, width))
     if min(sizes[-2]) < 2:
         most = sum(min(size) >= 2 for size in sizes)
-        raise ValueError(
+        raise UserError(
             f"model.channels={list(channels)} halves the image {len(channels)} times, but an image "
             f"of {shape[1]}x{shape[2]} pixels can be halved at most {most} times: use at most "
             f"{most} numbers"

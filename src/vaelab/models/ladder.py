@@ -24,6 +24,7 @@ from vaelab.models import base
 from vaelab.models.base import build_activation, check_sizes
 from vaelab.posteriors.diagonal import Diagonal
 from vaelab.priors.normal import UnitNormal
+from vaelab.runtime.errors import UserError
 from vaelab.vae import VAE
 
 
@@ -189,7 +190,7 @@ def _tensor_version(x: Tensor) -> int:
 def check_normal_layers(vae: VAE) -> None:
     """Raise a ValueError unless the posterior and the prior are the normal defaults."""
     if not isinstance(vae.posterior, Diagonal) or not isinstance(vae.prior, UnitNormal):
-        raise ValueError(
+        raise UserError(
             f"{type(vae).__name__} has normal layers of its own and takes no other posterior or "
             "prior: set posterior=diagonal and prior=normal, or model=mlp or conv"
         )
@@ -198,7 +199,7 @@ def check_normal_layers(vae: VAE) -> None:
 def check_latent_dim(latent_dim: int, latents: Sequence[int]) -> None:
     """Raise a ValueError unless latent_dim is the sum of the sizes of all layers."""
     if latent_dim != sum(latents):
-        raise ValueError(
+        raise UserError(
             f"latent_dim={latent_dim}, but the layers of the model have "
             f"{' + '.join(map(str, latents))} latents: set latent_dim={sum(latents)}"
         )
@@ -310,7 +311,7 @@ def check_levels(key: str, widths: Sequence[int], latents: Sequence[int], groups
     check_sizes("model.latents", list(latents))
     check_sizes("model.groups", [groups])
     if not widths or len(widths) != len(latents):
-        raise ValueError(
+        raise UserError(
             f"model.latents={list(latents)} needs a size for each of {key}={list(widths)}"
         )
 

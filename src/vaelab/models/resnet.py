@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vaelab.models import base
 from vaelab.models.base import build_activation, check_sizes
 from vaelab.models.conv import compute_halved_sizes, make_downsampling_conv, make_upsampling_conv
+from vaelab.runtime.errors import UserError
 
 NORMALIZATIONS = ("batch", "group", "none")
 
@@ -125,6 +126,6 @@ def check_blocks(blocks: int, normalization: str) -> None:
     """Raise a ValueError for an invalid number of blocks or an unknown normalization."""
     check_sizes("model.blocks", [blocks])
     if normalization not in NORMALIZATIONS:
-        raise ValueError(
+        raise UserError(
             f"model.normalization={normalization}: choose from {', '.join(NORMALIZATIONS)}"
         )

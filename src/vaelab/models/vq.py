@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vaelab.models import base
 from vaelab.models.base import check_sizes
+from vaelab.runtime.errors import UserError
 
 
 class Encoder(nn.Module):
@@ -104,18 +105,18 @@ def _check_arguments(channels: int, residual: int, blocks: int) -> None:
     check_sizes("model.channels", [channels])
     check_sizes("model.residual", [residual])
     if blocks < 0:
-        raise ValueError(f"model.blocks={blocks}: it must be 0 or more")
+        raise UserError(f"model.blocks={blocks}: it must be 0 or more")
 
 
 def _compute_grid(shape: Sequence[int]) -> tuple[int, int]:
     """Compute rows and columns of the grid of codes, a quarter of the height and width of x."""
     if len(shape) != 3:
-        raise ValueError(
+        raise UserError(
             f"model=vq needs images (C, H, W), but data.shape={list(shape)}: use model=mlp with "
             "posterior=vq"
         )
     if shape[1] % 4 or shape[2] % 4:
-        raise ValueError(
+        raise UserError(
             f"model=vq halves the image twice, so height and width must be multiples of 4, not "
             f"{shape[1]}x{shape[2]}: set data.shape, or use model=conv with posterior=vq"
         )
@@ -126,7 +127,7 @@ def _numbers_per_position(size: int, grid: tuple[int, int]) -> int:
     """Compute how many of `size` numbers belong to each position of the grid."""
     positions = math.prod(grid)
     if size % positions:
-        raise ValueError(
+        raise UserError(
             f"model=vq has {grid[0]}x{grid[1]} positions, and {size} numbers cannot be divided "
             f"equally among them: set posterior=vq and latent_dim to a multiple of {positions}, as "
             f"in latent_dim={64 * positions}"

@@ -1,8 +1,8 @@
 """Run a study note: train its models, draw its figures and write its numbers.
 
 Each note is a module of this package with `make_note(config: NoteConfig) -> NoteResult`. Its page
-docs/notes/NN-some-name.md belongs to the module some_name.py, and `python scripts/notes.py NN` runs
-it. A note trains its models with `train.py`, so that readers can repeat every command."""
+docs/notes/NN-some-name.md belongs to the module some_name.py, and `vaelab notes NN` runs it. A
+note trains its models by commands, which readers can repeat."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import resource
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -23,7 +22,8 @@ from PIL import Image
 
 from vaelab.figures.draw.style import save_figure
 from vaelab.runs.run import Run
-from vaelab.runtime.errors import subprocess_environment
+from vaelab.runtime.errors import UserError, subprocess_environment
+from vaelab.runtime.installation import CONF, subprocess_command, train_command
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,13 +43,11 @@ class NoteConfig:
     """The settings of one execution of a note.
 
     Attributes:
-        train_script: Path of train.py.
         runs: Folder of the runs of this note.
         smoke: If True, train two steps per run and compute few values, as a test of the note.
         processor_seconds: Processor time of the training of each run so far, in seconds.
     """
 
-    train_script: Path
     runs: Path
     smoke: bool = False
     processor_seconds: list[float] = field(default_factory=list)
@@ -59,13 +57,13 @@ class NoteConfig:
         return smoke if self.smoke else full
 
     def train_and_open(self, name: str, *overrides: str) -> Run:
-        """Train a run with `python train.py *overrides` and open its best checkpoint."""
+        """Train a run with `vaelab train *overrides` and open its best checkpoint."""
         run = Run.open(self.train(name, *overrides))
         run.vae.eval()
         return run
 
     def train(self, name: str, *overrides: str, may_fail: bool = False) -> Path:
-        """Train a run with `python train.py *overrides`.
+        """Train a run with `vaelab train *overrides`.
 
         An existing run with the same overrides is reused if it is newer than every file in conf.
 
@@ -78,16 +76,16 @@ class NoteConfig:
             The run folder.
 
         Raises:
-            ValueError: If the command fails and `may_fail` is False.
+            UserError: If the command fails and `may_fail` is False.
         """
         overrides = (*overrides, *COMMON_OVERRIDES, *(SMOKE_OVERRIDES if self.smoke else ()))
         folder = self.runs / name
-        print("python", self.train_script.name, shlex.join(overrides), flush=True)
-        if _is_up_to_date(folder, overrides, self.train_script.parent / "conf"):
+        print(train_command(), shlex.join(overrides), flush=True)
+        if _is_up_to_date(folder, overrides):
             print(f"  using the existing run {folder}; delete it to train again", flush=True)
         else:
             shutil.rmtree(folder, ignore_errors=True)
-            _run_training(self.train_script, overrides, folder, may_fail)
+            _run_training(overrides, folder, may_fail)
         self.processor_seconds.append(float((folder / PROCESSOR_SECONDS_FILE).read_text()))
         return folder
 
@@ -108,26 +106,26 @@ class NoteResult:
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _is_up_to_date(folder: Path, overrides: Sequence[str], conf: Path) -> bool:
-    """True if the folder holds a finished run of these overrides that is newer than conf."""
+def _is_up_to_date(folder: Path, overrides: Sequence[str]) -> bool:
+    """True if the folder holds a finished run of these overrides that is newer than the menu."""
     if not (folder / PROCESSOR_SECONDS_FILE).is_file():
         return False
-    changed = max(path.stat().st_mtime for path in conf.rglob("*.yaml"))
+    changed = max(path.stat().st_mtime for path in CONF.rglob("*.yaml"))
     recorded = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
     finished = (folder / PROCESSOR_SECONDS_FILE).stat().st_mtime
     return recorded == list(overrides) and changed < finished
 
 
-def _run_training(script: Path, overrides: Sequence[str], folder: Path, may_fail: bool) -> None:
-    """Run train.py in a subprocess and write its processor time into the run folder."""
-    command = [sys.executable, str(script), *overrides, f"hydra.run.dir={folder}"]
+def _run_training(overrides: Sequence[str], folder: Path, may_fail: bool) -> None:
+    """Train in a subprocess and write its processor time into the run folder."""
+    command = subprocess_command("train", *overrides, f"hydra.run.dir={folder}")
     before = _processor_seconds(resource.RUSAGE_CHILDREN)
     process = subprocess.run(
         command, env=subprocess_environment(), capture_output=True, text=True, check=False
     )
     if process.returncode and not may_fail:
-        command_line = f"python {script.name} {shlex.join(overrides)}"
-        raise ValueError(f"{command_line} failed: {process.stderr.strip()[-500:]}")
+        command_line = f"{train_command()} {shlex.join(overrides)}"
+        raise UserError(f"{command_line} failed: {process.stderr.strip()[-500:]}")
     seconds = _processor_seconds(resource.RUSAGE_CHILDREN) - before
     (folder / PROCESSOR_SECONDS_FILE).write_text(str(seconds))
 
@@ -154,7 +152,7 @@ def run_note(name: str, config: NoteConfig, out: Path) -> None:
     ]
     seconds = _processor_seconds(resource.RUSAGE_SELF) + sum(config.processor_seconds)
     record = {
-        "command": f"python scripts/notes.py {number}",
+        "command": f"vaelab notes {number}",
         "seed": 0,
         "processor_s": round(seconds),
         "numbers": dict(result.numbers),

@@ -37,7 +37,7 @@ class AAE(Objective):
         lr: The learning rate of the critic.
 
     Raises:
-        ValueError: If `weight` is negative or not finite, or `lr` is not above 0.
+        UserError: If `weight` is negative or not finite, or `lr` is not above 0.
     """
 
     monitor = "val/log_p"

@@ -8,6 +8,8 @@ so one backward pass and one optimizer train both.
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from vaelab.runtime.errors import UserError
+
 
 def discriminator_loss(positive: Tensor, *negatives: Tensor) -> Tensor:
     """Compute the binary cross-entropy () of logits of positive and of negative examples.
@@ -20,4 +22,4 @@ def discriminator_loss(positive: Tensor, *negatives: Tensor) -> Tensor:
 def check_critic_learning_rate(lr: float) -> None:
     """Raise a ValueError unless the learning rate is above 0."""
     if not lr > 0:
-        raise ValueError(f"objective.lr={lr}: the learning rate of the critic must be above 0")
+        raise UserError(f"objective.lr={lr}: the learning rate of the critic must be above 0")

@@ -14,6 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from vaelab.distributions.layers import HierarchicalNormal
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.distributions.one_hot import OneHotAndNormal
+from vaelab.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -48,16 +49,16 @@ class Objective(nn.Module):
         It is called once. By default the posterior must have a density and samples that vary.
 
         Raises:
-            ValueError: If the objective cannot train this model.
+            UserError: If the objective cannot train this model.
         """
         name, posterior = type(self).__name__, type(vae.posterior).__name__
         if not vae.posterior.has_density:
-            raise ValueError(
+            raise UserError(
                 f"{name} needs a posterior with a density, but {posterior} is a point mass: set "
                 "objective=autoencoder, or another posterior= (diagonal, full, iaf, ...)"
             )
         if not vae.posterior.is_random:
-            raise ValueError(
+            raise UserError(
                 f"{name} needs a posterior whose samples vary, but {posterior} maps an image to a "
                 "single point, so the KL has no gradient: set objective=vq, or another posterior= "
                 "(diagonal, full, iaf, ...)"
@@ -189,7 +190,7 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
 def check_no_parameters(module: nn.Module, message: str) -> None:
     """Raise a ValueError with this message if the module has trainable parameters."""
     if any(parameter.requires_grad for parameter in module.parameters()):
-        raise ValueError(message)
+        raise UserError(message)
 
 
 def check_prior_is_fixed(vae: "VAE", objective: Objective) -> None:
@@ -216,11 +217,11 @@ def check_non_negative(**settings: float) -> None:
     """Raise a ValueError unless every setting is a finite number of at least 0."""
     for name, value in settings.items():
         if not 0 <= value < math.inf:
-            raise ValueError(f"objective.{name}={value}: it must be a finite number, not negative")
+            raise UserError(f"objective.{name}={value}: it must be a finite number, not negative")
 
 
 def check_at_least_one(**settings: int) -> None:
     """Raise a ValueError unless every setting is at least 1."""
     for name, value in settings.items():
         if value < 1:
-            raise ValueError(f"objective.{name}={value}: it must be at least 1")
+            raise UserError(f"objective.{name}={value}: it must be at least 1")

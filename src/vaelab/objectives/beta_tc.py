@@ -14,6 +14,7 @@ from torch.distributions import kl_divergence
 from vaelab.objectives.base import Objective, check_non_negative
 from vaelab.posteriors.diagonal import Diagonal
 from vaelab.priors.normal import UnitNormal
+from vaelab.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -41,7 +42,7 @@ class BetaTC(Objective):
             exact if it is.
 
     Raises:
-        ValueError: If a weight is negative or not finite.
+        UserError: If a weight is negative or not finite.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class BetaTC(Objective):
 
     def prepare(self, vae: "VAE") -> None:
         if not isinstance(vae.posterior, Diagonal) or type(vae.prior) is not UnitNormal:
-            raise ValueError(
+            raise UserError(
                 "objective=beta_tc decomposes the KL by dimension, which "
                 f"{type(vae.posterior).__name__} with {type(vae.prior).__name__} does not allow: "
                 "set posterior=diagonal and prior=normal, and leave model.learned_prior at false"

@@ -9,6 +9,7 @@ from torch import Tensor
 from vaelab.kl.base import KLWeighting
 from vaelab.objectives.base import log_mean_exp
 from vaelab.objectives.sampled import MultiSampleBound
+from vaelab.runtime.errors import UserError
 
 
 class CIWAE(MultiSampleBound):
@@ -22,13 +23,13 @@ class CIWAE(MultiSampleBound):
         beta: The weight of the ELBO: 0 is IWAE, 1 is the ELBO. It is not kl.beta.
 
     Raises:
-        ValueError: If `beta` is outside [0, 1].
+        UserError: If `beta` is outside [0, 1].
     """
 
     def __init__(self, kl: KLWeighting, samples: int = 5, beta: float = 0.5):
         super().__init__(kl, samples)
         if not 0 <= beta <= 1:
-            raise ValueError(f"objective.beta={beta}: it must lie in [0, 1]")
+            raise UserError(f"objective.beta={beta}: it must lie in [0, 1]")
         self.beta = beta
 
     def bound(self, log_w: Tensor) -> Tensor:

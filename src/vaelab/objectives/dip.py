@@ -13,6 +13,7 @@ from torch.distributions import Distribution
 from vaelab.kl.base import KLWeighting
 from vaelab.objectives.base import check_non_negative, sample_with_kl
 from vaelab.objectives.elbo import ELBO
+from vaelab.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -33,7 +34,7 @@ class DIP(ELBO):
         diagonal: The weight of the diagonal elements of C.
 
     Raises:
-        ValueError: If a weight is negative or not finite.
+        UserError: If a weight is negative or not finite.
     """
 
     supports_layers = False
@@ -56,7 +57,7 @@ class DIP(ELBO):
         try:
             self.covariance(q)
         except NotImplementedError as error:
-            raise ValueError(
+            raise UserError(
                 f"objective=dip with objective.variant={self.variant} needs closed-form moments of "
                 f"q(z|x), which {type(vae.posterior).__name__} does not have: set "
                 "posterior=diagonal or full"

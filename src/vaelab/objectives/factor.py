@@ -15,6 +15,7 @@ from vaelab.kl.base import KLWeighting
 from vaelab.objectives.adversarial import check_critic_learning_rate, discriminator_loss
 from vaelab.objectives.base import check_non_negative, frozen, sample_with_kl
 from vaelab.objectives.elbo import ELBO
+from vaelab.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -37,7 +38,7 @@ class Factor(ELBO):
         lr: The learning rate of the critic.
 
     Raises:
-        ValueError: If `gamma` is negative or not finite, or `lr` is not above 0.
+        UserError: If `gamma` is negative or not finite, or `lr` is not above 0.
     """
 
     critic: nn.Module
@@ -57,7 +58,7 @@ class Factor(ELBO):
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
         if vae.posterior.support is not constraints.real_vector:
-            raise ValueError(
+            raise UserError(
                 "objective=factor needs latents whose dimensions can be permuted independently, "
                 f"which those of {type(vae.posterior).__name__} cannot: set posterior=diagonal"
             )

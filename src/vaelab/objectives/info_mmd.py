@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vaelab.objectives.base import Objective, check_prior_is_fixed, sample_prior, sample_with_kl
 from vaelab.objectives.mmd import KernelName, MultiScaleMMD
+from vaelab.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -31,7 +32,7 @@ class InfoMMD(Objective):
         scales: The kernel scales, in units of the prior's standard deviation.
 
     Raises:
-        ValueError: If `alpha`, `strength` or `scales` is out of range.
+        UserError: If `alpha`, `strength` or `scales` is out of range.
     """
 
     supports_layers = True
@@ -45,9 +46,9 @@ class InfoMMD(Objective):
     ):
         super().__init__()
         if not alpha <= 1:
-            raise ValueError(f"objective.alpha={alpha}: it must be at most 1")
+            raise UserError(f"objective.alpha={alpha}: it must be at most 1")
         if alpha + strength < 1:
-            raise ValueError(
+            raise UserError(
                 f"objective.strength={strength}: it must be at least 1 - objective.alpha, which is "
                 f"{1 - alpha}"
             )

@@ -25,7 +25,7 @@ class IWAE(MultiSampleBound):
             passes through the decoder. Validation always uses K samples.
 
     Raises:
-        ValueError: If `elbo_steps` is negative.
+        UserError: If `elbo_steps` is negative.
     """
 
     def __init__(self, kl: KLWeighting, samples: int = 5, elbo_steps: int = 0):

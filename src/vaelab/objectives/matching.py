@@ -27,7 +27,7 @@ class AggregateMatching(Objective):
         weight: Nats per unit of the discrepancy.
 
     Raises:
-        ValueError: If `weight` is negative or not finite.
+        UserError: If `weight` is negative or not finite.
     """
 
     monitor = "val/objective"

@@ -24,7 +24,7 @@ class MIWAE(MultiSampleBound):
         samples: K, the number of samples in each group.
 
     Raises:
-        ValueError: If `groups` or `samples` is below 1.
+        UserError: If `groups` or `samples` is below 1.
     """
 
     def __init__(self, kl: KLWeighting, groups: int = 2, samples: int = 5):

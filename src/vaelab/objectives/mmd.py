@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vaelab.runtime.errors import UserError
+
 KernelName = Literal["imq", "rbf"]
 
 
@@ -43,12 +45,12 @@ class MultiScaleMMD:
         scales: The scales s, in units of the prior's standard deviation.
 
     Raises:
-        ValueError: If there is no scale, or one that is not above 0.
+        UserError: If there is no scale, or one that is not above 0.
     """
 
     def __init__(self, kernel: KernelName, scales: Sequence[float]):
         if not scales or min(scales) <= 0:
-            raise ValueError(
+            raise UserError(
                 f"objective.scales={list(scales)}: it must have at least one number, all above 0"
             )
         self.kernel, self.scales = kernel, scales

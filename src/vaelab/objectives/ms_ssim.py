@@ -17,6 +17,7 @@ from vaelab.objectives.base import (
     check_non_negative,
     sample_with_kl,
 )
+from vaelab.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -39,7 +40,7 @@ class MSSSIM(Objective):
         window: The edge of the compared window in pixels, odd and at least 3.
 
     Raises:
-        ValueError: If `weight`, `scales` or `window` is out of range.
+        UserError: If `weight`, `scales` or `window` is out of range.
     """
 
     supports_layers = True
@@ -51,9 +52,9 @@ class MSSSIM(Objective):
         check_non_negative(weight=weight)
         check_at_least_one(scales=scales, window=window)
         if scales > len(BETAS):
-            raise ValueError(f"objective.scales={scales}: MS-SSIM has at most {len(BETAS)} scales")
+            raise UserError(f"objective.scales={scales}: MS-SSIM has at most {len(BETAS)} scales")
         if window % 2 == 0 or window < 3:
-            raise ValueError(f"objective.window={window}: it must be odd, and at least 3")
+            raise UserError(f"objective.window={window}: it must be odd, and at least 3")
         self.kl, self.weight, self.scales, self.window = kl, weight, scales, window
         self.betas = tuple(beta / sum(BETAS[:scales]) for beta in BETAS[:scales])
 
@@ -62,7 +63,7 @@ class MSSSIM(Objective):
         # The last scale is smaller by 2^(scales - 1); torchmetrics also checks (scales - 1)^2.
         divisor = max(2 ** (self.scales - 1), max(1, self.scales - 1) ** 2)
         if len(vae.shape) != 3 or min(vae.shape[1:]) // divisor < self.window:
-            raise ValueError(
+            raise UserError(
                 f"objective=ms_ssim compares windows of {self.window}x{self.window} pixels at "
                 f"{self.scales} scales, which needs larger images (C, H, W) than "
                 f"data.shape={list(vae.shape)}: set objective.scales or objective.window to a "

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vaelab.objectives.base import Objective, sample_with_kl
+from vaelab.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -31,7 +32,7 @@ class PriorOnly(Objective):
         if not vae.posterior.has_density:
             super().prepare(vae)
         if not any(parameter.requires_grad for parameter in vae.prior.parameters()):
-            raise ValueError(
+            raise UserError(
                 f"objective=prior trains only the prior, but {type(vae.prior).__name__} has no "
                 "trainable parameters: set prior=pixelcnn for posterior=vq, else flow or mixture"
             )

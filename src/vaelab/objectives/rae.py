@@ -13,6 +13,7 @@ from torch.autograd import forward_ad
 
 from vaelab.objectives.autoencoder import Autoencoder
 from vaelab.objectives.base import apply_spectral_norm, check_non_negative
+from vaelab.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -36,7 +37,7 @@ class RAE(Autoencoder):
             decoder is 1. `none`: R = 0.
 
     Raises:
-        ValueError: If a weight is negative or not finite.
+        UserError: If a weight is negative or not finite.
     """
 
     monitor = "val/objective"
@@ -52,7 +53,7 @@ class RAE(Autoencoder):
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
         if vae.posterior.has_density:
-            raise ValueError(
+            raise UserError(
                 "objective=rae needs deterministic latents, but the posterior is "
                 f"{type(vae.posterior).__name__}: set posterior=deterministic"
             )

@@ -11,6 +11,7 @@ from torch import Tensor
 from vaelab.kl.base import KLWeighting
 from vaelab.objectives.base import log_mean_exp
 from vaelab.objectives.sampled import MultiSampleBound
+from vaelab.runtime.errors import UserError
 
 
 class Renyi(MultiSampleBound):
@@ -25,13 +26,13 @@ class Renyi(MultiSampleBound):
             (VR-max). With alpha below 0 and enough samples it is an upper bound on log p(x).
 
     Raises:
-        ValueError: If `alpha` is inf or NaN.
+        UserError: If `alpha` is inf or NaN.
     """
 
     def __init__(self, kl: KLWeighting, samples: int = 5, alpha: float = 0.5):
         super().__init__(kl, samples)
         if not alpha < math.inf:
-            raise ValueError(f"objective.alpha={alpha}: it must be below inf, as in 0.5 or -inf")
+            raise UserError(f"objective.alpha={alpha}: it must be below inf, as in 0.5 or -inf")
         self.alpha = alpha
 
     def bound(self, log_w: Tensor) -> Tensor:

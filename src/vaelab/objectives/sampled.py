@@ -13,6 +13,7 @@ from vaelab.objectives.base import (
     log_mean_exp,
     sample_with_log_prob,
 )
+from vaelab.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -33,7 +34,7 @@ class MultiSampleBound(Objective):
         samples: K.
 
     Raises:
-        ValueError: If `samples` is below 1, or the KL weighting is not linear in the KL.
+        UserError: If `samples` is below 1, or the KL weighting is not linear in the KL.
     """
 
     supports_layers = True
@@ -43,7 +44,7 @@ class MultiSampleBound(Objective):
         super().__init__()
         check_at_least_one(samples=samples)
         if not kl.is_linear:
-            raise ValueError(
+            raise UserError(
                 f"{type(self).__name__} weights log q(z|x) - log p(z) of each sample, but "
                 f"{type(kl).__name__} is not linear in the KL: set kl=constant, warmup or cyclical"
             )
@@ -53,7 +54,7 @@ class MultiSampleBound(Objective):
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
         if vae.posterior.is_relaxed:
-            raise ValueError(
+            raise UserError(
                 f"{type(self).__name__} needs the density of the samples that it trains on, but "
                 f"{type(vae.posterior).__name__} relaxes its samples: set objective=elbo"
             )

@@ -12,6 +12,7 @@ from torch import Tensor
 from vaelab.kl.base import KLWeighting
 from vaelab.objectives.base import importance_terms
 from vaelab.objectives.iwae import IWAE
+from vaelab.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -40,7 +41,7 @@ class STL(IWAE):
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
         if not vae.posterior.has_exact_density:
-            raise ValueError(
+            raise UserError(
                 f"{type(self).__name__} needs the gradient of log q(z|x) with respect to z, in "
                 f"which {type(vae.posterior).__name__} has unbounded rounding errors: set "
                 "objective=elbo or iwae, or posterior=diagonal"

@@ -24,7 +24,7 @@ class SWAE(AggregateMatching):
         directions: The number of unit vectors u, sampled anew for each batch.
 
     Raises:
-        ValueError: If `weight` is negative or not finite, or `directions` is below 1.
+        UserError: If `weight` is negative or not finite, or `directions` is below 1.
     """
 
     def __init__(self, weight: float = 100.0, directions: int = 50):

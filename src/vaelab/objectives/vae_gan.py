@@ -24,6 +24,7 @@ from vaelab.objectives.base import (
     sample_prior,
     sample_with_kl,
 )
+from vaelab.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -64,7 +65,7 @@ class VAEGAN(Objective):
             cannot keep up with the critic.
 
     Raises:
-        ValueError: If a setting is out of range.
+        UserError: If a setting is out of range.
     """
 
     critic: nn.Module
@@ -83,7 +84,7 @@ class VAEGAN(Objective):
         check_at_least_one(features=features)
         check_non_negative(gamma=gamma)
         if not scale > 0:
-            raise ValueError(f"objective.scale={scale}: it must be above 0")
+            raise UserError(f"objective.scale={scale}: it must be above 0")
         check_critic_learning_rate(lr)
         self.kl, self.scale, self.gamma, self.lr, self.make_critic = kl, scale, gamma, lr, critic
         self.verdict = spectral_norm(nn.Linear(features, 1))
@@ -92,7 +93,7 @@ class VAEGAN(Objective):
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
         if len(vae.shape) != 3:
-            raise ValueError(
+            raise UserError(
                 "objective=vae_gan needs images (C, H, W) for its critic, but "
                 f"data.shape={list(vae.shape)}: set another objective, such as elbo"
             )

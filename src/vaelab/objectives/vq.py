@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vaelab.objectives.base import Objective, check_non_negative, sample_with_kl
 from vaelab.posteriors.vq import VQ
+from vaelab.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from vaelab.vae import VAE
@@ -29,7 +30,7 @@ class VectorQuantised(Objective):
             beta in the paper.
 
     Raises:
-        ValueError: If `commitment` is negative or not finite.
+        UserError: If `commitment` is negative or not finite.
     """
 
     def __init__(self, commitment: float = 0.25):
@@ -39,7 +40,7 @@ class VectorQuantised(Objective):
 
     def prepare(self, vae: "VAE") -> None:
         if not isinstance(vae.posterior, VQ):
-            raise ValueError(
+            raise UserError(
                 "objective=vq needs a posterior with a codebook, but the posterior is "
                 f"{type(vae.posterior).__name__}: set posterior=vq, or model=vq"
             )

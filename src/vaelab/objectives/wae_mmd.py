@@ -25,7 +25,7 @@ class WAEMMD(AggregateMatching):
         scales: The kernel scales, in units of the prior's standard deviation.
 
     Raises:
-        ValueError: If `weight` or `scales` is out of range.
+        UserError: If `weight` or `scales` is out of range.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ class AutoregressivePosterior(Posterior):
             an affine f.
 
     Raises:
-        ValueError: If transforms, context or bound is out of range.
+        UserError: If transforms, context or bound is out of range.
     """
 
     support = constraints.real_vector

@@ -8,6 +8,7 @@ from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
 from vaelab.distributions.normal import DiagonalNormal
+from vaelab.runtime.errors import UserError
 
 
 class Posterior(nn.Module):
@@ -73,7 +74,7 @@ def diagonal_normal(mean: Tensor, raw: Tensor, bound: float) -> DiagonalNormal:
 def check_bound(bound: float) -> None:
     """Raise a ValueError unless 0 < bound <= 10."""
     if not 0 < bound <= 10:
-        raise ValueError(
+        raise UserError(
             f"posterior.bound={bound}: it must lie in (0, 10] to avoid overflow in float32"
         )
 
@@ -81,4 +82,4 @@ def check_bound(bound: float) -> None:
 def check_count(key: str, count: int) -> None:
     """Raise a ValueError for the setting posterior.<key> unless count is at least 1."""
     if count < 1:
-        raise ValueError(f"posterior.{key}={count}: it must be at least 1")
+        raise UserError(f"posterior.{key}={count}: it must be at least 1")

@@ -18,7 +18,7 @@ class Diagonal(Posterior):
         bound: The largest |log s|.
 
     Raises:
-        ValueError: If bound is out of range.
+        UserError: If bound is out of range.
     """
 
     support = constraints.real_vector

@@ -26,7 +26,7 @@ class Full(Posterior):
         bound: The largest |log L_dd|.
 
     Raises:
-        ValueError: If bound is out of range.
+        UserError: If bound is out of range.
     """
 
     support = constraints.real_vector

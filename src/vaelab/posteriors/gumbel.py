@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vaelab.distributions.one_hot import OneHotAndNormal, OneHotConstraint
 from vaelab.posteriors.base import Posterior, check_bound, check_count, diagonal_normal
+from vaelab.runtime.errors import UserError
 
 
 class Gumbel(Posterior):
@@ -33,7 +34,7 @@ class Gumbel(Posterior):
         bound: The largest |log s|.
 
     Raises:
-        ValueError: If the sizes do not match or another argument is out of range.
+        UserError: If the sizes do not match or another argument is out of range.
     """
 
     blocks: OneHotConstraint
@@ -54,12 +55,12 @@ class Gumbel(Posterior):
         check_bound(bound)
         self.support = self.blocks = make_one_hot_constraint(latent_dim, categories, normal)
         if not 0 < lowest <= temperature < math.inf:
-            raise ValueError(
+            raise UserError(
                 f"posterior.lowest={lowest} and posterior.temperature={temperature}: set both "
                 "to finite numbers with 0 < lowest <= temperature"
             )
         if not 0 <= rate < math.inf:
-            raise ValueError(f"posterior.rate={rate}: it must be 0 or a positive finite number")
+            raise UserError(f"posterior.rate={rate}: it must be 0 or a positive finite number")
         self.inputs = latent_dim + normal
         self.temperature, self.lowest, self.rate, self.bound = temperature, lowest, rate, bound
         self.register_buffer("now", torch.tensor(float(temperature)), persistent=False)
@@ -81,12 +82,12 @@ def make_one_hot_constraint(latent_dim: int, categories: int, normal: int) -> On
     """Return the constraint for as many one-hot vectors as fit into latent_dim - normal numbers.
 
     Raises:
-        ValueError: If they do not fill latent_dim exactly.
+        UserError: If they do not fill latent_dim exactly.
     """
     check_count("categories", categories)
     one_hot_size = latent_dim - normal
     if normal < 0 or one_hot_size < categories or one_hot_size % categories:
-        raise ValueError(
+        raise UserError(
             f"posterior.categories={categories} and posterior.normal={normal} do not fill "
             f"latent_dim={latent_dim}: set latent_dim to a multiple of {categories} plus {normal}"
         )

@@ -29,7 +29,7 @@ class NAF(AutoregressivePosterior):
         sigmoids: The number of terms of the sum.
 
     Raises:
-        ValueError: If an argument is out of range.
+        UserError: If an argument is out of range.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ class Planar(Posterior):
         bound: The largest |log s|.
 
     Raises:
-        ValueError: If transforms or bound is out of range.
+        UserError: If transforms or bound is out of range.
     """
 
     support = constraints.real_vector

@@ -9,6 +9,7 @@ from torch.nn.functional import normalize, softplus
 from vaelab.distributions.sphere import sphere_constraint
 from vaelab.distributions.von_mises_fisher import VonMisesFisher
 from vaelab.posteriors.base import Posterior
+from vaelab.runtime.errors import UserError
 
 MAX_CONCENTRATION = 1e5  # the standard deviation of z in any direction is then about 0.003
 
@@ -20,7 +21,7 @@ class VMF(Posterior):
     dimensions: latent_dim=11 corresponds to d = 10 in the paper.
 
     Raises:
-        ValueError: If latent_dim is below 2.
+        UserError: If latent_dim is below 2.
     """
 
     support = sphere_constraint
@@ -28,7 +29,7 @@ class VMF(Posterior):
     def __init__(self, latent_dim: int):
         super().__init__()
         if latent_dim < 2:
-            raise ValueError(f"latent_dim={latent_dim}: posterior=vmf needs at least 2")
+            raise UserError(f"latent_dim={latent_dim}: posterior=vmf needs at least 2")
         self.inputs = latent_dim + 1
 
     def forward(self, out: Tensor) -> VonMisesFisher:

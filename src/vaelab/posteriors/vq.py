@@ -17,6 +17,7 @@ from vaelab.distributions.codebook import (
 )
 from vaelab.posteriors.base import Posterior, check_count
 from vaelab.runtime.distributed import broadcast_from_first_process, sum_over_processes
+from vaelab.runtime.errors import UserError
 
 
 class VQ(Posterior):
@@ -40,7 +41,7 @@ class VQ(Posterior):
             of the batch. 0 disables this.
 
     Raises:
-        ValueError: If latent_dim is not a multiple of dim or an argument is out of range.
+        UserError: If latent_dim is not a multiple of dim or an argument is out of range.
     """
 
     support = codebook_constraint
@@ -63,7 +64,7 @@ class VQ(Posterior):
         check_count("dim", dim)
         _check_fractions(decay=decay, epsilon=epsilon, revive=revive)
         if latent_dim % dim:
-            raise ValueError(
+            raise UserError(
                 f"latent_dim={latent_dim} must be a multiple of posterior.dim={dim} (the length of "
                 f"a code): set latent_dim to a multiple, such as latent_dim={5 * dim}, or another "
                 "posterior.dim"
@@ -138,4 +139,4 @@ def _check_fractions(**settings: float) -> None:
     """Raise a ValueError unless all settings lie in [0, 1)."""
     for name, value in settings.items():
         if not 0 <= value < 1:
-            raise ValueError(f"posterior.{name}={value}: it must lie in [0, 1)")
+            raise UserError(f"posterior.{name}={value}: it must lie in [0, 1)")

@@ -8,6 +8,7 @@ from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
 from vaelab.posteriors.base import Posterior
+from vaelab.runtime.errors import UserError
 
 
 class Prior(nn.Module):
@@ -33,14 +34,14 @@ class Prior(nn.Module):
         """Check the posterior and build the parts that depend on it; called once, by the VAE.
 
         Raises:
-            ValueError: If the prior cannot be combined with this posterior.
+            UserError: If the prior cannot be combined with this posterior.
         """
 
     def check_encoder(self, encoder: nn.Module) -> None:
         """Check that the prior can use this encoder; called once, by the VAE.
 
         Raises:
-            ValueError: If it cannot.
+            UserError: If it cannot.
         """
 
     @abstractmethod
@@ -62,4 +63,4 @@ def check_at_least_one(**settings: int) -> None:
     """Raise a ValueError unless all settings are at least 1."""
     for name, value in settings.items():
         if value < 1:
-            raise ValueError(f"prior.{name}={value}: it must be at least 1")
+            raise UserError(f"prior.{name}={value}: it must be at least 1")

@@ -27,7 +27,7 @@ class CategoricalPrior(Prior):
         normal: The number of normal latents.
 
     Raises:
-        ValueError: If categories and normal do not fill latent_dim.
+        UserError: If categories and normal do not fill latent_dim.
     """
 
     blocks: OneHotConstraint

@@ -14,6 +14,7 @@ from vaelab.distributions.codebook import UniformIndices, codebook_constraint
 from vaelab.posteriors.base import Posterior
 from vaelab.posteriors.vq import VQ
 from vaelab.priors.base import Prior
+from vaelab.runtime.errors import UserError
 
 
 class Codes(Prior):
@@ -38,10 +39,10 @@ def get_code_counts(posterior: Posterior, latent_dim: int) -> tuple[int, int]:
     """Return the number of codes in z, and the number of codes in the codebook.
 
     Raises:
-        ValueError: If the posterior has no codebook.
+        UserError: If the posterior has no codebook.
     """
     if not isinstance(posterior, VQ):
-        raise ValueError(
+        raise UserError(
             f"{type(posterior).__name__} has no codebook for the prior: set posterior=vq"
         )
     return latent_dim // posterior.dim, posterior.codes

@@ -26,7 +26,7 @@ class Flow(Prior):
         hidden: The widths of the hidden layers of the masked network of a step.
 
     Raises:
-        ValueError: If transforms is below 1.
+        UserError: If transforms is below 1.
     """
 
     support = constraints.real_vector

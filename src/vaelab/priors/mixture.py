@@ -26,7 +26,7 @@ class Mixture(Prior):
         components: The number of normals. Their means are initialized with samples of N(0, I).
 
     Raises:
-        ValueError: If components is below 1.
+        UserError: If components is below 1.
     """
 
     support = constraints.real_vector

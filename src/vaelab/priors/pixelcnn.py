@@ -19,6 +19,7 @@ from vaelab.distributions.codebook import AutoregressiveIndices, codebook_constr
 from vaelab.posteriors.base import Posterior
 from vaelab.priors.base import Prior, check_at_least_one
 from vaelab.priors.codes import get_code_counts
+from vaelab.runtime.errors import UserError
 
 
 class PixelCNN(Prior):
@@ -35,7 +36,7 @@ class PixelCNN(Prior):
         kernel_size: The kernel size, an odd number of at least 3.
 
     Raises:
-        ValueError: If channels, layers or kernel_size is out of range.
+        UserError: If channels, layers or kernel_size is out of range.
     """
 
     support = codebook_constraint
@@ -53,7 +54,7 @@ class PixelCNN(Prior):
         super().__init__(latent_dim, shape)
         check_at_least_one(channels=channels, layers=layers)
         if kernel_size < 3 or kernel_size % 2 == 0:
-            raise ValueError(f"prior.kernel_size={kernel_size}: it must be odd and at least 3")
+            raise UserError(f"prior.kernel_size={kernel_size}: it must be odd and at least 3")
         self.settings = channels, layers, kernel_size
 
     def prepare(self, posterior: Posterior) -> None:

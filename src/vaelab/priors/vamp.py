@@ -13,6 +13,7 @@ from torch.distributions import Distribution, MixtureSameFamily
 from vaelab.distributions.mixture import make_mixture
 from vaelab.posteriors.base import Posterior
 from vaelab.priors.base import Prior, check_at_least_one
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.seeding import Stream, seeded_generator
 
 
@@ -29,7 +30,7 @@ class Vamp(Prior):
         components: K. The pseudo-inputs are initialized with training images.
 
     Raises:
-        ValueError: If components is below 1.
+        UserError: If components is below 1.
     """
 
     support = None
@@ -45,25 +46,25 @@ class Vamp(Prior):
 
     def prepare(self, posterior: Posterior) -> None:
         if posterior.has_density and not posterior.is_random:
-            raise ValueError(
+            raise UserError(
                 f"prior=vamp is a mixture of posteriors, but those of {type(posterior).__name__} "
                 "are points: set prior=codes or prior=pixelcnn"
             )
         if not posterior.has_exact_density:
-            raise ValueError(
+            raise UserError(
                 "prior=vamp needs the density of every z under the posteriors of other images, "
                 f"but the density of {type(posterior).__name__} has unbounded rounding errors "
                 "there: set another prior=, or posterior=diagonal"
             )
         if posterior.is_relaxed:
-            raise ValueError(
+            raise UserError(
                 "prior=vamp needs the density of the samples that it is trained on, but "
                 f"{type(posterior).__name__} relaxes its samples: set prior=categorical"
             )
 
     def check_encoder(self, encoder: nn.Module) -> None:
         if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in encoder.modules()):
-            raise ValueError(
+            raise UserError(
                 "prior=vamp encodes pseudo-inputs, and batch normalization would mix their "
                 "statistics with those of the images: set model.normalization=group"
             )

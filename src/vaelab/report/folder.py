@@ -15,6 +15,7 @@ from vaelab.runs.metrics_file import (
     read_run_metrics,
 )
 from vaelab.runs.paths import FAILURE
+from vaelab.runtime.installation import train_command
 
 IMAGE_FOLDERS = ("figures", "evaluation", "samples")  # folders of a run with images
 FIRST_FIGURES = ("reconstructions", "samples", "traversals", "walks", "map")
@@ -49,7 +50,7 @@ class RunFolder:
         """Read the files of a run folder, which may be untrusted.
 
         Raises:
-            ValueError: If a link leads out of the folder.
+            UserError: If a link leads out of the folder.
         """
         untrusted.check_links(path)
         hydra = path / ".hydra"
@@ -119,8 +120,8 @@ class RunFolder:
 
 
 def format_command(overrides: Iterable[str], *options: str) -> str:
-    """Return the command line of train.py for a POSIX shell."""
-    return shlex.join(["python", "train.py", *options, *overrides])
+    """Return the command line of a training for a POSIX shell."""
+    return f"{train_command()} {shlex.join([*options, *overrides])}".rstrip()
 
 
 def split_override(word: str) -> tuple[str, str]:
@@ -149,7 +150,7 @@ def list_job_folders(path: Path) -> list[Path]:
 
 
 def read_multirun_overrides(path: Path) -> list[str]:
-    """Return the words after `train.py -m` of a multirun, empty if they cannot be read."""
+    """Return the words after `vaelab train -m` of a multirun, empty if they cannot be read."""
     hydra = _read_yaml(path / "multirun.yaml", {}).get("hydra")
     words = untrusted.get_table(hydra, "overrides").get("task")
     return [str(word) for word in words] if isinstance(words, list) else []

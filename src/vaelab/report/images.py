@@ -9,6 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from vaelab.runtime.errors import UserError
+
 MAX_BYTES = 3_300_000  # of all images of a page; base64 adds a third
 MAX_IMAGES = 250  # of a page; with more, each would have too few bytes
 SCALES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)
@@ -96,7 +98,7 @@ def _compress_image(path: Path, max_bytes: int) -> tuple[bytes, str, tuple[int, 
         The content, its format, and the original size in pixels.
 
     Raises:
-        ValueError: If it does not fit with a longer edge of MIN_EDGE pixels.
+        UserError: If it does not fit with a longer edge of MIN_EDGE pixels.
     """
     with Image.open(path, formats=("PNG",)) as image:
         size = image.size
@@ -113,4 +115,4 @@ def _compress_image(path: Path, max_bytes: int) -> tuple[bytes, str, tuple[int, 
         reduced.save(buffer, "webp", quality=80 if scale == 1 else 70, method=2)
         if buffer.tell() <= max_bytes:
             return buffer.getvalue(), "webp", size
-    raise ValueError(f"{path} does not fit in {max_bytes} bytes")
+    raise UserError(f"{path} does not fit in {max_bytes} bytes")

@@ -88,7 +88,7 @@ def read_report_jobs(folder: Path) -> list[SweepJob]:
     """Read the jobs of a multirun, group by group, the best of each group first, failed jobs last.
 
     Raises:
-        ValueError: If a link leads out of the folder of a job.
+        UserError: If a link leads out of the folder of a job.
     """
     sweep_jobs, ranks = [], dict[str, int]()
     for row in jobs.read_jobs(folder):

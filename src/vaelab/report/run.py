@@ -30,7 +30,7 @@ def write_run_report(folder: Path) -> Path:
     """Write report.html of a run folder from the files in it, and return its path.
 
     Raises:
-        ValueError: If a link leads out of the folder.
+        UserError: If a link leads out of the folder.
     """
     run = RunFolder.load(folder)
     images, missing = embed_images([(path, folder) for path in run.images])

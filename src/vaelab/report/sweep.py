@@ -40,7 +40,7 @@ def write_sweep_report(folder: Path) -> Path:
         The path of the multirun's report.
 
     Raises:
-        ValueError: If a link leads out of the folder of a job.
+        UserError: If a link leads out of the folder of a job.
     """
     for job in list_job_folders(folder):
         if not (job / page.REPORT_FILE).exists():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vaelab.report import run, sweep
 from vaelab.report.folder import is_run_folder, list_job_folders
+from vaelab.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -13,13 +14,13 @@ def write_report(folder: Path) -> Path:
     """Write report.html of a run or a multirun, and return its path.
 
     Raises:
-        ValueError: If the folder is neither, or a link leads out of it.
+        UserError: If the folder is neither, or a link leads out of it.
     """
     if is_run_folder(folder):
         return run.write_run_report(folder)
     if list_job_folders(folder):
         return sweep.write_sweep_report(folder)
-    raise ValueError(f"{folder} is neither a run nor a multirun: it has no .hydra folder")
+    raise UserError(f"{folder} is neither a run nor a multirun: it has no .hydra folder")
 
 
 def write_report_or_warn(folder: Path) -> None:

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from vaelab.runs import metrics_file, provenance, untrusted
 from vaelab.runs.config_check import is_published_value
 from vaelab.runs.run import Run
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.metric_names import METRICS
 
 RECORD_SAMPLES = 5000  # importance samples of a complete record
@@ -199,13 +200,13 @@ def read_record(path: Path) -> Record:
     """Read a record, which may be untrusted.
 
     Raises:
-        ValueError: If the file is damaged or no record.
+        UserError: If the file is damaged or no record.
     """
     record: Any = untrusted.read_numbers(path)
     if missing := [name for name in REQUIRED_KEYS if name not in record]:
-        raise ValueError(f"{path} is not a record of an evaluation: {missing[0]} is missing")
+        raise UserError(f"{path} is not a record of an evaluation: {missing[0]} is missing")
     if record["published"] is not None and not is_published_value(record["published"]):
-        raise ValueError(f"{path} is damaged: published is not a value with its source")
+        raise UserError(f"{path} is damaged: published is not a value with its source")
     return record
 
 

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from vaelab.reproduction import records
 from vaelab.runs import metrics_file, provenance, untrusted, weights
+from vaelab.runs.compose import compose_config
 from vaelab.runs.old_names import NEW_KEYS, current_names
 from vaelab.runs.recorded import read_recorded_run
 from vaelab.runs.weights import hash_weights
-from vaelab.runtime.errors import subprocess_environment
+from vaelab.runtime.errors import UserError, subprocess_environment
 from vaelab.runtime.overrides import quote_override
 
 ENTRY_EXAMPLE = "{seeds: [0, 1], weights: true}"
@@ -105,17 +105,17 @@ def read_entries(path: Path, conf: Path) -> list[RecordEntry]:
         conf: The folder of the config.
 
     Raises:
-        ValueError: If the list names an unknown experiment or has another form.
+        UserError: If the list names an unknown experiment or has another form.
     """
     settings: Any = OmegaConf.to_container(untrusted.read_config(path), resolve=False)
     experiments = sorted(file.stem for file in (conf / "experiment").glob("*.yaml"))
     for name, value in settings.items():
         if name not in experiments:
-            raise ValueError(
+            raise UserError(
                 f"{path}: there is no experiment {name}; choose from {', '.join(experiments)}"
             )
         if not _is_valid_entry(value):
-            raise ValueError(f"{path}: {name} is {value}, but must look like {ENTRY_EXAMPLE}")
+            raise UserError(f"{path}: {name} is {value}, but must look like {ENTRY_EXAMPLE}")
     return [
         RecordEntry(name, seed, number == 0 and value.get("weights", False))
         for name, value in settings.items()
@@ -139,11 +139,11 @@ def select_entries(entries: Sequence[RecordEntry], names: Sequence[str]) -> list
     """Select the entries of some experiments, or all if no experiment is named.
 
     Raises:
-        ValueError: If an experiment is not in the list.
+        UserError: If an experiment is not in the list.
     """
     experiments = dict.fromkeys(entry.experiment for entry in entries)
     if unknown := [name for name in names if name not in experiments]:
-        raise ValueError(f"{unknown[0]} is not in the list; choose from {', '.join(experiments)}")
+        raise UserError(f"{unknown[0]} is not in the list; choose from {', '.join(experiments)}")
     return [entry for entry in entries if not names or entry.experiment in names]
 
 
@@ -151,7 +151,7 @@ def check_entry(entry: RecordEntry, folders: RecordFolders) -> None:
     """Check that existing results of an entry belong to the experiment as its file is now.
 
     Raises:
-        ValueError: If the experiment has changed since.
+        UserError: If the experiment has changed since.
     """
     now = _compose_config(entry, folders)
     changes = {
@@ -161,7 +161,7 @@ def check_entry(entry: RecordEntry, folders: RecordFolders) -> None:
     }
     if changes:
         path, change = next(iter(changes.items()))
-        raise ValueError(
+        raise UserError(
             f"experiment={entry.experiment} has changed since {path} was written ({change}): "
             f"remove {' and '.join(changes)} to start anew"
         )
@@ -170,8 +170,7 @@ def check_entry(entry: RecordEntry, folders: RecordFolders) -> None:
 def _compose_config(entry: RecordEntry, folders: RecordFolders) -> dict[str, Any]:
     """Compose the config that a training would have now."""
     overrides = folders.training_overrides(entry)
-    with initialize_config_dir(str((folders.project / "conf").resolve()), version_base="1.3"):
-        cfg: Any = OmegaConf.to_container(compose("train", overrides), resolve=False)
+    cfg: Any = OmegaConf.to_container(compose_config("train", overrides), resolve=False)
     return cfg
 
 
@@ -207,7 +206,7 @@ def reproduce_entry(entry: RecordEntry, folders: RecordFolders, only: str | None
         only: train or evaluate; None means both.
 
     Raises:
-        ValueError: If a command fails.
+        UserError: If a command fails.
     """
     trained = (folders.run_folder(entry) / "metrics.json").is_file()
     if is_recorded(entry, folders) and _has_weights(entry, folders):
@@ -293,7 +292,7 @@ def _run_command(line: Sequence[str], folders: RecordFolders) -> None:
     """Run a command of this project. A signal that stops this process stops the command first.
 
     Raises:
-        ValueError: If the command fails.
+        UserError: If the command fails.
     """
     script, *words = line
     words = [os.path.relpath(folders.project / script), *words]
@@ -306,4 +305,4 @@ def _run_command(line: Sequence[str], folders: RecordFolders) -> None:
             process.wait()
             raise
     if status:
-        raise ValueError(f"python {shlex.join(words)} ended with status {status}, see above")
+        raise UserError(f"python {shlex.join(words)} ended with status {status}, see above")

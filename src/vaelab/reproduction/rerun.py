@@ -1,10 +1,9 @@
-"""Repeat a finished run and compare the numbers: `scripts/rerun.py <run>`."""
+"""Repeat a finished run and compare the numbers: `vaelab rerun <run>`."""
 
 import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +14,8 @@ import torch
 from vaelab.runs import provenance, weights
 from vaelab.runs.checkpoints import read_checkpoint
 from vaelab.runs.recorded import RecordedRun, read_recorded_run
-from vaelab.runtime.errors import subprocess_environment
+from vaelab.runtime.errors import UserError, subprocess_environment
+from vaelab.runtime.installation import subprocess_command
 
 TIMING_KEYS = ("wall_s", "seconds", "resumed")  # differ between any two runs
 IGNORED_KEYS = ("command", "folder", "cwd", *TIMING_KEYS)  # of the provenance
@@ -30,48 +30,46 @@ class Difference(NamedTuple):
     second: Any
 
 
-def repeat_run(folder: Path, out: Path | None, command: Path) -> Path:
+def repeat_run(folder: Path, out: Path | None) -> Path:
     """Train a run again with its recorded config, number of threads and working folder.
 
     Arguments:
         folder: The run folder.
         out: The new run folder; None means runs/<now>.
-        command: The path of train.py.
 
     Returns:
         The new run folder.
 
     Raises:
-        ValueError: If the run cannot be repeated, `out` exists, or the training fails.
+        UserError: If the run cannot be repeated, `out` exists, or the training fails.
     """
     run = _read_repeatable_run(folder)
     out = (out or Path("runs", f"{datetime.now():%Y-%m-%d_%H-%M-%S}")).resolve()
     if out.exists():
-        raise ValueError(f"--out {out}: this folder exists already, choose another one")
+        raise UserError(f"--out {out}: this folder exists already, choose another one")
     shutil.copytree(folder / ".hydra", out / ".hydra")
     training = subprocess.run(
-        [sys.executable, str(command), f"resume={out}"],
+        subprocess_command("resume", str(out)),
         cwd=run.started,
         env=_build_environment(provenance.read_provenance(folder)),
         check=False,
     )
     if training.returncode:
-        raise ValueError(f"the second run failed, see above; its files are in {out}")
+        raise UserError(f"the second run failed, see above; its files are in {out}")
     return out
 
 
 def _read_repeatable_run(folder: Path) -> RecordedRun:
     """Read a run folder and check that it holds what a repetition needs."""
     if weights.find_weights_file(folder):
-        raise ValueError(f"{folder} holds only weights: give the run folder that they come from")
+        raise UserError(f"{folder} holds only weights: give the run folder that they come from")
     run = read_recorded_run(folder)
     if not (folder / "metrics.json").is_file():
-        raise ValueError(
-            f"{folder} has no metrics.json to compare with: finish it with python train.py "
-            f"resume={folder}"
+        raise UserError(
+            f"{folder} has no metrics.json to compare with: finish it with vaelab resume {folder}"
         )
     if not Path(run.started).is_dir():
-        raise ValueError(
+        raise UserError(
             f"{folder} was started in {run.started}, which is no folder of this machine: create "
             "it, since relative paths of the config begin there, or change cwd in "
             ".hydra/hydra.yaml"

@@ -18,6 +18,7 @@ from vaelab.reproduction.reproduce import (
     is_recorded,
 )
 from vaelab.runs import untrusted
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.files import atomic_write
 from vaelab.runtime.metric_names import METRICS
 
@@ -33,13 +34,13 @@ def write_results_page(page: Path, text: str) -> None:
     """Write a text between the marks of a page. A missing page is created.
 
     Raises:
-        ValueError: If the page has no marks.
+        UserError: If the page has no marks.
     """
     old = page.read_text() if page.exists() else f"# Results\n\n{BEGIN_MARK}{END_MARK}"
     before, begin, rest = old.partition(BEGIN_MARK)
     _, end, after = rest.partition(END_MARK)
     if not begin or not end:
-        raise ValueError(
+        raise UserError(
             f"{page} has no marks for the table: add a line {BEGIN_MARK.strip()} and below it a "
             f"line {END_MARK.strip()}"
         )

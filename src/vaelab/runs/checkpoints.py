@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from vaelab.runs.old_names import rename_old_callbacks
+from vaelab.runtime.errors import MissingFileError, UserError
 from vaelab.runtime.files import atomic_write
 
 
@@ -36,22 +37,22 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint to the CPU.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is truncated or changed.
+        MissingFileError: If there is no such file.
+        UserError: If the file is truncated or changed.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such checkpoint")
+        raise MissingFileError(f"{path}: there is no such checkpoint")
     try:
         with zipfile.ZipFile(path) as file:  # torch.load does not check the checksums
             if any(each.compress_type != zipfile.ZIP_STORED for each in file.infolist()):
-                raise ValueError("it is compressed: a few bytes could expand to fill the memory")
+                raise UserError("it is compressed: a few bytes could expand to fill the memory")
             damaged = file.testzip()
         state = torch.load(path, map_location="cpu", weights_only=True)
         if damaged or not {"state_dict", "global_step"} <= state.keys():
             raise KeyError(damaged)
         _check_types(state["state_dict"], state["global_step"])
     except Exception as error:  # a damaged file may raise anything
-        raise ValueError(f"{path} is truncated, or not a checkpoint of vaelab") from error
+        raise UserError(f"{path} is truncated, or not a checkpoint of vaelab") from error
     state["callbacks"] = rename_old_callbacks(state.get("callbacks", {}))
     return state
 

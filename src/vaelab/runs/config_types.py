@@ -9,6 +9,8 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
+from vaelab.runtime.errors import UserError
+
 
 def check_types(node: DictConfig, path: str = "") -> None:
     """Check a config node and all nodes in it against the signatures of their `_target_`s.
@@ -17,7 +19,7 @@ def check_types(node: DictConfig, path: str = "") -> None:
         path: The key of the node with a dot at its end; "" for a whole config.
 
     Raises:
-        ValueError: If a key is no argument, or a value does not fit the argument's annotation.
+        UserError: If a key is no argument, or a value does not fit the argument's annotation.
     """
     hints: dict[str, Any] = {}
     written: Any = OmegaConf.to_container(node, resolve=False)
@@ -27,7 +29,7 @@ def check_types(node: DictConfig, path: str = "") -> None:
         hints = _argument_hints(target)
     for key, text in written.items():
         if text == "???":
-            raise ValueError(f"{path}{key} is missing: set it, as in {path}{key}=...")
+            raise UserError(f"{path}{key} is missing: set it, as in {path}{key}=...")
         is_link = isinstance(text, str) and text.startswith("${")
         value = node[key]
         if not isinstance(value, DictConfig):
@@ -42,7 +44,7 @@ def _find_target(target: str, path: str) -> Any:
     try:
         return get_object(target)
     except (ImportError, ValueError, HydraException) as error:
-        raise ValueError(f"{path}_target_={target}: there is no such class") from error
+        raise UserError(f"{path}_target_={target}: there is no such class") from error
 
 
 def _check_names(target: Any, keys: list[str], path: str) -> None:
@@ -51,7 +53,7 @@ def _check_names(target: Any, keys: list[str], path: str) -> None:
     parameters = inspect.signature(target).parameters
     for key in keys:
         if key not in parameters:
-            raise ValueError(
+            raise UserError(
                 f"{path}{key}: there is no such key; {target.__name__} takes "
                 f"{', '.join(parameters)}"
             )
@@ -87,7 +89,7 @@ def _functions_taking_arguments(target: Any) -> Iterator[Any]:
 
 def _check_value(name: str, value: Any, hint: Any) -> None:
     if not _fits_int64(value):
-        raise ValueError(f"{name}={value}: integers are limited to 64 bits")
+        raise UserError(f"{name}={value}: integers are limited to 64 bits")
     try:
         adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
     except PydanticUserError:
@@ -96,9 +98,9 @@ def _check_value(name: str, value: Any, hint: Any) -> None:
         converted = adapter.validate_python(value)
     except ValidationError as error:
         reasons = ", or ".join(dict.fromkeys(each["msg"] for each in error.errors()))
-        raise ValueError(f"{name}={value}: {reasons.replace('Input', 'it')}") from error
+        raise UserError(f"{name}={value}: {reasons.replace('Input', 'it')}") from error
     if not _is_same_type(converted, value):
-        raise ValueError(f"{name}={value}: write {name}={converted}")
+        raise UserError(f"{name}={value}: write {name}={converted}")
 
 
 def _fits_int64(value: Any) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaelab.runs import untrusted
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.files import atomic_write
 
 KL_FILE = "figures/kl_per_dimension.csv"  # in a run folder
@@ -59,12 +60,12 @@ def read_kl_history(path: Path) -> KLHistory:
     """Read the KL of each latent dimension.
 
     Raises:
-        ValueError: If rows of the file have different columns.
+        UserError: If rows of the file have different columns.
     """
     rows = untrusted.read_csv_rows(path)
     names = [name for name in (rows[0] if rows else {}) if name not in INDEX_COLUMNS]
     if any(not {*names, *INDEX_COLUMNS} <= row.keys() for row in rows):
-        raise ValueError(f"{path} is damaged: its rows have different columns")
+        raise UserError(f"{path} is damaged: its rows have different columns")
     kl = np.array([[row[name] for name in names] for row in rows])
     return KLHistory(np.array([row["epoch"] for row in rows]), kl, names)
 

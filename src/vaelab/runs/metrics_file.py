@@ -185,7 +185,7 @@ def read_run_metrics(path: Path) -> RunMetrics:
     """Read a metrics.json, which may be untrusted; empty if there is none.
 
     Raises:
-        ValueError: If the file is damaged.
+        UserError: If the file is damaged.
     """
     return cast(RunMetrics, read_numbers(path))
 
@@ -194,7 +194,7 @@ def read_evaluation_numbers(path: Path) -> EvaluationNumbers:
     """Read a numbers.json, which may be untrusted; empty if there is none.
 
     Raises:
-        ValueError: If the file is damaged.
+        UserError: If the file is damaged.
     """
     return cast(EvaluationNumbers, read_numbers(path))
 

@@ -51,7 +51,7 @@ def collect_provenance(folder: Path) -> dict[str, Any]:
     """Return the options of the run in a folder, and the command, code and versions of now."""
     return {
         "choices": read_choices(folder),
-        "command": shlex.join(sys.argv),
+        "command": f"{sys.argv[0]} {shlex.join(sys.argv[1:])}".rstrip(),
         "git": describe_commit(),
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version()}

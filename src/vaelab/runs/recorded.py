@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from vaelab.runs import untrusted, weights
 from vaelab.runs.old_names import rename_old_targets
+from vaelab.runtime.errors import MissingFileError, UserError
 
 
 class RecordedRun(NamedTuple):
@@ -29,21 +30,21 @@ def read_recorded_run(path: Path) -> RecordedRun:
     """Read what a run folder, or a model.safetensors, records. It may be untrusted.
 
     Raises:
-        FileNotFoundError: If there is neither a run nor a file of weights.
-        ValueError: If the record is damaged.
+        MissingFileError: If there is neither a run nor a file of weights.
+        UserError: If the record is damaged.
     """
     if file := weights.find_weights_file(path):
         header = weights.read_header(file)
         return RecordedRun(rename_old_targets(header.cfg), header.choices, header.overrides)
     folder = path / ".hydra"
     if not (folder / "config.yaml").is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{path} is not a run folder: it has no .hydra/config.yaml and no {weights.FILE_NAME}"
         )
     untrusted.check_links(path)
     cfg = untrusted.read_config(folder / "config.yaml")
     if not {"data", "module"} <= cfg.keys():
-        raise ValueError(f"{folder / 'config.yaml'} is not a config of vaelab")
+        raise UserError(f"{folder / 'config.yaml'} is not a config of vaelab")
     hydra = untrusted.get_table(untrusted.read_yaml(folder / "hydra.yaml"), "hydra")
     runtime = untrusted.get_table(hydra, "runtime")
     words = untrusted.get_table(hydra, "overrides").get("task")

@@ -16,6 +16,7 @@ from vaelab.runs import checkpoints, untrusted, weights
 from vaelab.runs.build import build_from_config
 from vaelab.runs.config_types import check_types
 from vaelab.runs.recorded import RecordedRun, read_recorded_run
+from vaelab.runtime.errors import MissingFileError, UserError
 from vaelab.runtime.private_api import config_node
 from vaelab.vae import VAE
 
@@ -70,13 +71,13 @@ class Run:
             with_data: Read the data set, which need not exist otherwise.
 
         Raises:
-            FileNotFoundError: If there is no run, or its data set is missing.
-            ValueError: If the run is damaged, or its config names classes that are not trusted.
+            MissingFileError: If there is no run, or its data set is missing.
+            UserError: If the run is damaged, or its config names classes that are not trusted.
         """
         path = Path(path)
         file = weights.find_weights_file(path)
         if file is not None and checkpoint != "best":
-            raise ValueError(f"{file} holds one set of weights: leave out checkpoint={checkpoint}")
+            raise UserError(f"{file} holds one set of weights: leave out checkpoint={checkpoint}")
         record = read_recorded_run(path)
         run = cls._build_untrusted(record, path)
         run.choices, run.overrides = record.choices, record.overrides
@@ -92,7 +93,7 @@ class Run:
         for key, kind in (("data", DataModule), ("module", VAEModule)):
             target = OmegaConf.select(record.cfg, f"{key}._target_")
             if target is None or not issubclass(get_object(target), kind):
-                raise ValueError(f"{path}: {key} of its config is not a {kind.__name__}")
+                raise UserError(f"{path}: {key} of its config is not a {kind.__name__}")
         try:
             for group in record.cfg:
                 node = config_node(record.cfg, str(group))  # its folder is only known to Hydra
@@ -102,7 +103,7 @@ class Run:
         except (ValueError, OSError, OmegaConfBaseException):
             raise
         except Exception as error:
-            raise ValueError(
+            raise UserError(
                 f"{path}: its config cannot be built ({type(error).__name__}: "
                 f"{' '.join(str(error).split())[:200]})"
             ) from error
@@ -119,14 +120,14 @@ class Run:
             data: The config of the data set.
 
         Raises:
-            ValueError: If its images have another shape.
+            UserError: If its images have another shape.
         """
         pixel_settings = {key: self.cfg.data[key] for key in ("binarize", "dequantize")}
         self.cfg.data, shape = data, self.data.shape
         self.cfg.data.merge_with(pixel_settings)
         self.data = build_from_config(self.cfg.data)
         if self.data.shape != shape:
-            raise ValueError(
+            raise UserError(
                 f"this data set has images of shape {list(self.data.shape)}, but the run was "
                 f"trained on {list(shape)}: choose another data set"
             )
@@ -136,7 +137,7 @@ class Run:
         """Load the weights of a checkpoint or of a model.safetensors.
 
         Raises:
-            ValueError: If the file is damaged, or of another architecture.
+            UserError: If the file is damaged, or of another architecture.
         """
         state, self.step = _read_weights(path)
         if path.suffix == ".safetensors":  # it has no parameters of the objective
@@ -145,7 +146,7 @@ class Run:
         try:
             self.module.load_state_dict(state)
         except RuntimeError as error:
-            raise ValueError(
+            raise UserError(
                 f"{path} has another architecture than its config: "
                 + " ".join(str(error).split())[:200]
             ) from error
@@ -162,11 +163,11 @@ class Run:
             folder: The run folder, or the folder of a model.safetensors.
 
         Raises:
-            FileNotFoundError: If there is no such folder.
-            ValueError: If its model has another architecture.
+            MissingFileError: If there is no such folder.
+            UserError: If its model has another architecture.
         """
         if not folder.exists():
-            raise FileNotFoundError(f"start={folder}: there is no such run folder")
+            raise MissingFileError(f"start={folder}: there is no such run folder")
         file = weights.find_weights_file(folder)
         loaded, _ = _read_weights(file or folder / "checkpoints" / "best.ckpt")
         state = self.module.state_dict()
@@ -174,7 +175,7 @@ class Run:
             if name in state and name in loaded and state[name].shape == loaded[name].shape:
                 state[name] = loaded[name]
             elif not name.startswith(("vae.prior.", "objective.")):
-                raise ValueError(
+                raise UserError(
                     f"start={folder} has another architecture, see {name}: choose the model, "
                     "posterior, loss and latent_dim of its .hydra/config.yaml"
                 )

@@ -19,6 +19,7 @@ import yaml
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
+from vaelab.runtime.errors import MissingFileError, UserError
 from vaelab.runtime.metric_names import METRICS
 
 TRUSTED = (
@@ -59,18 +60,18 @@ def check_config(cfg: DictConfig) -> None:
     that conf/ uses are accepted too. Only data.root may read the environment, as in conf/data.
 
     Raises:
-        ValueError: If the config asks for anything else.
+        UserError: If the config asks for anything else.
     """
     for path, value in _iterate_values("", OmegaConf.to_container(cfg, resolve=False)):
         key = path.rpartition(".")[2]
         if key == "_target_":
             _check_target(path, value)
         elif re.fullmatch("_.*_", key) and key not in HYDRA_KEYS:
-            raise ValueError(
+            raise UserError(
                 f"{path}: an untrusted config may contain {' and '.join(HYDRA_KEYS)} only"
             )
         if isinstance(value, str) and not _has_safe_interpolations(path, value):
-            raise ValueError(
+            raise UserError(
                 f"{path}: {value}: an untrusted config may only refer to its own keys: replace the "
                 "interpolation by its value if you trust it"
             )
@@ -90,9 +91,9 @@ def _check_target(path: str, target: Any) -> None:
         is_trusted = isinstance(target, str) and target.startswith((*TRUSTED, TRAINER))
         found = get_object(target) if is_trusted else None
     except Exception as error:  # importing a module may raise anything
-        raise ValueError(f"{path}: {target}: there is no such class") from error
+        raise UserError(f"{path}: {target}: there is no such class") from error
     if not inspect.isclass(found) or not f"{found.__module__}.".startswith(TRUSTED):
-        raise ValueError(f"{path}: {target} is not a class of {' or '.join(TRUSTED)}")
+        raise UserError(f"{path}: {target} is not a class of {' or '.join(TRUSTED)}")
 
 
 def _has_safe_interpolations(path: str, value: str) -> bool:
@@ -101,7 +102,7 @@ def _has_safe_interpolations(path: str, value: str) -> bool:
 
 
 def check_folders(cfg: DictConfig, folder: Path) -> None:
-    """Raise ValueError if a part of the config would write outside the run folder."""
+    """Raise UserError if a part of the config would write outside the run folder."""
     values = dict(_iterate_values("", OmegaConf.to_container(cfg, resolve=False)))
     for path, value in values.items():
         parent, _, key = path.rpartition(".")
@@ -112,11 +113,11 @@ def check_folders(cfg: DictConfig, folder: Path) -> None:
         leads_away = is_writer and (Path(place).is_absolute() or ".." in Path(place).parts)
         is_inside = Path(place).resolve().is_relative_to(folder.resolve())
         if (key in FOLDER_KEYS or leads_away) and not is_inside:
-            raise ValueError(f"{path}: {place} is outside {folder}, the folder of the resumed run")
+            raise UserError(f"{path}: {place} is outside {folder}, the folder of the resumed run")
 
 
 def check_links(folder: Path) -> None:
-    """Raise ValueError if a link leads out of the folder, where a run would then write.
+    """Raise UserError if a link leads out of the folder, where a run would then write.
 
     W&B's own folder contains links, and only W&B writes there.
     """
@@ -125,7 +126,7 @@ def check_links(folder: Path) -> None:
         for name in [*folders, *files]:
             path = Path(parent, name)
             if path.is_symlink() and not path.resolve().is_relative_to(root):
-                raise ValueError(
+                raise UserError(
                     f"{path} is a link that leads out of {folder}: replace it by what it links to"
                 )
         folders[:] = [name for name in folders if name != "wandb"]
@@ -135,8 +136,8 @@ def read_config(path: Path) -> DictConfig:
     """Read a config from a yaml file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, or not a dict.
+        MissingFileError: If there is no such file.
+        UserError: If it is damaged, or not a dict.
     """
     return parse_config(_read_text(path), path)
 
@@ -148,11 +149,11 @@ def parse_config(text: str, path: Path) -> DictConfig:
         path: Where the text comes from, for messages.
 
     Raises:
-        ValueError: If it is damaged, or not a dict.
+        UserError: If it is damaged, or not a dict.
     """
     node = _parse_yaml(text, path)
     if not isinstance(node, DictConfig):
-        raise ValueError(f"{path} is not a config: it has no keys")
+        raise UserError(f"{path} is not a config: it has no keys")
     return node
 
 
@@ -166,7 +167,7 @@ def _parse_yaml(text: str, path: Path) -> Any:
         _check_yaml_size(text)
         return OmegaConf.create(text)
     except Exception as error:  # a damaged file may raise anything
-        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from error
 
 
 def get_table(node: Any, key: str) -> dict[Any, Any]:
@@ -180,11 +181,11 @@ def _check_yaml_size(text: str) -> None:
     depth = 0
     for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         if isinstance(event, yaml.AliasEvent):
-            raise ValueError("it has aliases, which no run writes")
+            raise UserError("it has aliases, which no run writes")
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise ValueError("its nodes are nested too deeply")
+            raise UserError("its nodes are nested too deeply")
 
 
 def read_numbers(path: Path) -> dict[str, Any]:
@@ -194,19 +195,19 @@ def read_numbers(path: Path) -> dict[str, Any]:
         The values by name, none if there is no file.
 
     Raises:
-        ValueError: If the file is damaged, or a value has another type than its name says.
+        UserError: If the file is damaged, or a value has another type than its name says.
     """
     if not path.is_file():
         return {}
     try:
         numbers = json.loads(_read_text(path))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: it is not JSON") from error
+        raise UserError(f"{path} is damaged: it is not JSON") from error
     if not isinstance(numbers, dict):
-        raise ValueError(f"{path} is damaged: it is not a JSON object")
+        raise UserError(f"{path} is damaged: it is not a JSON object")
     for key, value in numbers.items():
         if value is not None and (kind := _violated_type(key, value, numbers.get("monitor"))):
-            raise ValueError(f"{path} is damaged: {key} is not a {kind}")
+            raise UserError(f"{path} is damaged: {key} is not a {kind}")
     return {key: replace_non_finite(value) for key, value in numbers.items()}
 
 
@@ -247,7 +248,7 @@ def read_csv_rows(path: Path) -> list[dict[str, float]]:
         The numbers of each row by column, no rows if there is no file.
 
     Raises:
-        ValueError: If the file is not csv.
+        UserError: If the file is not csv.
     """
     if not path.is_file():
         return []
@@ -255,7 +256,7 @@ def read_csv_rows(path: Path) -> list[dict[str, float]]:
         with path.open(newline="", errors="replace") as file:
             return [_parse_row(row) for row in csv.DictReader(file)]
     except csv.Error as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise UserError(f"{path} is damaged: {error}") from error
 
 
 def _parse_row(row: dict[Any, Any]) -> dict[str, float]:
@@ -273,10 +274,10 @@ def _parse_number(text: Any) -> float | None:
 
 def _read_text(path: Path) -> str:
     if not path.is_file():  # reading a pipe could block forever
-        raise FileNotFoundError(f"{path}: there is no such file")
+        raise MissingFileError(f"{path}: there is no such file")
     if path.stat().st_size > MAX_TEXT_BYTES:
-        raise ValueError(f"{path} is damaged: it is larger than any file that a run writes")
+        raise UserError(f"{path} is damaged: it is larger than any file that a run writes")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is damaged: it is not text") from error
+        raise UserError(f"{path} is damaged: it is not text") from error

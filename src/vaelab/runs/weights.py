@@ -17,6 +17,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from vaelab.runs import untrusted
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.files import atomic_write
 
 FILE_NAME = "model.safetensors"
@@ -52,19 +53,19 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a file, named as in `VAE.state_dict`.
 
     Raises:
-        ValueError: If the file is damaged.
+        UserError: If the file is damaged.
     """
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is truncated, or not a file of weights") from error
+        raise UserError(f"{path} is truncated, or not a file of weights") from error
 
 
 def read_header(path: Path) -> WeightsHeader:
     """Read the metadata of a file, which may be untrusted.
 
     Raises:
-        ValueError: If the file is damaged, or was not written by vaelab.
+        UserError: If the file is damaged, or was not written by vaelab.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -73,11 +74,11 @@ def read_header(path: Path) -> WeightsHeader:
         choices, overrides = dict(metadata["choices"]), list(metadata["overrides"])
         header = WeightsHeader(cfg, choices, overrides, int(metadata["step"]))
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is truncated, or not a file of weights") from error
+        raise UserError(f"{path} is truncated, or not a file of weights") from error
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} has no config of vaelab in its metadata") from error
+        raise UserError(f"{path} has no config of vaelab in its metadata") from error
     if not {"data", "module"} <= cfg.keys():
-        raise ValueError(f"{path} has no config of vaelab in its metadata")
+        raise UserError(f"{path} has no config of vaelab in its metadata")
     return header
 
 

@@ -1,12 +1,13 @@
 """Errors that users can correct, and the exceptions that carry an ending past Hydra."""
 
+import errno
 import os
 import signal
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf.errors import OmegaConfBaseException
 
 PLUGIN_EXTRAS = {  # Hydra's plugins, and the extra of vaelab that installs each
     "hydra/sweeper=optuna": "sweep",
@@ -14,6 +15,26 @@ PLUGIN_EXTRAS = {  # Hydra's plugins, and the extra of vaelab that installs each
     "hydra/launcher=ray": "ray",
     "hydra/launcher=submitit_slurm": "slurm",
 }
+SYSTEM_ERRORS = (  # of the machine, such as a full disk, and not of the code
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG, errno.ENOTDIR),
+)
+
+
+class UserError(ValueError):
+    """What the user can correct: a command prints its message in one line and exits with status 1.
+
+    The message says what is wrong, what came, and what to write instead. Own parts may raise it.
+    All other errors keep their traceback.
+    """
+
+
+class MissingFileError(UserError, FileNotFoundError):
+    """A file or folder that the user named does not exist."""
+
+
+class MissingExtraError(UserError, ModuleNotFoundError):
+    """A package of an extra of vaelab is not installed."""
 
 
 class JobFailed(BaseException):
@@ -26,14 +47,12 @@ class TrainingStopped(BaseException):
     Arguments:
         number: The signal.
         step: The optimizer steps taken.
-        folder: The run folder.
+        resume: The command that resumes the run.
     """
 
-    def __init__(self, number: int, step: int, folder: Path):
+    def __init__(self, number: int, step: int, resume: str):
         name = signal.Signals(number).name
-        super().__init__(
-            f"stopped by {name} after step {step}; resume with: python train.py resume={folder}"
-        )
+        super().__init__(f"stopped by {name} after step {step}; resume with: {resume}")
         self.status = 128 + number
 
 
@@ -46,28 +65,59 @@ def subprocess_environment() -> dict[str, str]:
 
 
 def check_extra_installed(extra: str, *packages: str) -> None:
-    """Raise ModuleNotFoundError unless the packages of an extra are installed."""
+    """Raise MissingExtraError unless the packages of an extra are installed."""
     missing = [package for package in packages if not find_spec(package)]
     if missing:
-        raise ModuleNotFoundError(
-            f"{', '.join(missing)} is not installed: run pip install -e '.[{extra}]'"
-        )
+        raise MissingExtraError(f"{', '.join(missing)} is not installed: run {install_hint(extra)}")
 
 
-def is_user_error(error: Exception) -> bool:
-    """True if an error is about what the user asked for rather than about the code."""
+def install_hint(extra: str) -> str:
+    """Return the command that installs an extra of vaelab."""
+    return f"pip install 'vaelab[{extra}]'"
+
+
+@contextmanager
+def error_log(folder: Path) -> Iterator[None]:
+    """Append the traceback of an error in the context to error.log, unless the user can correct it.
+
+    Arguments:
+        folder: The run folder.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_user_error(error):
+            with (folder / "error.log").open("a") as file:
+                traceback.print_exception(error, file=file)
+        raise
+
+
+def is_user_error(error: BaseException) -> bool:
+    """True if an error is about what the user asked for, or the machine, rather than the code."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-    kinds = (ValueError, OSError, ModuleNotFoundError, HydraException, OmegaConfBaseException)
-    return isinstance(error, (*kinds, MisconfigurationException))
+    kinds = (UserError, HydraException, OmegaConfBaseException, MisconfigurationException)
+    is_system_error = isinstance(error, OSError) and error.errno in SYSTEM_ERRORS
+    return isinstance(error, kinds) or is_system_error or _is_about_words(error)
+
+
+def _is_about_words(error: BaseException) -> bool:
+    """True for a ValueError of Hydra itself, such as that of kl=null."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    module = frames[-1][0].f_globals.get("__name__", "") if frames else ""
+    return isinstance(error, ValueError) and module.startswith("hydra.")
 
 
 def one_line_message(error: BaseException) -> str:
     """Return the message of an error in one line."""
+    from hydra.errors import MissingConfigException, OverrideParseException
+
     if isinstance(error, MissingConfigException):
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         if extra := PLUGIN_EXTRAS.get(f"{group}={option}"):
-            return f"{group}={option} is not installed: run pip install -e '.[{extra}]'"
+            return f"{group}={option} is not installed: run {install_hint(extra)}"
         options = f"choose from {', '.join(error.options)}" if error.options else "see --help"
         return f"{group}={option}: there is no such option; {options}"
     if "Config group override must be a string" in str(error):

@@ -1,9 +1,10 @@
 """Atomic writes and file locks."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 
 @contextmanager
@@ -27,20 +28,18 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def locked(path: Path) -> Iterator[bool]:
     """Lock a file until the end of the context or of the process; yield True if it was free.
 
-    Yields True as well on systems and disks without such locks.
+    Yields True as well on disks without locks.
     """
-    if os.name != "posix":
-        yield True
-        return
-    import fcntl
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_free = True
-        except (BlockingIOError, PermissionError):  # POSIX allows either
-            is_free = False
-        except OSError:
-            is_free = True
-        yield is_free
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    except (OSError, NotImplementedError):
+        pass
+    try:
+        yield True
+    finally:
+        lock.release()

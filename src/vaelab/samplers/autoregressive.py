@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vaelab.priors.pixelcnn import PixelCNN
+from vaelab.runtime.errors import UserError
 from vaelab.samplers.base import Sampler
 from vaelab.vae import VAE
 
@@ -26,12 +27,12 @@ class AutoregressiveSampler(Sampler):
 
     def prepare(self, vae: VAE) -> None:
         if not isinstance(vae.prior, PixelCNN):
-            raise ValueError(
+            raise UserError(
                 f"sampler=autoregressive: {type(vae.prior).__name__}, the prior of this run, is "
                 "not autoregressive: set sampler=prior"
             )
         if not self.temperature > 0:
-            raise ValueError(
+            raise UserError(
                 f"temperature={self.temperature}: sampler=autoregressive divides the logits by "
                 "it, so it must be above 0"
             )

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from vaelab.runtime.errors import UserError
 from vaelab.vae import VAE
 
 
@@ -29,14 +30,14 @@ class Sampler:
         needs_fit: True if the sampler must be fitted to the latents of the training images.
 
     Raises:
-        ValueError: If the temperature is negative or not finite.
+        UserError: If the temperature is negative or not finite.
     """
 
     needs_fit = True
 
     def __init__(self, temperature: float = 1.0):
         if not 0 <= temperature < math.inf:
-            raise ValueError(f"temperature={temperature}: it must be a finite number, 0 or more")
+            raise UserError(f"temperature={temperature}: it must be a finite number, 0 or more")
         self.temperature = temperature
 
     @property
@@ -48,10 +49,10 @@ class Sampler:
         """Check the model and keep what the sampler needs of it. Called once, before `fit`.
 
         Raises:
-            ValueError: If the sampler cannot sample latents for this model.
+            UserError: If the sampler cannot sample latents for this model.
         """
         if vae.posterior.support is not constraints.real_vector:
-            raise ValueError(
+            raise UserError(
                 f"sampler={self.name} fits a density on real vectors, but the latents of this "
                 f"run lie on {vae.posterior.support}: set sampler=prior"
             )
@@ -80,7 +81,7 @@ class FittedSampler(Sampler):
 
     def fit(self, latents: Tensor) -> None:
         if len(latents) < 2 or not torch.isfinite(latents).all():
-            raise ValueError(
+            raise UserError(
                 f"sampler={self.name} needs at least 2 latents without NaN or infinity, but "
                 f"{_count_finite(latents)} of {len(latents)} are finite: train the model again"
             )
@@ -110,4 +111,4 @@ def check_at_least_one(**settings: int) -> None:
     """Raise a ValueError that names the first sampler setting below 1."""
     for name, value in settings.items():
         if value < 1:
-            raise ValueError(f"sampler.{name}={value}: it must be at least 1")
+            raise UserError(f"sampler.{name}={value}: it must be at least 1")

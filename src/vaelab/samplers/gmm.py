@@ -10,6 +10,7 @@ import warnings
 import torch
 from torch import Tensor
 
+from vaelab.runtime.errors import UserError
 from vaelab.samplers.base import FittedSampler, check_at_least_one
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class GMMSampler(FittedSampler):
         from sklearn.mixture import GaussianMixture
 
         if self.components > len(latents):
-            raise ValueError(
+            raise UserError(
                 f"sampler.components={self.components}: there are only {len(latents)} latents to "
                 "fit, use fewer components"
             )

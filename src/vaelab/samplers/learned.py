@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vaelab.runtime.distributed import progress_bar
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.samplers.base import FittedSampler, check_at_least_one
 
@@ -29,7 +30,7 @@ class LearnedSampler(FittedSampler):
         lr: The initial learning rate.
 
     Raises:
-        ValueError: If a setting is out of range.
+        UserError: If a setting is out of range.
     """
 
     network: Any
@@ -45,7 +46,7 @@ class LearnedSampler(FittedSampler):
         super().__init__(temperature)
         check_at_least_one(steps=steps, patience=patience, batch_size=batch_size)
         if not 0 < lr < 1:
-            raise ValueError(f"sampler.lr={lr}: it must lie between 0 and 1")
+            raise UserError(f"sampler.lr={lr}: it must lie between 0 and 1")
         self.steps, self.patience, self.batch_size, self.lr = steps, patience, batch_size, lr
 
     @abstractmethod
@@ -75,7 +76,7 @@ class LearnedSampler(FittedSampler):
                 continue
             value = self._validate(held_out)
             if not math.isfinite(value):
-                raise ValueError(f"sampler.lr={self.lr}: the fit has diverged, lower it")
+                raise UserError(f"sampler.lr={self.lr}: the fit has diverged, lower it")
             if value > best_value:
                 best_value, best_step = value, step
                 best_weights = deepcopy(self.network.state_dict())

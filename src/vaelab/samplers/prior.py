@@ -11,6 +11,7 @@ from vaelab.distributions.layers import HierarchicalNormal, LayerPass, LayerSamp
 from vaelab.distributions.mixture import make_mixture
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.objectives.base import sample_prior
+from vaelab.runtime.errors import UserError
 from vaelab.samplers.base import Sampler
 from vaelab.vae import VAE
 
@@ -45,7 +46,7 @@ def _apply_temperature(p: Distribution, temperature: float) -> Distribution:
     """Return p with all standard deviations multiplied by the temperature.
 
     Raises:
-        ValueError: If p has no standard deviations.
+        UserError: If p has no standard deviations.
     """
     if isinstance(p, DiagonalNormal):
         return _scale_normal(p, temperature)
@@ -64,7 +65,7 @@ def _apply_temperature(p: Distribution, temperature: float) -> Distribution:
             )
 
         return HierarchicalNormal(run_layers, p.split_layers, p.zeros)
-    raise ValueError(
+    raise UserError(
         f"temperature={temperature}: sampler=prior multiplies the standard deviations of normals, "
         f"and {type(p).__name__} has none: leave it at 1, or set another sampler="
     )

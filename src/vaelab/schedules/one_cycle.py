@@ -6,6 +6,7 @@ Reference: Super-Convergence: Very Fast Training of Neural Networks Using Large 
 
 import math
 
+from vaelab.runtime.errors import UserError
 from vaelab.schedules.base import Schedule
 
 
@@ -18,12 +19,12 @@ class OneCycle(Schedule):
         end: The last factor.
 
     Raises:
-        ValueError: If `rise` is outside (0, 1).
+        UserError: If `rise` is outside (0, 1).
     """
 
     def __init__(self, rise: float = 0.3, start: float = 0.04, end: float = 0.0001):
         if not 0 < rise < 1:
-            raise ValueError(f"schedule.rise={rise}: it must be a fraction of all steps, in (0, 1)")
+            raise UserError(f"schedule.rise={rise}: it must be a fraction of all steps, in (0, 1)")
         self.rise = rise
         self.start = start
         self.end = end

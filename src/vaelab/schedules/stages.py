@@ -3,6 +3,7 @@
 Reference: Importance Weighted Autoencoders (Burda et al., 2016), section 5, arXiv:1509.00519
 """
 
+from vaelab.runtime.errors import UserError
 from vaelab.schedules.base import Schedule
 
 
@@ -19,14 +20,14 @@ class Stages(Schedule):
         last: The factor of the last stage.
 
     Raises:
-        ValueError: If `stages` is below 2, or `ratio` or `last` is not above 0.
+        UserError: If `stages` is below 2, or `ratio` or `last` is not above 0.
     """
 
     def __init__(self, stages: int = 8, ratio: float = 3.0, last: float = 0.1):
         if stages < 2:
-            raise ValueError(f"schedule.stages={stages}: it must be at least 2")
+            raise UserError(f"schedule.stages={stages}: it must be at least 2")
         if not ratio > 0 or not last > 0:
-            raise ValueError(
+            raise UserError(
                 f"schedule.ratio={ratio} and schedule.last={last}: both must be above 0"
             )
         lengths = [ratio**i for i in range(stages)]

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from vaelab.runs import paths
 from vaelab.runs.jobs import read_jobs, read_overrides
 from vaelab.runtime import slurm
-from vaelab.runtime.errors import JobFailed, is_user_error, one_line_message
+from vaelab.runtime.errors import JobFailed, UserError, is_user_error, one_line_message
 from vaelab.runtime.files import atomic_write, locked
 from vaelab.runtime.private_api import job_result
 from vaelab.sweeps import multirun
@@ -33,20 +33,20 @@ class JobCallback(Callback):
         folder, overrides = Path(config.hydra.run.dir), config.hydra.overrides
         is_named = any(word.startswith("hydra.run.dir=") for word in overrides.hydra)
         if slurm.count_tasks() > 1 and not is_named:
-            raise JobFailed from ValueError(
+            raise JobFailed from UserError(
                 "the processes of one run share its folder, so it has to be named: add "
                 "hydra.run.dir=runs/mine"
             )
         is_requeued = slurm.was_requeued() and read_overrides(folder) == list(overrides.task)
         is_taken = (folder / "checkpoints").exists()
         if is_taken and not slurm.is_worker_rank() and not is_requeued:
-            raise JobFailed from ValueError(
+            raise JobFailed from UserError(
                 f"hydra.run.dir={folder} already holds a run: choose another folder, or delete it"
             )
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         if slurm.count_tasks() > 1:
-            raise JobFailed from ValueError(
+            raise JobFailed from UserError(
                 "each process would run the whole multirun: leave out srun and torchrun, and give "
                 "each job its own processes with trainer=ddp or hydra/launcher=slurm"
             )

@@ -1,4 +1,4 @@
-"""Start and resume a multirun: `python train.py resume=multirun/<folder>`.
+"""Start and resume a multirun: `vaelab resume multirun/<folder>`.
 
 The same command with hydra.sweep.dir=<folder> resumes it as well. Finished jobs do not run again:
 the sweeper gets their recorded value. Missing jobs run, and failed jobs are tried again.
@@ -6,7 +6,6 @@ the sweeper gets their recorded value. Missing jobs run, and failed jobs are tri
 
 import logging
 import re
-import sys
 from collections.abc import Iterable
 from contextvars import ContextVar
 from pathlib import Path
@@ -20,7 +19,9 @@ from vaelab.runs import untrusted
 from vaelab.runs.old_names import rename_old_targets
 from vaelab.runs.paths import MULTIRUN_RECORD, VALUE
 from vaelab.runtime import slurm
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.files import atomic_write
+from vaelab.runtime.installation import train_command
 from vaelab.runtime.overrides import quote_override
 
 CHANGEABLE = ("n_trials",)  # settings of a sweeper that may differ when a multirun is resumed
@@ -37,15 +38,15 @@ def start_multirun(config: DictConfig) -> None:
     """Record the command of a multirun in its folder, which becomes the active one.
 
     Raises:
-        ValueError: If the folder holds anything but this multirun.
+        UserError: If the folder holds anything but this multirun.
     """
     folder = Path(config.hydra.sweep.dir)
     is_resumed = folder.is_dir() and any(folder.iterdir())
     request = _request_of(OmegaConf.create(OmegaConf.to_yaml(config)))  # as it is recorded
     if is_resumed and _read_request(folder) != request:
-        raise ValueError(
+        raise UserError(
             f"hydra.sweep.dir={folder} holds something other than this multirun: choose another "
-            f"folder, or resume the multirun in it: python {sys.argv[0]} resume={folder}"
+            f"folder, or resume the multirun in it: {resume_hint(folder)}"
         )
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / MULTIRUN_RECORD) as part:
@@ -65,7 +66,7 @@ def expand_resume_command(words: list[str]) -> list[str]:
     """Replace `resume=<folder of a multirun>` by the recorded words of that multirun.
 
     Raises:
-        ValueError: If the record, which may be untrusted, has words that could start a program.
+        UserError: If the record, which may be untrusted, has words that could start a program.
     """
     for word in words:
         key, _, folder = word.partition("=")
@@ -94,7 +95,7 @@ def _check_recorded_words(
     unsafe = [word for word in hydra_words if not SAFE_HYDRA_WORD.fullmatch(word)]
     unsafe += [word for word in config_words if re.search(r"_target_|\$\{|hydra", word)]
     if unsafe:
-        raise ValueError(
+        raise UserError(
             f"resume={folder}: the recorded command contains {unsafe[0]}, which is not accepted "
             "from an untrusted folder: type the whole command again, with "
             f"hydra.sweep.dir={quote_override(folder)}"
@@ -103,7 +104,7 @@ def _check_recorded_words(
 
 def resume_hint(folder: Path) -> str:
     """Return the command that resumes a multirun."""
-    return f"python {sys.argv[0]} resume={folder}"
+    return f"{train_command()} resume={folder}"
 
 
 def read_finished_value(job: Path) -> float | None:

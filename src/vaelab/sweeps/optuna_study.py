@@ -14,6 +14,8 @@ from omegaconf import DictConfig
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage
 
+from vaelab.runtime.errors import UserError
+
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -21,11 +23,11 @@ def requeue_trials(sweeper: DictConfig, folder: Path) -> None:
     """Queue the trials of a study in the folder of a multirun, and advance the sampler's seed.
 
     Raises:
-        ValueError: If the study is not stored in the folder.
+        UserError: If the study is not stored in the folder.
     """
     file, storage = folder / "optuna.db", sweeper.storage
     if not storage or storage.url != f"sqlite:///{file}":
-        raise ValueError(
+        raise UserError(
             "hydra.sweeper.storage stores the study outside the folder of its jobs: leave out "
             "hydra.sweep.dir to continue it in a new folder"
         )

@@ -6,16 +6,16 @@ overrides and the folder of this one job.
 """
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import get_original_cwd, to_absolute_path
+from hydra.utils import get_original_cwd
 from pytorch_lightning.strategies import DDPStrategy
 
+from vaelab.runtime.installation import subprocess_command
 from vaelab.runtime.overrides import is_resume_command, quote_override
 from vaelab.runtime.private_api import set_job_command
 
@@ -37,7 +37,7 @@ class DDP(DDPStrategy):
 def _job_command(local_rank: int) -> tuple[Sequence[str], str]:
     """Return the command of another process and the folder in which it starts."""
     hydra = HydraConfig.get()
-    command = [sys.executable, to_absolute_path(sys.argv[0]), *hydra.overrides.task]
+    command = subprocess_command("train", *hydra.overrides.task)
     if is_resume_command(hydra.overrides.task):  # the command names the folder
         return command, get_original_cwd()
     folder = f"hydra.run.dir={quote_override(hydra.runtime.output_dir)}"

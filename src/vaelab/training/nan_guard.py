@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from vaelab.runtime.distributed import merge_over_processes, rank_and_world_size
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.private_api import averaged_model, is_last_training_batch
 from vaelab.training.base import Batch, TrainableModule
 from vaelab.training.nan_diagnosis import (
@@ -60,7 +61,7 @@ class NaNGuard:
 
     def __init__(self, on_nan: OnNaN = "stop"):
         if on_nan not in ("stop", "skip", "restore", "ignore"):
-            raise ValueError(f"on_nan={on_nan}: choose from stop, skip, restore, ignore")
+            raise UserError(f"on_nan={on_nan}: choose from stop, skip, restore, ignore")
         self.on_nan = on_nan
         self.events = 0
         self.in_a_row = 0
@@ -215,7 +216,7 @@ class NaNGuard:
             module.trainer.save_checkpoint(path, weights_only=False)
             saved = f", the weights before it in {path}"
         repeated = f", the {self.in_a_row}th time in a row" if self.in_a_row > 1 else ""
-        raise ValueError(
+        raise UserError(
             f"{event.summary}{repeated}: lower optimizer.lr, set trainer.gradient_clip_val, or "
             f"set on_nan=skip if single batches cause it ({event.details}{saved})"
         )

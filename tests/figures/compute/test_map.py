@@ -52,7 +52,7 @@ def test_umap_projection(run):
 def test_missing_umap_names_the_package_to_install(run, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "umap", None)
     run = run(*TINY)
-    with pytest.raises(ModuleNotFoundError, match="pip install umap-learn"):
+    with pytest.raises(ModuleNotFoundError, match=r"vaelab\[umap\]"):
         compute_latent_map(run.vae, run.data, encode_test_images(run), "umap")
 
 

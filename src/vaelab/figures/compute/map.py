@@ -19,6 +19,7 @@ from vaelab.figures.compute.base import (
     sample_prior_latents,
 )
 from vaelab.figures.draw.map import LatentMap
+from vaelab.runtime.errors import MissingExtraError, install_hint
 from vaelab.vae import VAE
 
 Projection = Literal["pca", "umap"]
@@ -72,8 +73,8 @@ def _project_with_umap(z: Tensor) -> ProjectedLatents:
     try:
         from umap import UMAP
     except ModuleNotFoundError as error:
-        message = "--map umap needs the package umap-learn: pip install umap-learn"
-        raise ModuleNotFoundError(message) from error
+        message = f"--map umap needs the package umap-learn: run {install_hint('umap')}"
+        raise MissingExtraError(message) from error
     return UMAP(random_state=0, n_jobs=1).fit_transform(z.numpy()), ("UMAP 1", "UMAP 2")
 
 
