@@ -250,12 +250,12 @@ def take_step(config) -> Callable[..., dict[str, float]]:
     For tests that only ask whether a combination of options trains.
     """
     from vaelab.runs.config_check import check_run_config
-    from vaelab.runs.run import Run
+    from vaelab.runs.run import RunParts
 
     def take_one_step(*overrides: str) -> dict[str, float]:
         cfg = config("logger=none", *overrides)
         check_run_config(cfg)
-        run = Run.build(cfg)
+        run = RunParts.build(cfg)
         run.load_data()
         run.vae.likelihood.check_pixels(*run.data.range, run.data.pixels)
         images, labels = run.data.splits["train"]

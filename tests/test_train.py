@@ -14,7 +14,7 @@ from PIL import Image
 
 from vaelab.callbacks.resume_state import ResumeState
 from vaelab.module import VAEModule
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 SMALL = ("model.hidden=[16]", "latent_dim=4")
 
@@ -42,7 +42,7 @@ def test_same_seed_gives_the_same_run(train):
 def test_building_a_run_does_not_change_its_config(config):
     cfg = config(*SMALL, "objective=iwae", "kl=warmup")
     before = OmegaConf.to_yaml(cfg)
-    Run.build(cfg)
+    RunParts.build(cfg)
     assert OmegaConf.to_yaml(cfg) == before
 
 
@@ -80,7 +80,7 @@ def test_finished_run_opens_with_its_evaluated_weights(train):
     from vaelab.evaluation.likelihood import evaluate_likelihood
 
     numbers = train(*SMALL)
-    run = Run.open(numbers["folder"])
+    run = RunParts.open(numbers["folder"])
     assert run.step == 2
     evaluated = evaluate_likelihood(run.vae, run.data, "test", samples=2)
     assert evaluated["elbo"] == pytest.approx(numbers["elbo"], abs=1e-9)
@@ -139,7 +139,7 @@ def test_averaged_weights_are_validated_saved_and_evaluated(train):
     averaged, plain = load_weights(numbers), load_weights(train(*SMALL, folder="plain"))
     assert not are_equal(averaged, plain)
     assert are_equal(load_weights(numbers, "best"), averaged)
-    run = Run.open(numbers["folder"])
+    run = RunParts.open(numbers["folder"])
     assert are_equal(run.module.state_dict(), averaged)
 
 
@@ -227,7 +227,7 @@ def test_images_of_an_epoch_depend_on_seed_and_epoch_only(train, monkeypatch):
         return training_step(self, batch, batch_idx)
 
     monkeypatch.setattr(VAEModule, "training_step", record_labels)
-    run = Run.open(train(*SMALL, "trainer.max_epochs=3", "seed=5")["folder"])
+    run = RunParts.open(train(*SMALL, "trainer.max_epochs=3", "seed=5")["folder"])
     loader = run.data.train_dataloader()
     for epoch in range(3):
         loader.set_epoch(epoch)
@@ -279,7 +279,7 @@ def test_learning_rate_follows_the_schedule(train):
 
 
 def test_noise_differs_between_processes_and_between_validation_batches(config, monkeypatch):
-    module = Run.build(config(*SMALL)).module
+    module = RunParts.build(config(*SMALL)).module
     seeds = []
     for rank in (0, 1):
         loop = SimpleNamespace(_load_combined_loader_states=lambda: None)
@@ -301,7 +301,7 @@ def test_noise_differs_between_processes_and_between_validation_batches(config, 
 @pytest.mark.slow
 def test_reconstruction_figure_starts_with_the_validation_images(train):
     numbers = train("model.hidden=[16]", "latent_dim=4")
-    data = Run.open(numbers["folder"]).data
+    data = RunParts.open(numbers["folder"]).data
     with Image.open(numbers["folder"] / "figures" / "reconstructions.png") as image:
         first = np.asarray(image.convert("L"))[4 : 4 + 56 : 2, 4 : 4 + 56 : 2]
     assert np.array_equal(first, data.splits["val"].images[0, 0].numpy())
@@ -321,7 +321,7 @@ def test_run_with_relative_paths_opens_from_another_folder(command, tmp_path, mo
     words = ["data=arrays", "data.path=x.npz", "loss=gaussian", "logger=none", "trainer=smoke"]
     assert command("train.py", *words, "samples=1", "hydra.run.dir=run")[0] == 0
     monkeypatch.chdir("/")
-    assert len(Run.open(tmp_path / "run").data.splits["test"].images) == 20
+    assert len(RunParts.open(tmp_path / "run").data.splits["test"].images) == 20
 
 
 @pytest.mark.slow

@@ -3,12 +3,12 @@ import torch
 from torch.distributions import constraints
 
 from vaelab.runs.build import build_from_config
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 
 @pytest.fixture
 def vae(config):
-    return Run.build(config("model.hidden=[16]", "latent_dim=5")).vae
+    return RunParts.build(config("model.hidden=[16]", "latent_dim=5")).vae
 
 
 def test_vae_returns_distributions(vae):
@@ -27,7 +27,7 @@ def test_latents_may_have_any_leading_dimensions(vae):
 
 
 def test_decoder_channels_follow_from_the_likelihood(config):
-    run = Run.build(config("model=conv", "data=image_folder", "data.root=x", "loss=mse"))
+    run = RunParts.build(config("model=conv", "data=image_folder", "data.root=x", "loss=mse"))
     assert run.vae.decoder(torch.zeros(1, 20)).shape == (1, 3, 64, 64)
 
 
@@ -77,7 +77,7 @@ def test_different_supports_are_refused(config):
 @pytest.mark.parametrize("size", [0, -3])
 def test_latent_dim_below_1_is_refused(config, size):
     with pytest.raises(ValueError, match=f"latent_dim={size}: it must be at least 1"):
-        Run.build(config(f"latent_dim={size}"))
+        RunParts.build(config(f"latent_dim={size}"))
 
 
 LOSSES = ["bce", "mse", "gaussian", "laplace", "student_t", "continuous_bernoulli"]
@@ -86,7 +86,7 @@ LOSSES = ["bce", "mse", "gaussian", "laplace", "student_t", "continuous_bernoull
 @pytest.mark.parametrize("model", ["mlp", "conv"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_random_latents_cost_little_after_initialize(config, loss, model):
-    run = Run.build(config(f"loss={loss}", f"model={model}"))
+    run = RunParts.build(config(f"loss={loss}", f"model={model}"))
     x = torch.rand(300, 1, 28, 28).square()
     x = x.round() if loss == "bce" else x
     z = torch.randn(300, 20)

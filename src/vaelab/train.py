@@ -27,7 +27,7 @@ from vaelab.runs.config_check import check_run_config
 from vaelab.runs.metrics_file import all_finite, print_numbers, write_numbers
 from vaelab.runs.paths import FAILURE, LOCK, VALUE
 from vaelab.runs.provenance import collect_provenance, count_sizes, read_choices, write_provenance
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.errors import UserError, error_log
 from vaelab.runtime.files import locked
 from vaelab.runtime.metric_names import METRICS
@@ -54,40 +54,42 @@ def train(cfg: DictConfig, resume: bool = False, started: str = ".") -> float:
         UserError: If the config cannot be trained, or the results are NaN or infinite.
     """
     check_run_config(cfg)
-    folder = Path(cfg.folder)
-    with _run_lock(folder), error_log(folder):
+    with run_lock(Path(cfg.folder)), error_log(Path(cfg.folder)):
         seed_everything(cfg.seed, verbose=False)
-        run = Run.build(cfg, started)
-        _load_data(run)
+        return train_run(RunParts.build(cfg, started), resume)
 
-        checkpoint = find_latest_checkpoint(folder / "checkpoints") if resume else None
-        _initialize_weights(run, is_new=checkpoint is None)
-        trainer = _build_trainer(run)
-        _check_optimizer_and_batches(run, trainer)
 
-        with _closed_wandb_runs(trainer), ddp_process_group():
-            if resume:
-                _prepare_resume(trainer, checkpoint, folder)
-            _record_start(run, trainer)
-            trainer.fit(run.module, datamodule=run.data, ckpt_path=checkpoint)
-            _load_best_weights(run, trainer)
+def train_run(run: RunParts, resume: bool = False) -> float:
+    """Train the model of a run, of which this process holds the lock; see `train`."""
+    folder = Path(run.cfg.folder)
+    _load_data(run)
+    checkpoint = find_latest_checkpoint(folder / "checkpoints") if resume else None
+    _initialize_weights(run, is_new=checkpoint is None)
+    trainer = _build_trainer(run)
+    _check_optimizer_and_batches(run, trainer)
 
-            numbers: dict[str, Any] = {
-                **evaluate(run, EvaluationConfig(samples=cfg.samples, seed=cfg.seed))
-            }
-            score = getattr(trainer.checkpoint_callback, "best_score", None)
-            if trainer.is_global_zero:
-                numbers |= _describe_training(run, trainer, score)
-                write_numbers(numbers, folder / "metrics.json")
-                _report_results(run, trainer, numbers)
-        if not trainer.is_global_zero:
-            return math.nan
-        print(folder)
+    with _closed_wandb_runs(trainer), ddp_process_group():
+        if resume:
+            _prepare_resume(trainer, checkpoint, folder)
+        _record_start(run, trainer)
+        trainer.fit(run.module, datamodule=run.data, ckpt_path=checkpoint)
+        _load_best_weights(run, trainer)
+
+        config = EvaluationConfig(samples=run.cfg.samples, seed=run.cfg.seed)
+        numbers: dict[str, Any] = {**evaluate(run, config)}
+        score = getattr(trainer.checkpoint_callback, "best_score", None)
+        if trainer.is_global_zero:
+            numbers |= _describe_training(run, trainer, score)
+            write_numbers(numbers, folder / "metrics.json")
+            _report_results(run, trainer, numbers)
+    if not trainer.is_global_zero:
+        return math.nan
+    print(folder)
     return math.nan if score is None else score
 
 
 @contextmanager
-def _run_lock(folder: Path) -> Iterator[None]:
+def run_lock(folder: Path) -> Iterator[None]:
     """Hold the lock of a run folder; a training may have outlived the command that started it."""
     if is_worker_rank():  # the first process holds the lock
         yield
@@ -100,7 +102,7 @@ def _run_lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def _load_data(run: Run) -> None:
+def _load_data(run: RunParts) -> None:
     """Read the data set, and check that likelihood and model fit it."""
     run.load_data()
     run.vae.likelihood.check_pixels(*run.data.range, run.data.pixels)
@@ -108,7 +110,7 @@ def _load_data(run: Run) -> None:
         run.vae.check_labels(split.labels)
 
 
-def _initialize_weights(run: Run, is_new: bool) -> None:
+def _initialize_weights(run: RunParts, is_new: bool) -> None:
     """Initialize the model from training images, and take the weights of `start=` in a new run."""
     images = run.data.splits["train"].images
     run.vae.initialize(run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)]))
@@ -122,7 +124,7 @@ def _initialize_weights(run: Run, is_new: bool) -> None:
     run.module.objective.dataset_size = len(images)
 
 
-def _build_trainer(run: Run) -> Trainer:
+def _build_trainer(run: RunParts) -> Trainer:
     cfg, has_validation = run.cfg, run.data.has_validation
     callbacks: list[Callback] = [build_from_config(node) for node in cfg.callbacks.values()]
     callbacks.append(ResumeState())
@@ -145,7 +147,7 @@ def _build_trainer(run: Run) -> Trainer:
     return trainer
 
 
-def _check_optimizer_and_batches(run: Run, trainer: Trainer) -> None:
+def _check_optimizer_and_batches(run: RunParts, trainer: Trainer) -> None:
     """Build what the fit would build, so that errors in it leave nothing behind."""
     try:
         run.module.make_optimizer(run.module.parameter_groups())
@@ -184,7 +186,7 @@ def _prepare_resume(trainer: Trainer, checkpoint: Path | None, folder: Path) -> 
             logger.resume_from(step)
 
 
-def _record_start(run: Run, trainer: Trainer) -> None:
+def _record_start(run: RunParts, trainer: Trainer) -> None:
     """Log the config and write provenance.json."""
     if not trainer.is_global_zero:
         return
@@ -195,7 +197,7 @@ def _record_start(run: Run, trainer: Trainer) -> None:
     write_provenance(run, folder)
 
 
-def _load_best_weights(run: Run, trainer: Trainer) -> None:
+def _load_best_weights(run: RunParts, trainer: Trainer) -> None:
     """Load the weights that are kept, or keep those of the last step without checkpoints."""
     run.step = trainer.global_step
     if trainer.checkpoint_callback:
@@ -206,7 +208,7 @@ def _load_best_weights(run: Run, trainer: Trainer) -> None:
     run.module.to(trainer.strategy.root_device)
 
 
-def _describe_training(run: Run, trainer: Trainer, score: float | None) -> dict[str, Any]:
+def _describe_training(run: RunParts, trainer: Trainer, score: float | None) -> dict[str, Any]:
     """Return the numbers of metrics.json that describe the training."""
     (state,) = (each for each in trainer.callbacks if isinstance(each, ResumeState))  # type: ignore[attr-defined]
     monitor = run.module.objective.monitor
@@ -224,7 +226,7 @@ def _describe_training(run: Run, trainer: Trainer, score: float | None) -> dict[
     return numbers | count_sizes(run) | collect_provenance(Path(run.cfg.folder))
 
 
-def _report_results(run: Run, trainer: Trainer, numbers: dict[str, Any]) -> None:
+def _report_results(run: RunParts, trainer: Trainer, numbers: dict[str, Any]) -> None:
     """Log and print the numbers, draw the figures, and write report.html."""
     folder = Path(run.cfg.folder)
     for logger in trainer.loggers:

@@ -7,7 +7,7 @@ from tiny import TINY
 from vaelab.figures.compute.base import get_held_out_split
 from vaelab.figures.compute.dimensions import compute_kl_per_dimension
 from vaelab.runs.history import KL_FILE, read_kl_history
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 
 def test_every_epoch_has_a_row_and_the_last_row_is_of_the_last_weights(train):
@@ -15,7 +15,7 @@ def test_every_epoch_has_a_row_and_the_last_row_is_of_the_last_weights(train):
     history = read_kl_history(folder / KL_FILE)
     assert history.epochs.tolist() == [0, 1, 2]
     assert history.names == ["z1", "z2", "z3"]
-    run = Run.open(folder, "last")  # averaged, as in the validation
+    run = RunParts.open(folder, "last")  # averaged, as in the validation
     kl = compute_kl_per_dimension(run.vae, run.data, get_held_out_split(run.data))
     assert history.kl[-1] == pytest.approx(list(kl.values()), rel=1e-4)
     assert not np.allclose(history.kl[0], history.kl[-1])

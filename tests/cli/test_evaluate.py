@@ -15,7 +15,7 @@ from vaelab.evaluation import likelihood
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.evaluation.parts import DEFAULT_PARTS, evaluate_run
 from vaelab.reproduction import records
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime import precision
 from vaelab.samplers.prior import PriorSampler
 
@@ -56,7 +56,7 @@ def without(numbers, *names):
 
 
 def test_interrupted_evaluation_resumes_to_the_same_numbers(folder, tmp_path, monkeypatch):
-    run = Run.open(folder)
+    run = RunParts.open(folder)
     uninterrupted = evaluate_run(
         run, EvaluationConfig(samples=3, folder=tmp_path / "uninterrupted"), FEW
     )
@@ -71,7 +71,7 @@ def test_interrupted_evaluation_resumes_to_the_same_numbers(folder, tmp_path, mo
 
 
 def test_finished_parts_are_not_computed_again(folder, tmp_path, monkeypatch):
-    run, config = Run.open(folder), EvaluationConfig(samples=2, folder=tmp_path / "evaluation")
+    run, config = RunParts.open(folder), EvaluationConfig(samples=2, folder=tmp_path / "evaluation")
     first = evaluate_run(run, config, ["likelihood"])
     batch_sizes = record_bounds(monkeypatch)
     assert evaluate_run(run, config, ["likelihood"]) == first
@@ -81,7 +81,7 @@ def test_finished_parts_are_not_computed_again(folder, tmp_path, monkeypatch):
 
 
 def test_other_weights_or_settings_start_a_new_evaluation(folder, tmp_path, monkeypatch):
-    run = Run.open(folder)
+    run = RunParts.open(folder)
     first = evaluate_run(run, EvaluationConfig(samples=2, folder=tmp_path / "evaluation"), FEW)
     evaluate_run(run, EvaluationConfig(samples=2, seed=1, folder=tmp_path / "evaluation"), FEW)
     with torch.no_grad():
@@ -93,7 +93,7 @@ def test_other_weights_or_settings_start_a_new_evaluation(folder, tmp_path, monk
 
 
 def test_bf16_applies_to_the_networks_and_hardly_changes_the_numbers(folder):
-    run = Run.open(folder)
+    run = RunParts.open(folder)
     dtypes = set()
     run.vae.decoder.register_forward_hook(lambda *call: dtypes.add(call[-1].dtype))
     single, half = (
@@ -128,14 +128,14 @@ def test_bf16_warns_on_a_machine_where_it_is_slow(train, monkeypatch, caplog, fa
 @pytest.mark.slow
 def test_compiled_decoder_gives_the_same_numbers(folder):
     plain, compiled = (
-        evaluate_run(Run.open(folder), EvaluationConfig(samples=5, compile=on), ["likelihood"])
+        evaluate_run(RunParts.open(folder), EvaluationConfig(samples=5, compile=on), ["likelihood"])
         for on in (False, True)
     )
     assert compiled["nll"] == pytest.approx(plain["nll"], abs=1e-3)
 
 
 def test_images_option_takes_the_first_images_of_the_split(folder):
-    run = Run.open(folder)
+    run = RunParts.open(folder)
     numbers = evaluate_run(run, EvaluationConfig(samples=2, images=150), ["likelihood"])
     expected = likelihood.evaluate_likelihood(run.vae, run.data, "test", 2, 0, 150)
     assert (numbers["images"], numbers["all_images"]) == (150, 500)
@@ -148,7 +148,7 @@ def test_images_option_takes_the_first_images_of_the_split(folder):
 
 
 def test_inapplicable_part_gives_its_reason(train):
-    run = Run.open(train(*SMALL, "objective=autoencoder")["folder"])
+    run = RunParts.open(train(*SMALL, "objective=autoencoder")["folder"])
     numbers = evaluate_run(run, EvaluationConfig(samples=2), FEW)
     assert "Deterministic has no density" in numbers["absent"]["generalisation"]
     assert not {"elbo", "nll", "kl"} & numbers.keys()
@@ -169,7 +169,7 @@ def test_inapplicable_part_is_tried_again(folder, monkeypatch):
 
 
 def test_generalisation_gap_uses_as_many_training_as_test_images(folder):
-    run = Run.open(folder)
+    run = RunParts.open(folder)
     numbers = evaluate_run(run, EvaluationConfig(samples=2), FEW)
     train = likelihood.evaluate_likelihood(run.vae, run.data, "train", 2, 0, 500)
     assert numbers["generalisation_images"] == 500

@@ -17,7 +17,7 @@ from test_celeba import write_celeba
 
 from vaelab.cli.menu import render_menu
 from vaelab.runs.build import build_from_config
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
@@ -126,7 +126,7 @@ NEEDS = {
 
 def start_setting(config, tmp_path, *words):
     """Write untrained weights; return the setting with which objective=prior starts from them."""
-    run = Run.build(config("logger=none", *words))
+    run = RunParts.build(config("logger=none", *words))
     run.save(tmp_path / "before" / "model.safetensors")
     return f"start={tmp_path / 'before'}"
 

@@ -31,9 +31,9 @@ def test_pytorch_examples_reaches_its_published_elbo(train):
 
 def test_linear_vae_reaches_but_does_not_exceed_probabilistic_pca(train):
     from vaelab.evaluation.likelihood import evaluate_likelihood
-    from vaelab.runs.run import Run
+    from vaelab.runs.run import RunParts
 
-    run = Run.open(train_experiment(train, "linear_vae")["folder"])
+    run = RunParts.open(train_experiment(train, "linear_vae")["folder"])
     numbers = evaluate_likelihood(run.vae, run.data, "train", samples=1)
     assert numbers["images"] == 60_000
     assert 299.4 <= numbers["elbo_exact"] <= 299.7584

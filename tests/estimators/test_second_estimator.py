@@ -17,7 +17,7 @@ from conftest import ROOT
 from vaelab.estimators.annealed import annealed_bound
 from vaelab.estimators.importance import importance_bound
 from vaelab.objectives.base import importance_terms, sample_with_log_prob
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 RESULTS = ROOT / "results"
 RUN_FOLDERS = {f"{path.parent.name}-0": path.parent for path in RESULTS.glob("*/model.safetensors")}
@@ -55,7 +55,7 @@ def read_record(name):
 
 
 def load_model(name):
-    vae = Run.open(RUN_FOLDERS[name], with_data=False).vae.double().eval()
+    vae = RunParts.open(RUN_FOLDERS[name], with_data=False).vae.double().eval()
     return vae.requires_grad_(False)
 
 
@@ -171,7 +171,7 @@ def iwae_log_weights(weights, bits, count, random):
 @pytest.mark.parametrize("name", IWAE)
 def test_iwae_bound_matches_numpy(name):
     """500 samples for 500 images, with the networks in numpy too."""
-    vae = Run.open(ROOT / "runs" / "record" / name, with_data=False).vae.eval()
+    vae = RunParts.open(ROOT / "runs" / "record" / name, with_data=False).vae.eval()
     weights = {key: value.double().numpy() for key, value in vae.state_dict().items()}
     random, expected, bounds = np.random.RandomState(1), [], []
     for x in load_images(500):

@@ -4,7 +4,7 @@ import torch
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.evaluation.disentanglement import evaluate
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 SCORES = {
     *("mig", "sap", "factor_vae"),
@@ -20,7 +20,7 @@ def make_config(split):
 @pytest.fixture
 def make_run(config):
     def make(*words):
-        run = Run.build(config("model.hidden=[16]", "latent_dim=6", *words))
+        run = RunParts.build(config("model.hidden=[16]", "latent_dim=6", *words))
         run.data.setup()
         return run
 

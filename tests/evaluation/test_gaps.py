@@ -7,7 +7,7 @@ from vaelab.estimators.importance import importance_bound
 from vaelab.evaluation import gaps
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.evaluation.gaps import evaluate
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 BOUNDS = {"gap_images", "iw_bound"}
 ANNEALED = {"ais", "ais_se", "ais_chains", "ais_temperatures"}
@@ -23,7 +23,7 @@ def run(config, monkeypatch):
     monkeypatch.setattr(gaps, "SAMPLES", 20)
 
     def build(*words):
-        run = Run.build(config("model.hidden=[16]", "latent_dim=3", *words))
+        run = RunParts.build(config("model.hidden=[16]", "latent_dim=3", *words))
         run.data.setup()
         run.vae.initialize(run.data.prepare(run.data.splits["train"].images))
         return run

@@ -9,7 +9,7 @@ from vaelab.distributions.normal import DiagonalNormal
 from vaelab.evaluation import latents
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.evaluation.latents import describe_collapse, evaluate
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 LIMIT = math.log(500)
 
@@ -18,7 +18,7 @@ LIMIT = math.log(500)
 def run(config):
     def build(*words, spread=1.0):
         """Build a model whose initial posterior means are scaled by `spread`."""
-        run = Run.build(config("model.hidden=[16]", "latent_dim=4", *words))
+        run = RunParts.build(config("model.hidden=[16]", "latent_dim=4", *words))
         run.data.setup()
         if spread != 1.0:
             with torch.no_grad():

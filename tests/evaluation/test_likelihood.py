@@ -9,7 +9,7 @@ from objectives.toy import LOG_P, Toy, images, log_weights
 from vaelab.estimators.importance import importance_bound
 from vaelab.evaluation.likelihood import evaluate_likelihood
 from vaelab.metrics.linear import exact_elbo
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.seeding import Stream, seeded_noise
 
 
@@ -57,7 +57,7 @@ def test_bound_does_not_depend_on_chunks(monkeypatch):
 
 @pytest.fixture
 def run(config):
-    run = Run.build(config("model.hidden=[16]", "latent_dim=3"))
+    run = RunParts.build(config("model.hidden=[16]", "latent_dim=3"))
     run.data.setup()
     run.vae.initialize(run.data.prepare(run.data.splits["train"].images))
     return run
@@ -114,7 +114,7 @@ def test_active_units_are_dimensions_whose_mean_varies(run):
 
 
 def test_linear_vae_has_an_exact_elbo(config):
-    run = Run.build(config("model.hidden=[]", "loss=mse", "data.binarize=none"))
+    run = RunParts.build(config("model.hidden=[]", "loss=mse", "data.binarize=none"))
     run.data.setup()
     numbers = evaluate_likelihood(run.vae, run.data, "val", samples=1)
     with torch.no_grad():
@@ -124,7 +124,7 @@ def test_linear_vae_has_an_exact_elbo(config):
 
 def test_optimal_scale_is_calibrated_on_training_images(config):
     words = ("model.hidden=[16]", "loss=gaussian", "loss.scale=optimal", "data.binarize=none")
-    run = Run.build(config(*words))
+    run = RunParts.build(config(*words))
     run.data.setup()
     numbers = evaluate_likelihood(run.vae, run.data, "test", samples=1)
     x = run.data.prepare(run.data.splits["train"].images)
@@ -170,7 +170,7 @@ def test_mean_does_not_depend_on_the_batch_size(run):
 
 
 def test_grayscale_pixels_as_probabilities_have_no_nll_and_no_bits_per_dim(config):
-    run = Run.build(config("model.hidden=[16]", "latent_dim=3", "data.binarize=none"))
+    run = RunParts.build(config("model.hidden=[16]", "latent_dim=3", "data.binarize=none"))
     run.data.setup()
     numbers = evaluate_likelihood(run.vae, run.data, "val", samples=2)
     assert numbers["measure"] == "grey"
@@ -178,7 +178,7 @@ def test_grayscale_pixels_as_probabilities_have_no_nll_and_no_bits_per_dim(confi
 
 
 def test_density_has_an_nll_but_no_bits_per_dim(config):
-    run = Run.build(config("model.hidden=[16]", "loss=mse", "data.binarize=none"))
+    run = RunParts.build(config("model.hidden=[16]", "loss=mse", "data.binarize=none"))
     run.data.setup()
     numbers = evaluate_likelihood(run.vae, run.data, "val", samples=2)
     assert numbers["measure"] == "density"
@@ -196,7 +196,7 @@ def test_density_has_an_nll_but_no_bits_per_dim(config):
     ],
 )
 def test_bits_per_dim_of_256_levels(config, choices, extra):
-    run = Run.build(config("model.hidden=[8]", "data.binarize=none", *choices))
+    run = RunParts.build(config("model.hidden=[8]", "data.binarize=none", *choices))
     run.data.setup()
     numbers = evaluate_likelihood(run.vae, run.data, "val", samples=1)
     expected = numbers["nll"] / 784 / math.log(2) + extra
@@ -204,13 +204,13 @@ def test_bits_per_dim_of_256_levels(config, choices, extra):
 
 
 def test_density_of_undequantized_levels_has_no_bits_per_dim(config):
-    run = Run.build(config("model.hidden=[8]", "data.binarize=none", "loss=gaussian"))
+    run = RunParts.build(config("model.hidden=[8]", "data.binarize=none", "loss=gaussian"))
     run.data.setup()
     assert "bits_per_dim" not in evaluate_likelihood(run.vae, run.data, "val", samples=1)
 
 
 def test_uniform_density_of_dequantized_levels_has_8_bits_per_dim(config):
-    run = Run.build(config("data.dequantize=true", "data.binarize=none", LOSS))
+    run = RunParts.build(config("data.dequantize=true", "data.binarize=none", LOSS))
     run.data.setup()
     with torch.no_grad():
         run.vae.decoder.layers[-1].weight.zero_()
@@ -225,7 +225,7 @@ LOSS = "loss=continuous_bernoulli"
 
 def test_optimal_laplace_scale_is_calibrated_on_absolute_errors(config):
     choices = ("loss=laplace", "loss.scale=optimal", "model.hidden=[8]", "data.binarize=none")
-    run = Run.build(config(*choices))
+    run = RunParts.build(config(*choices))
     run.data.setup()
     numbers = evaluate_likelihood(run.vae, run.data, "val", samples=1)
     x = run.data.prepare(run.data.splits["train"].images)
@@ -237,7 +237,7 @@ def test_optimal_laplace_scale_is_calibrated_on_absolute_errors(config):
 
 @pytest.mark.parametrize("posterior", ["iaf", "planar"])
 def test_constant_posterior_with_estimated_mean_has_no_active_units(config, posterior):
-    run = Run.build(config(f"posterior={posterior}", "model.hidden=[8]", "latent_dim=4"))
+    run = RunParts.build(config(f"posterior={posterior}", "model.hidden=[8]", "latent_dim=4"))
     run.data.setup()
     with torch.no_grad():
         for weight in run.vae.encoder.parameters():

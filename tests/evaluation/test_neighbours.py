@@ -8,7 +8,7 @@ from PIL import Image
 from vaelab.evaluation.base import EvaluationConfig
 from vaelab.evaluation.neighbours import evaluate
 from vaelab.inference.sampling import sample_images
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.samplers.prior import PriorSampler
 
 
@@ -18,7 +18,7 @@ def evaluation(tmp_path):
 
 
 def build_run(config, *words):
-    run = Run.build(config("model.hidden=[8]", "latent_dim=3", *words))
+    run = RunParts.build(config("model.hidden=[8]", "latent_dim=3", *words))
     run.data.setup()
     return run
 

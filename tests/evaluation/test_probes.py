@@ -5,7 +5,7 @@ import torch
 from vaelab.data.base import Split
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.evaluation.probes import evaluate
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 CONFIG = EvaluationConfig(samples=1)
 
@@ -13,7 +13,7 @@ CONFIG = EvaluationConfig(samples=1)
 @pytest.fixture
 def make_run(config):
     def make(*words):
-        run = Run.build(config("model.hidden=[16]", "latent_dim=6", *words))
+        run = RunParts.build(config("model.hidden=[16]", "latent_dim=6", *words))
         run.data.setup()
         return run
 

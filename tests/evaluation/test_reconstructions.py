@@ -8,7 +8,7 @@ from torch.nn.functional import mse_loss
 
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.evaluation.reconstructions import compute_psnr, compute_ssim, evaluate
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def evaluation(tmp_path):
 
 
 def build_run(config, *words):
-    run = Run.build(config("model.hidden=[8]", "latent_dim=3", *words))
+    run = RunParts.build(config("model.hidden=[8]", "latent_dim=3", *words))
     run.data.setup()
     return run
 

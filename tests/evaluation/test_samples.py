@@ -10,7 +10,7 @@ from vaelab.inference.sampling import sample_images
 from vaelab.metrics.frechet import frechet_distance
 from vaelab.metrics.kernel import kernel_distance
 from vaelab.metrics.support import compute_support
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.samplers.gmm import GMMSampler
 from vaelab.samplers.prior import PriorSampler
 
@@ -31,7 +31,7 @@ def make_config(folder, images=100, split="test", sampler=None, features=None):
 @pytest.fixture
 def run(config):
     def make(*words):
-        run = Run.build(config(*TINY, *words))
+        run = RunParts.build(config(*TINY, *words))
         run.data.setup()
         run.vae.initialize(run.data.prepare(run.data.splits["train"].images))
         return run

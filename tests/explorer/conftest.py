@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 @pytest.fixture(scope="session")
 def save_run() -> Callable[..., Path]:
     """Write the run folder of a command with weights after a number of optimizer steps."""
-    from vaelab.runs.run import Run
+    from vaelab.runs.run import RunParts
 
     def save(folder: Path, *words: str, steps: int = 0) -> Path:
         with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -24,7 +24,7 @@ def save_run() -> Callable[..., Path]:
         OmegaConf.set_struct(cfg, False)
         del cfg["hydra"]
         torch.manual_seed(0)
-        run = Run.build(cfg)
+        run = RunParts.build(cfg)
         train_briefly(run, steps)
         (folder / ".hydra").mkdir(parents=True)
         (folder / "checkpoints").mkdir()

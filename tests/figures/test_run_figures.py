@@ -8,7 +8,7 @@ from test_celeba import write_celeba
 from tiny import BOTTOM_UP, CONDITIONAL, GUMBEL, LADDER, MLP, PLANE, SPHERE, TINY, VQ
 
 from vaelab.figures.run_figures import FIGURES, draw_all_figures
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 IMAGE_FIGURES = {"reconstructions", "samples", "traversals", "walks"}
 INTERPOLATIONS = {"traversals", "walks"}
@@ -137,7 +137,7 @@ def test_folder_without_a_run_is_refused(tmp_path, command):
 
 @pytest.fixture
 def run(config):
-    run = Run.build(config(*TINY))
+    run = RunParts.build(config(*TINY))
     run.data.setup()
     return run
 

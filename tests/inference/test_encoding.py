@@ -8,7 +8,7 @@ from test_celeba import write_celeba
 
 from vaelab.evaluation.likelihood import evaluate_likelihood
 from vaelab.inference.encoding import encode_batches, extract_posterior_parameters, save_latents
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 MLP = ["model.hidden=[8]", "latent_dim=3"]
 # Kinds of q(z|x): overrides, and the parameters with their sizes.
@@ -34,7 +34,7 @@ KINDS = {
 @pytest.fixture
 def run(config):
     def make(*words):
-        run = Run.build(config(*words))
+        run = RunParts.build(config(*words))
         run.load_data()
         return run
 
@@ -85,7 +85,7 @@ def test_parquet_file_equals_torch(train, command):
     latents = [f"{part}_{i}" for part in ("mean", "scale") for i in range(3)]
     assert [*table.columns] == ["index", "split", "label", *latents, "reconstruction", "kl", "elbo"]
     assert table.groupby("split").size().to_dict() == {"train": 4000, "val": 500, "test": 500}
-    run = Run.open(folder)
+    run = RunParts.open(folder)
     split = run.data.splits["test"]
     with torch.no_grad():
         q = run.vae.encode(run.data.prepare(split.images))

@@ -9,7 +9,7 @@ import torch
 from conftest import ROOT, options
 
 from vaelab.inference.export import ExportedEncoder, export_model
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 MLP = ["model.hidden=[8]", "latent_dim=3"]
 CONV = ["model.channels=[4,8]", "latent_dim=3"]
@@ -45,7 +45,7 @@ SCALES = ["loss=gaussian loss.scale=optimal", "loss=student_t loss.scale=pixel"]
 @pytest.fixture
 def run(config):
     def make(*words):
-        run = Run.build(config(*words))
+        run = RunParts.build(config(*words))
         with torch.no_grad():
             for weight in run.vae.parameters():
                 weight.add_(0.1 * torch.randn_like(weight))  # so that no parameter is 0
@@ -148,7 +148,7 @@ def test_card_describes_the_model_and_its_usage(train, command):
         "x (n, 1, 28, 28)",
     ):
         assert words in card
-    assert Run.open(export).step == 2
+    assert RunParts.open(export).step == 2
 
 
 @pytest.mark.slow

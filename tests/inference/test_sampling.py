@@ -10,7 +10,7 @@ from PIL import Image
 from test_celeba import write_celeba
 
 from vaelab.inference.sampling import encode_training_images, sample_images, save_samples
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.samplers.gmm import GMMSampler
 from vaelab.samplers.prior import PriorSampler
 
@@ -23,7 +23,7 @@ SAMPLERS = sorted({*options("sampler")} - {"autoregressive"})  # it needs an aut
 @pytest.fixture
 def run(config):
     def make(*words):
-        run = Run.build(config(*TINY, *words))
+        run = RunParts.build(config(*TINY, *words))
         run.data.setup()
         return run
 
@@ -162,7 +162,7 @@ def test_unknown_label_is_refused(conditional):
 def test_attributes_are_chosen_by_name(config, tmp_path):
     write_celeba(tmp_path)
     words = ("model=conditional", "model.labels=4", "data=celeba", f"data.root={tmp_path}")
-    run = Run.build(config(*TINY, *words))
+    run = RunParts.build(config(*TINY, *words))
     run.data.prepare_data()
     run.data.setup()
     first, second = run.data.attributes[0], run.data.attributes[2]

@@ -14,7 +14,7 @@ from vaelab.inference.image_grid import make_image_grid
 from vaelab.loggers import wandb_workspace
 from vaelab.loggers.base import open_png
 from vaelab.loggers.wandb import choose_wandb_mode
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 QUICK = ["logger=wandb", "trainer=smoke", "samples=1", "model.hidden=[4]"]
 
@@ -99,7 +99,7 @@ def check_table(folder):
     named = ["reconstruction", "kl", "elbo"]
     assert table["columns"] == ["index", "label", "image", "decoded", *named]
     assert len(table["data"]) == 32
-    run = Run.open(folder.parent.parent)
+    run = RunParts.open(folder.parent.parent)
     batch = next(encode_batches(run.vae, run.data, "test"))
     for i, (index, label, image, decoded, *terms) in enumerate(table["data"]):
         assert (index, label) == (i, batch.label[i].item())
@@ -117,7 +117,7 @@ def check_model(folder, place):
         (place / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(local, place / path)
     assert (place / "metrics.json").is_file()
-    assert Run.open(place).step == 2
+    assert RunParts.open(place).step == 2
 
 
 @pytest.mark.slow

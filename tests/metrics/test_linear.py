@@ -8,7 +8,7 @@ from linear import D, Q, build_linear_vae, build_optimal_linear_vae
 from torch.distributions import MultivariateNormal
 
 from vaelab.metrics.linear import exact_elbo, is_linear
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 
 @pytest.fixture
@@ -58,4 +58,4 @@ def test_exact_elbo_is_the_mean_of_the_sampled_elbo(solved):
     ],
 )
 def test_linear_vaes_are_recognised(config, overrides, linear):
-    assert is_linear(Run.build(config(*overrides)).vae) == linear
+    assert is_linear(RunParts.build(config(*overrides)).vae) == linear

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from vaelab.runs.build import build_from_config
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 SMALL = ("model=conditional", "model.hidden=[16]", "latent_dim=3")
 
@@ -113,7 +113,7 @@ def test_labels_of_every_split_are_checked(train, tmp_path, change, message):
 )
 def test_invalid_combinations_are_refused(config, words, message):
     with pytest.raises(ValueError, match=message):
-        Run.build(config(*SMALL, *words.split()))
+        RunParts.build(config(*SMALL, *words.split()))
 
 
 @pytest.mark.parametrize("words", [(), ("model.learned_prior=true", "objective=info_mmd")])

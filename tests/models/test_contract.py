@@ -5,7 +5,7 @@ import torch
 from conftest import options
 
 from vaelab.runs.build import build_from_config
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 OPTIONS = options("model")
 
@@ -89,7 +89,7 @@ def test_decoder_outputs_are_unbounded(vae, option):
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_weight_gets_a_gradient(config, option):
-    run = Run.build(config(f"model={option}"))
+    run = RunParts.build(config(f"model={option}"))
     batch = torch.rand(8, 1, 28, 28).round(), torch.arange(8)
     with run.vae.autocast_networks_only("cpu"):
         terms = run.module.objective(run.vae.condition_on(batch[1]), batch[0], 0)

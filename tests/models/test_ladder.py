@@ -11,7 +11,7 @@ from conftest import slow
 
 from vaelab.objectives.base import sample_with_kl, sample_with_log_prob
 from vaelab.runs.build import build_from_config
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 TINY = {
     "ladder": ("model.hidden=[6,5]", "model.latents=[1,1]", "latent_dim=2"),
@@ -224,7 +224,7 @@ def test_iwae_trains_hierarchies_and_evaluation_reports_kl_by_layer(train, words
 
 
 def test_free_bits_are_a_floor_for_each_layer(config):
-    run = Run.build(config("model=ladder", "kl=free_bits", "kl.nats=3"))
+    run = RunParts.build(config("model=ladder", "kl=free_bits", "kl.nats=3"))
     x = torch.rand(6, 1, 28, 28).round()
     terms = run.module.objective(run.vae, x, 0)  # q is close to p before training
     torch.testing.assert_close(terms["loss"] - terms["reconstruction"], torch.full((6,), 6.0))
@@ -232,10 +232,10 @@ def test_free_bits_are_a_floor_for_each_layer(config):
 
 def test_groups_multiply_the_layers(config):
     words = ("model.groups=3", "latent_dim=90")
-    decoder = Run.build(config("model=ladder", *words)).vae.decoder
+    decoder = RunParts.build(config("model=ladder", *words)).vae.decoder
     assert decoder.latents == [10, 10, 10, 20, 20, 20]
     with pytest.raises(ValueError, match="set latent_dim=90"):
-        Run.build(config("model=ladder", "model.groups=3"))
+        RunParts.build(config("model=ladder", "model.groups=3"))
 
 
 @pytest.mark.parametrize(
@@ -252,4 +252,4 @@ def test_groups_multiply_the_layers(config):
 )
 def test_invalid_combinations_are_refused(config, words, message):
     with pytest.raises(ValueError, match=message):
-        Run.build(config(*words.split()))
+        RunParts.build(config(*words.split()))

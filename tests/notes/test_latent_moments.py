@@ -24,11 +24,11 @@ def test_snapshots_are_recorded_before_the_first_step_and_after_each_epoch(train
 
 
 def test_last_snapshot_matches_the_trained_model(train):
-    from vaelab.runs.run import Run
+    from vaelab.runs.run import RunParts
 
     words = ["latent_dim=2", "model.hidden=[8]", "data.binarize=none", *CALLBACK]
     folder = train(*words)["folder"]
-    run = Run.open(folder, "last")
+    run = RunParts.open(folder, "last")
     with torch.no_grad():
         q = run.vae.encode(run.data.prepare(run.data.splits["train"].images[:12]))
     last = read_snapshots(folder)[0][-1]

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 CHOICES = ("posterior=deterministic", "objective=autoencoder", "model.hidden=[8]")
 
 
 def test_loss_is_the_reconstruction_alone(config):
-    run = Run.build(config(*CHOICES))
+    run = RunParts.build(config(*CHOICES))
     x = torch.rand(4, 1, 28, 28).round()
     terms = run.module.objective(run.vae, x, 0)
     assert set(terms) == {"loss", "reconstruction", "log_p"}
@@ -19,13 +19,13 @@ def test_loss_is_the_reconstruction_alone(config):
 
 def test_elbo_refuses_a_posterior_without_density(config):
     with pytest.raises(ValueError, match=r"posterior with a density.* set objective=autoencoder"):
-        Run.build(config("posterior=deterministic"))
+        RunParts.build(config("posterior=deterministic"))
 
 
 @pytest.mark.parametrize("prior", ["mixture", "vamp", "flow"])
 def test_learned_prior_is_refused(config, prior):
     with pytest.raises(ValueError, match=r"would train the prior .*set prior=normal"):
-        Run.build(config(*CHOICES, f"prior={prior}"))
+        RunParts.build(config(*CHOICES, f"prior={prior}"))
 
 
 def test_metrics_contain_no_bound(train):

@@ -9,7 +9,7 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.objectives.beta_tc import BetaTC, compute_log_weights
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 N, D = 5, 2
 
@@ -34,7 +34,7 @@ def compute_terms(run, x, dataset_size):
 def run(config):
     def build(*words):
         words = ["objective=beta_tc", "model.hidden=[16]", "latent_dim=4", *words]
-        return Run.build(config(*words))
+        return RunParts.build(config(*words))
 
     return build
 
@@ -161,7 +161,7 @@ def test_aggregate_posterior_uses_the_number_of_training_images(train):
 )
 def test_posterior_or_prior_that_does_not_factorise_is_refused(config, words):
     with pytest.raises(ValueError, match="set posterior=diagonal and prior=normal"):
-        Run.build(config("objective=beta_tc", *words.split()))
+        RunParts.build(config("objective=beta_tc", *words.split()))
 
 
 def test_default_estimator_is_stratified():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import options
 
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 OPTIONS = options("objective")
 NEEDS = {"prior": ["prior=flow"]}
@@ -20,7 +20,7 @@ def run(config):
         if option in ("rae", "autoencoder"):
             words.append("posterior=deterministic")
         words += NEEDS.get(option, []) if not any("prior=" in word for word in words) else []
-        run = Run.build(config(f"objective={option}", *words))
+        run = RunParts.build(config(f"objective={option}", *words))
         run.module.objective.dataset_size = 1000
         return run
 
@@ -114,7 +114,7 @@ def test_deterministic_posterior_is_refused_by_the_others(run, option):
 
 def test_rae_refuses_a_stochastic_posterior(config):
     with pytest.raises(ValueError, match=r"deterministic latents.* Diagonal: set posterior="):
-        Run.build(config("objective=rae", "posterior=diagonal"))
+        RunParts.build(config("objective=rae", "posterior=diagonal"))
 
 
 @pytest.mark.parametrize("option", ["wae_mmd", "swae", "aae", "rae"])
@@ -136,7 +136,7 @@ def test_data_without_image_shape_is_refused(config, option, tmp_path):
 
     np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).random((40, 5)))
     with pytest.raises(ValueError, match=r"images \(C, H, W\).* data\.shape=\[5\]"):
-        Run.build(config(f"objective={option}", "data=arrays", f"data.path={tmp_path}/x.npz"))
+        RunParts.build(config(f"objective={option}", "data=arrays", f"data.path={tmp_path}/x.npz"))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_critic_has_its_own_learning_rate_and_is_in_the_checkpoint(train, option
     groups = state["optimizer_states"][0]["param_groups"]
     assert [group["lr"] for group in groups] == [1e-3, 0.123]
     assert any(name.startswith("objective.critic.") for name in state["state_dict"])
-    assert Run.open(numbers["folder"]).step == 2
+    assert RunParts.open(numbers["folder"]).step == 2
 
 
 @pytest.mark.slow
@@ -203,7 +203,7 @@ def test_trained_model_beats_the_mean_image_on_the_embedded_digits(train, option
         "data.batch_size=64",
         "optimizer.lr=2e-3",
     )
-    run = Run.open(numbers["folder"])
+    run = RunParts.open(numbers["folder"])
     train_x, test_x = (
         run.data.prepare(run.data.splits[split].images).double() for split in ("train", "test")
     )

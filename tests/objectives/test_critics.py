@@ -8,14 +8,14 @@ import torch
 from vaelab.models.mlp import Encoder
 from vaelab.objectives.adversarial import discriminator_loss
 from vaelab.objectives.factor import permute_dimensions
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 X = torch.rand(12, 1, 28, 28, generator=torch.Generator().manual_seed(0)).round()
 
 
 def build_run(config, option, *words):
     torch.manual_seed(0)
-    run = Run.build(config(f"objective={option}", "model.hidden=[16]", "latent_dim=4", *words))
+    run = RunParts.build(config(f"objective={option}", "model.hidden=[16]", "latent_dim=4", *words))
     return run, run.module.objective
 
 
@@ -156,7 +156,7 @@ def test_critic_matches_the_latents_to_the_prior(train):
     log_stds = []
     for option in ("autoencoder", "aae"):
         numbers = train(f"objective={option}", *words, folder=option)
-        run = Run.open(numbers["folder"], "last")
+        run = RunParts.open(numbers["folder"], "last")
         x = run.data.prepare(run.data.splits["test"].images)
         with torch.no_grad():
             log_stds.append(run.vae.encode(x).mean.std(0).log().abs().max().item())

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 
 def build_run(config, *words):
     words = ["objective=dip", "model.hidden=[16]", "latent_dim=3", *words]
-    run = Run.build(config(*words))
+    run = RunParts.build(config(*words))
     run.vae.double()
     return run
 

@@ -10,7 +10,7 @@ import torch
 from vaelab.objectives.mmd import MultiScaleMMD, estimate_mmd
 from vaelab.objectives.swae import SWAE
 from vaelab.objectives.wae_mmd import WAEMMD
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 
 def normal_kernel_mean(distance, variance, width, dim):
@@ -87,7 +87,7 @@ def test_sliced_distance_of_a_shift_has_its_known_value():
 def test_loss_is_the_reconstruction_plus_the_weighted_discrepancy(config):
     for option in ("wae_mmd", "swae"):
         words = [f"objective={option}", "objective.weight=7", "model.hidden=[8]"]
-        run = Run.build(config(*words))
+        run = RunParts.build(config(*words))
         terms = run.module.objective(run.vae, torch.rand(9, 1, 28, 28).round(), 0)
         expected = terms["reconstruction"] + 7 * terms["discrepancy"]
         torch.testing.assert_close(terms["loss"], expected)
@@ -98,7 +98,7 @@ def test_infovae_loss_equals_its_definition_and_includes_the_elbo(config):
     x = torch.rand(9, 1, 28, 28).round()
 
     def terms(*words):
-        run = Run.build(config("objective=info_mmd", "model.hidden=[8]", *words))
+        run = RunParts.build(config("objective=info_mmd", "model.hidden=[8]", *words))
         torch.manual_seed(0)
         return run.module.objective(run.vae, x, 0)
 

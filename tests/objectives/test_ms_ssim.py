@@ -9,7 +9,7 @@ from torch.nn.functional import avg_pool2d
 from vaelab.kl.constant import ConstantWeight
 from vaelab.objectives.ms_ssim import BETAS, MSSSIM
 from vaelab.runs.build import build_from_config
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 
 def compute_ms_ssim(x, y, scales, window):
@@ -61,7 +61,7 @@ def test_loss_equals_its_definition_for_color_images(config):
 
 def test_images_smaller_than_the_windows_are_refused(config):
     with pytest.raises(ValueError, match=r"windows of 7x7 .* set objective\.scales or"):
-        Run.build(config("objective=ms_ssim", "objective.scales=4"))
+        RunParts.build(config("objective=ms_ssim", "objective.scales=4"))
 
 
 @pytest.mark.parametrize("edge", [28, 56, 63, 64])
@@ -87,4 +87,4 @@ def test_accepted_image_sizes_have_a_finite_similarity(edge, scales, window):
 @pytest.mark.parametrize("window", [1, 2])
 def test_window_must_be_odd_and_at_least_3(config, window):
     with pytest.raises(ValueError, match="odd, and at least 3"):
-        Run.build(config("objective=ms_ssim", f"objective.window={window}"))
+        RunParts.build(config("objective=ms_ssim", f"objective.window={window}"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 VQ = ["objective=vq", "model.hidden=[8]", "latent_dim=4", "posterior.dim=2", "posterior.codes=8"]
 PIXELCNN = ["prior=pixelcnn", "prior.channels=4", "prior.layers=2"]
@@ -50,7 +50,7 @@ def test_prior_of_a_continuous_model_is_trained(train, callback):
     )
     before, after = load_state_dict(first["folder"]), load_state_dict(second["folder"])
     assert all(torch.equal(before[key], after[key]) for key in before)
-    fresh = Run.build(Run.open(second["folder"]).cfg).vae.prior.logits
+    fresh = RunParts.build(RunParts.open(second["folder"]).cfg).vae.prior.logits
     assert not torch.equal(after["vae.prior.logits"], fresh)
 
 
@@ -64,7 +64,7 @@ def test_start_works_with_any_objective(train):
 @pytest.mark.parametrize("words", [PRIOR, ["objective=prior", "prior=vamp"]])
 def test_only_the_prior_has_a_gradient(config, words):
     """The gradient of a VampPrior passes through the encoder, but not to its parameters."""
-    run = Run.build(config(*words, "model.hidden=[8]"))
+    run = RunParts.build(config(*words, "model.hidden=[8]"))
     before = {name: value.clone() for name, value in run.vae.named_buffers()}
     run.module.train()
     terms = run.module.objective(run.vae, torch.rand(6, 1, 28, 28).round(), 0)
@@ -82,12 +82,12 @@ def test_missing_start_is_refused(train):
 
 def test_prior_without_parameters_is_refused(config):
     with pytest.raises(ValueError, match="no trainable parameters: set prior=pixelcnn"):
-        Run.build(config("objective=prior"))
+        RunParts.build(config("objective=prior"))
 
 
 def test_posterior_without_density_is_refused(config):
     with pytest.raises(ValueError, match="posterior with a density"):
-        Run.build(config("objective=prior", "posterior=deterministic", "prior=mixture"))
+        RunParts.build(config("objective=prior", "posterior=deterministic", "prior=mixture"))
 
 
 def test_missing_run_or_checkpoint_raises(train, tmp_path):

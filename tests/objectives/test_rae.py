@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from vaelab.objectives.rae import RAE
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 LAYERS = (torch.nn.Linear, torch.nn.ConvTranspose2d)
 
 
 def build_run(config, *words):
     words = ["objective=rae", "posterior=deterministic", "latent_dim=3", *words]
-    return Run.build(config(*words))
+    return RunParts.build(config(*words))
 
 
 def compute_terms(run, count=6):
@@ -84,7 +84,7 @@ def test_spectral_norm_of_every_decoder_layer_is_1(config, model):
 def test_run_with_spectral_norm_can_be_opened(train):
     words = ["objective=rae", "posterior=deterministic", "objective.regularizer=spectral_norm"]
     numbers = train(*words, "model.hidden=[8]")
-    run = Run.open(numbers["folder"])
+    run = RunParts.open(numbers["folder"])
     assert any("parametrizations" in name for name, _ in run.vae.decoder.named_parameters())
 
 

@@ -7,7 +7,7 @@ import torch
 from conftest import options
 
 from vaelab.distributions.codebook import indices_to_latents
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 SMALL = ["objective=vq", "model.hidden=[8]", "latent_dim=4", "posterior.dim=2", "posterior.codes=3"]
 ALL_CODES = torch.cartesian_prod(*[torch.arange(3)] * 2)
@@ -16,7 +16,7 @@ ALL_CODES = torch.cartesian_prod(*[torch.arange(3)] * 2)
 @pytest.fixture
 def run(config):
     def build(*words):
-        run = Run.build(config(*SMALL, *words))
+        run = RunParts.build(config(*SMALL, *words))
         run.vae.initialize(torch.rand(50, 1, 28, 28).round())
         return run
 
@@ -92,33 +92,33 @@ NAME_A_POSTERIOR = {"beta_tc", "rae"}  # their error names the posterior they ne
 )
 def test_objective_that_needs_varying_samples_is_refused(config, objective):
     with pytest.raises(ValueError, match=r"samples vary.* set objective=vq"):
-        Run.build(config("posterior=vq", f"objective={objective}", "model.hidden=[8]"))
+        RunParts.build(config("posterior=vq", f"objective={objective}", "model.hidden=[8]"))
 
 
 @pytest.mark.parametrize("objective", sorted(NAME_A_POSTERIOR))
 def test_objective_that_needs_another_posterior_names_it(config, objective):
     with pytest.raises(ValueError, match="set posterior="):
-        Run.build(config("posterior=vq", f"objective={objective}"))
+        RunParts.build(config("posterior=vq", f"objective={objective}"))
 
 
 @pytest.mark.parametrize("objective", sorted(ACCEPT_POINTS - {"vq", "prior"}))
 def test_objective_without_a_kl_accepts_a_codebook(config, objective):
-    run = Run.build(config("posterior=vq", f"objective={objective}", "model.hidden=[8]"))
+    run = RunParts.build(config("posterior=vq", f"objective={objective}", "model.hidden=[8]"))
     terms = run.module.objective(run.vae, torch.rand(6, 1, 28, 28).round(), 0)
     terms["loss"].mean().backward()
     assert torch.isfinite(terms["loss"]).all()
     with pytest.raises(ValueError, match="codes for posterior=vq"):
-        Run.build(config("posterior=vq", f"objective={objective}", "prior=pixelcnn"))
+        RunParts.build(config("posterior=vq", f"objective={objective}", "prior=pixelcnn"))
 
 
 def test_posterior_without_a_codebook_is_refused(config):
     with pytest.raises(ValueError, match="set posterior=vq, or model=vq"):
-        Run.build(config("objective=vq", "posterior=diagonal", "prior=normal"))
+        RunParts.build(config("objective=vq", "posterior=diagonal", "prior=normal"))
 
 
 def test_vamp_prior_is_refused(config):
     with pytest.raises(ValueError, match="points: set prior=codes or prior=pixelcnn"):
-        Run.build(config("objective=vq", "prior=vamp"))
+        RunParts.build(config("objective=vq", "prior=vamp"))
 
 
 @pytest.mark.parametrize("kl", ["kl=free_bits", "kl=capacity", "kl.beta=4"])
@@ -166,7 +166,7 @@ def test_trained_model_uses_its_codes_and_beats_the_mean_image(train):
         "data.batch_size=64",
         "optimizer.lr=1e-3",
     )
-    run = Run.open(numbers["folder"])
+    run = RunParts.open(numbers["folder"])
     x = run.data.prepare(run.data.splits["test"].images)
     assert numbers["rmse"] < 0.18
     with torch.no_grad():

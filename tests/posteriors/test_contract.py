@@ -181,10 +181,10 @@ def test_log_prob_of_any_z_is_accurate_in_float32_for_exact_densities(part, opti
 
 @pytest.mark.parametrize("option", ["iaf", "naf"])
 def test_vamp_prior_of_posteriors_without_exact_density_is_rejected(config, option):
-    from vaelab.runs.run import Run
+    from vaelab.runs.run import RunParts
 
     with pytest.raises(ValueError, match=r"rounding errors.* set another prior="):
-        Run.build(config(f"posterior={option}", "prior=vamp"))
+        RunParts.build(config(f"posterior={option}", "prior=vamp"))
 
 
 @pytest.mark.parametrize("option", ["iaf", "naf"])
@@ -203,13 +203,13 @@ def test_reversed_order_lets_every_dimension_depend_on_every_other(posterior, op
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_terms_are_float32_under_bf16_autocast(config, option):
-    from vaelab.runs.run import Run
+    from vaelab.runs.run import RunParts
 
     prior = {"vmf": "sphere", "vq": "codes", "gumbel": "categorical"}.get(option, "normal")
     objective = {"deterministic": "autoencoder", "vq": "vq"}.get(option, "elbo")
     overrides = [f"posterior={option}", f"prior={prior}", f"objective={objective}"]
     overrides += ["posterior.categories=3"] if option == "gumbel" else SETTINGS.get(option, [])
-    run = Run.build(config(*overrides, "model.hidden=[8]", "latent_dim=3"))
+    run = RunParts.build(config(*overrides, "model.hidden=[8]", "latent_dim=3"))
     x, y = torch.rand(4, 1, 28, 28).round(), torch.zeros(4, 0)
     with torch.autocast("cpu", torch.bfloat16):
         terms = run.module.terms((x, y))

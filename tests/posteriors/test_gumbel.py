@@ -12,7 +12,7 @@ from vaelab.distributions.one_hot import OneHotAndNormal
 from vaelab.estimators.importance import importance_bound
 from vaelab.objectives.base import closed_form_kl, sample_with_kl
 from vaelab.runs.build import build_from_config
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 SMALL = ("posterior=gumbel", "posterior.categories=3")
 
@@ -111,7 +111,7 @@ def test_relaxed_samples_lie_on_the_simplex_and_approach_one_hot_at_low_temperat
 
 
 def test_temperature_decays_and_evaluation_samples_are_one_hot(config):
-    run = Run.build(config(*SMALL, "latent_dim=6", "posterior.rate=0.1", "model.hidden=[5]"))
+    run = RunParts.build(config(*SMALL, "latent_dim=6", "posterior.rate=0.1", "model.hidden=[5]"))
     posterior, out = run.vae.posterior, torch.randn(4, 6)
     for step, expected in ((0, 1.0), (5, math.exp(-0.5)), (100, 0.5)):
         posterior.anneal(step)
@@ -150,7 +150,7 @@ def test_extreme_logits_give_finite_samples_and_gradients():
 )
 def test_invalid_settings_are_rejected(config, overrides, message):
     with pytest.raises(ValueError, match=message):
-        Run.build(config(*SMALL, *overrides.split()))
+        RunParts.build(config(*SMALL, *overrides.split()))
 
 
 def test_joint_latents_train(train):

@@ -126,9 +126,9 @@ def test_more_codes_than_vectors_are_initialized_near_them(posterior):
 
 
 def test_vae_initializes_the_codebook_with_its_encoder_outputs(config):
-    from vaelab.runs.run import Run
+    from vaelab.runs.run import RunParts
 
-    vae = Run.build(config("objective=vq", "model.hidden=[8]", "posterior.codes=16")).vae
+    vae = RunParts.build(config("objective=vq", "model.hidden=[8]", "posterior.codes=16")).vae
     x = torch.rand(200, 1, 28, 28).round()
     vae.initialize(x)
     vectors = vae.encoder(x).reshape(-1, 4)

@@ -32,7 +32,7 @@ def test_posterior_without_a_codebook_is_rejected():
 
 @pytest.mark.parametrize("prior", ["codes", "pixelcnn"])
 def test_vae_rejects_posteriors_without_a_codebook(config, prior):
-    from vaelab.runs.run import Run
+    from vaelab.runs.run import RunParts
 
     with pytest.raises(ValueError, match=r"lives on .* the codes of a codebook"):
-        Run.build(config(f"prior={prior}"))
+        RunParts.build(config(f"prior={prior}"))

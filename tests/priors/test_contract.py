@@ -11,7 +11,7 @@ from vaelab.distributions.normal import DiagonalNormal
 from vaelab.distributions.sphere import sphere_constraint
 from vaelab.posteriors.diagonal import Diagonal
 from vaelab.posteriors.vq import VQ
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 OPTIONS = options("prior")
 DISCRETE = {"codes", "pixelcnn"}  # priors over codebook indices
@@ -143,7 +143,7 @@ def test_more_pseudo_inputs_than_images_repeat_the_images(part):
 
 
 def test_pseudo_inputs_have_a_gradient_through_the_encoder(config):
-    run = Run.build(config("prior=vamp", "prior.components=5", "model.hidden=[8]"))
+    run = RunParts.build(config("prior=vamp", "prior.components=5", "model.hidden=[8]"))
     terms = run.module.objective(run.vae, torch.rand(4, 1, 28, 28).round(), 0)
     terms["loss"].mean().backward()
     assert run.vae.prior.inputs.grad.abs().sum() > 0
@@ -177,5 +177,5 @@ def test_flow_has_the_requested_number_of_steps(part):
 def test_vamp_rejects_batch_normalization(config):
     overrides = ["prior=vamp", "prior.components=5", "model=resnet", "model.channels=[4,8]"]
     with pytest.raises(ValueError, match=r"set model\.normalization=group"):
-        Run.build(config(*overrides))
-    assert Run.build(config(*overrides, "model.normalization=group")).vae.prior
+        RunParts.build(config(*overrides))
+    assert RunParts.build(config(*overrides, "model.normalization=group")).vae.prior

@@ -19,7 +19,7 @@ from vaelab.reproduction import records, reproduce, results_page
 from vaelab.reproduction.reproduce import RecordEntry, RecordFolders
 from vaelab.reproduction.results_page import BEGIN_MARK, END_MARK
 from vaelab.runs import metrics_file, weights
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runs.weights import hash_weights
 
 LIST = ROOT / "results" / "record.yaml"
@@ -171,7 +171,7 @@ def test_only_trains_or_only_evaluates(folders, commands, only):
 
 def test_weights_are_exported_unless_they_match_the_record(folders, commands, train):
     entry = RecordEntry("full_covariance", 0, weights=True)
-    run = Run.open(train("model.hidden=[8]", "latent_dim=3")["folder"], with_data=False)
+    run = RunParts.open(train("model.hidden=[8]", "latent_dim=3")["folder"], with_data=False)
     write_record(folders, weights_sha256=hash_weights(run.vae.state_dict()))
     start_run(folders).joinpath("metrics.json").write_text("{}")
     out = folders.results / "full_covariance"

@@ -13,7 +13,7 @@ from vaelab.evaluation.base import EvaluationConfig
 from vaelab.evaluation.likelihood import evaluate
 from vaelab.runs import old_names
 from vaelab.runs.checkpoints import read_checkpoint
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 FIXTURES = ROOT / "tests" / "fixtures" / "runs_of_version_0.1"
 EXPECTED = json.loads((FIXTURES / "expected.json").read_text())
@@ -36,14 +36,14 @@ def test_fixtures_are_six_small_folders():
 
 @pytest.mark.parametrize("name", FINISHED)
 def test_finished_run_opens_and_evaluates_to_its_numbers(name):
-    run = Run.open(FIXTURES / name)
+    run = RunParts.open(FIXTURES / name)
     numbers = evaluate(run, EvaluationConfig(samples=run.cfg.samples, seed=run.cfg.seed))
     check_numbers(numbers | {"steps": run.step}, name)
 
 
 @pytest.mark.parametrize("name", ["mnist_best", "mnist_mlp"])
 def test_weights_in_results_open_and_decode(name):
-    run = Run.open(ROOT / "results" / name, with_data=False)
+    run = RunParts.open(ROOT / "results" / name, with_data=False)
     with torch.no_grad():
         x = run.vae.eval().decode(torch.zeros(2, run.vae.latent_dim)).mean
     assert x.shape == (2, *run.vae.shape)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from vaelab.report.write import write_report
 from vaelab.reproduction import records
 from vaelab.runs import jobs, untrusted, weights
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 SECRET = "secret-of-the-environment"
 SCRIPTS = ("evaluate", "sample", "figures", "explore", "export", "encode")
@@ -51,7 +51,7 @@ def test_every_file_of_conf_is_accepted():
 HOSTILE_NODES = {
     "a function": {"_target_": "torch.utils.collect_env.run", "command": "touch started"},
     "a function of vaelab": {"_target_": "vaelab.runs.build.build_from_config"},
-    "a method of vaelab": {"_target_": "vaelab.runs.run.Run.open", "path": "."},
+    "a method of vaelab": {"_target_": "vaelab.runs.run.RunParts.open", "path": "."},
     "a class that vaelab imports": {"_target_": "vaelab.runs.run.Path", "args": "started"},
     "a function of Hydra": {"_target_": "hydra.utils.call"},
     "a method of Lightning": {"_target_": "pytorch_lightning.LightningModule.load_from_checkpoint"},
@@ -154,7 +154,7 @@ def test_every_script_refuses_a_hostile_config(command, folder, script, monkeypa
 def test_config_in_a_weights_file_is_checked_too(folder, command, monkeypatch):
     monkeypatch.setenv("SECRET", SECRET)
     path = folder.parent / "alone" / weights.FILE_NAME
-    Run.open(folder, with_data=False).save(path)
+    RunParts.open(folder, with_data=False).save(path)
     cfg = OmegaConf.load(folder / ".hydra" / "config.yaml")
     for key, value in (
         ("kl.beta", "${oc.env:SECRET}"),
@@ -176,7 +176,7 @@ def test_other_files_of_hydra_are_not_resolved(folder, monkeypatch):
     hydra = {"hydra": {"runtime": runtime, "overrides": words}}
     OmegaConf.save(OmegaConf.create(hydra), folder / ".hydra" / "hydra.yaml")
     OmegaConf.save(OmegaConf.create(words["task"]), folder / ".hydra" / "overrides.yaml")
-    run = Run.open(folder, with_data=False)
+    run = RunParts.open(folder, with_data=False)
     assert SECRET not in f"{run.choices} {run.overrides} {jobs.read_overrides(folder)} {run.cfg}"
     assert SECRET not in write_report(folder).read_text()
 
@@ -202,7 +202,7 @@ def test_damaged_config_is_refused_in_one_line(folder, text, monkeypatch):
     monkeypatch.chdir(folder)
     (folder / ".hydra" / "config.yaml").write_text(text)
     with pytest.raises((ValueError, OSError)) as raised:
-        Run.open(folder)
+        RunParts.open(folder)
     assert str(folder) in str(raised.value)
     assert len(str(raised.value)) < 600
     assert not (folder / "started").exists()
@@ -223,7 +223,7 @@ def test_damaged_config_is_refused_in_one_line(folder, text, monkeypatch):
 )
 def test_config_that_cannot_be_built_is_refused_in_one_line(folder, key, value, message):
     with pytest.raises(ValueError, match=message):
-        Run.open(change_config(folder, **{key: value}))
+        RunParts.open(change_config(folder, **{key: value}))
 
 
 class Command:
@@ -273,7 +273,7 @@ def test_checkpoint_runs_no_code_and_does_not_fill_the_memory(folder, monkeypatc
     monkeypatch.chdir(folder)
     for name in iterate_hostile_checkpoints(folder):
         for open_checkpoint in (
-            lambda: Run.open(folder, with_data=False),
+            lambda: RunParts.open(folder, with_data=False),
             lambda: train("model.hidden=[8]", "latent_dim=3", f"start={folder}", folder="next"),
         ):
             with pytest.raises(ValueError, match=r"best\.ckpt|architecture"):
@@ -290,7 +290,7 @@ def test_link_out_of_the_folder_is_refused_before_anything_is_written(folder, na
     shutil.rmtree(folder / name, ignore_errors=True)
     (folder / name).unlink(missing_ok=True)
     (folder / name).symlink_to(tmp_path / "outside")
-    for open_folder in (Run.open, write_report):
+    for open_folder in (RunParts.open, write_report):
         with pytest.raises(ValueError, match=rf"^{folder / name} is a link that leads out of "):
             open_folder(folder)
     assert (tmp_path / "outside").read_text() == "outside"
@@ -301,7 +301,7 @@ def test_links_inside_the_folder_and_a_link_to_it_are_accepted(folder, tmp_path)
     (folder / "wandb").mkdir()
     (folder / "wandb" / "latest").symlink_to(tmp_path)
     (tmp_path / "alias").symlink_to(folder)
-    assert Run.open(tmp_path / "alias").step == 2
+    assert RunParts.open(tmp_path / "alias").step == 2
 
 
 CHECKPOINT_CALLBACK = {"_target_": "pytorch_lightning.callbacks.ModelCheckpoint"}

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from vaelab.evaluation.likelihood import evaluate_likelihood
 from vaelab.runs import weights
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 TINY = ("model.hidden=[8]", "latent_dim=3")
 
@@ -22,7 +22,7 @@ def save_run(finished_run, tmp_path):
         tiny = TINY[1:] if any("channels" in word for word in words) else TINY
         folder = finished_run(*tiny, *words)["folder"]
         path = tmp_path / "weights" / weights.FILE_NAME
-        Run.open(folder, with_data=False).save(path)
+        RunParts.open(folder, with_data=False).save(path)
         return folder, path
 
     return train_and_save
@@ -30,7 +30,7 @@ def save_run(finished_run, tmp_path):
 
 def test_file_opens_like_its_run(save_run, tmp_path):
     folder, path = save_run("seed=3")
-    run, opened = Run.open(folder), Run.open(path)
+    run, opened = RunParts.open(folder), RunParts.open(path)
     assert opened.step == run.step == 2
     assert opened.choices == run.choices
     assert opened.choices["model"] == "mlp"
@@ -38,19 +38,19 @@ def test_file_opens_like_its_run(save_run, tmp_path):
     assert opened.overrides == run.overrides
     numbers = evaluate_likelihood(opened.vae, opened.data, "test", samples=2, seed=3)
     assert numbers == evaluate_likelihood(run.vae, run.data, "test", samples=2, seed=3)
-    assert Run.open(path.parent).step == 2
+    assert RunParts.open(path.parent).step == 2
 
 
 def test_same_run_gives_the_same_bytes(save_run, tmp_path):
     folder, path = save_run("model=conv", "model.channels=[4,8]")
     for _ in range(5):
-        Run.open(folder, with_data=False).save(tmp_path / "copy.safetensors")
+        RunParts.open(folder, with_data=False).save(tmp_path / "copy.safetensors")
         assert path.read_bytes() == (tmp_path / "copy.safetensors").read_bytes()
 
 
 def test_saving_an_opened_file_gives_the_same_bytes(save_run, tmp_path):
     _, path = save_run()
-    Run.open(path, with_data=False).save(tmp_path / "copy.safetensors")
+    RunParts.open(path, with_data=False).save(tmp_path / "copy.safetensors")
     assert path.read_bytes() == (tmp_path / "copy.safetensors").read_bytes()
 
 
@@ -62,8 +62,8 @@ def test_file_contains_no_path_of_this_machine(save_run, idx, tmp_path, monkeypa
 
 def test_file_opens_without_the_parameters_of_a_critic(save_run):
     folder, path = save_run("objective=factor")
-    assert load_file(path).keys() == Run.open(folder, with_data=False).vae.state_dict().keys()
-    run = Run.open(path, with_data=False)
+    assert load_file(path).keys() == RunParts.open(folder, with_data=False).vae.state_dict().keys()
+    run = RunParts.open(path, with_data=False)
     assert any(name.startswith("objective.") for name in run.module.state_dict())
 
 
@@ -95,7 +95,7 @@ def test_run_can_start_from_a_file(save_run, train):
     folder, path = save_run()
     words = (*TINY, "prior=mixture", "objective=prior", "optimizer.lr=0")
     started = train(*words, f"start={path.parent}", folder="second")["folder"]
-    decoder, expected = Run.open(started).vae.decoder, Run.open(folder).vae.decoder
+    decoder, expected = RunParts.open(started).vae.decoder, RunParts.open(folder).vae.decoder
     for first, second in zip(decoder.parameters(), expected.parameters(), strict=True):
         assert torch.equal(first, second)
 

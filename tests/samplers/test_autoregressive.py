@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.samplers.autoregressive import AutoregressiveSampler
 
 
 @pytest.fixture
 def vae(config):
     words = ("objective=vq", "prior=pixelcnn", "posterior.codes=5", "posterior.dim=1")
-    return Run.build(config(*words, "model.hidden=[8]", "latent_dim=3")).vae.eval()
+    return RunParts.build(config(*words, "model.hidden=[8]", "latent_dim=3")).vae.eval()
 
 
 def test_samples_are_codebook_vectors_with_prior_density(vae):
@@ -33,6 +33,6 @@ def test_sampler_is_not_fitted():
 def test_other_priors_and_zero_temperature_are_refused(vae, config):
     with pytest.raises(ValueError, match=r"temperature=0: .* must be above 0"):
         AutoregressiveSampler(temperature=0).prepare(vae)
-    vae = Run.build(config("model.hidden=[8]")).vae
+    vae = RunParts.build(config("model.hidden=[8]")).vae
     with pytest.raises(ValueError, match=r"UnitNormal, .* is not autoregressive: set sampler="):
         AutoregressiveSampler().prepare(vae)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import options
 
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 QUICK = {"gmm": ["sampler.components=2"]}
 QUICK |= {name: ["sampler.hidden=[8]", "sampler.steps=20"] for name in ("flow", "two_stage")}
@@ -27,7 +27,7 @@ def sampler(part):
 @pytest.fixture
 def vae(config):
     def make(*words):
-        return Run.build(config("model.hidden=[8]", "latent_dim=3", *words)).vae.eval()
+        return RunParts.build(config("model.hidden=[8]", "latent_dim=3", *words)).vae.eval()
 
     return make
 

@@ -2,14 +2,14 @@ import pytest
 import torch
 from samplers.moments import compute_moment_errors
 
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.samplers.prior import PriorSampler
 
 
 @pytest.fixture
 def sampler(config):
     def make(temperature, *words):
-        vae = Run.build(config("model.hidden=[8]", "latent_dim=2", *words)).vae.eval()
+        vae = RunParts.build(config("model.hidden=[8]", "latent_dim=2", *words)).vae.eval()
         sampler = PriorSampler(temperature)
         sampler.prepare(vae)
         return sampler, vae.latents()
@@ -68,7 +68,7 @@ def test_priors_without_scales_accept_only_temperature_1(sampler, words):
 
 @pytest.mark.parametrize("model", ["ladder", "bottom_up"])
 def test_temperature_0_samples_the_mean_of_every_layer(config, model):
-    vae = Run.build(config(f"model={model}")).vae.eval()
+    vae = RunParts.build(config(f"model={model}")).vae.eval()
     prior_sampler = PriorSampler(temperature=0)
     prior_sampler.prepare(vae)
     z = prior_sampler.sample(5)

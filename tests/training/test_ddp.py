@@ -98,14 +98,14 @@ def save_gradients(rank, world, choice, port, folder):
     from hydra import compose, initialize_config_dir
 
     from vaelab.data.base import TrainingBatches
-    from vaelab.runs.run import Run
+    from vaelab.runs.run import RunParts
 
     DiagonalNormal.rsample = lambda q, size=(): q.loc.expand(*size, *q.loc.shape)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         words = ["data.binarize=fixed", "model.hidden=[16]", "latent_dim=3"]
-        run = Run.build(compose("train", [*choice.split(), *words]))
+        run = RunParts.build(compose("train", [*choice.split(), *words]))
     run.data.setup()
     if world > 1:
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
@@ -163,13 +163,13 @@ def save_evaluation(rank, world, port, folder):
 
     from vaelab.evaluation import neighbours, samples
     from vaelab.evaluation.base import EvaluationConfig
-    from vaelab.runs.run import Run
+    from vaelab.runs.run import RunParts
     from vaelab.samplers.gmm import GMMSampler
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        run = Run.build(compose("train", ["model.hidden=[8]", "latent_dim=3"]))
+        run = RunParts.build(compose("train", ["model.hidden=[8]", "latent_dim=3"]))
     run.data.setup()
     if world > 1:
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from vaelab.cli.resume import resume_run
 from vaelab.distributions.bernoulli import IndependentBernoulli
 from vaelab.likelihoods.bernoulli import Bernoulli
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.errors import TrainingStopped
 from vaelab.training import nan_guard
 from vaelab.training.nan_diagnosis import repeat_saved_batch
@@ -126,7 +126,7 @@ def test_saved_event_has_its_batch_and_can_be_repeated(train, tmp_path, config):
     with pytest.raises(ValueError, match="NaN or infinity in reconstruction, kl: "):
         train(*SMALL, limit_steps(6), *spoil_batches(5))
     path = tmp_path / "run" / "nan" / "step-6.safetensors"
-    run = Run.build(config(*SMALL))
+    run = RunParts.build(config(*SMALL))
     run.data.setup()
     with safe_open(path, "pt") as file:
         x, indices = file.get_tensor("x"), file.get_tensor("indices")

@@ -17,7 +17,7 @@ from vaelab.figures.run_figures import (
 )
 from vaelab.loggers.base import MediaLogger, open_png
 from vaelab.module import VAEModule
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.errors import UserError
 
 
@@ -63,6 +63,6 @@ class Pictures(Callback):
                     logger.add_image(f"figures/{name}", open_png(path), trainer.global_step)
 
     @rank_zero_only
-    def finish(self, run: Run) -> None:
+    def finish(self, run: RunParts) -> None:
         """Draw the final figures of a run whose best weights are loaded."""
         draw_all_figures(run, self.folder, self.only)

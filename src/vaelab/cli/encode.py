@@ -26,9 +26,9 @@ def main() -> None:
 
     from vaelab.inference.encoding import save_latents
     from vaelab.runs import weights
-    from vaelab.runs.run import Run
+    from vaelab.runs.run import RunParts
 
-    run = Run.open(arguments.run, arguments.checkpoint)
+    run = RunParts.open(arguments.run, arguments.checkpoint)
     run.module.to("cuda" if torch.cuda.is_available() else "cpu")
     available = [name for name in SPLITS if len(run.data.splits[name].images)]
     splits = available if arguments.split == "all" else [arguments.split]

@@ -21,7 +21,7 @@ from vaelab.runs import weights
 from vaelab.runs.build import build_from_config
 from vaelab.runs.metrics_file import markdown_page, print_numbers, write_numbers
 from vaelab.runs.provenance import collect_provenance
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.distributed import rank_and_world_size, wait_for_all_processes
 from vaelab.runtime.metric_names import METRICS
 from vaelab.samplers.base import Sampler
@@ -55,7 +55,7 @@ def evaluate_folder(
     Returns:
         The numbers by name, in nats per image where they are log probabilities.
     """
-    run, folder = Run.open(path, checkpoint), weights.results_folder(path)
+    run, folder = RunParts.open(path, checkpoint), weights.results_folder(path)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     run.module.to(device)
     samples = int(run.cfg.samples if samples is None else samples)
@@ -94,7 +94,7 @@ def evaluate_folder(
     return numbers
 
 
-def _log_numbers(run: Run, folder: Path, numbers: dict[str, Any]) -> None:
+def _log_numbers(run: RunParts, folder: Path, numbers: dict[str, Any]) -> None:
     """Log the numbers to each logger of the run's config, with its files in `folder`.
 
     The config may be untrusted, so it does not choose where the loggers write.

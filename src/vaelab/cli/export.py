@@ -24,9 +24,9 @@ def main() -> None:
 
     from vaelab.runs import weights
     from vaelab.runs.metrics_file import read_run_metrics
-    from vaelab.runs.run import Run
+    from vaelab.runs.run import RunParts
 
-    run = Run.open(arguments.run, arguments.checkpoint, with_data=False)
+    run = RunParts.open(arguments.run, arguments.checkpoint, with_data=False)
     folder = weights.results_folder(arguments.run)
     output = arguments.out or folder / "export"
     if arguments.weights:

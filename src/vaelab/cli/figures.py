@@ -23,10 +23,10 @@ def main() -> None:
 
     from vaelab.figures.run_figures import check_figure_names, draw_all_figures
     from vaelab.report.write import write_report_or_warn
-    from vaelab.runs.run import Run
+    from vaelab.runs.run import RunParts
 
     check_figure_names(arguments.only or (), arguments.format)
-    run = Run.open(arguments.run, arguments.checkpoint)
+    run = RunParts.open(arguments.run, arguments.checkpoint)
     run.module.to("cuda" if torch.cuda.is_available() else "cpu")
     paths = draw_all_figures(run, arguments.run, arguments.only, arguments.format, arguments.map)
     print(*paths.values(), sep="\n")

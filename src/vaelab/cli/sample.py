@@ -24,12 +24,12 @@ def main() -> None:
     from vaelab.runs.build import build_from_config
     from vaelab.runs.compose import compose_config
     from vaelab.runs.config_types import check_types
-    from vaelab.runs.run import Run
+    from vaelab.runs.run import RunParts
 
     cfg = compose_config("sample", words)
     check_types(cfg)
     config: SamplingConfig = build_from_config(cfg)
-    run = Run.open(folder, config.checkpoint, with_data=False)
+    run = RunParts.open(folder, config.checkpoint, with_data=False)
     if config.needs_data(run.vae):
         run.load_data()
     run.module.to("cuda" if torch.cuda.is_available() else "cpu")

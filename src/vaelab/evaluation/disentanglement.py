@@ -7,11 +7,11 @@ from vaelab.metrics.factor_vae import factor_vae
 from vaelab.metrics.mig import mig
 from vaelab.metrics.sap import sap
 from vaelab.runs.metrics_file import EvaluationNumbers
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.seeding import Stream, derive_seed, seeded_generator
 
 
-def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
+def evaluate(run: RunParts, config: EvaluationConfig) -> EvaluationNumbers:
     """Compute disentanglement scores of the latents of the split, the means of q(z|x).
 
     The random forests of DCI are fitted to latents of training images.

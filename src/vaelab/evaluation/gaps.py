@@ -27,13 +27,13 @@ from vaelab.inference.batches import (
 )
 from vaelab.inference.calibration import compute_mean_error_statistic
 from vaelab.runs.metrics_file import EvaluationNumbers
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 MAX_IMAGES = 100
 BATCH_SIZE = 20  # images; the journal keeps the results of each batch
 
 
-def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
+def evaluate(run: RunParts, config: EvaluationConfig) -> EvaluationNumbers:
     """Compute bounds on log p(x) and both gaps in nats per image, with standard errors as ..._se.
 
     Returns:

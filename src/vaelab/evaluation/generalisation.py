@@ -10,12 +10,12 @@ from typing import Any
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.evaluation.likelihood import evaluate_likelihood
 from vaelab.runs.metrics_file import EvaluationNumbers
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 MAX_SAMPLES = 100  # importance samples of both bounds
 
 
-def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
+def evaluate(run: RunParts, config: EvaluationConfig) -> EvaluationNumbers:
     """Compute elbo_train and nll_train, and elbo_gap and nll_gap, which are 0 without overfitting.
 
     Returns:

@@ -33,7 +33,7 @@ from vaelab.objectives.base import sample_with_kl
 from vaelab.posteriors.diagonal import Diagonal
 from vaelab.priors.normal import UnitNormal
 from vaelab.runs.metrics_file import EvaluationNumbers
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.vae import VAE
 
 MAX_IMAGES = 10_000  # the cost is quadratic: every latent is compared with every image
@@ -47,7 +47,7 @@ REMEDIES = (
 )
 
 
-def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
+def evaluate(run: RunParts, config: EvaluationConfig) -> EvaluationNumbers:
     """Decompose the KL of latent_images images (at most 10,000) in nats per image.
 
     Returns:
@@ -153,7 +153,7 @@ def _reason_without_aggregate(vae: VAE) -> str | None:
 
 @torch.no_grad()
 def _build_aggregate_posterior(
-    run: Run, config: EvaluationConfig, images: int
+    run: RunParts, config: EvaluationConfig, images: int
 ) -> AggregatePosterior:
     """Build q(z) of the first images of the split, in float64."""
 

@@ -28,11 +28,11 @@ from vaelab.metrics.latents import ActiveUnits
 from vaelab.metrics.linear import exact_elbo, is_linear
 from vaelab.runs.config_check import check_samples
 from vaelab.runs.metrics_file import LikelihoodNumbers
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.vae import VAE
 
 
-def evaluate(run: Run, config: EvaluationConfig) -> LikelihoodNumbers:
+def evaluate(run: RunParts, config: EvaluationConfig) -> LikelihoodNumbers:
     """Compute the numbers of `evaluate_likelihood`, and those that depend on the training.
 
     implied_scale is the scale s of a Gaussian decoder for which the loss is SSE / (2 s^2) + KL, up

@@ -14,7 +14,7 @@ from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_imag
 from vaelab.inference.image_grid import make_paired_grid
 from vaelab.metrics.neighbours import NearestNeighbours, rms_distance
 from vaelab.runs.metrics_file import EvaluationNumbers
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.distributed import merge_over_processes, progress_bar, rank_and_world_size
 
 MAX_FIGURE_IMAGES = 30
@@ -22,7 +22,7 @@ CHUNK_SIZE = 1000  # images for which the final distance is computed at once
 
 
 @torch.no_grad()
-def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
+def evaluate(run: RunParts, config: EvaluationConfig) -> EvaluationNumbers:
     """Compute the distances from new images and from the split to their nearest training images.
 
     Writes config.folder/nearest.png for image data: the first new images, each above its nearest
@@ -61,7 +61,7 @@ def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
     return numbers
 
 
-def _find_nearest(run: Run, batches: OrderedBatches, sets: list[Tensor]) -> list[Tensor]:
+def _find_nearest(run: RunParts, batches: OrderedBatches, sets: list[Tensor]) -> list[Tensor]:
     """Return, for each set of images, the indices of their nearest training images."""
     searches, device = [NearestNeighbours(images) for images in sets], sets[0].device
     bar = progress_bar(batches, "nearest of train")
@@ -77,13 +77,15 @@ def _find_nearest(run: Run, batches: OrderedBatches, sets: list[Tensor]) -> list
     return [search.index for search in searches]
 
 
-def _mean_distance(run: Run, batches: OrderedBatches, images: Tensor, nearest: Tensor) -> float:
+def _mean_distance(
+    run: RunParts, batches: OrderedBatches, images: Tensor, nearest: Tensor
+) -> float:
     """Compute the mean RMS distance between images and the training images of these indices."""
     chunks = zip(images.split(CHUNK_SIZE), nearest.split(CHUNK_SIZE), strict=True)
     distances = [rms_distance(x, _load_training_images(run, batches, i)) for x, i in chunks]
     return torch.cat(distances).double().mean().item()
 
 
-def _load_training_images(run: Run, batches: OrderedBatches, index: Tensor) -> Tensor:
+def _load_training_images(run: RunParts, batches: OrderedBatches, index: Tensor) -> Tensor:
     """Return the training images of these indices, on the device of the indices."""
     return run.data.prepare(batches.split.images[index.cpu()].to(index.device))

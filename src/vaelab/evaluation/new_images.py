@@ -6,7 +6,7 @@ from torch.distributions import Distribution
 from vaelab.data.base import DataModule
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.inference.sampling import sample_images
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.distributed import merge_over_processes, rank_and_world_size
 
 
@@ -24,7 +24,7 @@ def check_image_data(data: DataModule) -> None:
         )
 
 
-def uses_pixel_samples(run: Run) -> bool:
+def uses_pixel_samples(run: RunParts) -> bool:
     """True if images are samples of p(x|z), which binary pixels need; False if they are means."""
     pixels = run.data.pixels
     return pixels == "binary" and run.vae.likelihood.measure(pixels) == "probability"
@@ -35,7 +35,7 @@ def sample_or_mean(p: Distribution, draw: bool) -> Tensor:
     return p.sample() if draw else p.mean
 
 
-def generate_images(run: Run, config: EvaluationConfig, n: int) -> Tensor:
+def generate_images(run: RunParts, config: EvaluationConfig, n: int) -> Tensor:
     """Generate n images (n, *shape), the same on every process.
 
     Conditional models take the labels of the split.

@@ -13,7 +13,7 @@ import torch
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.evaluation.likelihood import describe_measure
 from vaelab.runs.metrics_file import EvaluationNumbers, read_evaluation_numbers, write_numbers
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runs.weights import hash_weights
 from vaelab.runtime.distributed import rank_and_world_size, wait_for_all_processes
 from vaelab.runtime.precision import is_bf16_fast, warn_if_bf16_is_slow
@@ -33,7 +33,9 @@ PARTS = (*DEFAULT_PARTS, "gaps")  # gaps takes minutes for a hundred images
 MODULES = {"codes": "probes"}  # the modules of parts whose option has another name
 
 
-def evaluate_run(run: Run, config: EvaluationConfig, parts: Iterable[str]) -> EvaluationNumbers:
+def evaluate_run(
+    run: RunParts, config: EvaluationConfig, parts: Iterable[str]
+) -> EvaluationNumbers:
     """Evaluate the parts that are not finished yet.
 
     The numbers are also written to config.folder after each part. An evaluation with the same
@@ -95,7 +97,7 @@ def _autocast_networks(vae: VAE, precision: str) -> Iterator[None]:
         yield
 
 
-def _resume_or_start(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
+def _resume_or_start(run: RunParts, config: EvaluationConfig) -> EvaluationNumbers:
     """Return the numbers so far of the same weights and settings, or remove those of others."""
     settings = {
         "samples": config.samples,

@@ -7,13 +7,13 @@ from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.inference.batches import collect_latents
 from vaelab.metrics.probes import LabelledLatents, clustering, knn, linear_probe, majority
 from vaelab.runs.metrics_file import EvaluationNumbers
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.seeding import Stream, derive_seed
 
 MAX_TRAINING_LATENTS = 10_000  # to which probes are fitted
 
 
-def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
+def evaluate(run: RunParts, config: EvaluationConfig) -> EvaluationNumbers:
     """Fit probes to latents of training images and compute their accuracies on the split.
 
     The latents are the means of q(z|x). On --split train the accuracies are too high, since the
@@ -42,7 +42,7 @@ def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
     }
 
 
-def _check_labels(run: Run) -> None:
+def _check_labels(run: RunParts) -> None:
     labels = run.data.splits["train"].labels
     if labels.numel() == 0:
         raise NotApplicable("the images have no labels, which probes predict")
@@ -55,7 +55,7 @@ def _check_labels(run: Run) -> None:
 
 
 def collect_training_and_split_latents(
-    run: Run, config: EvaluationConfig
+    run: RunParts, config: EvaluationConfig
 ) -> tuple[LabelledLatents, LabelledLatents]:
     """Encode up to MAX_TRAINING_LATENTS training images, and the images of the split.
 

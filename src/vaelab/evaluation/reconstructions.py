@@ -17,13 +17,13 @@ from vaelab.evaluation.base import EvaluationConfig
 from vaelab.evaluation.new_images import check_image_data
 from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image, mode_or_mean
 from vaelab.runs.metrics_file import EvaluationNumbers
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 GAUSSIAN_WINDOW = 11  # pixels; the window is a Gaussian with a standard deviation of 1.5
 
 
 @torch.no_grad()
-def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
+def evaluate(run: RunParts, config: EvaluationConfig) -> EvaluationNumbers:
     """Compute PSNR and SSIM of the means of p(x|z), with z the mode of q(z|x).
 
     The RMSE of the same reconstructions is a number of the part `likelihood`.

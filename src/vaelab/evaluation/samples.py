@@ -22,14 +22,14 @@ from vaelab.metrics.frechet import frechet_distance
 from vaelab.metrics.kernel import kernel_distance
 from vaelab.metrics.support import DEFAULT_NEIGHBOURS, compute_support
 from vaelab.runs.metrics_file import EvaluationNumbers
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.distributed import merge_over_processes, progress_bar, rank_and_world_size
 
 BATCH_SIZE = 100  # new images in a pass of the feature network
 
 
 @torch.no_grad()
-def evaluate(run: Run, config: EvaluationConfig) -> EvaluationNumbers:
+def evaluate(run: RunParts, config: EvaluationConfig) -> EvaluationNumbers:
     """Compute FID, KID, precision, recall, density and coverage of new images.
 
     Returns:
@@ -97,7 +97,9 @@ def _load_features(name: str) -> Features:
         raise NotApplicable(str(error)) from error
 
 
-def _compute_training_features(run: Run, config: EvaluationConfig, net: Features, n: int) -> Tensor:
+def _compute_training_features(
+    run: RunParts, config: EvaluationConfig, net: Features, n: int
+) -> Tensor:
     """Compute the features of the first n training images."""
 
     def compute(batch: EvaluationBatch) -> PerImage:

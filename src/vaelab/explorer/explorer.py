@@ -26,7 +26,7 @@ from vaelab.inference.elbo_terms import sample_elbo_terms
 from vaelab.objectives.base import closed_form_kl, sample_prior
 from vaelab.runs import untrusted
 from vaelab.runs.provenance import read_choices
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.vae import VAE
@@ -71,7 +71,7 @@ class Explorer:
 
     def __init__(
         self,
-        run: Run,
+        run: RunParts,
         name: str = "run",
         metrics: dict[str, Any] | None = None,
         choices: dict[str, str] | None = None,
@@ -114,7 +114,7 @@ class Explorer:
             checkpoint: "best" or "last".
             data: Config of a data set that replaces the data set of the run.
         """
-        run, folder = Run.open(folder, checkpoint, with_data=data is None), Path(folder)
+        run, folder = RunParts.open(folder, checkpoint, with_data=data is None), Path(folder)
         if data is not None:
             run.replace_data(data)
         run.module.to("cuda" if torch.cuda.is_available() else "cpu")

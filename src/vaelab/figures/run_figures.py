@@ -40,7 +40,7 @@ from vaelab.figures.draw.traversals import plot_traversals
 from vaelab.figures.draw.walks import plot_walks
 from vaelab.inference.image_grid import make_image_grid, make_paired_grid
 from vaelab.runs.history import KL_FILE, read_kl_history, read_metric_curves, steps_per_epoch
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.distributed import progress_bar
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.metric_names import METRICS
@@ -55,7 +55,7 @@ CURVE_TERMS = ("iw_bound", "elbo", "reconstruction", "kl")
 
 
 def draw_all_figures(
-    run: Run,
+    run: RunParts,
     folder: Path,
     only: Sequence[str] | None = None,
     format: str = "png",

@@ -25,7 +25,7 @@ from vaelab.distributions.von_mises_fisher import VonMisesFisher
 from vaelab.inference.batches import iterate_batches
 from vaelab.inference.calibration import compute_mean_error_statistic
 from vaelab.inference.elbo_terms import sample_elbo_terms
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.vae import VAE
 
 GROUP_ROWS = 8192  # rows of a parquet row group, rounded down to whole batches
@@ -107,7 +107,9 @@ def _(q: HierarchicalNormal | OneHotAndNormal) -> dict[str, Tensor]:
     return {"mode": q.mode}
 
 
-def save_latents(run: Run, splits: Sequence[str], path: Path, settings: dict[str, Any]) -> None:
+def save_latents(
+    run: RunParts, splits: Sequence[str], path: Path, settings: dict[str, Any]
+) -> None:
     """Write the latents and ELBO terms of some splits to a parquet file.
 
     Its columns are index, split, label (or label_0, ..., or label_<attribute>), the parameters of
@@ -135,7 +137,7 @@ def save_latents(run: Run, splits: Sequence[str], path: Path, settings: dict[str
         part.unlink(missing_ok=True)
 
 
-def _iterate_row_groups(run: Run, splits: Sequence[str]) -> Iterator[Any]:
+def _iterate_row_groups(run: RunParts, splits: Sequence[str]) -> Iterator[Any]:
     """Iterate over row groups, as pyarrow tables."""
     import pyarrow
 

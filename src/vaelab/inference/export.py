@@ -15,7 +15,7 @@ from vaelab.inference.encoding import extract_posterior_parameters
 from vaelab.inference.model_card import render_model_card
 from vaelab.runs import weights
 from vaelab.runs.metrics_file import RunMetrics
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.vae import VAE
 
@@ -56,7 +56,7 @@ class ExportedDecoder(nn.Module):
 
 
 @torch.no_grad()
-def export_model(run: Run, folder: Path, numbers: RunMetrics) -> list[Path]:
+def export_model(run: RunParts, folder: Path, numbers: RunMetrics) -> list[Path]:
     """Write encoder.onnx, decoder.onnx, model.safetensors and README.md to a folder.
 
     A q(z|x) without a closed-form mean or mode, such as a flow, has no encoder.onnx.

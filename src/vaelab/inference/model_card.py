@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 
 from vaelab.runs.metrics_file import RunMetrics, markdown_table
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.vae import VAE
 
 TEMPLATE = """\
@@ -19,7 +19,7 @@ Its parts are {choices}.
 | file | input | output |
 |---|---|---|
 {encoder}| decoder.onnx | z (n, {latent_dim}){label} | mean: the mean of p(x\\|z) |
-| model.safetensors | | weights and config, to open with `vaelab.runs.run.Run.open` |
+| model.safetensors | | weights and config, to open with `vaelab.load` |
 
 {notes}
 {numbers}
@@ -41,7 +41,7 @@ OUTPUT_MEANINGS = {
 IGNORED_GROUPS = ("logger", "callbacks", "trainer")  # choices that do not affect the model
 
 
-def render_model_card(run: Run, outputs: Sequence[str], numbers: RunMetrics) -> str:
+def render_model_card(run: RunParts, outputs: Sequence[str], numbers: RunMetrics) -> str:
     """Render a card that describes the exported files and how to use them.
 
     Arguments:

@@ -12,7 +12,7 @@ from vaelab.data.base import DataModule
 from vaelab.inference.encoding import EncodedBatch, encode_batches
 from vaelab.inference.image_grid import make_image_grid
 from vaelab.loggers.base import MediaLogger, open_png
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 MAX_TABLE_ROWS = 32
 KL_KEY, LAYER_KL_KEY = "test/kl_per_dimension", "test/kl_per_layer"
@@ -20,7 +20,7 @@ IMAGES_KEY = "test/images"
 
 
 def log_run_summary(
-    run: Run, numbers: Mapping[str, Any], folder: Path, loggers: Sequence[Logger], step: int
+    run: RunParts, numbers: Mapping[str, Any], folder: Path, loggers: Sequence[Logger], step: int
 ) -> None:
     """Log the figures of a run folder, the KL of each latent, test images and the model.
 
@@ -48,7 +48,7 @@ def log_run_summary(
         logger.add_model(folder, numbers)
 
 
-def build_image_rows(run: Run) -> list[dict[str, Any]]:
+def build_image_rows(run: RunParts) -> list[dict[str, Any]]:
     """Build table rows of the first test images, their reconstructions and ELBO terms in nats.
 
     The noise is that of an evaluation with the same seed, so these are terms over which the

@@ -30,7 +30,7 @@ class Wandb(WandbLogger, MediaLogger, ResumableLogger):
         project: The W&B project.
         name: The overrides of the command.
         timeout: Seconds to reach the server before the run continues offline.
-        artifacts: True to upload the best weights, as a run folder that `Run.open` reads.
+        artifacts: True to upload the best weights, as a run folder that `vaelab.load` opens.
     """
 
     def __init__(

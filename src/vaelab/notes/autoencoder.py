@@ -10,7 +10,7 @@ from vaelab.evaluation.base import EvaluationConfig
 from vaelab.inference.batches import collect_latents
 from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import draw_model_comparison, prepare_images, reconstruct
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 OBJECTIVES = {"autoencoder": "objective=autoencoder", "VAE": "objective=elbo"}
 OVERRIDES = ("model=conv", "data.binarize=none", "trainer.max_epochs=20")
@@ -31,7 +31,7 @@ def make_note(config: NoteConfig) -> NoteResult:
     return NoteResult({"samples": draw_model_comparison(runs)}, rows, numbers)
 
 
-def _make_row(name: str, run: Run, sample_metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _make_row(name: str, run: RunParts, sample_metrics: Mapping[str, Any]) -> dict[str, Any]:
     x, z = prepare_images(run), collect_latents(run.vae, run.data, "train")["z"]
     return {
         "model": name,

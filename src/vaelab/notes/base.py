@@ -21,7 +21,7 @@ import yaml
 from PIL import Image
 
 from vaelab.figures.draw.style import save_figure
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.errors import UserError, subprocess_environment
 from vaelab.runtime.installation import CONF, subprocess_command, train_command
 
@@ -56,9 +56,9 @@ class NoteConfig:
         """Return `smoke` in a smoke test and `full` otherwise."""
         return smoke if self.smoke else full
 
-    def train_and_open(self, name: str, *overrides: str) -> Run:
+    def train_and_open(self, name: str, *overrides: str) -> RunParts:
         """Train a run with `vaelab train *overrides` and open its best checkpoint."""
-        run = Run.open(self.train(name, *overrides))
+        run = RunParts.open(self.train(name, *overrides))
         run.vae.eval()
         return run
 

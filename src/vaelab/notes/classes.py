@@ -12,7 +12,7 @@ from vaelab.figures.draw.style import WIDTH, new_figure, plot_style
 from vaelab.figures.draw.tiles import compute_tile_aspect, plot_tiles
 from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import prepare_images, read_metrics
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.seeding import Stream, seeded_noise
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def make_note(config: NoteConfig) -> NoteResult:
 
 
 @torch.no_grad()
-def class_log_likelihoods(run: Run, x: Tensor, samples: int) -> Tensor:
+def class_log_likelihoods(run: RunParts, x: Tensor, samples: int) -> Tensor:
     """Compute the importance-weighted bound on log p(x|y) for every class y.
 
     Arguments:
@@ -70,7 +70,7 @@ def class_log_likelihoods(run: Run, x: Tensor, samples: int) -> Tensor:
 
 @plot_style()
 @torch.no_grad()
-def draw_styles(run: Run, x: Tensor, y: Tensor) -> Figure:
+def draw_styles(run: RunParts, x: Tensor, y: Tensor) -> Figure:
     """Draw every digit in the same styles: each row shares one z.
 
     The first rows sample z from N(0, I); the last three take the mean of q(z|x, y) of a test digit.

@@ -16,7 +16,7 @@ from vaelab.notes.digits import (
     read_metrics,
     reconstruct,
 )
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.seeding import Stream, seeded_noise
 
 if TYPE_CHECKING:
@@ -79,14 +79,14 @@ def _make_row(name: str, scale: float, metrics: dict[str, Any]) -> dict[str, Any
     }
 
 
-def _mean_image_error(run: Run) -> float:
+def _mean_image_error(run: RunParts) -> float:
     """Compute the mean squared error per pixel of predicting the mean training digit."""
     mean = prepare_images(run, "train").mean(0)
     return (prepare_images(run) - mean).square().mean().item()
 
 
 @torch.no_grad()
-def estimate_kl(run: Run, samples: int) -> dict[str, float]:
+def estimate_kl(run: RunParts, samples: int) -> dict[str, float]:
     """Compute KL(q(z|x) || p(z)) of the test digits in closed form and by Monte Carlo.
 
     KL = E_q[log q(z|x) - log p(z)]
@@ -111,7 +111,7 @@ def estimate_kl(run: Run, samples: int) -> dict[str, float]:
     }
 
 
-def draw_digits(runs: dict[str, Run]) -> Figure:
+def draw_digits(runs: dict[str, RunParts]) -> Figure:
     """Draw test digits and their reconstructions by each run."""
     x = first_images_of_each_class(next(iter(runs.values())), 2)
     return draw_image_rows(

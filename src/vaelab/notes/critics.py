@@ -16,7 +16,7 @@ from vaelab.notes.digits import (
     read_metrics,
     reconstruct,
 )
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 OVERRIDES = (
     "model=conv",
@@ -55,7 +55,7 @@ def make_note(config: NoteConfig) -> NoteResult:
 
 
 def _make_row(
-    name: str, run: Run, metrics: dict[str, Any], sample_metrics: Mapping[str, Any], count: int
+    name: str, run: RunParts, metrics: dict[str, Any], sample_metrics: Mapping[str, Any], count: int
 ) -> dict[str, Any]:
     return {
         "objective": name,

@@ -17,7 +17,7 @@ from vaelab.figures.draw.style import WIDTH, new_figure, plot_style
 from vaelab.figures.draw.tiles import compute_tile_aspect, plot_tiles
 from vaelab.inference.batches import mode_or_mean
 from vaelab.objectives.base import sample_prior
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.seeding import Stream, seeded_noise
 
 if TYPE_CHECKING:
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
 
 
-def first_images_of_each_class(run: Run, count: int = 1, split: str = "test") -> Tensor:
+def first_images_of_each_class(run: RunParts, count: int = 1, split: str = "test") -> Tensor:
     """Return the first `count` images of each class, (classes * count, 1, H, W), preprocessed."""
     images, labels = run.data.splits[split]
     indices = [(labels == label).nonzero()[:count, 0] for label in labels.unique()]
     return run.data.prepare(images[torch.cat(indices)])
 
 
-def prepare_images(run: Run, split: str = "test") -> Tensor:
+def prepare_images(run: RunParts, split: str = "test") -> Tensor:
     """Return all images of a split, (N, 1, H, W), preprocessed as in evaluation."""
     return run.data.prepare(run.data.splits[split].images)
 
 
 @torch.no_grad()
-def reconstruct(run: Run, x: Tensor) -> Tensor:
+def reconstruct(run: RunParts, x: Tensor) -> Tensor:
     """Decode the mode of q(z|x), or its mean, to the mean of p(x|z), for images (N, 1, H, W)."""
     return run.vae.decode(mode_or_mean(run.vae.encode(x))).mean
 
 
 @torch.no_grad()
-def decode_prior_samples(run: Run, count: int) -> Tensor:
+def decode_prior_samples(run: RunParts, count: int) -> Tensor:
     """Return the means of p(x|z) at `count` samples of p(z), (count, 1, H, W)."""
     with seeded_noise(Stream.SAMPLES):
         return run.vae.decode(sample_prior(run.vae.latents(), count)).mean
@@ -95,7 +95,7 @@ def draw_image_rows(images: Mapping[str, Tensor]) -> Figure:
     return figure
 
 
-def draw_model_comparison(runs: dict[str, Run]) -> Figure:
+def draw_model_comparison(runs: dict[str, RunParts]) -> Figure:
     """Draw test digits, their reconstructions by each run, and new images of each run."""
     x = first_images_of_each_class(next(iter(runs.values())), 2)
     reconstructions = {name: reconstruct(run, x) for name, run in runs.items()}

@@ -14,7 +14,7 @@ from vaelab.figures.draw.style import BLACK, BLUE, GREEN, ORANGE, WIDTH, new_fig
 from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import prepare_images
 from vaelab.objectives.base import importance_terms, log_mean_exp, sample_with_log_prob
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.seeding import Stream, seeded_noise
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def toy_log_weights(mean: float, variance: float, samples: int) -> Tensor:
 
 
 @torch.no_grad()
-def digit_log_weights(run: Run, x: Tensor, samples: int, from_prior: bool = False) -> Tensor:
+def digit_log_weights(run: RunParts, x: Tensor, samples: int, from_prior: bool = False) -> Tensor:
     """Compute log p(x, z) / q(z|x) for samples of q(z|x), or log p(x|z) for samples of p(z).
 
     Arguments:

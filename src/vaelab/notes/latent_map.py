@@ -12,7 +12,7 @@ from vaelab.figures.draw.tiles import compute_tile_aspect, plot_tiles
 from vaelab.inference.batches import collect_latents
 from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import first_images_of_each_class, prepare_images, read_metrics
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +39,7 @@ def make_note(config: NoteConfig) -> NoteResult:
     return NoteResult({"map": draw_map(plane), "walks": draw_walks(wide)}, rows, numbers)
 
 
-def _make_row(latent_dim: int, run: Run, metrics: dict[str, Any]) -> dict[str, Any]:
+def _make_row(latent_dim: int, run: RunParts, metrics: dict[str, Any]) -> dict[str, Any]:
     z, y = collect_latents(run.vae, run.data, "train")["mean"], run.data.splits["train"].labels
     return {
         "latents": latent_dim,
@@ -63,7 +63,7 @@ def same_class_fraction(points: Tensor, labels: Tensor) -> float:
 
 @plot_style()
 @torch.no_grad()
-def draw_map(run: Run) -> Figure:
+def draw_map(run: RunParts) -> Figure:
     """Draw the means of q(z|x) of test digits by class, and digits decoded on a grid.
 
     The grid consists of quantiles of N(0, I), so that each cell has the same prior probability.
@@ -87,7 +87,7 @@ def draw_map(run: Run) -> Figure:
 
 @plot_style()
 @torch.no_grad()
-def draw_walks(run: Run) -> Figure:
+def draw_walks(run: RunParts) -> Figure:
     """Draw interpolations between two test digits, in latent space and pixel by pixel."""
     x = first_images_of_each_class(run)
     z = run.vae.encode(x).mean

@@ -17,7 +17,7 @@ from vaelab.notes.digits import (
     read_metrics,
     reconstruct,
 )
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.seeding import Stream, seeded_noise
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def make_note(config: NoteConfig) -> NoteResult:
     return NoteResult({"side-by-side": draw_comparison(runs)}, rows, numbers)
 
 
-def _make_row(name: str, run: Run, metrics: dict[str, Any], count: int) -> dict[str, Any]:
+def _make_row(name: str, run: RunParts, metrics: dict[str, Any], count: int) -> dict[str, Any]:
     """Summarise a run; the sharpness of samples is that of `count` decoded prior samples."""
     return {
         "loss": name,
@@ -65,7 +65,7 @@ def _make_row(name: str, run: Run, metrics: dict[str, Any], count: int) -> dict[
 
 
 @plot_style()
-def draw_comparison(runs: dict[str, Run]) -> Figure:
+def draw_comparison(runs: dict[str, RunParts]) -> Figure:
     """Draw for each likelihood reconstructions, the means of new images, and samples of p(x|z)."""
     x = first_images_of_each_class(next(iter(runs.values())))
     rows = [torch.cat([x, torch.ones(12, *x.shape[1:])])]
@@ -83,7 +83,7 @@ def draw_comparison(runs: dict[str, Run]) -> Figure:
 
 
 @torch.no_grad()
-def _sample_images(run: Run, count: int) -> torch.Tensor:
+def _sample_images(run: RunParts, count: int) -> torch.Tensor:
     """Sample p(x|z) at the same z as `decode_prior_samples`, (count, 1, H, W)."""
     with seeded_noise(Stream.SAMPLES):
         z = run.vae.latents().sample(torch.Size([count]))

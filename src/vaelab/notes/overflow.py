@@ -18,7 +18,7 @@ from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import first_images_of_each_class, read_curve, read_metrics, reconstruct
 from vaelab.posteriors.base import diagonal_normal
 from vaelab.posteriors.diagonal import Diagonal
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,7 +111,7 @@ def find_first_nan(folder: Path) -> str:
 
 
 @plot_style()
-def draw_experiments(runs: dict[str, Run], folder: Path) -> Figure:
+def draw_experiments(runs: dict[str, RunParts], folder: Path) -> Figure:
     """Draw the validation curves of the four experiments, and their reconstructions.
 
     Arguments:

@@ -14,7 +14,7 @@ from vaelab.figures.draw.style import BLUE, WIDTH, hide_frame, new_figure, plot_
 from vaelab.figures.draw.tiles import compute_tile_aspect, plot_tiles
 from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import decode_prior_samples, prepare_images, read_metrics
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.samplers.prior import PriorSampler
 
@@ -53,7 +53,7 @@ def make_note(config: NoteConfig) -> NoteResult:
 
 
 def _make_row(
-    run: Run, temperature: float, sample_metrics: Mapping[str, Any], count: int
+    run: RunParts, temperature: float, sample_metrics: Mapping[str, Any], count: int
 ) -> dict[str, Any]:
     images = decode_with_temperature(run, temperature, count)
     return {
@@ -67,7 +67,7 @@ def _make_row(
 
 
 @torch.no_grad()
-def decode_with_temperature(run: Run, temperature: float, count: int) -> Tensor:
+def decode_with_temperature(run: RunParts, temperature: float, count: int) -> Tensor:
     """Return the means of p(x|z) at temperature * z, with z ~ N(0, I), as (count, 1, H, W)."""
     with seeded_noise(Stream.SAMPLES):
         z = torch.randn(count, run.vae.latent_dim)
@@ -75,7 +75,7 @@ def decode_with_temperature(run: Run, temperature: float, count: int) -> Tensor:
 
 
 @plot_style()
-def draw_samples(run: Run) -> Figure:
+def draw_samples(run: RunParts) -> Figure:
     """Draw the first samples of the model at temperature 1."""
     images = decode_prior_samples(run, ROWS * COLUMNS).unflatten(0, (ROWS, COLUMNS))
     figure = new_figure(WIDTH, WIDTH * compute_tile_aspect(images))
@@ -84,7 +84,7 @@ def draw_samples(run: Run) -> Figure:
 
 
 @torch.no_grad()
-def compute_activations(run: Run, z: Tensor) -> list[Tensor]:
+def compute_activations(run: RunParts, z: Tensor) -> list[Tensor]:
     """Return the outputs of the decoder's head and of each transposed convolution.
 
     Arguments:
@@ -104,7 +104,7 @@ def compute_activations(run: Run, z: Tensor) -> list[Tensor]:
 
 
 @plot_style()
-def draw_layers(run: Run) -> Figure:
+def draw_layers(run: RunParts) -> Figure:
     """Draw z, some channels of each decoder layer, and the decoded image, for one sample."""
     with seeded_noise(Stream.SAMPLES):
         z = torch.randn(COLUMNS, run.vae.latent_dim)[LAYERS_SAMPLE : LAYERS_SAMPLE + 1]

@@ -12,7 +12,7 @@ from torch import Tensor
 from vaelab.figures.draw.style import BLACK, BLUE, GREEN, ORANGE, WIDTH, new_figure, plot_style
 from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import first_images_of_each_class
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.seeding import Stream, seeded_noise
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def exact_toy_gradient() -> Tensor:
 
 
 @torch.no_grad()
-def digit_log_likelihood(run: Run) -> tuple[Function, Tensor, Tensor]:
+def digit_log_likelihood(run: RunParts) -> tuple[Function, Tensor, Tensor]:
     """Return log p(x|z) of a test digit as a function of z (K, D), and mean and sd of q(z|x).
 
     Returns:

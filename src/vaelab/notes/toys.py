@@ -12,7 +12,7 @@ from vaelab.estimators.importance import importance_bound
 from vaelab.figures.draw.style import BLUE, WIDTH, hide_frame, new_figure, plot_style
 from vaelab.notes.base import NoteConfig, NoteResult
 from vaelab.notes.digits import read_metrics
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.seeding import Stream, seeded_noise
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def make_note(config: NoteConfig) -> NoteResult:
     return NoteResult(figures, rows, numbers)
 
 
-def _make_row(name: str, run: Run, metrics: dict[str, Any]) -> dict[str, Any]:
+def _make_row(name: str, run: RunParts, metrics: dict[str, Any]) -> dict[str, Any]:
     x = run.data.splits["test"].images
     exact = -make_toy_distribution(name).log_prob(x).double().mean().item()
     return {
@@ -58,7 +58,7 @@ def _make_row(name: str, run: Run, metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def estimate_density(run: Run, half_width: float, size: int, samples: int) -> Tensor:
+def estimate_density(run: RunParts, half_width: float, size: int, samples: int) -> Tensor:
     """Estimate p(x) on a square grid with the importance-weighted bound.
 
     Arguments:
@@ -77,7 +77,7 @@ def estimate_density(run: Run, half_width: float, size: int, samples: int) -> Te
 
 
 @plot_style()
-def draw_densities(runs: dict[str, Run], densities: dict[str, Tensor]) -> Figure:
+def draw_densities(runs: dict[str, RunParts], densities: dict[str, Tensor]) -> Figure:
     """Draw the training points, samples of the model, and its density, for each data set."""
     figure = new_figure(WIDTH, 3.9)
     panels = figure.subplots(3, len(runs), squeeze=False)
@@ -107,14 +107,14 @@ def _draw_points(axes: Axes, x: Tensor, half_width: float) -> None:
 
 
 @torch.no_grad()
-def _sample_points(run: Run, count: int) -> Tensor:
+def _sample_points(run: RunParts, count: int) -> Tensor:
     """Sample p(x|z) at z ~ N(0, I), (count, 2)."""
     with seeded_noise(Stream.SAMPLES):
         return run.vae.decode(torch.randn(count, run.vae.latent_dim)).sample()
 
 
 @plot_style()
-def draw_map(run: Run) -> Figure:
+def draw_map(run: RunParts) -> Figure:
     """Draw samples of z, and their images under the tutorial's formula and under the decoder."""
     with seeded_noise(Stream.SAMPLES), torch.no_grad():
         z = torch.randn(POINTS, 2)

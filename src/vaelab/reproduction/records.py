@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from vaelab.runs import metrics_file, provenance, untrusted
 from vaelab.runs.config_check import is_published_value
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.metric_names import METRICS
 
@@ -80,7 +80,7 @@ class Record(TypedDict):
     published: dict[str, Any] | None
 
 
-def make_record(run: Run, folder: Path, numbers: Mapping[str, Any]) -> Record:
+def make_record(run: RunParts, folder: Path, numbers: Mapping[str, Any]) -> Record:
     """Make the record of a run.
 
     Arguments:

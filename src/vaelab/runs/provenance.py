@@ -21,7 +21,7 @@ from vaelab.data.base import Split
 from vaelab.runs.metrics_file import write_numbers
 from vaelab.runs.paths import PROVENANCE
 from vaelab.runs.recorded import read_recorded_run
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 from vaelab.runtime.git import describe_commit, diff_uncommitted_code
 
 PARTS = ("encoder", "posterior", "prior", "decoder", "likelihood")
@@ -29,7 +29,7 @@ HASHED_ROWS = 10_000  # images that are copied to bytes at a time
 PACKAGES = ("vaelab", "torch", "pytorch-lightning", "hydra-core", "torchmetrics", "numpy")
 
 
-def count_sizes(run: Run) -> dict[str, Any]:
+def count_sizes(run: RunParts) -> dict[str, Any]:
     """Return the number of parameters of each part and of the outputs of encoder and decoder.
 
     A model with several stochastic layers has no single number of encoder outputs.
@@ -64,7 +64,7 @@ def read_choices(folder: Path) -> dict[str, str]:
     return read_recorded_run(folder).choices
 
 
-def write_provenance(run: Run, folder: Path) -> None:
+def write_provenance(run: RunParts, folder: Path) -> None:
     """Write provenance.json, unless the run was started before and has it already."""
     path = folder / PROVENANCE
     if path.exists():

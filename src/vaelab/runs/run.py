@@ -25,7 +25,7 @@ DATA_PATHS = ("root", "path", "cache")  # keys of data that may be relative path
 
 
 @dataclass
-class Run:
+class RunParts:
     """A config with its data set and its model.
 
     Attributes:

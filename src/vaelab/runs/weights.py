@@ -1,7 +1,7 @@
 """A trained model in one file, model.safetensors, which cannot contain code: `run.save(path)`.
 
 The tensors are those of the VAE, without what only its training needs. The metadata contains the
-composed config, the options and overrides, and the optimizer steps taken, so that `Run.open` and
+composed config, the options and overrides, and the optimizer steps taken, so that `vaelab.load` and
 every command accept the file, or its folder, as a run.
 """
 

@@ -1,7 +1,7 @@
 import pytest
 
 from vaelab.data.base import Split
-from vaelab.runs.run import Run
+from vaelab.runs.run import RunParts
 
 IMAGES = 100  # of each split
 composed = {}  # configs by their overrides, since composing takes longer than building
@@ -14,7 +14,7 @@ def run(config):
     def build(*words):
         if words not in composed:
             composed[words] = config(*words)
-        run = Run.build(composed[words])
+        run = RunParts.build(composed[words])
         run.data.setup()
         for name, split in run.data.splits.items():
             run.data.splits[name] = Split(*(part[:IMAGES] for part in split))
