@@ -122,7 +122,7 @@ def test_hints_name_train_py_only_in_the_clone(monkeypatch, tmp_path):
 
 
 def test_another_process_imports_from_the_same_folders_only(monkeypatch, tmp_path):
-    """A module in the working folder, which may be another program's run folder, is not imported."""
+    """A module in the working folder, which may be an untrusted run folder, is not imported."""
     (tmp_path / "wandb.py").write_text("raise SystemExit('the working folder is imported')")
     words = installation.subprocess_command("--version")
     subprocess.run(words, cwd=tmp_path, check=True)
