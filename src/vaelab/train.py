@@ -1,7 +1,7 @@
 """One run: check the config, load the data, build, fit, evaluate, report."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,13 +59,22 @@ def train(cfg: DictConfig, resume: bool = False, started: str = ".") -> float:
         return train_run(RunParts.build(cfg, started), resume)
 
 
-def train_run(run: RunParts, resume: bool = False) -> float:
-    """Train the model of a run, of which this process holds the lock; see `train`."""
+def train_run(
+    run: RunParts,
+    resume: bool = False,
+    callbacks: Iterable[Callback] = (),
+    loggers: Iterable[Logger] = (),
+) -> float:
+    """Train the model of a run, of which this process holds the lock; see `train`.
+
+    Arguments:
+        callbacks, loggers: More of them than the config names.
+    """
     folder = Path(run.cfg.folder)
     _load_data(run)
     checkpoint = find_latest_checkpoint(folder / "checkpoints") if resume else None
     _initialize_weights(run, is_new=checkpoint is None)
-    trainer = _build_trainer(run)
+    trainer = _build_trainer(run, callbacks, loggers)
     _check_optimizer_and_batches(run, trainer)
 
     with _closed_wandb_runs(trainer), ddp_process_group():
@@ -124,11 +133,14 @@ def _initialize_weights(run: RunParts, is_new: bool) -> None:
     run.module.objective.dataset_size = len(images)
 
 
-def _build_trainer(run: RunParts) -> Trainer:
+def _build_trainer(
+    run: RunParts, more_callbacks: Iterable[Callback], more_loggers: Iterable[Logger]
+) -> Trainer:
     cfg, has_validation = run.cfg, run.data.has_validation
     callbacks: list[Callback] = [build_from_config(node) for node in cfg.callbacks.values()]
-    callbacks.append(ResumeState())
+    callbacks += [*more_callbacks, ResumeState()]
     loggers: list[Logger] = [build_from_config(node) for node in cfg.logger.values()]
+    loggers += more_loggers
     if any(isinstance(each, EarlyStopping) for each in callbacks) and not has_validation:
         raise UserError("callbacks=early_stopping needs validation images: set data.validation")
     trainer: Trainer = build_from_config(

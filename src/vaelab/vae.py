@@ -28,6 +28,7 @@ class VAE(nn.Module):
     Attributes:
         layered: True if z consists of several stochastic layers with networks between them.
         conditional: True if the model needs the labels of its images, see `condition_on`.
+        recipe: How `vaelab.make_model` built it, for the record of its run; None otherwise.
 
     Arguments:
         shape: The shape of one x, (C, H, W) for images.
@@ -43,6 +44,7 @@ class VAE(nn.Module):
 
     layered = False
     conditional = False
+    recipe: Any = None
 
     def __init__(
         self,

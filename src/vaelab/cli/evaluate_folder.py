@@ -29,12 +29,27 @@ from vaelab.samplers.prior import PriorSampler
 
 
 def evaluate_folder(
+    path: Path, parts: Iterable[str] = DEFAULT_PARTS, checkpoint: str = "best", **settings: Any
+) -> dict[str, Any]:
+    """Evaluate the run in a folder, print its numbers and write them to <run>/evaluation.
+
+    Arguments:
+        path: The run folder, a model.safetensors, or the folder of a model.safetensors.
+        settings: More arguments of `evaluate_opened_run`, as are the others.
+    """
+    run = RunParts.open(path, checkpoint)
+    run.module.to("cuda" if torch.cuda.is_available() else "cpu")
+    return evaluate_opened_run(run, path, parts, checkpoint, **settings)
+
+
+def evaluate_opened_run(
+    run: RunParts,
     path: Path,
     parts: Iterable[str] = DEFAULT_PARTS,
+    checkpoint: str = "best",
     split: str = "test",
     samples: int | None = None,
     images: int | None = None,
-    checkpoint: str = "best",
     sampler: Sampler | None = None,
     features: str | None = None,
     results_folder: Path | None = None,
@@ -44,8 +59,10 @@ def evaluate_folder(
     """Evaluate a run, print its numbers and write them to <run>/evaluation.
 
     Arguments:
-        path: The run folder, a model.safetensors, or the folder of a model.safetensors.
+        run: The run with its data, on the device that computes.
+        path: Where it was opened.
         parts: The names of the parts of the evaluation.
+        checkpoint: The checkpoint that was opened: best or last.
         samples: Importance samples of the bound on log p(x); None takes those of the run's config.
         results_folder: Where the record of an evaluation of the test images goes; None writes none.
         precision: As in `EvaluationConfig`, or auto: bf16-mixed if it is fast on this machine.
@@ -55,9 +72,7 @@ def evaluate_folder(
     Returns:
         The numbers by name, in nats per image where they are log probabilities.
     """
-    run, folder = RunParts.open(path, checkpoint), weights.results_folder(path)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    run.module.to(device)
+    folder = weights.results_folder(path)
     samples = int(run.cfg.samples if samples is None else samples)
     name = f"{split}-{checkpoint}-{samples}"
     name += f"-first{images}" if images is not None else ""
@@ -71,7 +86,7 @@ def evaluate_folder(
         seed=run.cfg.seed,
         sampler=sampler,
         features=features,
-        precision=resolve_precision(precision, device),
+        precision=resolve_precision(precision, next(run.vae.parameters()).device.type),
         compile=compile,
         folder=output,
     )

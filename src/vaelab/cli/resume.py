@@ -8,15 +8,14 @@ restored from the record.
 import logging
 from pathlib import Path
 
-from hydra.conf import HydraConf
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab.cli.train import prepare_process
 from vaelab.runs import untrusted
-from vaelab.runs.recorded import RecordedRun, read_recorded_run
+from vaelab.runs.factories import GIVEN
+from vaelab.runs.hydra_state import hydra_config_of_run
+from vaelab.runs.recorded import read_recorded_run
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.overrides import RESUME
 from vaelab.train import train
@@ -39,6 +38,11 @@ def resume_run(words: list[str]) -> float:
     folder = Path(folders[0]).resolve()
     record = read_recorded_run(folder)
     untrusted.check_config(record.cfg)
+    if given := record.cfg.get(GIVEN):
+        raise UserError(
+            f"{folder} cannot be resumed or repeated: its {', '.join(given)} came from a Python "
+            "program: train it there again"
+        )
     for word in [*others, *folders[1:]]:
         if not word.startswith("trainer."):
             raise UserError(
@@ -50,10 +54,11 @@ def resume_run(words: list[str]) -> float:
             f"{folder} is finished: to train it longer, set trainer.max_epochs above "
             f"{cfg.trainer.max_epochs}"
         )
-    _restore_hydra_config(folder, record, words)
-    untrusted.check_folders(cfg, folder)
+    logging.basicConfig(format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s")
     prepare_process()
-    return train(cfg, resume=True, started=record.started)
+    with hydra_config_of_run(folder, record.overrides, words):
+        untrusted.check_folders(cfg, folder)
+        return train(cfg, resume=True, started=record.started)
 
 
 def _apply_overrides(cfg: DictConfig, words: list[str]) -> DictConfig:
@@ -64,14 +69,3 @@ def _apply_overrides(cfg: DictConfig, words: list[str]) -> DictConfig:
             raise UserError(f"trainer.{key}: there is no such key; trainer has {names}")
         OmegaConf.update(cfg.trainer, key, override.value())
     return cfg
-
-
-def _restore_hydra_config(folder: Path, record: RecordedRun, words: list[str]) -> None:
-    """Set what the config's interpolations and the ddp launcher read from Hydra."""
-    setup_globals()
-    hydra = OmegaConf.structured(HydraConf)
-    hydra.runtime.output_dir, hydra.runtime.cwd = str(folder), str(Path.cwd())
-    hydra.job.override_dirname = " ".join(record.overrides)
-    hydra.overrides.task = words
-    HydraConfig.instance().set_config(OmegaConf.create({"hydra": hydra}))
-    logging.basicConfig(format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s")

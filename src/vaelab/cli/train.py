@@ -38,13 +38,20 @@ def prepare_process() -> None:
 
     if torch.cuda.device_count() == 0:
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+    silence_messages()
+
+
+def silence_messages() -> None:
+    """Silence messages of Lightning that say nothing about the run."""
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", ".*could not find the monitored key.*")
     warnings.filterwarnings("ignore", ".*`srun` command is available.*")
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
-        lambda entry: "/lit" not in entry.getMessage().lower()  # advertisements
-    )
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertisement)
+
+
+def _is_no_advertisement(entry: logging.LogRecord) -> bool:
+    return "/lit" not in entry.getMessage().lower()
 
 
 def main() -> None:

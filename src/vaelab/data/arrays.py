@@ -1,10 +1,10 @@
-"""NumPy arrays of the user: `data=arrays data.path=x.npz`."""
+"""Arrays of the user, from memory or from a file: `data=arrays data.path=x.npz`."""
 
 import logging
 import math
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
 
@@ -14,6 +14,7 @@ import torch
 from vaelab.data.base import Binarize, DataModule, Split, check_split_fractions, random_split
 from vaelab.distributions.pixels import Pixels
 from vaelab.runtime.errors import MissingFileError, UserError
+from vaelab.runtime.files import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -21,30 +22,30 @@ ARRAY_NAMES = "[xy](_train|_val|_test)?"  # a regular expression; other arrays a
 CHANNELS_FIRST_HINT = "save images (N, H, W, C) as x.transpose(0, 3, 1, 2)"
 
 
-class Arrays(DataModule):
-    """A data set from an npz file with arrays `x` (N, *shape) and optionally `y` of length N.
+class ArrayData(DataModule):
+    """A data set in memory: arrays `x` (N, *shape) and optionally `y` of length N.
 
     Values that are all 0 or 1 become binary pixels, whatever their dtype. Other uint8 values are
     256 levels and are scaled to [0, 1]. All other values become float32 and are not scaled.
 
-    A file with `x_train`, `x_val` and `x_test` (and `y_train`, ...) is used with that split.
-    Otherwise random images, always the same ones, are set aside for validation and testing.
+    Arrays `x_train`, `x_val` and `x_test` (and `y_train`, ...) are used as that split. Otherwise
+    random images, always the same ones, are set aside for validation and testing.
 
     Arguments:
-        path: The npz file.
-        shape: The shape of one x; null = the shape in the file. A shape with the same number of
+        arrays: The arrays by name. They may be empty if `shape` is known and `load` reads them.
+        source: Where the arrays come from, for messages.
+        shape: The shape of one x; null = the shape of the arrays. A shape with the same number of
             values reshapes x.
-        validation, test: The fractions of the images that are set aside if the file has no split.
+        validation, test: The fractions of the images that are set aside without a given split.
 
     Raises:
-        MissingFileError: If there is no file at `path`.
-        UserError: If the file is not an npz file, if its arrays cannot be used, or if `shape` does
-            not fit them.
+        UserError: If the arrays cannot be used, or if `shape` does not fit them.
     """
 
     def __init__(
         self,
-        path: str,
+        arrays: Mapping[str, np.ndarray],
+        source: str,
         shape: Sequence[int] | None = None,
         validation: float = 0.1,
         test: float = 0.1,
@@ -54,21 +55,37 @@ class Arrays(DataModule):
         dequantize: bool = False,
     ):
         check_split_fractions(validation, test)
-        self.path = path
         self.fractions = (validation, test)
-        self.arrays = _read_npz(path)
+        self.source = source
+        self.arrays = _prepare_arrays(arrays, source) if arrays else {}
+        super().__init__(self._choose_shape(shape), binarize, batch_size, seed, dequantize)
+
+    def _choose_shape(self, shape: Sequence[int] | None) -> Sequence[int]:
+        """Return the shape of one x, and check that the arrays can be reshaped to it."""
+        if not self.arrays:
+            return shape or ()
         stored = self.arrays["x" if "x" in self.arrays else "x_train"].shape[1:]
         if shape is not None:
-            _check_reshape(shape, stored, path)
+            _check_reshape(shape, stored, self.source)
         elif len(stored) == 3 and stored[0] not in (1, 3) and stored[2] in (1, 3):
             log.warning(
                 "%s: images are (C, H, W), but x has shape %s, where the last axis looks like the "
                 "channels: if so, %s",
-                path,
+                self.source,
                 list(stored),
                 CHANNELS_FIRST_HINT,
             )
-        super().__init__(stored if shape is None else shape, binarize, batch_size, seed, dequantize)
+        return stored if shape is None else shape
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the arrays in bytes."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def save(self, path: Path) -> None:
+        """Write the arrays as an npz file, which `data=arrays` reads."""
+        with atomic_write(path) as part, part.open("wb") as file:
+            np.savez(file, allow_pickle=False, **self.arrays)
 
     @property
     def pixels(self) -> Pixels:
@@ -88,11 +105,50 @@ class Arrays(DataModule):
         y = self.arrays.get(f"y{suffix}", np.zeros((len(x), 0), np.int64))
         if len(y) != len(x):
             raise UserError(
-                f"{self.path}: y{suffix} has {len(y)} rows, but x{suffix} has {len(x)}: save one "
+                f"{self.source}: y{suffix} has {len(y)} rows, but x{suffix} has {len(x)}: save one "
                 "label for each row of x"
             )
         images = torch.from_numpy(x)
         return Split(images.reshape(len(x), *self.shape), torch.from_numpy(y))
+
+
+class Arrays(ArrayData):
+    """A data set from an npz file, see `ArrayData`; other arrays in the file are ignored.
+
+    A missing file is an error only when the data are loaded, if `shape` is given: the model of a
+    run can be used without its data.
+
+    Arguments:
+        path: The npz file.
+        settings: Those of ArrayData.
+
+    Raises:
+        MissingFileError: If there is no file at `path`.
+        UserError: If the file is not an npz file, if its arrays cannot be used, or if `shape` does
+            not fit them.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        shape: Sequence[int] | None = None,
+        validation: float = 0.1,
+        test: float = 0.1,
+        binarize: Binarize = "none",
+        batch_size: int = 128,
+        seed: int = 0,
+        dequantize: bool = False,
+    ):
+        self.path = path
+        is_needed = shape is None or Path(path).is_file()
+        arrays = _read_npz(path) if is_needed else {}
+        super().__init__(
+            arrays, path, shape, validation, test, binarize, batch_size, seed, dequantize
+        )
+
+    def load(self) -> dict[str, Split]:
+        self.arrays = self.arrays or _prepare_arrays(_read_npz(self.path), self.path)
+        return super().load()
 
 
 def _check_reshape(shape: Sequence[int], stored: Sequence[int], path: str) -> None:
@@ -106,7 +162,7 @@ def _check_reshape(shape: Sequence[int], stored: Sequence[int], path: str) -> No
 
 
 def _read_npz(path: str) -> dict[str, np.ndarray]:
-    """Read and check the arrays of an npz file, in the dtype in which images are kept."""
+    """Read the arrays x and y of an npz file."""
     if not Path(path).is_file():
         raise MissingFileError(
             f"data.path={path}: there is no such file; set data.path to an npz file"
@@ -129,42 +185,47 @@ def _read_npz(path: str) -> dict[str, np.ndarray]:
             f"{path} has {', '.join(names) or 'no arrays'}, but it must have x, or x_train, x_val "
             "and x_test: write it with numpy.savez(path, x=x)"
         )
-    _check_arrays(path, arrays)
+    return arrays
+
+
+def _prepare_arrays(arrays: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
+    """Check arrays, and convert x to the dtype in which images are kept."""
+    _check_arrays(source, arrays)
     x_arrays = {name: x for name, x in arrays.items() if name.startswith("x")}
-    return arrays | _convert_for_storage(x_arrays)
+    return {**arrays, **_convert_for_storage(x_arrays)}
 
 
-def _check_arrays(path: str, arrays: dict[str, np.ndarray]) -> None:
+def _check_arrays(source: str, arrays: Mapping[str, np.ndarray]) -> None:
     """Refuse arrays whose shape, dtype or values cannot be used."""
     for kind in "xy":
         shapes = {name: x.shape[1:] for name, x in arrays.items() if name.startswith(kind)}
         if len(set(shapes.values())) > 1:
             listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
             raise UserError(
-                f"{path}: the rows of {kind} have different shapes ({listed}): save all splits "
+                f"{source}: the rows of {kind} have different shapes ({listed}): save all splits "
                 "with the same shape"
             )
     labelled = [] if "x" in arrays else [name for name in arrays if name.startswith("y")]
     if 0 < len(labelled) < 3:
         raise UserError(
-            f"{path} has labels only in {', '.join(labelled)}: save y_train, y_val and y_test, or "
-            "none of them"
+            f"{source} has labels only in {', '.join(labelled)}: save y_train, y_val and y_test, "
+            "or none of them"
         )
     for name, array in arrays.items():
         if array.dtype.kind not in "buif":
             raise UserError(
-                f"{path}: {name} must hold numbers, but its dtype is {array.dtype}: convert it, "
+                f"{source}: {name} must hold numbers, but its dtype is {array.dtype}: convert it, "
                 f"as in {name}.astype('float32')"
             )
         if name.startswith("x") and (array.ndim < 2 or 0 in array.shape[1:]):
             raise UserError(
-                f"{path}: {name} must have shape (N, ...), one row for each image, but its shape "
+                f"{source}: {name} must have shape (N, ...), one row for each image, but its shape "
                 f"is {array.shape}"
             )
         largest = np.finfo(np.float32).max
         if name.startswith("x") and not (abs(array.astype(np.float64)) <= largest).all():
             raise UserError(
-                f"{path}: {name} holds NaN, infinity or values beyond float32: remove these rows"
+                f"{source}: {name} holds NaN, infinity or values beyond float32: remove these rows"
             )
 
 

@@ -95,7 +95,7 @@ class DataModule(LightningDataModule):
         if seed < 0:
             raise UserError(f"data.seed={seed}: it must be at least 0")
         self.shape = tuple(shape)
-        self.binarize = binarize
+        self.binarize: Binarize = binarize
         self.batch_size = batch_size
         self.seed = seed
         self.dequantize = dequantize

@@ -13,6 +13,7 @@ import torch
 
 from vaelab.runs import provenance, weights
 from vaelab.runs.checkpoints import read_checkpoint
+from vaelab.runs.paths import DATA
 from vaelab.runs.recorded import RecordedRun, read_recorded_run
 from vaelab.runtime.errors import UserError, subprocess_environment
 from vaelab.runtime.installation import subprocess_command
@@ -48,6 +49,8 @@ def repeat_run(folder: Path, out: Path | None) -> Path:
     if out.exists():
         raise UserError(f"--out {out}: this folder exists already, choose another one")
     shutil.copytree(folder / ".hydra", out / ".hydra")
+    if (folder / DATA).is_file():
+        shutil.copy(folder / DATA, out / DATA)
     training = subprocess.run(
         subprocess_command("resume", str(out)),
         cwd=run.started,

@@ -1,13 +1,15 @@
 """What a run folder or a file of weights records of its run: config, options and command."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from vaelab.runs import untrusted, weights
 from vaelab.runs.old_names import rename_old_targets
 from vaelab.runtime.errors import MissingFileError, UserError
+from vaelab.runtime.files import atomic_write
 
 
 class RecordedRun(NamedTuple):
@@ -17,7 +19,8 @@ class RecordedRun(NamedTuple):
         cfg: The config, with today's names of classes.
         choices: The chosen option of each config group.
         overrides: The words of the command.
-        started: The folder in which the command was started; relative paths of data begin there.
+        started: The folder in which relative paths of data begin: that in which the command was
+            started, or the run folder if the run keeps its own data.
     """
 
     cfg: DictConfig
@@ -54,5 +57,31 @@ def read_recorded_run(path: Path) -> RecordedRun:
         if isinstance(group, str) and not group.startswith("hydra")
     }
     overrides = [str(word) for word in words] if isinstance(words, list) else []
-    started = str(runtime.get("cwd") or ".")
+    started = str(runtime.get("cwd") or path)
     return RecordedRun(rename_old_targets(cfg), choices, overrides, started)
+
+
+def write_recorded_run(
+    folder: Path,
+    cfg: DictConfig,
+    choices: dict[str, str],
+    overrides: Sequence[str],
+    started: str | None,
+) -> None:
+    """Write the record that Hydra writes for a run that it starts, into <folder>/.hydra.
+
+    Arguments:
+        cfg: The config, with its interpolations.
+        choices: The chosen option of each config group.
+        overrides: The words of the command.
+        started: The folder in which relative paths of data begin; None is the run folder.
+    """
+    hydra = {
+        "runtime": {"cwd": started, "choices": choices, "output_dir": str(folder)},
+        "overrides": {"task": [*overrides], "hydra": []},
+        "mode": "RUN",
+    }
+    files = {"config.yaml": cfg, "hydra.yaml": {"hydra": hydra}, "overrides.yaml": [*overrides]}
+    for name, node in files.items():
+        with atomic_write(folder / ".hydra" / name) as part:
+            part.write_text(OmegaConf.to_yaml(OmegaConf.create(node)), encoding="utf-8")

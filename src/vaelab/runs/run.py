@@ -15,6 +15,7 @@ from vaelab.module import VAEModule
 from vaelab.runs import checkpoints, untrusted, weights
 from vaelab.runs.build import build_from_config
 from vaelab.runs.config_types import check_types
+from vaelab.runs.factories import list_given_model_parts
 from vaelab.runs.recorded import RecordedRun, read_recorded_run
 from vaelab.runtime.errors import MissingFileError, UserError
 from vaelab.runtime.private_api import config_node
@@ -49,26 +50,42 @@ class RunParts:
         return self.module.vae
 
     @classmethod
-    def build(cls, cfg: DictConfig, started: str | Path = ".") -> Self:
+    def build(cls, cfg: DictConfig, started: str | Path = ".", vae: VAE | None = None) -> Self:
         """Build data set and model from a config; nothing is read yet.
 
         Arguments:
             started: The folder in which relative paths of the data begin.
+            vae: The model, if it comes from a Python program and not from the config. The
+                objective is then the ELBO, since nothing is trained.
         """
-        parts = deepcopy(cfg)  # building a part resolves its interpolations in place
-        keys = [key for key in DATA_PATHS if parts.data.get(key) is not None]
-        paths = {key: str(Path(started, parts.data[key])) for key in keys}
-        data = build_from_config(parts.data, **paths)
-        return cls(cfg, data, build_from_config(parts.module, vae={"shape": list(data.shape)}))
+        data = cls.build_data(cfg, started)
+        if vae is not None:
+            return cls(cfg, data, VAEModule(vae))
+        module = deepcopy(cfg).module  # building a part resolves its interpolations in place
+        return cls(cfg, data, build_from_config(module, vae={"shape": list(data.shape)}))
+
+    @staticmethod
+    def build_data(cfg: DictConfig, started: str | Path = ".") -> DataModule:
+        """Build the data set of a config, as `build` does."""
+        node = deepcopy(cfg).data
+        keys = [key for key in DATA_PATHS if node.get(key) is not None]
+        return build_from_config(node, **{key: str(Path(started, node[key])) for key in keys})
 
     @classmethod
-    def open(cls, path: str | Path, checkpoint: str = "best", with_data: bool = True) -> Self:
+    def open(
+        cls,
+        path: str | Path,
+        checkpoint: str = "best",
+        with_data: bool = True,
+        vae: VAE | None = None,
+    ) -> Self:
         """Open a finished run with the weights of checkpoints/{best,last}.ckpt.
 
         Arguments:
             path: The run folder, a model.safetensors, or the folder of a model.safetensors.
             checkpoint: best or last.
             with_data: Read the data set, which need not exist otherwise.
+            vae: The model of a run whose parts a config cannot describe. Its weights are replaced.
 
         Raises:
             MissingFileError: If there is no run, or its data set is missing.
@@ -79,7 +96,13 @@ class RunParts:
         if file is not None and checkpoint != "best":
             raise UserError(f"{file} holds one set of weights: leave out checkpoint={checkpoint}")
         record = read_recorded_run(path)
-        run = cls._build_untrusted(record, path)
+        given = list_given_model_parts(record.cfg)
+        if given and vae is None:
+            raise UserError(
+                f"{path}: its {', '.join(given)} came from a Python program: open it there with "
+                "vaelab.load(path, vae=vae), where vae is built as before"
+            )
+        run = cls._build_untrusted(record, path, vae if given else None)
         run.choices, run.overrides = record.choices, record.overrides
         run.load(file or path / "checkpoints" / f"{checkpoint}.ckpt")
         if with_data:
@@ -87,7 +110,7 @@ class RunParts:
         return run
 
     @classmethod
-    def _build_untrusted(cls, record: RecordedRun, path: Path) -> Self:
+    def _build_untrusted(cls, record: RecordedRun, path: Path, vae: VAE | None) -> Self:
         """Build the objects of a config that anybody may have written."""
         untrusted.check_config(record.cfg)
         for key, kind in (("data", DataModule), ("module", VAEModule)):
@@ -99,7 +122,7 @@ class RunParts:
                 node = config_node(record.cfg, str(group))  # its folder is only known to Hydra
                 if group not in GROUPS_OUTSIDE_THE_MODEL and isinstance(node, DictConfig):
                     check_types(node, f"{group}.")
-            return cls.build(record.cfg, record.started)
+            return cls.build(record.cfg, record.started, vae)
         except (ValueError, OSError, OmegaConfBaseException):
             raise
         except Exception as error:
@@ -140,8 +163,10 @@ class RunParts:
             UserError: If the file is damaged, or of another architecture.
         """
         state, self.step = _read_weights(path)
-        if path.suffix == ".safetensors":  # it has no parameters of the objective
+        has_other_objective = list_given_model_parts(self.cfg)
+        if path.suffix == ".safetensors" or has_other_objective:  # take the weights of the VAE only
             own = self.module.state_dict()
+            state = {name: each for name, each in state.items() if name.startswith("vae.")}
             state |= {name: own[name] for name in own if not name.startswith("vae.")}
         try:
             self.module.load_state_dict(state)

@@ -1,0 +1,257 @@
+"""`vaelab.Run`: a trained model, and what one does with it."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaelab.api.data import name_test_rows
+from vaelab.cli.evaluate_folder import evaluate_opened_run
+from vaelab.data.arrays import ArrayData
+from vaelab.data.base import DataModule
+from vaelab.estimators.importance import importance_bound
+from vaelab.evaluation.parts import DEFAULT_PARTS
+from vaelab.figures.run_figures import draw_all_figures
+from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image, mode_or_mean
+from vaelab.inference.calibration import compute_mean_error_statistic
+from vaelab.inference.elbo_terms import sample_elbo_terms
+from vaelab.inference.sampling import sample_images
+from vaelab.module import VAEModule
+from vaelab.report.write import write_report
+from vaelab.runs import weights
+from vaelab.runs.build import build_from_config
+from vaelab.runs.compose import compose_config
+from vaelab.runs.history import MetricCurve, read_metric_curves
+from vaelab.runs.metrics_file import RunMetrics, read_run_metrics
+from vaelab.runs.run import RunParts
+from vaelab.runtime.errors import UserError
+from vaelab.samplers.base import Sampler
+from vaelab.vae import VAE
+
+
+def load(path: str | Path, checkpoint: str = "best", vae: VAE | None = None) -> "Run":
+    """Open a run folder, or a file of weights.
+
+    Arguments:
+        path: A run folder, a model.safetensors, or the folder of a model.safetensors.
+        checkpoint: best or last.
+        vae: The model of a run whose parts were objects, built as before the training; its weights
+            are replaced by those of the run.
+
+    Raises:
+        MissingFileError: If there is no run.
+        UserError: If the run is damaged, needs `vae`, or names classes that are not trusted.
+    """
+    parts = RunParts.open(path, checkpoint, with_data=False, vae=vae)
+    return Run(parts, Path(path), checkpoint)
+
+
+class Run:
+    """A run: its model, its data, its numbers, and what one does with them.
+
+    Methods that take x expect rows of the kind that the model was trained on: x (N, *shape) as an
+    array, a tensor, or whatever `make_data` takes. Without x they take a split of the run's data.
+    They return tensors on the CPU, in the order of the rows. Their noise depends on the seed of the
+    run only.
+
+    Attributes:
+        folder: The run folder.
+    """
+
+    def __init__(self, parts: RunParts, folder: Path, checkpoint: str = "best"):
+        self._parts = parts
+        self._path = folder
+        self._checkpoint = checkpoint
+        self.folder = weights.results_folder(folder)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    @property
+    def vae(self) -> VAE:
+        """The model, with the weights of the opened checkpoint."""
+        return self._parts.vae
+
+    @property
+    def module(self) -> VAEModule:
+        """The LightningModule that trained the model."""
+        return self._parts.module
+
+    @property
+    def data(self) -> DataModule:
+        """The data set, which is read when it is first used.
+
+        Raises:
+            MissingFileError: If its files are missing.
+        """
+        self._parts.load_data()
+        return self._parts.data
+
+    @property
+    def metrics(self) -> RunMetrics:
+        """The numbers at the end of the training, such as elbo, nll and kl in nats per image."""
+        return read_run_metrics(self.folder / "metrics.json")
+
+    @property
+    def history(self) -> dict[str, MetricCurve]:
+        """The curves of metrics.csv by name, such as val/elbo; each has steps and values."""
+        return read_metric_curves(self.folder / "metrics.csv")
+
+    def encode(self, x: Any = None, y: Any = None, split: str = "test") -> Tensor:
+        """Return the latents of x (N, latent_dim): the mode of q(z|x), for a normal its mean.
+
+        A q(z|x) without a mode gives its mean, if necessary an estimate of it.
+        """
+
+        def compute(batch: EvaluationBatch) -> PerImage:
+            return {"z": mode_or_mean(batch.model.encode(batch.x))}
+
+        return self._compute(compute, x, y, split)["z"]
+
+    def reconstruct(self, x: Any = None, y: Any = None, split: str = "test") -> Tensor:
+        """Return the mean of p(x|z) (N, *shape) for the latents of `encode`."""
+
+        def compute(batch: EvaluationBatch) -> PerImage:
+            return {"x": batch.model.decode(mode_or_mean(batch.model.encode(batch.x))).mean}
+
+        return self._compute(compute, x, y, split)["x"]
+
+    def elbo(self, x: Any = None, y: Any = None, split: str = "test") -> Tensor:
+        """Return the ELBO (N,) in nats, estimated with one sample of q(z|x) per row.
+
+        Raises:
+            UserError: If q(z|x) has no density.
+        """
+        self._check_density()
+        return self._compute(lambda batch: sample_elbo_terms(*batch[:2]).terms, x, y, split)["elbo"]
+
+    def nll(self, x: Any = None, y: Any = None, split: str = "test", samples: int = 100) -> Tensor:
+        """Return an upper bound on -log p(x) (N,) in nats.
+
+            -log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x),    z_k ~ q(z|x)
+
+        Arguments:
+            samples: K; larger is tighter and slower.
+
+        Raises:
+            UserError: If q(z|x) has no density, or p(x|z) is no likelihood of such values.
+
+        Reference: Importance Weighted Autoencoders (Burda et al., 2016), equation 8,
+            arXiv:1509.00519
+        """
+        self._check_density()
+        samples = samples if self.vae.posterior.is_random else 1
+        data = self._rows(x, y)
+        if self.vae.likelihood.measure(data.pixels) == "grey":
+            raise UserError(
+                "loss=bce on grayscale pixels is no likelihood and has no NLL: make the data with "
+                'binarize="dynamic", or train with loss="gaussian"'
+            )
+
+        def compute(batch: EvaluationBatch) -> PerImage:
+            return {"nll": -importance_bound(batch.model, batch.x, samples)}
+
+        return self._compute(compute, x, y, split)["nll"]
+
+    def sample(
+        self,
+        n: int = 64,
+        label: int | Sequence[str] | Tensor | None = None,
+        *,
+        sampler: str | Sampler = "prior",
+        draw: bool = False,
+        seed: int = 0,
+    ) -> Tensor:
+        """Generate n images (n, *shape): the means of p(x|z), or samples of p(x|z).
+
+        Arguments:
+            label: For conditional models: a class, or labels (n, ...).
+            sampler: What samples z: the words of an option of conf/sampler, or a Sampler.
+            draw: True for samples of p(x|z).
+            seed: The seed of the images.
+        """
+        used: Any = sampler
+        if isinstance(sampler, str):
+            used = build_from_config(compose_config("sample", f"sampler={sampler}".split()).sampler)
+        needs_calibration = draw and self.vae.likelihood.needs_calibration
+        needs_data = used.needs_fit or self.vae.conditional or needs_calibration
+        data = self.data if needs_data else self._parts.data
+        return sample_images(self.vae, data, used, n, label, seed, draw).x
+
+    def evaluate(self, parts: Iterable[str] = DEFAULT_PARTS, **settings: Any) -> dict[str, Any]:
+        """Compute the numbers of `vaelab evaluate`, and write them to <run>/evaluation.
+
+        Arguments:
+            parts: The names of the parts of the evaluation.
+            settings: split, samples, images, sampler, features and precision, see
+                `vaelab.cli.evaluate_folder.evaluate_opened_run`.
+        """
+        self._parts.load_data()
+        return evaluate_opened_run(self._parts, self._path, parts, self._checkpoint, **settings)
+
+    def report(self) -> Path:
+        """Write report.html, and return its path."""
+        return write_report(self.folder)
+
+    def figures(self, only: Sequence[str] | None = None, format: str = "png") -> dict[str, Path]:
+        """Draw the figures to <run>/figures, and return their paths by name.
+
+        Arguments:
+            only: The names of some figures; None draws all that apply.
+            format: png, svg or pdf.
+        """
+        self._parts.load_data()
+        return draw_all_figures(self._parts, self.folder, only, format)
+
+    def export(self, folder: str | Path | None = None) -> list[Path]:
+        """Write encoder.onnx, decoder.onnx, model.safetensors and README.md.
+
+        Arguments:
+            folder: Where to write; None is <run>/export.
+        """
+        from vaelab.inference.export import export_model
+        from vaelab.runtime.errors import check_extra_installed
+
+        check_extra_installed("export", "onnx", "onnxscript", "onnxruntime")
+        return export_model(self._parts, Path(folder or self.folder / "export"), self.metrics)
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights with the config as a safetensors file, which `load` opens."""
+        self._parts.save(Path(path))
+
+    def _check_density(self) -> None:
+        if not self.vae.posterior.has_density:
+            name = type(self.vae.posterior).__name__
+            raise UserError(f"the posterior {name} has no density, so there is no ELBO and no NLL")
+
+    def _rows(self, x: Any, y: Any) -> DataModule:
+        """Return the data of the run, or x and y as a data set of the same kind, all in test."""
+        if x is None:
+            return self.data
+        own = self._parts.data
+        rows = ArrayData(
+            name_test_rows(x, y),
+            "x",
+            own.shape,
+            binarize=own.binarize,
+            batch_size=own.batch_size,
+            seed=own.seed,
+            dequantize=own.dequantize,
+        )
+        rows.setup()
+        self.vae.likelihood.check_pixels(*rows.range, rows.pixels)
+        return rows
+
+    def _compute(self, compute: Any, x: Any, y: Any, split: str) -> PerImage:
+        """Apply `compute` to the batches of x, or of a split of the run's data."""
+        self.vae.eval()
+        seed = self._parts.cfg.seed
+        if self.vae.likelihood.needs_calibration:
+            statistic = compute_mean_error_statistic(self.vae, self.data, seed)
+            self.vae.likelihood.calibrate(statistic)
+        with torch.no_grad():
+            return collect_per_image(
+                self.vae, self._rows(x, y), split if x is None else "test", compute, seed
+            )
