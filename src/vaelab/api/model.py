@@ -17,6 +17,7 @@ from vaelab.runs.factories import describe_factory
 from vaelab.runs.weights import hash_weights
 from vaelab.vae import VAE
 
+LATENT_DIM = 20  # as in conf/train.yaml; a model may choose another default
 PLACES = {  # of a part in the composed config
     "encoder": "model.encoder",
     "decoder": "model.decoder",
@@ -44,7 +45,7 @@ class ModelRecipe(NamedTuple):
 
 def make_model(
     shape: Sequence[int],
-    latent_dim: int = 20,
+    latent_dim: int = LATENT_DIM,
     *,
     model: str = "mlp",
     posterior: str | Posterior | Callable[..., Posterior] = "diagonal",
@@ -61,7 +62,7 @@ def make_model(
 
     Arguments:
         shape: The shape of one x, (C, H, W) for images.
-        latent_dim: The number of latent dimensions.
+        latent_dim: The number of latent dimensions; the default is that of the model.
         model: The architecture, an option of conf/model.
         posterior: q(z|x). A factory is called with latent_dim.
         prior: p(z). A factory is called with (latent_dim, shape).
@@ -77,14 +78,14 @@ def make_model(
     """
     parts = {"posterior": posterior, "prior": prior, "loss": loss}
     parts |= {"encoder": encoder, "decoder": decoder}
-    words = [f"latent_dim={latent_dim}"]
+    words = [] if latent_dim == LATENT_DIM else [f"latent_dim={latent_dim}"]
     for group, value, default in (
         ("model", model, "mlp"),
         ("posterior", posterior, "diagonal"),
         ("prior", prior, "normal"),
         ("loss", loss, "bce"),
     ):
-        if isinstance(value, str) and value != default:  # a model may choose other defaults
+        if isinstance(value, str) and value != default:  # as above
             words += f"{group}={value}".split()
     nodes, objects = {}, {}
     for name, part in parts.items():

@@ -1,17 +1,16 @@
 """`vaelab.Run`: a trained model, and what one does with it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from vaelab.api.data import name_test_rows
 from vaelab.cli.evaluate_folder import evaluate_opened_run
 from vaelab.data.arrays import ArrayData
 from vaelab.data.base import DataModule
-from vaelab.estimators.importance import importance_bound
+from vaelab.evaluation.likelihood import collect_likelihood_terms
 from vaelab.evaluation.parts import DEFAULT_PARTS
 from vaelab.figures.run_figures import draw_all_figures
 from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image, mode_or_mean
@@ -23,6 +22,7 @@ from vaelab.report.write import write_report
 from vaelab.runs import weights
 from vaelab.runs.build import build_from_config
 from vaelab.runs.compose import compose_config
+from vaelab.runs.config_check import check_samples
 from vaelab.runs.history import MetricCurve, read_metric_curves
 from vaelab.runs.metrics_file import RunMetrics, read_run_metrics
 from vaelab.runs.run import RunParts
@@ -142,18 +142,17 @@ class Run:
             arXiv:1509.00519
         """
         self._check_density()
+        check_samples(samples)
         samples = samples if self.vae.posterior.is_random else 1
-        data = self._rows(x, y)
-        if self.vae.likelihood.measure(data.pixels) == "grey":
+        data = self._prepare(x, y)
+        split = split if x is None else "test"
+        terms = collect_likelihood_terms(self.vae, data, split, samples, self._parts.cfg.seed)
+        if "nll" not in terms:
             raise UserError(
                 "loss=bce on grayscale pixels is no likelihood and has no NLL: make the data with "
                 'binarize="dynamic", or train with loss="gaussian"'
             )
-
-        def compute(batch: EvaluationBatch) -> PerImage:
-            return {"nll": -importance_bound(batch.model, batch.x, samples)}
-
-        return self._compute(compute, x, y, split)["nll"]
+        return terms["nll"]
 
     def sample(
         self,
@@ -244,14 +243,16 @@ class Run:
         self.vae.likelihood.check_pixels(*rows.range, rows.pixels)
         return rows
 
-    def _compute(self, compute: Any, x: Any, y: Any, split: str) -> PerImage:
-        """Apply `compute` to the batches of x, or of a split of the run's data."""
-        self.vae.eval()
-        seed = self._parts.cfg.seed
+    def _prepare(self, x: Any, y: Any) -> DataModule:
+        """Return the data to compute on, after the calibration that an evaluation needs."""
         if self.vae.likelihood.needs_calibration:
-            statistic = compute_mean_error_statistic(self.vae, self.data, seed)
+            statistic = compute_mean_error_statistic(self.vae, self.data, self._parts.cfg.seed)
             self.vae.likelihood.calibrate(statistic)
-        with torch.no_grad():
-            return collect_per_image(
-                self.vae, self._rows(x, y), split if x is None else "test", compute, seed
-            )
+        return self._rows(x, y)
+
+    def _compute(
+        self, compute: Callable[[EvaluationBatch], PerImage], x: Any, y: Any, split: str
+    ) -> PerImage:
+        """Apply `compute` to the batches of x, or of a split of the run's data."""
+        data, split = self._prepare(x, y), split if x is None else "test"
+        return collect_per_image(self.vae, data, split, compute, self._parts.cfg.seed)

@@ -117,8 +117,8 @@ def fit(
     logger_words, logger_objects = _split_objects(logger)
     data = data if isinstance(data, DataModule | str) else make_data(data)
     words = [*recipe.words, f"seed={seed}"]
-    words += [f"callbacks=[{','.join(['default', *callback_words])}]"]
-    words += [f"logger=[{','.join(logger_words or ['none'])}]"]
+    words += _select_several("callbacks", ["default", *callback_words])
+    words += _select_several("logger", logger_words or ["none"])
     for group, value in {**slots, "data": data}.items():
         words += f"{group}={value}".split() if isinstance(value, str) else []
     cfg, choices = _compose(words)
@@ -146,6 +146,11 @@ def fit(
             seed_everything(seed, verbose=False)
             if isinstance(data, str):
                 data = RunParts.build_data(cfg, ".")
+            if data.shape != vae.shape:
+                raise UserError(
+                    f"x has shape {list(data.shape)}, but the model takes {list(vae.shape)}: build "
+                    "it with make_model(data.shape, ...)"
+                )
             if is_rebuilt:  # so that the initial weights depend on the seed only
                 built: VAE = build_from_config(cfg.module.vae, shape=list(data.shape))
                 vae.load_state_dict(built.state_dict())
@@ -155,7 +160,7 @@ def fit(
                 **{name: _build_slot(cfg, name, slots[name]) for name in ("optimizer", "schedule")},
                 **{key: cfg[key] for key in ("seed", "compile", "channels_last", "on_nan")},
             )
-            run = RunParts(cfg, data, module, choices=choices, overrides=words)
+            run = RunParts(cfg, data, module.train(), choices=choices, overrides=words)
             train_run(run, callbacks=callback_objects, loggers=logger_objects)
     return Run(run, path)
 
@@ -216,6 +221,13 @@ def _split_objects(parts: Any) -> tuple[list[str], list[Any]]:
     several = [*parts] if isinstance(parts, list | tuple) else [parts]
     words = [part for part in several if isinstance(part, str)]
     return words, [part for part in several if not isinstance(part, str)]
+
+
+def _select_several(group: str, words: Sequence[str]) -> list[str]:
+    """Return the overrides that select several options of a group, each with keys after it."""
+    options = dict.fromkeys(word.split()[0] for word in words)
+    keys = [key for word in words for key in word.split()[1:]]
+    return [f"{group}=[{','.join(options)}]", *keys]
 
 
 def _apply_settings(cfg: DictConfig, settings: dict[str, Any]) -> None:

@@ -103,11 +103,6 @@ class ArrayData(DataModule):
         """Return the arrays x and y whose names end in `suffix`, as tensors."""
         x = self.arrays[f"x{suffix}"]
         y = self.arrays.get(f"y{suffix}", np.zeros((len(x), 0), np.int64))
-        if len(y) != len(x):
-            raise UserError(
-                f"{self.source}: y{suffix} has {len(y)} rows, but x{suffix} has {len(x)}: save one "
-                "label for each row of x"
-            )
         images = torch.from_numpy(x)
         return Split(images.reshape(len(x), *self.shape), torch.from_numpy(y))
 
@@ -211,6 +206,13 @@ def _check_arrays(source: str, arrays: Mapping[str, np.ndarray]) -> None:
             f"{source} has labels only in {', '.join(labelled)}: save y_train, y_val and y_test, "
             "or none of them"
         )
+    for name, y in arrays.items():
+        x = arrays.get(f"x{name[1:]}")
+        if name.startswith("y") and x is not None and len(y) != len(x):
+            raise UserError(
+                f"{source}: {name} has {len(y)} rows, but x{name[1:]} has {len(x)}: save one label "
+                "for each row of x"
+            )
     for name, array in arrays.items():
         if array.dtype.kind not in "buif":
             raise UserError(

@@ -85,20 +85,9 @@ def evaluate_likelihood(
     """
     check_samples(samples)
     samples = samples if vae.posterior.is_random else 1
-    vae.eval()
     if vae.likelihood.needs_calibration:
         vae.likelihood.calibrate(compute_mean_error_statistic(vae, data, seed))
-    linear, grey = is_linear(vae), vae.likelihood.measure(data.pixels) == "grey"
-
-    def compute(batch: EvaluationBatch) -> PerImage:
-        terms = _compute_terms(batch.model, batch.x)
-        if vae.posterior.has_density and not grey:
-            terms["nll"] = -importance_bound(batch.model, batch.x, samples)
-        if linear:
-            terms["elbo_exact"] = exact_elbo(batch.model, batch.x)
-        return terms
-
-    terms = collect_per_image(vae, data, split, compute, seed, images, journal)
+    terms = collect_likelihood_terms(vae, data, split, samples, seed, images, journal)
     numbers: dict[str, Any] = {"split": split, "images": len(terms["reconstruction"])}
     numbers["measure"] = describe_measure(vae, data)
     numbers["rmse"] = _mean(terms.pop("square")) ** 0.5
@@ -120,6 +109,34 @@ def evaluate_likelihood(
     numbers["active_units"] = int(active.compute().item())
     numbers |= {name: _mean(values) for name, values in terms.items()}
     return cast(LikelihoodNumbers, numbers)
+
+
+@torch.no_grad()
+def collect_likelihood_terms(
+    vae: VAE,
+    data: DataModule,
+    split: str,
+    samples: int,
+    seed: int = 0,
+    images: int | None = None,
+    journal: Path | None = None,
+) -> PerImage:
+    """Compute the terms (N, ...) of each image of which `evaluate_likelihood` gives the means.
+
+    A likelihood with loss.scale=optimal must be calibrated before. nll is missing without a density
+    of q(z|x), and for grayscale pixels treated as probabilities.
+    """
+    linear, grey = is_linear(vae), vae.likelihood.measure(data.pixels) == "grey"
+
+    def compute(batch: EvaluationBatch) -> PerImage:
+        terms = _compute_terms(batch.model, batch.x)
+        if vae.posterior.has_density and not grey:
+            terms["nll"] = -importance_bound(batch.model, batch.x, samples)
+        if linear:
+            terms["elbo_exact"] = exact_elbo(batch.model, batch.x)
+        return terms
+
+    return collect_per_image(vae, data, split, compute, seed, images, journal)
 
 
 def _compute_terms(model: VAE, x: Tensor) -> PerImage:

@@ -109,10 +109,10 @@ class Decoder(base.Decoder):
             return False
         z = torch.zeros(1, self.latent_dim, device=layer.bias.device)
         with _evaluation_mode(self):
-            before = self(z)
+            before, bias = self(z), layer.bias.clone()
             layer.bias.add_(1)
             difference = self(z) - before
-            layer.bias.sub_(1)
+            layer.bias.copy_(bias)
         return torch.allclose(difference, torch.ones_like(difference), atol=1e-3)
 
 

@@ -5,8 +5,11 @@ from contextlib import contextmanager
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
+from vaelab.runtime.errors import UserError, one_line_message
 from vaelab.runtime.installation import CONF
 
 
@@ -17,9 +20,15 @@ def compose_config(recipe: str, words: Iterable[str] = (), with_hydra: bool = Fa
         recipe: train or sample.
         words: Overrides, such as loss=bce and latent_dim=8.
         with_hydra: True to keep the key `hydra`, the config of Hydra itself.
+
+    Raises:
+        UserError: If a word is wrong.
     """
-    with _no_other_hydra(), initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(recipe, [*words], return_hydra_config=with_hydra)
+    try:
+        with _no_other_hydra(), initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose(recipe, [*words], return_hydra_config=with_hydra)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(one_line_message(error)) from error
 
 
 @contextmanager

@@ -1,0 +1,109 @@
+"""make_data: what it accepts, how it splits, and what it refuses."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+import vaelab
+
+X = np.arange(40 * 3, dtype=np.float32).reshape(40, 3)
+Y = np.arange(40) % 4
+
+
+class Pictures(Dataset):
+    """Ten PIL images with labels."""
+
+    def __init__(self, mode):
+        self.mode = mode
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, number):
+        return Image.new(self.mode, (5, 6), number), number
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(torch.rand(10, 3))
+
+
+def rows(data, part=0):
+    data.setup()
+    return torch.cat([split[part] for split in data.splits.values()])
+
+
+@pytest.mark.parametrize("convert", [np.asarray, torch.tensor, np.ndarray.tolist])
+def test_rows_and_labels_stay_together(convert):
+    data = vaelab.make_data(convert(X), convert(Y))
+    assert data.shape == (3,)
+    assert sorted(rows(data)[:, 0].tolist()) == X[:, 0].tolist()
+    assert rows(data, 1).tolist() == [Y[int(row) // 3] for row in rows(data)[:, 0]]
+
+
+def test_fractions_give_the_sizes_of_the_splits():
+    data = vaelab.make_data(X, splits=(0.5, 0.25, 0.25))
+    data.setup()
+    assert [len(split.images) for split in data.splits.values()] == [20, 10, 10]
+
+
+def test_a_dict_gives_the_splits():
+    data = vaelab.make_data({"train": (X[:30], Y[:30]), "test": (X[30:], Y[30:])})
+    data.setup()
+    assert torch.equal(data.splits["test"].labels, torch.from_numpy(Y[30:]))
+    assert [len(split.images) for split in data.splits.values()] == [30, 0, 10]
+
+
+def test_a_data_frame_gives_its_label_column():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=["a", "b", "c"]).assign(kind=["cat", "ant"] * 20)
+    data = vaelab.make_data(frame, "kind")
+    assert (data.shape, sorted(set(rows(data, 1).tolist()))) == ((3,), [0, 1])
+    first = next(i for i, row in enumerate(rows(data)) if row[0] == 0)
+    assert rows(data, 1)[first] == 1  # cat is the second name in alphabetical order
+    with pytest.raises(vaelab.UserError, match="columns without numbers: kind"):
+        vaelab.make_data(frame)
+    with pytest.raises(vaelab.UserError, match="y=sort: the columns are a, b, c, kind"):
+        vaelab.make_data(frame, "sort")
+
+
+@pytest.mark.parametrize(("mode", "shape"), [("L", (1, 6, 5)), ("RGB", (3, 6, 5))])
+def test_pil_images_become_channels_first(mode, shape):
+    data = vaelab.make_data(Pictures(mode))
+    assert (data.shape, rows(data).dtype) == (shape, torch.uint8)
+    assert sorted(rows(data, 1).tolist()) == [*range(10)]
+
+
+def test_torch_data_sets_are_read_whole():
+    data = vaelab.make_data(TensorDataset(torch.from_numpy(X), torch.from_numpy(Y)))
+    assert sorted(rows(data)[:, 0].tolist()) == X[:, 0].tolist()
+    assert vaelab.make_data(Stream()).shape == (3,)
+
+
+def test_the_kind_of_values_is_that_of_arrays():
+    kinds = {"binary": X > 5, "levels": X.astype(np.uint8), "real": X}
+    for kind, x in kinds.items():
+        data = vaelab.make_data(x)
+        data.setup()
+        assert data.pixels == kind
+
+
+@pytest.mark.parametrize(
+    ("x", "settings", "message"),
+    [
+        (X, {"splits": (0.5, 0.5)}, "three fractions that sum to 1"),
+        (X, {"splits": (0.8, 0.8, 0.1)}, "three fractions that sum to 1"),
+        (X, {"y": Y[:5]}, "y has 5 rows, but x has 40"),
+        ({"train": X}, {}, "x has the splits train: give train and test"),
+        ({"train": X, "test": X, "y": Y}, {}, "give train and test"),
+        ({"train": X, "test": X}, {"y": Y}, "give pairs"),
+        ([["a", "b"]], {}, "x must hold numbers"),
+        (X, {"binarize": "sometimes"}, "choose from none, dynamic, fixed"),
+        (np.full((5, 2), np.nan), {}, "NaN"),
+    ],
+)
+def test_unusable_data_are_refused(x, settings, message):
+    with pytest.raises(vaelab.UserError, match=message):
+        vaelab.make_data(x, **settings)
