@@ -120,7 +120,7 @@ def binarize_half(x: Tensor) -> Tensor:
 @torch.no_grad()
 def compute_accuracy(net: Classifier, data: DataModule) -> float:
     """Compute the fraction of the test images that are classified correctly."""
-    is_correct = [net.logits(data.prepare(x)).argmax(1) == y for x, y in data.batches("test")]
+    is_correct = [net.logits(data.prepare(x)).argmax(1) == y for x, y, _ in data.batches("test")]
     return torch.cat(is_correct).float().mean().item()
 
 

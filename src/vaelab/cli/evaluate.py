@@ -68,7 +68,9 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--parts", help="parts of the evaluation, as in likelihood,samples")
     parser.add_argument("--split", choices=("train", "val", "test"), default="test")
     parser.add_argument("--samples", type=int, help="importance samples of the bound on log p(x)")
-    parser.add_argument("--images", type=int, help="evaluate the first N images of the split")
+    parser.add_argument(
+        "--images", type=int, help="evaluate a random subset of N images, always the same"
+    )
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument(
         "--sampler", choices=list_options("sampler"), default="prior", help="of new images"

@@ -75,7 +75,7 @@ def evaluate_opened_run(
     folder = weights.results_folder(path)
     samples = int(run.cfg.samples if samples is None else samples)
     name = f"{split}-{checkpoint}-{samples}"
-    name += f"-first{images}" if images is not None else ""
+    name += f"-random{images}" if images is not None else ""
     sampler = sampler or PriorSampler()
     name += f"-{sampler.name}" if sampler.name != "prior" else ""
     output = folder / "evaluation" / name

@@ -13,6 +13,7 @@ other batch.
 """
 
 import hashlib
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal, NamedTuple
@@ -25,12 +26,14 @@ from torch import Tensor
 from vaelab.distributions.pixels import Pixels
 from vaelab.runtime.distributed import rank_and_world_size
 from vaelab.runtime.errors import UserError
-from vaelab.runtime.seeding import Stream, seeded_generator, seeded_noise
+from vaelab.runtime.seeding import Stream, seeded_generator, uniform_per_image
 
 Binarize = Literal["none", "dynamic", "fixed"]
 
 # NumPy seeds of the fixed binarization of each split; all published results use these.
 BINARIZATION_SEEDS = {"test": 0, "val": 1, "train": 2}
+EVALUATION_BATCH = 128  # images; fixed, so that no number depends on data.batch_size
+EVALUATION_VALUES = 2**22  # values in the images of such a batch, at most
 MAX_GPU_FRACTION = 0.25  # largest part of the free GPU memory that one split may occupy
 
 
@@ -186,25 +189,27 @@ class DataModule(LightningDataModule):
         """True if the val split has at least one image."""
         return len(self.splits["val"].images) > 0
 
-    def prepare(self, x: Tensor, fresh: bool = False) -> Tensor:
+    def prepare(self, x: Tensor, fresh: bool = False, index: Tensor | None = None) -> Tensor:
         """Convert a batch of stored images to the floats that the model sees, on their device.
 
         Arguments:
             x: Stored images (B, *shape), uint8 or float32.
             fresh: True in training: binarized pixels and dequantization noise are new samples.
+            index: The index of each image in its split (B,), which the dequantization noise in
+                evaluation depends on; None means 0, 1, ...
         """
         if fresh and self.binarize == "dynamic":
             return _sample_bits(x)
         if self.dequantize and fresh:
-            return _dequantize(x)
+            return (x + torch.rand(x.shape, device=x.device)) / 256
         if self.dequantize:
-            with seeded_noise(Stream.DEQUANTIZATION, self.seed):
-                return _dequantize(x)
+            index = torch.arange(len(x)) if index is None else index
+            return (x + uniform_per_image(self.seed, index.to(x.device), x.shape[1:])) / 256
         return x / 255 if x.dtype == torch.uint8 else x
 
     def on_after_batch_transfer(self, batch, dataloader_idx: int):
-        x, y = batch
-        return self.prepare(x, fresh=bool(self.trainer and self.trainer.training)), y
+        x, y, *index = batch
+        return self.prepare(x, bool(self.trainer and self.trainer.training), *index), y
 
     def train_dataloader(self) -> "TrainingBatches":
         return TrainingBatches(
@@ -212,9 +217,16 @@ class DataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> "OrderedBatches":
-        return OrderedBatches(
-            self._copy_to_gpu_if_small("val"), self.batch_size, *rank_and_world_size()
-        )
+        split = self._copy_to_gpu_if_small("val")
+        return OrderedBatches(split, self.evaluation_batch, *rank_and_world_size())
+
+    @property
+    def evaluation_batch(self) -> int:
+        """The number of images in a batch of validation and evaluation; it depends on shape only.
+
+        The noise of a batch depends on its number, so numbers must not depend on `batch_size`.
+        """
+        return max(1, min(EVALUATION_BATCH, EVALUATION_VALUES // max(1, math.prod(self.shape))))
 
     def _copy_to_gpu_if_small(self, name: str) -> Split:
         """Return a split, on the GPU if it has room for it, so that no step waits for the CPU."""
@@ -235,8 +247,9 @@ class DataModule(LightningDataModule):
 
         Arguments:
             split: train | val | test.
-            images: The number of images, counted from the start of the split; None = all.
-            size: The number of images in a batch; None = `batch_size`.
+            images: The number of images, a random subset that depends on the split only, in the
+                order of the split; None = all.
+            size: The number of images in a batch; None = `evaluation_batch`.
 
         Raises:
             UserError: If the split is empty.
@@ -248,8 +261,18 @@ class DataModule(LightningDataModule):
                 f"the {split} split has no images to evaluate: set data.validation above 0, or "
                 "evaluate another split"
             )
-        first = Split(*(part[:images] for part in whole))
-        return OrderedBatches(first, size or self.batch_size, *rank_and_world_size())
+        size = size or self.evaluation_batch
+        if images is None or images >= len(whole.images):
+            return OrderedBatches(whole, size, *rank_and_world_size())
+        index = choose_subset(len(whole.images), images)
+        subset = Split(*(part[index.to(part.device)] for part in whole))
+        return OrderedBatches(subset, size, *rank_and_world_size(), index)
+
+
+def choose_subset(count: int, size: int) -> Tensor:
+    """Return the sorted indices (size,) of a random subset of `count` images, always the same."""
+    order = torch.randperm(count, generator=seeded_generator(Stream.SUBSET))
+    return order[:size].sort().values
 
 
 def _sample_bits(x: Tensor) -> Tensor:
@@ -260,11 +283,6 @@ def _sample_bits(x: Tensor) -> Tensor:
     if x.dtype == torch.uint8:
         return (torch.randint_like(x, 255) < x).float()
     return (torch.rand_like(x) < x).to(x.dtype)
-
-
-def _dequantize(x: Tensor) -> Tensor:
-    """Compute (x + u) / 256 with u uniform in [0, 1)."""
-    return (x + torch.rand(x.shape, device=x.device)) / 256
 
 
 def check_split_fractions(validation: float, test: float) -> None:
@@ -372,10 +390,19 @@ class OrderedBatches:
     Arguments:
         split: The images to evaluate.
         size: Images in one batch.
+        index: The index of each image in the whole split (N,), if these are a subset of it.
     """
 
-    def __init__(self, split: Split, size: int, rank: int = 0, world_size: int = 1):
+    def __init__(
+        self,
+        split: Split,
+        size: int,
+        rank: int = 0,
+        world_size: int = 1,
+        index: Tensor | None = None,
+    ):
         self.split, self.size, self.rank, self.world_size = split, size, rank, world_size
+        self.index = torch.arange(len(split.images)) if index is None else index
         self.num_batches = -(-len(split.images) // size)
 
     @property
@@ -386,8 +413,9 @@ class OrderedBatches:
     def __len__(self) -> int:
         return len(self.batch_numbers)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield images, labels and the index of each image in the whole split."""
         for number in self.batch_numbers:
             start = number * self.size if number < self.num_batches else 0
             part = slice(start, start + self.size)
-            yield self.split.images[part], self.split.labels[part]
+            yield self.split.images[part], self.split.labels[part], self.index[part]

@@ -24,7 +24,7 @@ class EvaluationConfig:
     Attributes:
         split: The split of the data: train, val or test.
         samples: The number of importance samples of the bound on log p(x).
-        images: Only the first `images` of the split; None means all.
+        images: The size of a random subset of the split; None means all.
         seed: The seed of all random numbers.
         sampler: The sampler of the latents of new images, by default p(z).
         features: The name of the network whose features compare images; None means that of the

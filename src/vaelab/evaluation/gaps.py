@@ -41,8 +41,8 @@ def evaluate(run: RunParts, config: EvaluationConfig) -> EvaluationNumbers:
         by config.samples importance samples from q(z|x). amortisation_gap: the ELBO of the best q
         of the family for each image minus the ELBO of the encoder's q; it is underestimated, since
         the optimization stops short of the best q. approximation_gap: the larger bound minus the
-        ELBO of the best q; it is underestimated by what the bound lacks. Also gap_images (the first
-        images of the split, at most 100), ais_chains and ais_temperatures.
+        ELBO of the best q; it is underestimated by what the bound lacks. Also gap_images (at most
+        100 random images of the split), ais_chains and ais_temperatures.
 
         ais is missing if z is no real vector, the gaps if q(z|x) has several layers.
 

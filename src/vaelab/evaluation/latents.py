@@ -155,7 +155,7 @@ def _reason_without_aggregate(vae: VAE) -> str | None:
 def _build_aggregate_posterior(
     run: RunParts, config: EvaluationConfig, images: int
 ) -> AggregatePosterior:
-    """Build q(z) of the first images of the split, in float64."""
+    """Build q(z) of the evaluated images, in float64."""
 
     def compute(batch: EvaluationBatch) -> PerImage:
         return {"out": batch.model.run_encoder(batch.x)}

@@ -69,7 +69,7 @@ def evaluate_likelihood(
     Arguments:
         samples: The number of importance samples of the bound on log p(x); a deterministic q(z|x)
             always uses one.
-        images: Only the first `images` of the split; None means all.
+        images: The size of a random subset of the split; None means all.
         journal: The folder that keeps the results of each batch, to resume from.
 
     Returns:

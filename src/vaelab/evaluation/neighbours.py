@@ -65,9 +65,9 @@ def _find_nearest(run: RunParts, batches: OrderedBatches, sets: list[Tensor]) ->
     """Return, for each set of images, the indices of their nearest training images."""
     searches, device = [NearestNeighbours(images) for images in sets], sets[0].device
     bar = progress_bar(batches, "nearest of train")
-    for number, (x, _) in zip(batches.batch_numbers, bar, strict=True):
+    for number, (x, _, index) in zip(batches.batch_numbers, bar, strict=True):
         if number < batches.num_batches:
-            others = run.data.prepare(x.to(device))
+            others = run.data.prepare(x.to(device), index=index)
             for search in searches:
                 search.update(others, number * batches.size)
     own = [(search.distance.cpu(), search.index.cpu()) for search in searches]
@@ -88,4 +88,4 @@ def _mean_distance(
 
 def _load_training_images(run: RunParts, batches: OrderedBatches, index: Tensor) -> Tensor:
     """Return the training images of these indices, on the device of the indices."""
-    return run.data.prepare(batches.split.images[index.cpu()].to(index.device))
+    return run.data.prepare(batches.split.images[index.cpu()].to(index.device), index=index)

@@ -106,7 +106,6 @@ def _resume_or_start(run: RunParts, config: EvaluationConfig) -> EvaluationNumbe
         "features": config.features,
         "precision": config.precision,
         "compile": config.compile,
-        "batch_size": run.data.batch_size,
         "weights_sha256": hash_weights(run.vae.state_dict()),
     }
     numbers: dict[str, Any] = {**read_finished_parts(config.folder)}

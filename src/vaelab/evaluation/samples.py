@@ -100,7 +100,7 @@ def _load_features(name: str) -> Features:
 def _compute_training_features(
     run: RunParts, config: EvaluationConfig, net: Features, n: int
 ) -> Tensor:
-    """Compute the features of the first n training images."""
+    """Compute the features of n random training images."""
 
     def compute(batch: EvaluationBatch) -> PerImage:
         return {"x": net(batch.x)}

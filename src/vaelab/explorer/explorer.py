@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
+from vaelab.data.base import choose_subset
 from vaelab.data.image_file import read_image
 from vaelab.distributions.codebook import codebook_constraint, find_nearest_codes
 from vaelab.distributions.sphere import sphere_constraint
@@ -60,7 +61,7 @@ class Explorer:
         choices: The option of each config group; None if unknown.
 
     Attributes:
-        test_indices: Range of the test images whose latents are known.
+        test_indices: The test images with known latents (N,), a random subset of a large split.
         latents: The latents (N, D) of these test images.
         controls: What the sliders control, the most active first; empty for codebook latents.
         plane: The map of the latents; None for codebook or one-hot latents, or a single latent.
@@ -92,7 +93,7 @@ class Explorer:
                 run.vae.likelihood.calibrate(
                     compute_mean_error_statistic(run.vae, run.data, run.cfg.seed)
                 )
-        self.test_indices = range(min(MAX_TEST_IMAGES, len(run.data.splits["test"].images)))
+        self.test_indices = choose_subset(len(run.data.splits["test"].images), MAX_TEST_IMAGES)
         self.latents, kl = self._encode_test_images()
         if not torch.isfinite(self.latents).all():
             raise UserError(
@@ -278,13 +279,13 @@ class Explorer:
         return self._project_to_support(self.latents.mean(0))
 
     def _encode_test_images(self) -> tuple[Tensor, Tensor | None]:
-        """Return the latents (N, D) of the first test images, and the mean KL of each dimension.
+        """Return the latents (N, D) of `test_indices`, and the mean KL of each dimension.
 
         The KL is that of each variable for one-hot latents, and None without a closed form.
         """
         latents, divergences = [], []
         images, labels = self.run.data.splits["test"]
-        for indices in torch.tensor(self.test_indices).split(BATCH_SIZE):
+        for indices in self.test_indices.split(BATCH_SIZE):
             with torch.no_grad(), _locked_noise(Stream.PICTURES):
                 model = self.vae.condition_on(labels[indices].to(self.device))
                 q = model.encode(self.run.data.prepare(images[indices].to(self.device)))

@@ -84,7 +84,7 @@ class TileInput:
     def _render_tiles(self, start: int, selected: int) -> str:
         """Render the tiles from index `start`, sorted by class."""
         labels = self.explorer.run.data.splits["test"].labels
-        indices = list(self.explorer.test_indices[start : start + TILES_PER_PAGE])
+        indices = self.explorer.test_indices[start : start + TILES_PER_PAGE].tolist()
         if labels.ndim == 1:
             indices.sort(key=lambda index: labels[index].item())
         suffixes = {i: f", label {labels[i]}" if labels.ndim == 1 else "" for i in indices}

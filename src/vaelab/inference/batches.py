@@ -27,11 +27,19 @@ PerImage = dict[str, Tensor]
 
 
 class EvaluationBatch(NamedTuple):
-    """Images x (B, *shape), their labels (B, ...), and the model conditioned on these labels."""
+    """A batch of an evaluation.
+
+    Attributes:
+        model: The model, conditioned on the labels.
+        x: Images (B, *shape).
+        labels: Labels (B, ...).
+        indices: The index of each image in its split (B,), on the CPU.
+    """
 
     model: VAE
     x: Tensor
     labels: Tensor
+    indices: Tensor
 
 
 def iterate_batches(
@@ -48,8 +56,8 @@ def iterate_batches(
     """Iterate over the numbers and batches of this process; each batch has its own random state.
 
     Arguments:
-        images: Only the first `images` of the split; None means all.
-        size: The batch size; None means that of the training.
+        images: The size of a random subset of the split; None means all.
+        size: The batch size; None means `DataModule.evaluation_batch`.
         title: The title of the progress bar.
         stream, purpose: The noise of batch n depends on (stream, seed, *purpose, n).
     """
@@ -57,10 +65,11 @@ def iterate_batches(
     device = next(vae.parameters()).device
     batches = data.batches(split, images, size)
     bar = progress_bar(batches, f"{title} {split}")
-    for number, (x, y) in zip(batches.batch_numbers, bar, strict=True):
+    for number, (x, y, index) in zip(batches.batch_numbers, bar, strict=True):
         if number < batches.num_batches:
             y = y.to(device)
-            batch = EvaluationBatch(vae.condition_on(y), data.prepare(x.to(device)), y)
+            x = data.prepare(x.to(device), index=index)
+            batch = EvaluationBatch(vae.condition_on(y), x, y, index)
             with seeded_noise(stream, seed, *purpose, number):
                 yield number, batch
 

@@ -62,8 +62,7 @@ def encode_batches(
 
     A likelihood with loss.scale=optimal must be calibrated before.
     """
-    for number, (model, x, y) in iterate_batches(vae, data, split, seed, title="encoding"):
-        index = number * data.batch_size + torch.arange(len(x))
+    for _, (model, x, y, index) in iterate_batches(vae, data, split, seed, title="encoding"):
         q, z, p, _, terms = sample_elbo_terms(model, x)
         yield EncodedBatch(index, y, x, p.mean, extract_posterior_parameters(q) or {"z": z}, terms)
 
@@ -146,7 +145,7 @@ def _iterate_row_groups(run: RunParts, splits: Sequence[str]) -> Iterator[Any]:
         for split in splits
         for batch in encode_batches(run.vae, run.data, split, run.cfg.seed)
     )
-    size = max(1, GROUP_ROWS // run.data.batch_size)
+    size = max(1, GROUP_ROWS // run.data.evaluation_batch)
     while group := list(islice(batches, size)):
         yield pyarrow.concat_tables(group).combine_chunks()
 

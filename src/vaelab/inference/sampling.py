@@ -96,7 +96,7 @@ def sample_images(
     Arguments:
         sampler: The sampler of z. It is fitted to the latents of the training images if necessary.
         label: For conditional models: a class, the names of all attributes that are true, or labels
-            (n, ...). None takes the labels of the first training images.
+            (n, ...). None takes labels of evenly spaced training images.
         draw: True to sample from p(x|z), False to return its mean.
 
     Raises:
@@ -142,7 +142,7 @@ def _choose_labels(
         return torch.zeros(n, 0, dtype=torch.long)
     known = data.splits["train"].labels
     if label is None:
-        return known[torch.arange(n) % len(known)]
+        return known[torch.arange(n) * max(1, len(known) // n) % len(known)]  # may be sorted
     if isinstance(label, Tensor):
         return label
     if known.ndim > 1:

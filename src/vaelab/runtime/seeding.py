@@ -1,6 +1,7 @@
 """Random numbers as a pure function of integers such as (stream, seed, epoch)."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 
@@ -20,6 +21,7 @@ class Stream(IntEnum):
     SAMPLES = 6
     PROBES = 7
     POINTS = 8
+    SUBSET = 9
 
 
 def derive_seed(stream: Stream, *numbers: int) -> int:
@@ -39,3 +41,41 @@ def seeded_noise(stream: Stream, *numbers: int) -> Iterator[None]:
     with torch.random.fork_rng(devices):
         torch.manual_seed(derive_seed(stream, *numbers))
         yield
+
+
+def uniform_per_image(seed: int, index: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Return numbers in [0, 1) that depend on the seed, the image and the position in it only.
+
+    They are bit-identical on every device and in every batch: each is the hash of a counter.
+
+    Arguments:
+        seed: A seed.
+        index: The index of each image in its split (B,).
+        shape: The shape of an image.
+
+    Returns:
+        (B, *shape) in float32.
+
+    Reference: Fast Splittable Pseudorandom Number Generators (Steele et al., 2014), section 4, with
+        the constants of SplitMix64
+    """
+    size = math.prod(shape)
+    start = derive_seed(Stream.DEQUANTIZATION, seed) << 31
+    counter = index.unsqueeze(1) * size + torch.arange(size, device=index.device) + start
+    mixed = counter * _GAMMA
+    for shift, factor in ((30, _MIX_1), (27, _MIX_2)):
+        mixed = (mixed ^ _shift_right(mixed, shift)) * factor
+    mixed = mixed ^ _shift_right(mixed, 31)
+    return (_shift_right(mixed, 40).float() / 2**24).reshape(len(index), *shape)
+
+
+def _shift_right(x: torch.Tensor, bits: int) -> torch.Tensor:
+    """Shift 64 bits to the right, with zeros from the left; torch would repeat the sign."""
+    return (x >> bits) & (2 ** (64 - bits) - 1)
+
+
+def _signed(x: int) -> int:
+    return x - 2**64 if x >= 2**63 else x
+
+
+_GAMMA, _MIX_1, _MIX_2 = map(_signed, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
