@@ -1,7 +1,10 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 
+from vaelab.data import arrays
 from vaelab.data.arrays import Arrays
 
 WIDE = np.zeros((5, 4))
@@ -136,3 +139,25 @@ def test_channels_last_images_are_never_reshaped_to_channels_first(npz, caplog):
 def test_other_arrays_of_a_file_are_ignored(npz):
     text = np.array("settings")
     assert load_arrays(npz(x=np.zeros((20, 2)), z=np.zeros((20, 1)), settings=text)).shape == (2,)
+
+
+def test_an_array_that_expands_a_thousandfold_is_refused(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "x.npz", x=np.zeros((2000, 500), np.uint8))
+    monkeypatch.setattr(arrays, "MIN_BOMB_BYTES", 10_000)
+    with pytest.raises(ValueError, match=r"x\.npy expands from .* to 1,000,128 bytes"):
+        Arrays(str(tmp_path / "x.npz"))
+    np.savez(tmp_path / "x.npz", x=np.zeros((2000, 500), np.uint8))
+    assert Arrays(str(tmp_path / "x.npz")).shape == (500,)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int64, bool])
+def test_reading_needs_little_more_memory_than_the_arrays(npz, dtype):
+    x = np.random.default_rng(0).integers(0, 2, (4_000, 2_500)).astype(dtype)
+    path, size = npz(x=x), x.nbytes
+    del x
+    tracemalloc.start()
+    data = load_arrays(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert data.pixels == "binary"
+    assert peak < 2.5 * size + 2 * 4_000 * 2_500 + 6 * arrays.CHUNK_BYTES

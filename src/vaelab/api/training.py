@@ -22,7 +22,7 @@ from vaelab.api.data import make_data
 from vaelab.api.model import ModelRecipe, insert_nodes
 from vaelab.api.run import Run, load
 from vaelab.cli.train import silence_messages
-from vaelab.data.arrays import ArrayData
+from vaelab.data.arrays import ArrayData, Arrays
 from vaelab.data.base import DataModule
 from vaelab.kl.base import KLWeighting
 from vaelab.module import VAEModule
@@ -140,7 +140,7 @@ def fit(
         check_run_config(cfg)
         started = str(Path.cwd()) if isinstance(data, str) else None
         write_recorded_run(path, cfg, choices, words, started)
-        if isinstance(data, ArrayData) and "data" not in given:
+        if isinstance(data, ArrayData) and not isinstance(data, Arrays) and "data" not in given:
             data.save(path / DATA)
         with run_lock(path), error_log(path):
             seed_everything(seed, verbose=False)
@@ -299,6 +299,8 @@ def _insert_data(cfg: DictConfig, data: DataModule) -> list[str]:
     is_saved = isinstance(data, ArrayData) and data.nbytes <= MAX_SAVED_BYTES
     if isinstance(data, ArrayData):
         node["validation"], node["test"] = data.fractions
+    if isinstance(data, Arrays):
+        node["path"] = str(Path(data.path).resolve())
     OmegaConf.update(cfg, "data", node, merge=False)
     return [] if is_saved else ["data"]
 

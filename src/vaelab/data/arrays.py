@@ -4,7 +4,7 @@ import logging
 import math
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
 
@@ -19,6 +19,9 @@ from vaelab.runtime.files import atomic_write
 log = logging.getLogger(__name__)
 
 ARRAY_NAMES = "[xy](_train|_val|_test)?"  # a regular expression; other arrays are ignored
+CHUNK_BYTES = 2**24
+MAX_EXPANSION = 200  # of a compressed array; images of few grayscale values reach about 50
+MIN_BOMB_BYTES = 2**28
 CHANNELS_FIRST_HINT = "save images (N, H, W, C) as x.transpose(0, 3, 1, 2)"
 
 
@@ -103,7 +106,7 @@ class ArrayData(DataModule):
         """Return the arrays x and y whose names end in `suffix`, as tensors."""
         x = self.arrays[f"x{suffix}"]
         y = self.arrays.get(f"y{suffix}", np.zeros((len(x), 0), np.int64))
-        images = torch.from_numpy(x)
+        images = torch.from_numpy(x if x.flags.writeable else x.copy())
         return Split(images.reshape(len(x), *self.shape), torch.from_numpy(y))
 
 
@@ -143,7 +146,9 @@ class Arrays(ArrayData):
 
     def load(self) -> dict[str, Split]:
         self.arrays = self.arrays or _prepare_arrays(_read_npz(self.path), self.path)
-        return super().load()
+        splits = super().load()
+        self.arrays = {}  # the splits are copies
+        return splits
 
 
 def _check_reshape(shape: Sequence[int], stored: Sequence[int], path: str) -> None:
@@ -164,6 +169,8 @@ def _read_npz(path: str) -> dict[str, np.ndarray]:
         )
     try:
         with zipfile.ZipFile(path) as file:
+            for member in file.infolist():
+                _check_expansion(member)
             if damaged := file.testzip():  # numpy checks only members that it reads to the end
                 raise UserError(f"the checksum of {damaged} is wrong")
         with Path(path).open("rb") as file, np.load(file) as npz:
@@ -181,6 +188,15 @@ def _read_npz(path: str) -> dict[str, np.ndarray]:
             "and x_test: write it with numpy.savez(path, x=x)"
         )
     return arrays
+
+
+def _check_expansion(member: zipfile.ZipInfo) -> None:
+    """Refuse a small file that would fill the memory."""
+    if member.file_size > max(MIN_BOMB_BYTES, MAX_EXPANSION * member.compress_size):
+        raise UserError(
+            f"{member.filename} expands from {member.compress_size:,} to {member.file_size:,} "
+            "bytes: if you trust it, write it without compression"
+        )
 
 
 def _prepare_arrays(arrays: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
@@ -224,8 +240,7 @@ def _check_arrays(source: str, arrays: Mapping[str, np.ndarray]) -> None:
                 f"{source}: {name} must have shape (N, ...), one row for each image, but its shape "
                 f"is {array.shape}"
             )
-        largest = np.finfo(np.float32).max
-        if name.startswith("x") and not (abs(array.astype(np.float64)) <= largest).all():
+        if name.startswith("x") and not all(map(_fits_float32, _split_rows(array))):
             raise UserError(
                 f"{source}: {name} holds NaN, infinity or values beyond float32: remove these rows"
             )
@@ -233,8 +248,27 @@ def _check_arrays(source: str, arrays: Mapping[str, np.ndarray]) -> None:
 
 def _convert_for_storage(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Convert binary values to uint8 0 and 255, and all others but uint8 to float32."""
-    if all(((x == 0) | (x == 1)).all() for x in arrays.values()):
-        return {name: x.astype(np.uint8) * 255 for name, x in arrays.items()}
+    if all(map(_is_binary, arrays.values())):
+        return {
+            name: np.multiply(x, 255, dtype=np.uint8, casting="unsafe")
+            for name, x in arrays.items()
+        }
     if all(x.dtype == np.uint8 for x in arrays.values()):
         return arrays
-    return {name: x.astype(np.float32) for name, x in arrays.items()}
+    return {name: x.astype(np.float32, copy=False) for name, x in arrays.items()}
+
+
+def _is_binary(x: np.ndarray) -> bool:
+    return all(((rows == 0) | (rows == 1)).all() for rows in _split_rows(x))
+
+
+def _fits_float32(x: np.ndarray) -> bool:
+    return x.dtype.kind in "bu" or bool(
+        (abs(x.astype(np.float64)) <= np.finfo(np.float32).max).all()
+    )
+
+
+def _split_rows(x: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield parts of an array, so that temporary copies of them are small."""
+    step = max(1, CHUNK_BYTES // max(1, x[:1].nbytes))
+    return (x[start : start + step] for start in range(0, len(x), step))
