@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from vaelab.cli.train import prepare_process
 from vaelab.runs import untrusted
 from vaelab.runs.recorded import RecordedRun, read_recorded_run
-from vaelab.runtime.errors import UserError
+from vaelab.runtime.errors import UserError, suggest
 from vaelab.runtime.overrides import RESUME
 from vaelab.train import train
 
@@ -60,8 +60,9 @@ def _apply_overrides(cfg: DictConfig, words: list[str]) -> DictConfig:
     for override in OverridesParser.create().parse_overrides(words):
         key = override.key_or_group.removeprefix("trainer.")
         if key.split(".")[0] not in cfg.trainer:
-            names = ", ".join(name for name in sorted(cfg.trainer) if name[0] != "_")
-            raise UserError(f"trainer.{key}: there is no such key; trainer has {names}")
+            names = [name for name in sorted(cfg.trainer) if name[0] != "_"]
+            hint = suggest(key, names, "trainer.") or f"trainer has {', '.join(names)}"
+            raise UserError(f"trainer.{key}: there is no such key; {hint}")
         OmegaConf.update(cfg.trainer, key, override.value())
     return cfg
 

@@ -1,7 +1,9 @@
 """A run: a config with its data set and its model, built from it or opened from a run folder."""
 
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
+from inspect import isclass
 from pathlib import Path
 from typing import Self
 
@@ -62,13 +64,20 @@ class RunParts:
         return cls(cfg, data, build_from_config(parts.module, vae={"shape": list(data.shape)}))
 
     @classmethod
-    def open(cls, path: str | Path, checkpoint: str = "best", with_data: bool = True) -> Self:
+    def open(
+        cls,
+        path: str | Path,
+        checkpoint: str = "best",
+        with_data: bool = True,
+        trust: Iterable[str] = (),
+    ) -> Self:
         """Open a finished run with the weights of checkpoints/{best,last}.ckpt.
 
         Arguments:
             path: The run folder, a model.safetensors, or the folder of a model.safetensors.
             checkpoint: best or last.
             with_data: Read the data set, which need not exist otherwise.
+            trust: Names of own packages whose classes and functions the config may use.
 
         Raises:
             MissingFileError: If there is no run, or its data set is missing.
@@ -79,7 +88,7 @@ class RunParts:
         if file is not None and checkpoint != "best":
             raise UserError(f"{file} holds one set of weights: leave out checkpoint={checkpoint}")
         record = read_recorded_run(path)
-        run = cls._build_untrusted(record, path)
+        run = cls._build_untrusted(record, path, trust)
         run.choices, run.overrides = record.choices, record.overrides
         run.load(file or path / "checkpoints" / f"{checkpoint}.ckpt")
         if with_data:
@@ -87,12 +96,13 @@ class RunParts:
         return run
 
     @classmethod
-    def _build_untrusted(cls, record: RecordedRun, path: Path) -> Self:
+    def _build_untrusted(cls, record: RecordedRun, path: Path, trust: Iterable[str]) -> Self:
         """Build the objects of a config that anybody may have written."""
-        untrusted.check_config(record.cfg)
+        untrusted.check_config(record.cfg, trust)
         for key, kind in (("data", DataModule), ("module", VAEModule)):
             target = OmegaConf.select(record.cfg, f"{key}._target_")
-            if target is None or not issubclass(get_object(target), kind):
+            found = None if target is None else get_object(target)
+            if found is None or (isclass(found) and not issubclass(found, kind)):
                 raise UserError(f"{path}: {key} of its config is not a {kind.__name__}")
         try:
             for group in record.cfg:
