@@ -22,6 +22,7 @@ COMMANDS = {
     "rerun": "train a run again and compare the numbers bit for bit",
     "reproduce": "reproduce the results of docs/results.md, in a clone of the repository",
     "notes": "run one of the study notes",
+    "new": "write a small project with parts of your own",
     "dashboard": "create a W&B workspace",
 }
 PROJECT_HELP = """\
