@@ -25,26 +25,28 @@ from vaelab.cli.menu import (
     list_options,
 )
 from vaelab.runs.compose import compose_config
+from vaelab.runs.untrusted import check_target_names
 from vaelab.runtime.errors import UserError, suggest
 
 OTHER_CONFIG = ("-c", "--config", "-sc", "--shell")  # flags that choose another config, or complete
 WIRING = ("module", "folder")  # keys that no command sets
-UNKNOWN_KEY = re.compile(r"Could not (?:override|append to|delete from) (?:config\. )?'?([\w./@]+)")
+UNKNOWN_KEY = re.compile(r"Could not (?:override|delete from config\.) '([^']+)'")
 REPEATED_GROUP = re.compile(r"Multiple values for ([\w/]+)")
 
 
 def check_training_words(words: Iterable[str]) -> None:
-    """Check that a training, or the first job of a multirun, can be composed.
+    """Check that a training, or the first job of a multirun, can be composed of trusted parts.
 
     Raises:
-        UserError: If an option or a key does not exist.
+        UserError: If an option or a key does not exist, or if a class is not trusted.
     """
     words = list(words)
     if any(word.startswith(OTHER_CONFIG) and word not in ("-c", "--cfg") for word in words):
         return
     named = [word for word in words if "=" in word or word.startswith("~")]
     overrides = _parse_words("train", [word for word in named if not word.startswith("-")])
-    compose_checked("train", [word for each in overrides if (word := _first_value(each))])
+    words = [word for each in overrides if (word := _first_value(each))]
+    check_target_names(compose_checked("train", words))
 
 
 def compose_checked(recipe: str, words: Sequence[str]) -> DictConfig:

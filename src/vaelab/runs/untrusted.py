@@ -67,11 +67,11 @@ def check_config(cfg: DictConfig, trust: Iterable[str] = ()) -> None:
     Raises:
         UserError: If the config asks for anything else.
     """
-    packages = (*own_project.trusted_packages(), *own_project.check_packages(trust))
+    check_target_names(cfg, trust)
     for path, value in iterate_values("", OmegaConf.to_container(cfg, resolve=False)):
         key = path.rpartition(".")[2]
         if key == "_target_":
-            _check_target(path, value, tuple(f"{package}." for package in packages))
+            _check_target(path, value, _own_prefixes(trust))
         elif re.fullmatch("_.*_", key) and key not in HYDRA_KEYS:
             raise UserError(
                 f"{path}: the config of a run may contain {' and '.join(HYDRA_KEYS)} only"
@@ -92,14 +92,30 @@ def iterate_values(path: str, node: Any) -> Iterator[tuple[str, Any]]:
             yield from iterate_values(child_path, child)
 
 
-def _check_target(path: str, target: Any, own: tuple[str, ...]) -> None:
-    """Raise UserError unless the target is a trusted class, or a function of an own package.
+def check_target_names(cfg: DictConfig, trust: Iterable[str] = ()) -> None:
+    """Check the names of all classes that a config builds, and import none of them.
 
     Arguments:
-        own: The names of the own packages, each with a dot at its end.
+        trust: See `check_config`.
+
+    Raises:
+        UserError: If a class belongs to no trusted package.
     """
-    if not isinstance(target, str) or not target.startswith((*TRUSTED, TRAINER, *own)):
-        raise UserError(_describe_untrusted(path, target))
+    trusted = (*TRUSTED, TRAINER, *_own_prefixes(trust))
+    for path, target in iterate_values("", OmegaConf.to_container(cfg, resolve=False)):
+        is_target = path.rpartition(".")[2] == "_target_"
+        if is_target and not (isinstance(target, str) and target.startswith(trusted)):
+            raise UserError(_describe_untrusted(path, target))
+
+
+def _own_prefixes(trust: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of trusted packages, each with a dot at its end."""
+    packages = (*own_project.trusted_packages(), *own_project.check_packages(trust))
+    return tuple(f"{package}." for package in packages)
+
+
+def _check_target(path: str, target: str, own: tuple[str, ...]) -> None:
+    """Raise UserError unless the target is a trusted class, or a function of an own package."""
     try:
         found = get_object(target)
     except Exception as error:  # importing a module may raise anything
