@@ -7,7 +7,7 @@ from pathlib import Path
 from vaelab.runs.run import RunParts
 
 PROJECT = Path(__file__).parents[1]
-SHORT = ["trainer=smoke", "logger=csv", "samples=2"]
+SHORT = ["trainer.max_epochs=1", "trainer.limit_train_batches=2", "samples=2", "logger=csv"]
 
 
 def test_run_of_this_project_trains_and_opens_again(tmp_path):
