@@ -93,7 +93,7 @@ def run_vaelab(installed, tmp_path):
 def test_wheel_holds_src_and_conf(wheel):
     with zipfile.ZipFile(wheel) as file:
         names = {Path(name) for name in file.namelist() if ".dist-info" not in name}
-    source = {".py", ".typed", ".safetensors", ".html", ".css", ".js", ".jinja"}
+    source = {".py", ".typed", ".safetensors", ".html", ".css", ".js", ".jinja", ".md", ".yaml"}
     assert names == list_files("src", source) | {
         Path("vaelab", "conf", name) for name in list_files("conf", {".yaml"})
     }

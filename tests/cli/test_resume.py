@@ -173,7 +173,10 @@ def test_minutes_write_checkpoints_within_an_epoch(train, monkeypatch):
         (["resume=other"], "other: resume= takes the folder of one run"),
         (["-m"], "-m: resume= takes the folder of one run"),
         (["trainer.max_epochs=4", "trainer.precision=64"], "trainer.precision=64: choose from"),
-        (["trainer.epochs=3"], "trainer.epochs: there is no such key; trainer has .*max_epochs"),
+        (
+            ["trainer.epochs=3"],
+            r"trainer.epochs: .* did you mean trainer.max_epochs\?",
+        ),
         (["trainer.max_epochs=[1"], r"no viable alternative at input .\[1"),
     ],
 )

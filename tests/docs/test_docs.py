@@ -61,6 +61,7 @@ def test_links_to_arxiv_show_their_number(page):
 # Parts that exist only in the examples of a page.
 EXAMPLES = {page.name: {"kl=mine"} for page in ROOT.glob("README*.md")}
 EXAMPLES |= {"docs/add-a-part.md": {"kl=sigmoid", "prior=laplace"}}
+EXAMPLES |= {"docs/own-project.md": {"experiment=wave", "data=wave", "loss=noisy_gaussian"}}
 GROUPS = [path.name for path in CONF.iterdir() if path.is_dir()]
 
 
@@ -134,6 +135,7 @@ TESTED_IN_OTHER_FILES = (
     "pip install ",
 )
 TESTED_PAGES = (
+    "own-project.md",  # tests/docs/test_own_project.py
     "scale.md",  # tests/docs/test_scale.py and tests/runtime/test_slurm.py
     "results.md",  # tests/reproduction/test_reproduce.py
 )

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from vaelab.cli.overrides import compose_checked
 from vaelab.likelihoods.base import Likelihood
 from vaelab.models import plain
 from vaelab.posteriors.base import Posterior
 from vaelab.priors.base import Prior
 from vaelab.runs.build import build_from_config
-from vaelab.runs.compose import compose_config
 from vaelab.runs.factories import describe_factory
 from vaelab.runs.weights import hash_weights
 from vaelab.vae import VAE
@@ -95,7 +95,7 @@ def make_model(
             nodes[name] = node
         else:
             objects[name] = _make_factory(name, part)
-    cfg = compose_config("train", words)
+    cfg = compose_checked("train", words)
     insert_nodes(cfg, nodes)
     if "loss" in objects:
         objects["likelihood"] = objects.pop("loss")

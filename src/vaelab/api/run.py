@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vaelab.api.data import name_test_rows
 from vaelab.cli.evaluate_folder import evaluate_opened_run
+from vaelab.cli.overrides import compose_checked
 from vaelab.data.arrays import ArrayData
 from vaelab.data.base import DataModule
 from vaelab.evaluation.likelihood import collect_likelihood_terms
@@ -21,7 +22,6 @@ from vaelab.module import VAEModule
 from vaelab.report.write import write_report
 from vaelab.runs import weights
 from vaelab.runs.build import build_from_config
-from vaelab.runs.compose import compose_config
 from vaelab.runs.config_check import check_samples
 from vaelab.runs.history import MetricCurve, read_metric_curves
 from vaelab.runs.metrics_file import RunMetrics, read_run_metrics
@@ -31,12 +31,19 @@ from vaelab.samplers.base import Sampler
 from vaelab.vae import VAE
 
 
-def load(path: str | Path, checkpoint: str = "best", vae: VAE | None = None) -> "Run":
+def load(
+    path: str | Path,
+    checkpoint: str = "best",
+    trust: Iterable[str] = (),
+    vae: VAE | None = None,
+) -> "Run":
     """Open a run folder, or a file of weights.
 
     Arguments:
         path: A run folder, a model.safetensors, or the folder of a model.safetensors.
         checkpoint: best or last.
+        trust: Names of own packages whose classes and functions the run may use, besides those of
+            VAELAB_TRUST. Opening a run calls them.
         vae: The model of a run whose parts were objects, built as before the training; its weights
             are replaced by those of the run.
 
@@ -44,7 +51,7 @@ def load(path: str | Path, checkpoint: str = "best", vae: VAE | None = None) -> 
         MissingFileError: If there is no run.
         UserError: If the run is damaged, needs `vae`, or names classes that are not trusted.
     """
-    parts = RunParts.open(path, checkpoint, with_data=False, vae=vae)
+    parts = RunParts.open(path, checkpoint, with_data=False, trust=trust, vae=vae)
     return Run(parts, Path(path), checkpoint)
 
 
@@ -173,7 +180,8 @@ class Run:
         """
         used: Any = sampler
         if isinstance(sampler, str):
-            used = build_from_config(compose_config("sample", f"sampler={sampler}".split()).sampler)
+            words = f"sampler={sampler}".split()
+            used = build_from_config(compose_checked("sample", words).sampler)
         needs_calibration = draw and self.vae.likelihood.needs_calibration
         needs_data = used.needs_fit or self.vae.conditional or needs_calibration
         data = self.data if needs_data else self._parts.data

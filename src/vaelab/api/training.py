@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from difflib import get_close_matches
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch.optim import Optimizer
 from vaelab.api.data import make_data
 from vaelab.api.model import ModelRecipe, insert_nodes
 from vaelab.api.run import Run, load
+from vaelab.cli.overrides import compose_checked
 from vaelab.cli.train import silence_messages
 from vaelab.data.arrays import ArrayData, Arrays
 from vaelab.data.base import DataModule
@@ -28,15 +28,16 @@ from vaelab.kl.base import KLWeighting
 from vaelab.module import VAEModule
 from vaelab.objectives.base import Objective
 from vaelab.runs.build import build_from_config
-from vaelab.runs.compose import compose_config
 from vaelab.runs.config_check import check_run_config
 from vaelab.runs.factories import GIVEN, describe_factory
 from vaelab.runs.hydra_state import hydra_config_of_run
 from vaelab.runs.paths import DATA
 from vaelab.runs.recorded import write_recorded_run
+from vaelab.runs.resolved import resolve_values
 from vaelab.runs.run import RunParts
+from vaelab.runs.untrusted import check_config
 from vaelab.runs.weights import hash_weights
-from vaelab.runtime.errors import UserError, error_log
+from vaelab.runtime.errors import UserError, error_log, suggest
 from vaelab.schedules.base import Schedule
 from vaelab.train import run_lock, train, train_run
 from vaelab.vae import VAE
@@ -45,12 +46,14 @@ MAX_SAVED_BYTES = 2**30  # of data in memory that a run keeps
 DATA_KEYS = ("binarize", "batch_size", "seed", "dequantize")
 
 
-def run_training(*words: str, folder: str | Path | None = None) -> Run:
+def run_training(*words: str, folder: str | Path | None = None, trust: Iterable[str] = ()) -> Run:
     """Train one run, as `vaelab train <words>` does, and return it.
 
     Arguments:
         words: The words of the command line, such as "model=conv" and "loss=bce".
         folder: The run folder; None is runs/<time>.
+        trust: Names of own packages whose classes the config may use, besides those of
+            VAELAB_TRUST.
 
     Raises:
         UserError: If a word is wrong, the config cannot be trained, or the folder holds a run.
@@ -61,11 +64,12 @@ def run_training(*words: str, folder: str | Path | None = None) -> Run:
             "multiruns and resume, and folder= for the folder"
         )
     cfg, choices = _compose(words)
-    with _new_folder(folder) as path:
+    with _new_folder(folder) as path, _running(path, words, words):
+        resolve_values(cfg)
+        check_config(cfg, trust)
         write_recorded_run(path, cfg, choices, words, str(Path.cwd()))
-        with _running(path, words, words):
-            train(cfg)
-    return load(path)
+        train(cfg)
+    return load(path, trust=trust)
 
 
 def fit(
@@ -167,7 +171,7 @@ def fit(
 
 def _compose(words: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
     """Compose the config of a run, and return it with the chosen option of each group."""
-    cfg = compose_config("train", words, with_hydra=True)
+    cfg = compose_checked("train", words, with_hydra=True)
     chosen: Any = OmegaConf.to_container(cfg.hydra.runtime.choices)
     with open_dict(cfg):
         del cfg["hydra"]
@@ -236,10 +240,9 @@ def _apply_settings(cfg: DictConfig, settings: dict[str, Any]) -> None:
     keys = ("samples", "compile", "start", "channels_last", "on_nan", "published")
     for name, value in settings.items():
         if name not in arguments and name not in keys:
-            nearest = get_close_matches(name, [*arguments, *keys], 1)
             raise UserError(
-                f"{name}={value}: fit takes arguments of Lightning's Trainer and {', '.join(keys)}"
-                + "".join(f"; did you mean {each}?" for each in nearest)
+                f"{name}={value}: fit takes arguments of Lightning's Trainer, and "
+                f"{', '.join(keys)}; {suggest(name, [*arguments, *keys])}"
             )
         if name in ("strategy", "num_nodes"):
             raise UserError(

@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer, callbacks
 
 from vaelab.module import VAEModule
+from vaelab.runs.own_project import project_flags
 from vaelab.runtime.errors import TrainingStopped, UserError
 from vaelab.runtime.files import atomic_write
 from vaelab.runtime.installation import train_command
@@ -122,7 +123,7 @@ class Checkpoint(callbacks.Checkpoint):
             raise TrainingStopped(stop_signal, trainer.global_step, self._resume_command())
 
     def _resume_command(self) -> str:
-        return f"{train_command()} resume={self.folder.parent}"
+        return f"{train_command()} resume={self.folder.parent}{project_flags()}"
 
     def _update_best_score(self, trainer: Trainer) -> bool:
         if not trainer.datamodule.has_validation:  # type: ignore[attr-defined]

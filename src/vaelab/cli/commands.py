@@ -2,11 +2,12 @@
 
 import os
 import sys
-from difflib import get_close_matches
 from importlib import import_module
 
 from vaelab import __version__
 from vaelab.cli.entry_point import run_command
+from vaelab.runs.own_project import split_flags
+from vaelab.runtime.errors import UserError, suggest
 
 COMMANDS = {
     "train": "train a model, or one for each combination with -m",
@@ -21,8 +22,13 @@ COMMANDS = {
     "rerun": "train a run again and compare the numbers bit for bit",
     "reproduce": "reproduce the results of docs/results.md, in a clone of the repository",
     "notes": "run one of the study notes",
+    "new": "write a small project with parts of your own",
     "dashboard": "create a W&B workspace",
 }
+PROJECT_HELP = """\
+Every command takes --trust PACKAGE, whose classes runs may use, and --config-dir FOLDER, which has
+options of your own; ./conf is found without it: docs/own-project.md
+"""
 RECIPES = ("train", "sample")  # the commands that compose conf/<name>.yaml
 
 
@@ -39,8 +45,7 @@ def main() -> None:
         sys.argv = [f"vaelab {name}", *words]
         start(name)
     else:
-        nearest = get_close_matches(name, COMMANDS, 1)
-        hint = f"did you mean {nearest[0]}?" if nearest else "see vaelab --help"
+        hint = suggest(name, COMMANDS) or "see vaelab --help"
         sys.exit(f"error: vaelab {name}: there is no such command; {hint}")
 
 
@@ -61,7 +66,7 @@ def start(name: str) -> None:
 def _describe_commands() -> str:
     lines = ["usage: vaelab <command> ...", ""]
     lines += [f"  {name:10} {description}" for name, description in COMMANDS.items()]
-    return "\n".join([*lines, "", "vaelab <command> --help describes a command."])
+    return "\n".join([*lines, "", PROJECT_HELP, "vaelab <command> --help describes a command."])
 
 
 def _complete(words: list[str]) -> None:
@@ -76,6 +81,10 @@ def _complete(words: list[str]) -> None:
             return
         if line[0] != "train":
             return
-        os.environ["COMP_LINE"] = " ".join([program, *line[1:]])
+        try:
+            line, project = split_flags(line[1:])
+        except UserError:  # the value of a flag is not complete
+            return
+        os.environ |= project | {"COMP_LINE": " ".join([program, *line])}
     sys.argv[0] = "vaelab"  # the name that Hydra installs the completion for
     start("train")

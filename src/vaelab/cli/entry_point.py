@@ -2,16 +2,23 @@
 
 import ctypes
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
-from vaelab.cli.menu import find_groups, render_menu, render_menu_section
+from vaelab.cli.menu import render_menu, render_menu_section
 from vaelab.cli.secrets import find_secret
+from vaelab.runs.own_project import find_own_conf, project_environment
 from vaelab.runtime import slurm
-from vaelab.runtime.errors import JobFailed, TrainingStopped, is_user_error, one_line_message
+from vaelab.runtime.errors import (
+    JobFailed,
+    TrainingStopped,
+    UserError,
+    is_user_error,
+    one_line_message,
+)
 from vaelab.runtime.overrides import is_resume_command
 
 
@@ -23,6 +30,16 @@ def run_command(main: Callable[[], Any], recipe: str | None = None) -> None:
     Arguments:
         recipe: The command composes conf/<recipe>.yaml; None if it does not use Hydra.
     """
+    with ExitStack() as stack:
+        try:
+            sys.argv[1:] = stack.enter_context(project_environment(sys.argv[1:]))
+        except UserError as error:
+            sys.exit(f"error: {error}")
+        _run_command(main, recipe)
+
+
+def _run_command(main: Callable[[], Any], recipe: str | None) -> None:
+    """Run a command whose own options and trusted packages are known."""
     if recipe and {"--help", "-h"} & set(sys.argv[1:]):
         print(render_menu() if recipe == "train" else render_menu_section(recipe))
         return
@@ -37,6 +54,8 @@ def run_command(main: Callable[[], Any], recipe: str | None = None) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
     previous = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
+        if recipe and not is_resume_command(sys.argv[1:]) and not slurm.is_worker_rank():
+            _check_words(recipe)
         main()
     except (Exception, JobFailed) as failure:
         if multirun.active_folder.get():
@@ -44,9 +63,7 @@ def run_command(main: Callable[[], Any], recipe: str | None = None) -> None:
         error = failure.__cause__ if isinstance(failure, JobFailed) else failure
         if prints_traceback or not isinstance(error, Exception) or not is_user_error(error):
             raise
-        unknown = re.match(r"Could not override '([^']+)'", str(error))
-        message = _unknown_key_message(unknown[1], recipe) if unknown and recipe else None
-        sys.exit(f"error: {message or one_line_message(error)}")
+        sys.exit(f"error: {one_line_message(error)}")
     except TrainingStopped as stopped:
         if not multirun.active_folder.get() and not slurm.is_worker_rank():
             print(stopped, file=sys.stderr)
@@ -58,6 +75,17 @@ def run_command(main: Callable[[], Any], recipe: str | None = None) -> None:
         if folder := multirun.active_folder.get():
             print(f"interrupted; resume with: {multirun.resume_hint(folder)}")
             multirun.active_folder.set(None)
+
+
+def _check_words(recipe: str) -> None:
+    """Check the words of a training, and say which own options were found."""
+    from vaelab.cli.overrides import check_training_words
+
+    if recipe == "train":
+        check_training_words(sys.argv[1:])
+    folder = find_own_conf()
+    if folder and not {"-sc", "--shell_completion", "--shell-completion"} & {*sys.argv}:
+        print(f"own options: {folder}", file=sys.stderr)
 
 
 def _words_for_hydra(words: list[str]) -> list[str]:
@@ -95,22 +123,3 @@ def keep_freed_memory() -> None:
     if mallopt:  # glibc has it; the numbers are from its malloc.h
         mallopt(-1, 2**30)  # M_TRIM_THRESHOLD
         mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, at its maximum
-
-
-def _unknown_key_message(key: str, recipe: str) -> str:
-    """Return a message that lists the keys that exist where an unknown key was set."""
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
-
-    from vaelab.runs.compose import compose_config
-
-    groups = find_groups(recipe)
-    options = [word for word in sys.argv[1:] if word.partition("=")[0] in groups]
-    GlobalHydra.instance().clear()
-    cfg = compose_config(recipe, [word for word in options if "," not in word])
-    parent = key
-    while parent and not OmegaConf.is_dict(OmegaConf.select(cfg, parent)):
-        parent = parent.rpartition(".")[0]
-    node = OmegaConf.select(cfg, parent) if parent else cfg
-    names = ", ".join(name for name in sorted(map(str, node)) if name[0] != "_")
-    return f"{key}: there is no such key; {parent or 'the config'} has {names or 'no keys'}"

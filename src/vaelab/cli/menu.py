@@ -1,8 +1,12 @@
-"""The text of --help: every config group with its options, and the keys that belong to none."""
+"""The text of --help: every config group with its options, and the keys that belong to none.
+
+Options of the user's own project are listed too.
+"""
 
 import re
 from pathlib import Path
 
+from vaelab.runs.own_project import find_own_conf
 from vaelab.runtime.installation import CONF, train_command
 
 USAGE = {
@@ -35,9 +39,10 @@ def render_menu_section(recipe: str) -> str:
     for group in find_groups(recipe):
         defaults = re.findall(rf"^  - {group}: (\w+)", text, re.MULTILINE)
         lines.append(f"{group}=")
-        for file in sorted((CONF / group).glob("*.yaml")):
-            mark = "*" if file.stem in defaults else " "
-            lines.append(f"  {mark} {file.stem:18} {_first_comment(file)}")
+        for option, file in find_options(group).items():
+            mark = "*" if option in defaults else " "
+            own = "" if file.is_relative_to(CONF) else "(own) "
+            lines.append(f"  {mark} {option:18} {own}{_first_comment(file)}")
         lines.append("")
     keys = text.split("\n\n")[1].splitlines()
     lines += ["Other keys", *(f"    {line}" for line in keys), ""]
@@ -50,11 +55,37 @@ def find_groups(recipe: str) -> list[str]:
     return re.findall(r"^  - (\w+):", text, re.MULTILINE)
 
 
+def find_optional_groups(recipe: str) -> list[str]:
+    """Return the config groups that need no option."""
+    text = (CONF / f"{recipe}.yaml").read_text()
+    return re.findall(r"^  - (\w+): null$", text, re.MULTILINE)
+
+
+def find_options(group: str) -> dict[str, Path]:
+    """Return the file of each option of a config group by the option's name, own ones too."""
+    folders = [folder / group for folder in (CONF, find_own_conf()) if folder]
+    return dict(
+        sorted(
+            (file.relative_to(folder).with_suffix("").as_posix(), file)
+            for folder in folders
+            for file in folder.rglob("*.yaml")
+        )
+    )
+
+
 def list_options(group: str) -> list[str]:
-    """Return the names of the options of a config group."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    """Return the names of the options of a config group, own ones too."""
+    return list(find_options(group))
+
+
+def describe_options(group: str) -> str:
+    """Return the names of the options of a config group in one line; own ones are marked."""
+    options = find_options(group).items()
+    return ", ".join(
+        name if file.is_relative_to(CONF) else f"{name} (own)" for name, file in options
+    )
 
 
 def _first_comment(file: Path) -> str:
-    text = file.read_text().removeprefix("# @package _global_\n")
+    text = file.read_text(encoding="utf-8").removeprefix("# @package _global_\n")
     return text.split("\n", 1)[0].removeprefix("# ")

@@ -16,7 +16,7 @@ from vaelab.runs import untrusted
 from vaelab.runs.factories import GIVEN
 from vaelab.runs.hydra_state import hydra_config_of_run
 from vaelab.runs.recorded import read_recorded_run
-from vaelab.runtime.errors import UserError
+from vaelab.runtime.errors import UserError, suggest
 from vaelab.runtime.overrides import RESUME
 from vaelab.train import train
 
@@ -65,7 +65,8 @@ def _apply_overrides(cfg: DictConfig, words: list[str]) -> DictConfig:
     for override in OverridesParser.create().parse_overrides(words):
         key = override.key_or_group.removeprefix("trainer.")
         if key.split(".")[0] not in cfg.trainer:
-            names = ", ".join(name for name in sorted(cfg.trainer) if name[0] != "_")
-            raise UserError(f"trainer.{key}: there is no such key; trainer has {names}")
+            names = [name for name in sorted(cfg.trainer) if name[0] != "_"]
+            hint = suggest(key, names, "trainer.") or f"trainer has {', '.join(names)}"
+            raise UserError(f"trainer.{key}: there is no such key; {hint}")
         OmegaConf.update(cfg.trainer, key, override.value())
     return cfg

@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vaelab.cli.overrides import compose_checked
 from vaelab.runtime.errors import UserError
 
 
 def main() -> None:
     """Sample images as the command line says."""
     folder, words = _parse_words(sys.argv[1:])
+    cfg = compose_checked("sample", words)
 
     import torch
     from omegaconf import OmegaConf
@@ -22,11 +24,9 @@ def main() -> None:
     from vaelab.inference.sampling import SamplingConfig, save_samples
     from vaelab.runs import weights
     from vaelab.runs.build import build_from_config
-    from vaelab.runs.compose import compose_config
     from vaelab.runs.config_types import check_types
     from vaelab.runs.run import RunParts
 
-    cfg = compose_config("sample", words)
     check_types(cfg)
     config: SamplingConfig = build_from_config(cfg)
     run = RunParts.open(folder, config.checkpoint, with_data=False)

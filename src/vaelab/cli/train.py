@@ -10,6 +10,11 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from vaelab.cli.secrets import find_secret
+from vaelab.runs import own_project, untrusted
+from vaelab.runs.compose import add_own_options
+from vaelab.runs.resolved import record_config, resolve_values
+from vaelab.runtime import slurm
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.installation import CONF
 from vaelab.runtime.overrides import is_resume_command
@@ -23,10 +28,26 @@ def train_composed(cfg: DictConfig) -> float:
         raise UserError(f"folder={folder}: set hydra.run.dir, or hydra.sweep.dir with -m")
     if (value := read_finished_value(folder)) is not None:
         return value
+    own_project.extend_import_path()  # a launcher may have started this process
+    _make_recordable(cfg, folder)
     from vaelab.train import train  # slow to import, and not needed for --help
 
     prepare_process()
     return train(cfg, resume=was_interrupted(folder))
+
+
+def _make_recordable(cfg: DictConfig, folder: Path) -> None:
+    """Make sure that the run of a config can be opened again, and record the values it depends on.
+
+    Raises:
+        UserError: If the config names classes that are not trusted, or contains a secret.
+    """
+    changed = resolve_values(cfg)
+    if secret := find_secret(f"{key}={value}" for key, value in changed.items()):
+        raise UserError(secret)
+    untrusted.check_config(cfg)
+    if changed and not slurm.is_worker_rank():
+        record_config(cfg, folder)
 
 
 def prepare_process() -> None:
@@ -61,5 +82,6 @@ def main() -> None:
 
         resume_run(sys.argv[1:])
     else:
+        add_own_options()
         compose = hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
         compose(train_composed)()

@@ -14,6 +14,7 @@ from vaelab.runs.metrics_file import (
     read_evaluation_numbers,
     read_run_metrics,
 )
+from vaelab.runs.own_project import project_flags
 from vaelab.runs.paths import FAILURE
 from vaelab.runtime.installation import train_command
 
@@ -121,7 +122,7 @@ class RunFolder:
 
 def format_command(overrides: Iterable[str], *options: str) -> str:
     """Return the command line of a training for a POSIX shell."""
-    return f"{train_command()} {shlex.join([*options, *overrides])}".rstrip()
+    return f"{train_command()} {shlex.join([*options, *overrides])}".rstrip() + project_flags()
 
 
 def split_override(word: str) -> tuple[str, str]:

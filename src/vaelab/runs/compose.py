@@ -1,16 +1,33 @@
-"""Composes configs of the menu, for every command but a training, which Hydra starts itself."""
+"""Composes configs of the menu and of own options.
+
+Every command composes with `compose_config` but a training, which Hydra starts itself.
+"""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from vaelab.runtime.errors import UserError, one_line_message
+from vaelab.runs.own_project import find_own_conf
 from vaelab.runtime.installation import CONF
+
+
+class OwnOptions(SearchPathPlugin):
+    """Appends the folder of own options to the folders in which Hydra looks for a config."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        if folder := find_own_conf():
+            search_path.append("own options", f"file://{folder}")
+
+
+def add_own_options() -> None:
+    """Let Hydra find own options whenever it composes a config."""
+    Plugins.instance().register(OwnOptions)
 
 
 def compose_config(recipe: str, words: Iterable[str] = (), with_hydra: bool = False) -> DictConfig:
@@ -20,15 +37,10 @@ def compose_config(recipe: str, words: Iterable[str] = (), with_hydra: bool = Fa
         recipe: train or sample.
         words: Overrides, such as loss=bce and latent_dim=8.
         with_hydra: True to keep the key `hydra`, the config of Hydra itself.
-
-    Raises:
-        UserError: If a word is wrong.
     """
-    try:
-        with _no_other_hydra(), initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose(recipe, [*words], return_hydra_config=with_hydra)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(one_line_message(error)) from error
+    add_own_options()
+    with _no_other_hydra(), initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(recipe, [*words], return_hydra_config=with_hydra)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-from vaelab.runtime.errors import UserError
+from vaelab.runtime.errors import UserError, suggest
 
 
 def check_types(node: DictConfig, path: str = "") -> None:
@@ -34,10 +34,14 @@ def check_types(node: DictConfig, path: str = "") -> None:
         value = node[key]
         if not isinstance(value, DictConfig):
             if key in hints:
-                value = OmegaConf.to_container(value) if OmegaConf.is_list(value) else value
+                value = _resolve_list(value) if OmegaConf.is_list(value) else value
                 _check_value(text.strip("${}") if is_link else f"{path}{key}", value, hints[key])
         elif not is_link:  # the target of a link is checked under its own key
             check_types(value, f"{path}{key}.")
+
+
+def _resolve_list(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True)
 
 
 def _find_target(target: str, path: str) -> Any:
@@ -53,10 +57,9 @@ def _check_names(target: Any, keys: list[str], path: str) -> None:
     parameters = inspect.signature(target).parameters
     for key in keys:
         if key not in parameters:
-            raise UserError(
-                f"{path}{key}: there is no such key; {target.__name__} takes "
-                f"{', '.join(parameters)}"
-            )
+            hint = suggest(key, parameters, path)
+            takes = f"{target.__name__} takes {', '.join(parameters) or 'no keys'}"
+            raise UserError(f"{path}{key}: there is no such key; {hint or takes}")
 
 
 def _takes_any_name(target: Any) -> bool:

@@ -19,6 +19,7 @@ from torch.nn import Module
 
 from vaelab.data.base import Split
 from vaelab.runs.metrics_file import write_numbers
+from vaelab.runs.own_project import project_flags
 from vaelab.runs.paths import PROVENANCE
 from vaelab.runs.recorded import read_recorded_run
 from vaelab.runs.run import RunParts
@@ -51,7 +52,7 @@ def collect_provenance(folder: Path) -> dict[str, Any]:
     """Return the options of the run in a folder, and the command, code and versions of now."""
     return {
         "choices": read_choices(folder),
-        "command": f"{sys.argv[0]} {shlex.join(sys.argv[1:])}".rstrip(),
+        "command": f"{sys.argv[0]} {shlex.join(sys.argv[1:])}".rstrip() + project_flags(),
         "git": describe_commit(),
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version()}

@@ -1,7 +1,9 @@
 """A run: a config with its data set and its model, built from it or opened from a run folder."""
 
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
+from inspect import isclass
 from pathlib import Path
 from typing import Self
 
@@ -78,6 +80,7 @@ class RunParts:
         checkpoint: str = "best",
         with_data: bool = True,
         vae: VAE | None = None,
+        trust: Iterable[str] = (),
     ) -> Self:
         """Open a finished run with the weights of checkpoints/{best,last}.ckpt.
 
@@ -86,6 +89,7 @@ class RunParts:
             checkpoint: best or last.
             with_data: Read the data set, which need not exist otherwise.
             vae: The model of a run whose parts a config cannot describe. Its weights are replaced.
+            trust: Names of own packages whose classes and functions the config may use.
 
         Raises:
             MissingFileError: If there is no run, or its data set is missing.
@@ -102,7 +106,7 @@ class RunParts:
                 f"{path}: its {', '.join(given)} came from a Python program: open it there with "
                 "vaelab.load(path, vae=vae), where vae is built as before"
             )
-        run = cls._build_untrusted(record, path, vae if given else None)
+        run = cls._build_untrusted(record, path, trust, vae if given else None)
         run.choices, run.overrides = record.choices, record.overrides
         run.load(file or path / "checkpoints" / f"{checkpoint}.ckpt")
         if with_data:
@@ -110,12 +114,15 @@ class RunParts:
         return run
 
     @classmethod
-    def _build_untrusted(cls, record: RecordedRun, path: Path, vae: VAE | None) -> Self:
+    def _build_untrusted(
+        cls, record: RecordedRun, path: Path, trust: Iterable[str], vae: VAE | None
+    ) -> Self:
         """Build the objects of a config that anybody may have written."""
-        untrusted.check_config(record.cfg)
+        untrusted.check_config(record.cfg, trust)
         for key, kind in (("data", DataModule), ("module", VAEModule)):
             target = OmegaConf.select(record.cfg, f"{key}._target_")
-            if target is None or not issubclass(get_object(target), kind):
+            found = None if target is None else get_object(target)
+            if found is None or (isclass(found) and not issubclass(found, kind)):
                 raise UserError(f"{path}: {key} of its config is not a {kind.__name__}")
         try:
             for group in record.cfg:

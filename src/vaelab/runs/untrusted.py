@@ -11,7 +11,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import yaml
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
+from vaelab.runs import own_project
 from vaelab.runtime.errors import MissingFileError, UserError
 from vaelab.runtime.metric_names import METRICS
 
@@ -53,57 +54,109 @@ LIST_KEYS = ("shape", "decoder_outputs", "kl_per_dimension")
 TABLE_KEYS = ("choices", "versions", "parameters_of", "git", "parts", "absent", "asked")
 
 
-def check_config(cfg: DictConfig) -> None:
+def check_config(cfg: DictConfig, trust: Iterable[str] = ()) -> None:
     """Check that a config builds only parts of an experiment and reads only its own keys.
 
     An interpolation may name another key; `${oc.select:key,default}` and the two values of Hydra
     that conf/ uses are accepted too. Only data.root may read the environment, as in conf/data.
 
+    Arguments:
+        trust: Packages whose classes and functions are accepted as well, besides those of --trust
+            and VAELAB_TRUST.
+
     Raises:
         UserError: If the config asks for anything else.
     """
-    for path, value in _iterate_values("", OmegaConf.to_container(cfg, resolve=False)):
+    check_target_names(cfg, trust)
+    for path, value in iterate_values("", OmegaConf.to_container(cfg, resolve=False)):
         key = path.rpartition(".")[2]
         if key == "_target_":
-            _check_target(path, value)
+            _check_target(path, value, _own_prefixes(trust))
         elif re.fullmatch("_.*_", key) and key not in HYDRA_KEYS:
             raise UserError(
-                f"{path}: an untrusted config may contain {' and '.join(HYDRA_KEYS)} only"
+                f"{path}: the config of a run may contain {' and '.join(HYDRA_KEYS)} only"
             )
-        if isinstance(value, str) and not _has_safe_interpolations(path, value):
+        if isinstance(value, str) and not has_safe_interpolations(path, value):
             raise UserError(
                 f"{path}: {value}: an untrusted config may only refer to its own keys: replace the "
                 "interpolation by its value if you trust it"
             )
 
 
-def _iterate_values(path: str, node: Any) -> Iterator[tuple[str, Any]]:
+def iterate_values(path: str, node: Any) -> Iterator[tuple[str, Any]]:
     """Yield every value of nested dicts and lists with its dotted key."""
     if isinstance(node, dict | list):
         for key, child in node.items() if isinstance(node, dict) else enumerate(node):
             child_path = f"{path}.{key}" if path else str(key)
             yield child_path, child
-            yield from _iterate_values(child_path, child)
+            yield from iterate_values(child_path, child)
 
 
-def _check_target(path: str, target: Any) -> None:
+def check_target_names(cfg: DictConfig, trust: Iterable[str] = ()) -> None:
+    """Check the names of all classes that a config builds, and import none of them.
+
+    Arguments:
+        trust: See `check_config`.
+
+    Raises:
+        UserError: If a class belongs to no trusted package.
+    """
+    trusted = (*TRUSTED, TRAINER, *_own_prefixes(trust))
+    for path, target in iterate_values("", OmegaConf.to_container(cfg, resolve=False)):
+        is_target = path.rpartition(".")[2] == "_target_"
+        if is_target and not (isinstance(target, str) and target.startswith(trusted)):
+            raise UserError(_describe_untrusted(path, target))
+
+
+def _own_prefixes(trust: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of trusted packages, each with a dot at its end."""
+    packages = (*own_project.trusted_packages(), *own_project.check_packages(trust))
+    return tuple(f"{package}." for package in packages)
+
+
+def _check_target(path: str, target: str, own: tuple[str, ...]) -> None:
+    """Raise UserError unless the target is a trusted class, or a function of an own package."""
     try:
-        is_trusted = isinstance(target, str) and target.startswith((*TRUSTED, TRAINER))
-        found = get_object(target) if is_trusted else None
+        found = get_object(target)
     except Exception as error:  # importing a module may raise anything
-        raise UserError(f"{path}: {target}: there is no such class") from error
-    if not inspect.isclass(found) or not f"{found.__module__}.".startswith(TRUSTED):
-        raise UserError(f"{path}: {target} is not a class of {' or '.join(TRUSTED)}")
+        cause = f" ({_describe_cause(error)})" if target.startswith(own) else ""
+        raise UserError(f"{path}: {target}: there is no such class{cause}") from error
+    module = f"{getattr(found, '__module__', '')}."
+    is_own = module.startswith(own) and (inspect.isfunction(found) or inspect.ismethod(found))
+    if not is_own and not (inspect.isclass(found) and module.startswith((*TRUSTED, *own))):
+        raise UserError(_describe_untrusted(path, target))
 
 
-def _has_safe_interpolations(path: str, value: str) -> bool:
+def _describe_untrusted(path: str, target: Any) -> str:
+    """Return what is wrong with a target, and how to trust the package that it names."""
+    is_name = isinstance(target, str) and own_project.PACKAGE.fullmatch(target)
+    package = target.partition(".")[0] if is_name else ""
+    if not package or not own_project.can_be_trusted(package):
+        return f"{path}: {target} is not a class of {' or '.join(TRUSTED)}"
+    if package in own_project.trusted_packages():
+        return f"{path}: {target} is not a class or function that {package} defines"
+    return (
+        f"{path.removesuffix('._target_')}: {target} is not trusted: if you trust the package, add "
+        f"--trust {package} (or set VAELAB_TRUST={package}), which opening its runs needs too"
+    )
+
+
+def _describe_cause(error: BaseException) -> str:
+    """Return the error of an import in one line, without Hydra's words around it."""
+    while error.__cause__:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"[:200].replace("\n", " ")
+
+
+def has_safe_interpolations(path: str, value: str) -> bool:
+    """True if a value of a config needs nothing but the config and Hydra's run folder."""
     is_data_root = path == "data.root" and value == DATA_ROOT
     return is_data_root or "${" not in INTERPOLATIONS.sub("", value)
 
 
 def check_folders(cfg: DictConfig, folder: Path) -> None:
     """Raise UserError if a part of the config would write outside the run folder."""
-    values = dict(_iterate_values("", OmegaConf.to_container(cfg, resolve=False)))
+    values = dict(iterate_values("", OmegaConf.to_container(cfg, resolve=False)))
     for path, value in values.items():
         parent, _, key = path.rpartition(".")
         if not isinstance(value, str) or key == "_target_":

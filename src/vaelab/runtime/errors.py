@@ -3,9 +3,11 @@
 import errno
 import os
 import signal
+import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -56,6 +58,16 @@ class TrainingStopped(BaseException):
         self.status = 128 + number
 
 
+def suggest(word: str, names: Iterable[str], prefix: str = "") -> str:
+    """Return "did you mean ...?" with the name that is nearest to a misspelt word, or "".
+
+    Arguments:
+        prefix: What to write before the name, such as "loss=".
+    """
+    nearest = get_close_matches(word, list(names), 1)
+    return f"did you mean {prefix}{nearest[0]}?" if nearest else ""
+
+
 def subprocess_environment() -> dict[str, str]:
     """Return the environment for a vaelab command that this process starts.
 
@@ -96,9 +108,10 @@ def is_user_error(error: BaseException) -> bool:
     """True if an error is about what the user asked for, or the machine, rather than the code."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
-    from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-    kinds = (UserError, HydraException, OmegaConfBaseException, MisconfigurationException)
+    kinds = (UserError, HydraException, OmegaConfBaseException)
+    if lightning := sys.modules.get("pytorch_lightning"):  # slow to import only for its error
+        kinds = (*kinds, lightning.utilities.exceptions.MisconfigurationException)
     is_system_error = isinstance(error, OSError) and error.errno in SYSTEM_ERRORS
     return isinstance(error, kinds) or is_system_error or _is_about_words(error)
 
@@ -119,9 +132,8 @@ def one_line_message(error: BaseException) -> str:
         if extra := PLUGIN_EXTRAS.get(f"{group}={option}"):
             return f"{group}={option} is not installed: run {install_hint(extra)}"
         options = f"choose from {', '.join(error.options)}" if error.options else "see --help"
-        return f"{group}={option}: there is no such option; {options}"
-    if "Config group override must be a string" in str(error):
-        return "null is not an option of a config group: see --help for the options"
+        hint = suggest(option, error.options or [], f"{group}=") or options
+        return f"{group}={option}: there is no such option; {hint}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be parsed; quote values that have commas or brackets"
     return " ".join(str(error).split()) or type(error).__name__
