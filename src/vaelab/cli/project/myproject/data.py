@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import torch
 
-from vaelab.data.base import DataModule, Split
+from vaelab.data.base import Binarize, DataModule, Split
 
 
 class Wave(DataModule):
@@ -25,7 +25,7 @@ class Wave(DataModule):
         validation: int = 500,
         test: int = 500,
         noise: float = 0.05,
-        binarize: str = "none",
+        binarize: Binarize = "none",
         batch_size: int = 128,
         seed: int = 0,
         dequantize: bool = False,
