@@ -49,7 +49,7 @@ def _resolve(cfg: DictConfig, path: str, text: str) -> Any:
     try:
         value = OmegaConf.select(cfg, path, throw_on_resolution_failure=True)
     except OmegaConfBaseException as error:
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0].rpartition("resolving interpolation: ")[2].strip('"')
         raise UserError(f"{path}={text} cannot be computed: {reason}") from error
     if OmegaConf.is_config(value):
         return OmegaConf.to_container(value, resolve=True)
