@@ -254,8 +254,8 @@ def test_labels_are_indices_of_the_first_sub_folders(tmp_path):
 
 
 def test_subset_of_a_folder_contains_all_classes(tmp_path):
-    classes = [number_names(100, f"{name}/", 100 * i) for i, name in enumerate("abc")]
-    write_images(tmp_path, sum(classes, []))
+    names = [number_names(100, f"{name}/", 100 * i) for i, name in enumerate("abc")]
+    write_images(tmp_path, chain.from_iterable(names))
     data = load_folder(tmp_path, test=0.5)
     labels = data.splits["test"].labels
     assert torch.equal(labels, labels.sort().values)
