@@ -11,6 +11,7 @@ import torch
 from conftest import ROOT
 
 from vaelab.cli.evaluate_folder import evaluate_folder
+from vaelab.data.base import choose_subset
 from vaelab.evaluation import likelihood
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.evaluation.parts import DEFAULT_PARTS, evaluate_run
@@ -29,7 +30,7 @@ class Interrupted(Exception):
 
 @pytest.fixture
 def folder(finished_run):
-    return finished_run(*SMALL, "data.batch_size=100")["folder"]
+    return finished_run(*SMALL)["folder"]
 
 
 def record_bounds(monkeypatch, stop_after=None):
@@ -66,7 +67,7 @@ def test_interrupted_evaluation_resumes_to_the_same_numbers(folder, tmp_path, mo
             evaluate_run(run, EvaluationConfig(samples=3, folder=tmp_path / "resumed"), FEW)
     batch_sizes = record_bounds(monkeypatch)
     resumed = evaluate_run(run, EvaluationConfig(samples=3, folder=tmp_path / "resumed"), FEW)
-    assert len(batch_sizes) == 5 - 3 + 5 + 5  # the rest of likelihood, and both splits of the gap
+    assert len(batch_sizes) == 4 - 3 + 4 + 4  # the rest of likelihood, and both splits of the gap
     assert without(resumed, "parts") == without(uninterrupted, "parts")
 
 
@@ -77,7 +78,7 @@ def test_finished_parts_are_not_computed_again(folder, tmp_path, monkeypatch):
     assert evaluate_run(run, config, ["likelihood"]) == first
     assert not batch_sizes
     assert evaluate_run(run, config, FEW).keys() > first.keys()
-    assert len(batch_sizes) == 10
+    assert len(batch_sizes) == 4 + 4
 
 
 def test_other_weights_or_settings_start_a_new_evaluation(folder, tmp_path, monkeypatch):
@@ -117,7 +118,7 @@ def test_auto_precision_is_bf16_if_the_machine_supports_it(folder, monkeypatch, 
 def test_bf16_warns_on_a_machine_where_it_is_slow(train, monkeypatch, caplog, fast):
     monkeypatch.setattr(precision, "is_bf16_fast", lambda on_cpu: fast)
     words = ("trainer.accelerator=cpu", "trainer.precision=bf16-mixed")
-    folder = train(*SMALL, *words, "data.batch_size=100")["folder"]
+    folder = train(*SMALL, *words)["folder"]
     evaluate_folder(folder, ["likelihood"], samples=2, precision="bf16-mixed")
     warnings = [entry.getMessage() for entry in caplog.records if entry.name == precision.__name__]
     reason = "this CPU has no bf16 instructions, 32-true is much faster"
@@ -134,14 +135,14 @@ def test_compiled_decoder_gives_the_same_numbers(folder):
     assert compiled["nll"] == pytest.approx(plain["nll"], abs=1e-3)
 
 
-def test_images_option_takes_the_first_images_of_the_split(folder):
+def test_images_option_takes_a_random_subset_of_the_split(folder):
     run = RunParts.open(folder)
     numbers = evaluate_run(run, EvaluationConfig(samples=2, images=150), ["likelihood"])
     expected = likelihood.evaluate_likelihood(run.vae, run.data, "test", 2, 0, 150)
     assert (numbers["images"], numbers["all_images"]) == (150, 500)
     assert numbers["elbo"] == expected["elbo"]
     run.data.splits["test"] = type(run.data.splits["test"])(
-        *(part[:150] for part in run.data.splits["test"])
+        *(part[choose_subset(500, 150)] for part in run.data.splits["test"])
     )
     expected = likelihood.evaluate_likelihood(run.vae, run.data, "test", 2)
     assert numbers["elbo"] == expected["elbo"]
@@ -288,7 +289,7 @@ def test_multirun_folder_stands_for_its_jobs(command, folder, tmp_path):
     *_, left_out, path = output.splitlines()
     assert left_out == "Not shown: 1 with fewer images or fewer than 5000 samples."
     assert path == "results/table.md"
-    assert (folder / "evaluation" / "test-best-2-first100" / "numbers.json").is_file()
+    assert (folder / "evaluation" / "test-best-2-random100" / "numbers.json").is_file()
     assert [record["name"] for record in read_records(tmp_path)] == [f"{tmp_path.name}-run"]
 
 
@@ -319,7 +320,11 @@ def test_images_option_below_one_is_refused(command, folder, images):
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_numbers_of_one_process(folder):
+@pytest.mark.parametrize(
+    "words", [(), ("data.binarize=none", "data.dequantize=true", "loss=gaussian")]
+)
+def test_two_processes_give_the_numbers_of_one_process(finished_run, words):
+    folder = finished_run(*SMALL, *words)["folder"]
     one = evaluate_folder(folder, samples=2, sampler=PriorSampler())
     path = folder / "evaluation" / "test-best-2" / "numbers.json"
     path.unlink()

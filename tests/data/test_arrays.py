@@ -42,6 +42,17 @@ def test_labels_stay_with_their_rows(npz):
         assert torch.equal(split.images[:, 0].long(), split.labels)
 
 
+def test_subset_of_rows_sorted_by_class_contains_all_classes(npz):
+    labels = np.arange(10).repeat(100)
+    names = ("train", "val", "test")
+    arrays = {f"x_{name}": labels[:, None] for name in names}
+    data = load_arrays(npz(**arrays, **{f"y_{name}": labels for name in names}))
+    for split in names:
+        found = torch.cat([y for _, y, _ in data.batches(split, 100)])
+        assert len(found) == 100
+        assert set(found.tolist()) == set(range(10))
+
+
 def test_uint8_images_stay_uint8_and_can_be_reshaped(npz):
     x = np.random.default_rng(0).integers(0, 256, (20, 16), np.uint8)
     data = load_arrays(npz(x=x), shape=(1, 4, 4))

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from vaelab.data.base import DataModule, OrderedBatches, Split, TrainingBatches
+from vaelab.data.base import (
+    DataModule,
+    OrderedBatches,
+    Split,
+    TrainingBatches,
+    choose_subset,
+)
 
 
 class NumberedImages(DataModule):
@@ -30,7 +36,7 @@ def data():
 
 
 def read_labels(batches):
-    return torch.cat([y for _, y in batches])
+    return torch.cat([batch[1] for batch in batches])
 
 
 def test_epoch_has_every_image_once_in_an_order_of_seed_and_epoch(data):
@@ -89,7 +95,46 @@ def test_processes_together_evaluate_every_image_once(data, world_size):
     assert torch.equal(combined.sort().values, torch.arange(31))
     pairs = [pair for loader in loaders for pair in zip(loader.batch_numbers, loader, strict=True)]
     assert sorted(number for number, _ in pairs if number < 4) == [0, 1, 2, 3]
-    assert all(len(x) for _, (x, _) in pairs)  # also for a process without a batch
+    assert all(len(batch[0]) for _, batch in pairs)  # also for a process without a batch
+
+
+@pytest.mark.parametrize("images", [None, 7, 31, 100])
+def test_evaluated_images_come_with_their_index_in_the_split(data, images):
+    batches = list(data.batches("test", images, size=4))
+    x, y, index = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    expected = torch.arange(31) if images != 7 else choose_subset(31, 7)
+    assert torch.equal(index, expected)
+    assert torch.equal(y, index)
+    assert torch.equal(x[:, 0, 0, 0].long(), index)
+    assert [len(batch[1]) for batch in batches] == [4] * (len(y) // 4) + [len(y) % 4]
+
+
+def test_subset_is_random_sorted_and_always_the_same():
+    subset = choose_subset(10_000, 1000)
+    torch.manual_seed(1)
+    assert torch.equal(subset, choose_subset(10_000, 1000))
+    assert (subset.diff() > 0).all()
+    counts = torch.histc(subset.double(), 10, 0, 10_000)
+    error = (1000 * 0.1 * 0.9 * 0.9) ** 0.5  # hypergeometric
+    assert ((counts - 100).abs() < 4 * error).all()
+    assert set(choose_subset(10_000, 100).tolist()) <= set(subset.tolist())
+    assert torch.equal(choose_subset(5, 9), torch.arange(5))
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [((2,), 128), ((1, 28, 28), 128), ((3, 64, 64), 128), ((3, 256, 256), 21), ((2**23,), 1)],
+)
+def test_evaluation_batch_depends_on_the_shape_only(shape, size):
+    sizes = {NumberedImages(shape, batch_size=n).evaluation_batch for n in (1, 7, 128, 5000)}
+    assert sizes == {size}
+
+
+def test_validation_batches_are_those_of_an_evaluation(data, monkeypatch):
+    monkeypatch.setattr("vaelab.data.base.EVALUATION_BATCH", 8)
+    pairs = zip(data.val_dataloader(), data.batches("val"), strict=True)
+    for validation, evaluation in pairs:
+        assert all(map(torch.equal, validation, evaluation))
 
 
 def test_uint8_is_scaled_to_the_unit_interval(data):
@@ -141,7 +186,7 @@ def test_validation_and_test_are_binarized_once_and_hashed():
 
 def test_training_images_are_evaluated_with_fixed_binarization():
     data = load_binarized("dynamic")
-    first, second = (torch.cat([x for x, _ in data.batches("train")]) for _ in range(2))
+    first, second = (torch.cat([x for x, *_ in data.batches("train")]) for _ in range(2))
     assert set(first.unique().tolist()) == {0, 255}
     assert torch.equal(first, second)
     assert "train" in data.bits_sha256
@@ -198,6 +243,19 @@ def test_dequantization_noise_is_new_in_training_and_fixed_in_evaluation(dequant
     assert torch.equal(torch.get_rng_state(), before)
     first, second = dequantized.prepare(x, fresh=True), dequantized.prepare(x, fresh=True)
     assert not torch.equal(first, second)
+
+
+def test_dequantization_noise_depends_on_the_index_of_an_image_and_not_on_its_batch(dequantized):
+    x = dequantized.splits["test"].images
+    whole = dequantized.prepare(x)
+    for size in (1, 4, 31):
+        for images in (None, 9):
+            for part, _, index in dequantized.batches("test", images, size):
+                assert torch.equal(dequantized.prepare(part, index=index), whole[index])
+    same_level = torch.full((31, 1, 2, 2), 7, dtype=torch.uint8)
+    assert len(dequantized.prepare(same_level).unique(dim=0)) == 31
+    dequantized.seed = 1
+    assert not (dequantized.prepare(x) == whole).any()
 
 
 def test_binary_and_real_pixels_cannot_be_dequantized():

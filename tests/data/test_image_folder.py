@@ -253,6 +253,17 @@ def test_labels_are_indices_of_the_first_sub_folders(tmp_path):
             assert any((image.numpy() == cat).all() for cat in cats) == (label == 1)
 
 
+def test_subset_of_a_folder_contains_all_classes(tmp_path):
+    names = [number_names(100, f"{name}/", 100 * i) for i, name in enumerate("abc")]
+    write_images(tmp_path, chain.from_iterable(names))
+    data = load_folder(tmp_path, test=0.5)
+    labels = data.splits["test"].labels
+    assert torch.equal(labels, labels.sort().values)
+    found = torch.cat([y for _, y, _ in data.batches("test", 20)])
+    assert len(found) == 20
+    assert set(found.tolist()) == {0, 1, 2}
+
+
 def test_images_beside_sub_folders_leave_no_labels(tmp_path):
     write_images(tmp_path, [*number_names(40, "cat/"), *number_names(20, "", 40)])
     data = load_folder(tmp_path)

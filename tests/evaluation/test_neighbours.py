@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from vaelab.data.base import choose_subset
 from vaelab.evaluation.base import EvaluationConfig
 from vaelab.evaluation.neighbours import evaluate
 from vaelab.inference.sampling import sample_images
@@ -39,15 +40,15 @@ def test_distances_equal_those_of_all_pairs(config, evaluation, binarize):
     new = new / 255 if binarize == "fixed" else new
     train = images["train"]
     assert numbers["nearest_train"] == pytest.approx(mean_nearest_distance(new, train), rel=1e-5)
-    own = mean_nearest_distance(images["test"][:40], train)
+    own = mean_nearest_distance(images["test"][choose_subset(500, 40)], train)
     assert numbers["nearest_train_of_test"] == pytest.approx(own, rel=1e-5)
     assert numbers["nearest_compared"] == ("draws" if binarize == "fixed" else "means")
 
 
 def test_dynamically_binarized_images_are_sampled_once(config, evaluation):
     run = build_run(config, "data.binarize=dynamic")
-    train = torch.cat([run.data.prepare(x) for x, _ in run.data.batches("train")])
-    x = run.data.prepare(run.data.splits["test"].images[:40])
+    train = torch.cat([run.data.prepare(x) for x, *_ in run.data.batches("train")])
+    x = run.data.prepare(run.data.splits["test"].images[choose_subset(500, 40)])
     own = evaluate(run, evaluation)["nearest_train_of_test"]
     assert own == pytest.approx(mean_nearest_distance(x, train), rel=1e-5)
 
@@ -91,7 +92,7 @@ def test_tables_have_distances_but_no_figure(config, evaluation, tmp_path):
     numbers = evaluate(run, evaluation)
     train, test = (run.data.splits[name].images for name in ("train", "test"))
     assert numbers["nearest_train_of_test"] == pytest.approx(
-        mean_nearest_distance(test[:40], train), rel=1e-5
+        mean_nearest_distance(test[choose_subset(len(test), 40)], train), rel=1e-5
     )
     assert math.isfinite(numbers["nearest_train"])
     assert not evaluation.folder.exists()

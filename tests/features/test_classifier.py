@@ -28,7 +28,7 @@ def digits():
 def compute_accuracy(net, data):
     data.prepare_data()
     data.setup()
-    is_correct = [net.logits(data.prepare(x)).argmax(1) == y for x, y in data.batches("test")]
+    is_correct = [net.logits(data.prepare(x)).argmax(1) == y for x, y, _ in data.batches("test")]
     return torch.cat(is_correct).float().mean().item()
 
 

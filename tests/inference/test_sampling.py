@@ -42,7 +42,7 @@ def test_x_are_means_of_p_given_z(run):
 def test_latents_are_samples_of_a_density_and_points_without_one(run):
     for words in ([], ["posterior=deterministic", "objective=autoencoder"]):
         chosen = run(*words)
-        x, _ = next(iter(chosen.data.batches("train")))
+        x, *_ = next(iter(chosen.data.batches("train")))
         q = chosen.vae.encode(chosen.data.prepare(x))
         latents = encode_training_images(chosen.vae, chosen.data)
         assert len(latents) == len(chosen.data.splits["train"].images)
@@ -58,7 +58,7 @@ def test_latents_are_samples_of_a_density_and_points_without_one(run):
 
 def test_two_processes_encode_like_one(run, monkeypatch):
     run = run()
-    whole = encode_training_images(run.vae, run.data).split(run.data.batch_size)
+    whole = encode_training_images(run.vae, run.data).split(run.data.evaluation_batch)
     for rank in (0, 1):
         monkeypatch.setattr("vaelab.data.base.rank_and_world_size", lambda rank=rank: (rank, 2))
         assert torch.equal(encode_training_images(run.vae, run.data), torch.cat(whole[rank::2]))
@@ -121,11 +121,18 @@ def test_label_applies_to_every_image(conditional, monkeypatch):
     torch.testing.assert_close(samples.x, threes)
 
 
-def test_default_labels_are_those_of_the_first_training_images(conditional):
+def test_default_labels_are_those_of_evenly_spaced_training_images(conditional):
+    split = conditional.data.splits["train"]
+    order = split.labels.sort().indices
+    conditional.data.splits["train"] = type(split)(split.images[order], split.labels[order])
     labels = conditional.data.splits["train"].labels
-    many = len(labels) + 2
-    samples = sample_images(conditional.vae, conditional.data, PriorSampler(), many)
-    assert torch.equal(samples.label, torch.cat([labels, labels[:2]]))
+    few, all_and_two = (
+        sample_images(conditional.vae, conditional.data, PriorSampler(), n).label
+        for n in (20, len(labels) + 2)
+    )
+    assert torch.equal(few, labels[:: len(labels) // 20][:20])
+    assert set(few.tolist()) == set(range(10))
+    assert torch.equal(all_and_two, torch.cat([labels, labels[:2]]))
 
 
 def test_labels_can_be_given_for_each_image(conditional):
@@ -147,7 +154,7 @@ def test_prior_that_depends_on_the_label_receives_it(run):
 
 
 def test_conditional_model_encodes_with_labels(conditional):
-    x, y = next(iter(conditional.data.batches("train")))
+    x, y, _ = next(iter(conditional.data.batches("train")))
     q = conditional.vae.condition_on(y).encode(conditional.data.prepare(x))
     latents = encode_training_images(conditional.vae, conditional.data)[: len(x)]
     noise = (latents - q.mean) / q.variance.sqrt()

@@ -1,8 +1,17 @@
 """Seeds and noise as functions of integers."""
 
+import math
+
+import pytest
 import torch
 
-from vaelab.runtime.seeding import Stream, derive_seed, seeded_generator, seeded_noise
+from vaelab.runtime.seeding import (
+    Stream,
+    derive_seed,
+    seeded_generator,
+    seeded_noise,
+    uniform_per_image,
+)
 
 
 def test_seeds_differ_for_all_streams_and_numbers():
@@ -28,3 +37,70 @@ def test_seeded_generator_depends_on_its_numbers_only():
         torch.rand(3, generator=seeded_generator(Stream.ORDER, 5, 6)) for _ in range(2)
     )
     assert torch.equal(first, second)
+
+
+SHAPE = (3, 20, 20)
+
+
+def test_uniform_numbers_are_a_function_of_seed_and_image():
+    index = torch.tensor([5, 0, 90_000_000, 2, 5])
+    noise = uniform_per_image(3, index, SHAPE)
+    assert noise.shape == (5, *SHAPE)
+    assert noise.dtype == torch.float32
+    order = torch.tensor([3, 1, 4, 0, 2])
+    assert torch.equal(uniform_per_image(3, index[order], SHAPE), noise[order])
+    alone = [uniform_per_image(3, one, SHAPE) for one in index.split(1)]
+    assert torch.equal(torch.cat(alone), noise)
+    assert torch.equal(noise[0], noise[4])
+
+
+def test_uniform_numbers_of_fixed_seeds_stay_the_same():
+    """Numbers of recorded evaluations with data.dequantize=true depend on them."""
+    noise = uniform_per_image(7, torch.tensor([0, 1]), (2,)) * 2**16
+    assert noise.tolist() == splitmix(7, 4)
+
+
+def splitmix(seed, count):
+    """Compute the upper 16 bits of SplitMix64 with Python integers."""
+    start, numbers = derive_seed(Stream.DEQUANTIZATION, seed) << 31, []
+    for counter in range(start, start + count):
+        z = counter * 0x9E3779B97F4A7C15 % 2**64
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        numbers.append((z ^ (z >> 31)) >> 48)
+    return [numbers[:2], numbers[2:]]
+
+
+def correlation(first, second):
+    return torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1].item()
+
+
+def test_uniform_numbers_are_uniform_and_independent():
+    noise = uniform_per_image(0, torch.arange(500), SHAPE).double()
+    count = noise.numel()
+    assert noise.min() >= 0
+    assert noise.max() < 1
+    assert noise.mean().item() == pytest.approx(0.5, abs=4 / math.sqrt(12 * count))
+    assert noise.var().item() == pytest.approx(1 / 12, abs=4 / math.sqrt(180 * count))
+    counts = torch.histc(noise, 50, 0, 1)
+    chi_square = ((counts - count / 50) ** 2 / (count / 50)).sum().item()
+    assert chi_square == pytest.approx(49, abs=4 * math.sqrt(2 * 49))
+    other_seed = uniform_per_image(1, torch.arange(500), SHAPE).double()
+    pairs = {
+        "column": (noise[..., 1:], noise[..., :-1]),
+        "row": (noise[..., 1:, :], noise[..., :-1, :]),
+        "channel": (noise[:, 1:], noise[:, :-1]),
+        "image": (noise[1:], noise[:-1]),
+        "image after 128": (noise[128:], noise[:-128]),
+        "seed": (noise, other_seed),
+    }
+    for name, pair in pairs.items():
+        assert abs(correlation(*pair)) < 4 / math.sqrt(pair[0].numel()), name
+    means, error = noise.flatten(1).mean(1), math.sqrt(1 / 12 / noise[0].numel())
+    assert means.std().item() == pytest.approx(error, rel=4 / math.sqrt(2 * 500))
+
+
+def test_sum_of_a_level_and_a_uniform_number_is_exact():
+    noise = uniform_per_image(0, torch.arange(1000), SHAPE)
+    assert torch.equal((255 + noise) - 255, noise)
+    assert (255 + noise).max() < 256

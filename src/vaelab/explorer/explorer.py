@@ -178,7 +178,8 @@ class Explorer:
 
     def test_image(self, index: int) -> Tensor:
         """Return a test image x (C, H, W), preprocessed as in evaluation."""
-        return self._prepare(self.run.data.splits["test"].images[index])
+        x = self.run.data.splits["test"].images[index].unsqueeze(0)
+        return self.run.data.prepare(x, index=torch.tensor([index]))[0]
 
     def read_image(self, content: bytes, name: str = "the file") -> Tensor:
         """Decode an image file and crop and resize it to the shape of the data, x (C, H, W).
@@ -288,7 +289,8 @@ class Explorer:
         for indices in self.test_indices.split(BATCH_SIZE):
             with torch.no_grad(), _locked_noise(Stream.PICTURES):
                 model = self.vae.condition_on(labels[indices].to(self.device))
-                q = model.encode(self.run.data.prepare(images[indices].to(self.device)))
+                x = self.run.data.prepare(images[indices].to(self.device), index=indices)
+                q = model.encode(x)
                 latents.append(mode_or_mean(q).cpu())
                 kl = closed_form_kl(q, model.latents()) if self.has_prior else None
             if kl is not None:
@@ -299,9 +301,6 @@ class Explorer:
     def _condition_on(self, y: Tensor) -> VAE:
         return self.vae.condition_on(y.unsqueeze(0).to(self.device))
 
-    def _prepare(self, image: Tensor) -> Tensor:
-        return self.run.data.prepare(image.unsqueeze(0))[0]
-
     def _preprocess(self, pixels: Tensor) -> Tensor:
         """Convert uint8 pixels of an uploaded image to the kind of pixels the model expects."""
         kind = self.run.data.pixels
@@ -310,7 +309,7 @@ class Explorer:
         if kind == "real":
             low, high = self.range
             return low + (high - low) * pixels / 255
-        return self._prepare(pixels)
+        return self.run.data.prepare(pixels.unsqueeze(0))[0]
 
     def _project_to_support(self, z: Tensor) -> Tensor:
         """Return the point of the sphere or the codebook that is closest to z; else z itself."""

@@ -46,7 +46,8 @@ def seeded_noise(stream: Stream, *numbers: int) -> Iterator[None]:
 def uniform_per_image(seed: int, index: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """Return numbers in [0, 1) that depend on the seed, the image and the position in it only.
 
-    They are bit-identical on every device and in every batch: each is the hash of a counter.
+    They are bit-identical on every device and in every batch: each is the hash of a counter. They
+    are multiples of 2^-16, so that the sum with one of 256 levels is exact in float32.
 
     Arguments:
         seed: A seed.
@@ -66,7 +67,7 @@ def uniform_per_image(seed: int, index: torch.Tensor, shape: Sequence[int]) -> t
     for shift, factor in ((30, _MIX_1), (27, _MIX_2)):
         mixed = (mixed ^ _shift_right(mixed, shift)) * factor
     mixed = mixed ^ _shift_right(mixed, 31)
-    return (_shift_right(mixed, 40).float() / 2**24).reshape(len(index), *shape)
+    return (_shift_right(mixed, 48).float() / 2**16).reshape(len(index), *shape)
 
 
 def _shift_right(x: torch.Tensor, bits: int) -> torch.Tensor:
