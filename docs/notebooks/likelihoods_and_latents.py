@@ -10,6 +10,7 @@ import tempfile
 
 import matplotlib.pyplot as plt
 import torch
+from torchvision.utils import make_grid
 
 import vaelab
 
@@ -70,10 +71,8 @@ for name, run in runs.items():
 # %%
 figure, axes = plt.subplots(len(runs), 1, figsize=(8, 1.8 * len(runs)))
 for axis, (name, run) in zip(axes, runs.items(), strict=True):
-    rows = [run.sample(10, draw=draw) for draw in (False, True)]
-    axis.imshow(
-        torch.cat([torch.cat([*row[:, 0]], dim=1) for row in rows]), cmap="gray", vmin=0, vmax=1
-    )
+    images = torch.cat([run.sample(10, draw=draw) for draw in (False, True)])
+    axis.imshow(make_grid(images, nrow=10, pad_value=0.5)[0], cmap="gray", vmin=0, vmax=1)
     axis.set_title(name)
     axis.axis("off")
 figure.tight_layout()
@@ -83,8 +82,8 @@ plt.show()
 # ## How many latents does a model use?
 #
 # The KL divergence is a sum over latents. A latent whose KL is 0 carries no information about x:
-# q(z|x) equals the prior. With a normal posterior and prior, the KL of one latent is (m^2 + s^2 -
-# 1) / 2 - log s.
+# q(z|x) equals the prior. For a normal posterior and prior, the KL of one latent is
+# `(m^2 + s^2 - 1) / 2 - log s`, where m is the mean and s the standard deviation of q(z|x).
 
 # %%
 q = runs["gaussian"].vae.encode(runs["gaussian"].data.splits["test"].images / 255)
@@ -92,19 +91,21 @@ kl = ((q.mean**2 + q.stddev**2 - 1) / 2 - q.stddev.log()).mean(0).detach()
 print([round(value, 2) for value in kl.tolist()], f"sum {kl.sum():.1f} nats")
 
 # %% [markdown]
-# `kl_per_dimension` has the same numbers for every run. A latent is called active if its
-# posterior mean varies between images with a variance above 0.01. A stronger weight of the KL,
-# `kl.beta=20`, leaves fewer active latents.
+# `kl_per_dimension` has the same numbers for every run. A latent is called active if its posterior
+# mean varies between images with a variance above 0.01. A larger weight of the KL lets the latents
+# carry less information. With `kl.beta=100` they carry none: the posterior has collapsed to the
+# prior.
 
 # %% tags=["hide_output"]
-runs["gaussian, beta 20"] = train("data.binarize=none", *LOSSES["gaussian"], "kl.beta=20")
+weighted = {"1": runs["gaussian"]}
+for beta in ("20", "100"):
+    weighted[beta] = train("data.binarize=none", *LOSSES["gaussian"], f"kl.beta={beta}")
 
 # %%
 plt.figure(figsize=(6, 3))
-for name in ("gaussian", "gaussian, beta 20"):
-    numbers = runs[name].metrics
-    label = f"{name}: {numbers['active_units']} active"
-    plt.plot(sorted(numbers["kl_per_dimension"], reverse=True), "o-", label=label)
+for beta, run in weighted.items():
+    label = f"beta {beta}: {run.metrics['active_units']} active"
+    plt.plot(sorted(run.metrics["kl_per_dimension"], reverse=True), "o-", label=label)
 plt.xlabel("latents, sorted by their KL")
 plt.ylabel("KL (nats per image)")
 plt.legend()

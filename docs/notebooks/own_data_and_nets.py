@@ -13,6 +13,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from torch import nn
+from torchvision.utils import make_grid
 
 import vaelab
 
@@ -98,7 +99,7 @@ print(f"RMSE {run.metrics['rmse']:7.3f} of a pixel")
 # %%
 rows = [run.data.splits["test"].images[:10], run.reconstruct()[:10], run.sample(10)]
 plt.figure(figsize=(8, 2.6))
-plt.imshow(torch.cat([torch.cat([*row[:, 0]], dim=1) for row in rows]), cmap="gray", vmin=0, vmax=1)
+plt.imshow(make_grid(torch.cat(rows), nrow=10, pad_value=0.5)[0], cmap="gray", vmin=0, vmax=1)
 plt.axis("off")
 plt.show()
 

@@ -10,6 +10,7 @@ import tempfile
 
 import matplotlib.pyplot as plt
 import torch
+from torchvision.utils import make_grid
 
 import vaelab
 
@@ -27,6 +28,7 @@ run = vaelab.run_training(
     "model=mlp",
     "latent_dim=2",
     "trainer.max_epochs=2",
+    "trainer.log_every_n_steps=4",
     "logger=csv",
     folder=tempfile.mkdtemp(),
 )
@@ -67,9 +69,9 @@ plt.show()
 # %%
 def show_rows(*rows):
     """Show rows of images (N, 1, H, W)."""
-    grid = torch.cat([torch.cat([*row[:, 0].float()], dim=1) for row in rows])
+    grid = make_grid(torch.cat(rows), nrow=len(rows[0]), pad_value=0.5)
     plt.figure(figsize=(8, len(rows)))
-    plt.imshow(grid, cmap="gray", vmin=0, vmax=1)
+    plt.imshow(grid[0], cmap="gray", vmin=0, vmax=1)
     plt.axis("off")
     plt.show()
 

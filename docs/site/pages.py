@@ -21,7 +21,9 @@ ROOT_PAGES = {
 LINK = re.compile(r"\[([^\]]*)\]\(((?![a-z]+:|#)[^)#]+)(#[^)]*)?\)")
 ARXIV = re.compile(r"(?<![/>\w])arXiv:([\w./-]*\d)(\n(?=[A-Z]))?")
 
-CODE = '<details class="mkdocstrings-source"'
+NOT_SEARCHED = re.compile(
+    r'<details class="mkdocstrings-source"|<div class="jp-RenderedText[^>]*>\s*<pre'
+)
 
 
 def on_config(config: MkDocsConfig) -> None:
@@ -63,10 +65,13 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 
 
 def on_page_content(html: str, **_: object) -> str:
-    """Link the arXiv numbers of docstrings, one paper a line, and hide source code from search."""
+    """Link the arXiv numbers of docstrings, one paper a line.
+
+    Source code and what notebooks print are hidden from search.
+    """
 
     def link_paper(number: re.Match[str]) -> str:
         end = "<br>" if number[2] else ""
         return f'<a href="https://arxiv.org/abs/{number[1]}">arXiv:{number[1]}</a>{end}'
 
-    return ARXIV.sub(link_paper, html.replace(CODE, f"{CODE} data-search-exclude"))
+    return ARXIV.sub(link_paper, NOT_SEARCHED.sub(r"\g<0> data-search-exclude", html))
