@@ -3,7 +3,7 @@
 # make test-slow    run the slow tests
 # make test-oldest  run the quick tests with the oldest versions that pyproject.toml accepts
 # make check        check style (ruff) and types (pyright)
-# make docs         build the site: open site/index.html in a browser
+# make docs         run the notebooks and build the site: open site/index.html in a browser
 PYTHON ?= python3
 PARALLEL = -n logical --dist worksteal
 QUICK = $(PARALLEL) -m "not slow and not gpu"
@@ -29,7 +29,7 @@ check: .venv/dev.installed
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/pyright
 
 docs: .venv/docs.installed
-	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet -f docs/site/mkdocs.yml
+	VAELAB_RUN_NOTEBOOKS=true NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet -f docs/site/mkdocs.yml
 
 clean:
 	rm -rf .venv .venv-oldest site

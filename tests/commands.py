@@ -21,7 +21,7 @@ INLINE = re.compile(r"(?<!`)`((?:python|torchrun|pip|make|benchmark\.py) [^`]*)`
 
 def list_pages() -> list[Path]:
     """Return every documentation page, in both languages."""
-    return [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+    return [*sorted(ROOT.glob("[A-Z]*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def list_english_notes() -> list[Path]:

@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: the README as home page, a section of Chinese pages, links out of docs/.
+"""Hooks of MkDocs: pages of the repository's root, a section of Chinese pages, links out of docs/.
 
 The pages are also read in the repository, so a link may lead to README.md or to code.
 """
@@ -12,11 +12,18 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent.parent
-HOME_PAGES = {"README.md": "index.md", "README.zh-CN.md": "index.zh-CN.md"}
+ROOT_PAGES = {
+    "README.md": "index.md",
+    "README.zh-CN.md": "index.zh-CN.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+}
 LINK = re.compile(r"\[([^\]]*)\]\(((?![a-z]+:|#)[^)#]+)(#[^)]*)?\)")
 ARXIV = re.compile(r"(?<![/>\w])arXiv:([\w./-]*\d)(\n(?=[A-Z]))?")
 
-CODE = '<details class="mkdocstrings-source"'
+NOT_SEARCHED = re.compile(
+    r'<details class="mkdocstrings-source"|<div class="jp-RenderedText[^>]*>\s*<pre'
+)
 
 
 def on_config(config: MkDocsConfig) -> None:
@@ -25,7 +32,7 @@ def on_config(config: MkDocsConfig) -> None:
     paths = sorted(folder.rglob("*.zh-CN.md"), key=_index_first)
     pages = [path.relative_to(folder).as_posix() for path in paths]
     if (ROOT / "README.zh-CN.md").exists():
-        pages.insert(0, HOME_PAGES["README.zh-CN.md"])
+        pages.insert(0, ROOT_PAGES["README.zh-CN.md"])
     if pages:
         config.nav = [*(config.nav or []), {"中文": pages}]
 
@@ -35,8 +42,8 @@ def _index_first(path: Path) -> tuple[bool, Path]:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
-    """Add the READMEs as home pages."""
-    for name, page in HOME_PAGES.items():
+    """Add the pages of the repository's root."""
+    for name, page in ROOT_PAGES.items():
         if (ROOT / name).exists():
             files.append(File.generated(config, page, content=(ROOT / name).read_text()))
 
@@ -44,13 +51,13 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Rewrite links to pages for the site; of a link to a file outside docs/ keep the text."""
     uri = page.file.src_uri
-    source = "" if uri in HOME_PAGES.values() else posixpath.join("docs", posixpath.dirname(uri))
+    source = "" if uri in ROOT_PAGES.values() else posixpath.join("docs", posixpath.dirname(uri))
     folder = posixpath.dirname(uri)
 
     def rewrite_link(link: re.Match[str]) -> str:
         text, path, anchor = link[1], posixpath.normpath(posixpath.join(source, link[2])), link[3]
-        target = HOME_PAGES.get(path) or path.removeprefix("docs/")
-        if path in HOME_PAGES or path.startswith("docs/"):
+        target = ROOT_PAGES.get(path) or path.removeprefix("docs/")
+        if path in ROOT_PAGES or path.startswith("docs/"):
             return f"[{text}]({posixpath.relpath(target, folder or '.')}{anchor or ''})"
         return f"`{text}`" if (ROOT / path).exists() else link[0]
 
@@ -58,10 +65,13 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 
 
 def on_page_content(html: str, **_: object) -> str:
-    """Link the arXiv numbers of docstrings, one paper a line, and hide source code from search."""
+    """Link the arXiv numbers of docstrings, one paper a line.
+
+    Source code and what notebooks print are hidden from search.
+    """
 
     def link_paper(number: re.Match[str]) -> str:
         end = "<br>" if number[2] else ""
         return f'<a href="https://arxiv.org/abs/{number[1]}">arXiv:{number[1]}</a>{end}'
 
-    return ARXIV.sub(link_paper, html.replace(CODE, f"{CODE} data-search-exclude"))
+    return ARXIV.sub(link_paper, NOT_SEARCHED.sub(r"\g<0> data-search-exclude", html))

@@ -20,9 +20,12 @@ CHINESE = {
 
 
 def build_site(copy: Path, pages: dict[str, str]) -> subprocess.CompletedProcess:
-    """Build the site with additional pages in a copy of the repository, as `make docs` does."""
+    """Build the site with additional pages in a copy of the repository, as `make docs` does.
+
+    The notebooks are not run here: tests/docs/test_python_api.py runs them.
+    """
     shutil.copytree(ROOT / "docs", copy / "docs")
-    for path in ROOT.glob("README*.md"):
+    for path in ROOT.glob("[A-Z]*.md"):
         shutil.copy(path, copy)
     for name in ("LICENSE", "conf", "scripts", "src", "tests"):
         (copy / name).symlink_to(ROOT / name)
@@ -89,6 +92,23 @@ def test_site_has_every_page_of_the_docs(site):
     for page in (ROOT / "docs").rglob("*.md"):
         path = page.relative_to(ROOT / "docs").with_suffix(".html")
         assert (site / (path.with_stem("index") if path.stem == "README" else path)).is_file()
+
+
+def test_site_has_the_notebooks_and_the_pages_of_the_root(site):
+    for path in (ROOT / "docs" / "notebooks").glob("*.py"):
+        page = (site / "notebooks" / f"{path.stem}.html").read_text()
+        assert "make_model" in page or "run_training" in page
+        assert f'href="../notebooks/{path.stem}.html"' in (site / "api" / "kl.html").read_text()
+    assert "pull request" in (site / "contributing.html").read_text()
+    assert "0.1.0" in (site / "changelog.html").read_text()
+
+
+def test_notebook_page_requests_nothing_from_other_hosts(site, tmp_path):
+    require_browser()
+    with open_browser(tmp_path) as page:
+        page.get((site / "notebooks" / "quick_start.html").as_uri())
+        assert page.find_elements("css selector", ".jp-CodeCell")
+        assert requested_hosts(page) == set()
 
 
 def test_chinese_pages_are_a_section_with_working_links(site):
