@@ -4,6 +4,8 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
+from vaelab.runtime.seeding import uniform_per_image
+
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"),
@@ -18,6 +20,12 @@ def test_evaluation_on_a_gpu_agrees_with_the_cpu(train):
     error = 5 * on_cpu["nll_se"]  # the noise differs, the binarized images do not
     assert on_gpu["kl"] == pytest.approx(on_cpu["kl"], rel=1e-3)
     assert on_gpu["nll"] == pytest.approx(on_cpu["nll"], abs=error)
+
+
+def test_dequantization_noise_on_a_gpu_is_that_on_the_cpu():
+    index = torch.tensor([0, 3, 59_999])
+    on_cpu, on_gpu = (uniform_per_image(5, index.to(kind), (3, 32, 32)) for kind in ("cpu", "cuda"))
+    assert torch.equal(on_gpu.cpu(), on_cpu)
 
 
 def test_bf16_and_compile_train_on_a_gpu(train):

@@ -258,6 +258,14 @@ def test_dequantization_noise_depends_on_the_index_of_an_image_and_not_on_its_ba
     assert not (dequantized.prepare(x) == whole).any()
 
 
+def test_validation_during_training_adds_the_noise_of_an_evaluation(dequantized, monkeypatch):
+    monkeypatch.setattr("vaelab.data.base.EVALUATION_BATCH", 8)
+    whole = dequantized.prepare(dequantized.splits["val"].images)
+    batches = [dequantized.on_after_batch_transfer(x, 0) for x in dequantized.val_dataloader()]
+    assert len(batches) == 3
+    assert torch.equal(torch.cat([x for x, _ in batches]), whole)
+
+
 def test_binary_and_real_pixels_cannot_be_dequantized():
     with pytest.raises(ValueError, match=r"binary.* or data\.binarize=none"):
         NumberedImages((1, 2, 2), "dynamic", dequantize=True).setup()

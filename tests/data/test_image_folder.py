@@ -1,4 +1,5 @@
 import os
+from itertools import chain
 
 import numpy as np
 import pytest

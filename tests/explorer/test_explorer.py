@@ -154,6 +154,22 @@ def test_categorical_control_keeps_z_one_hot(open_kind):
     assert support.check(z)
 
 
+def test_test_images_are_a_random_subset_with_the_pixels_of_an_evaluation(
+    explore_arrays, monkeypatch
+):
+    monkeypatch.setattr("vaelab.explorer.explorer.MAX_TEST_IMAGES", 40)
+    x = np.random.default_rng(0).integers(0, 256, (200, 1, 8, 8), np.uint8)
+    words = ("data.binarize=none", "data.dequantize=true", "loss=gaussian")
+    explorer = explore_arrays(x, *words)
+    (batch,) = explorer.run.data.batches("test", 40)
+    assert torch.equal(explorer.test_indices, batch[2])
+    pixels = explorer.run.data.prepare(batch[0], index=batch[2])
+    shown = [explorer.test_image(index) for index in explorer.test_indices.tolist()]
+    assert torch.equal(torch.stack(shown), pixels)
+    with torch.no_grad():
+        torch.testing.assert_close(explorer.latents, explorer.vae.encode(pixels).mean)
+
+
 def test_controls_are_sorted_by_kl(open_kind):
     explorer = open_kind("mlp")
     x = torch.stack([explorer.test_image(n) for n in explorer.test_indices])
