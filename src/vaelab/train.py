@@ -21,13 +21,13 @@ from vaelab.evaluation.likelihood import evaluate
 from vaelab.loggers.base import ResumableLogger
 from vaelab.loggers.run_summary import log_run_summary
 from vaelab.loggers.wandb import Wandb
-from vaelab.runs.build import build_from_config
 from vaelab.runs.checkpoints import AtomicCheckpointIO, find_latest_checkpoint, read_checkpoint
 from vaelab.runs.config_check import check_run_config
 from vaelab.runs.metrics_file import all_finite, print_numbers, write_numbers
 from vaelab.runs.paths import FAILURE, LOCK, VALUE
 from vaelab.runs.provenance import collect_provenance, count_sizes, read_choices, write_provenance
 from vaelab.runs.run import RunParts
+from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import UserError, error_log
 from vaelab.runtime.files import locked
 from vaelab.runtime.metric_names import METRICS

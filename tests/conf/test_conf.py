@@ -16,8 +16,8 @@ from PIL import Image
 from test_celeba import write_celeba
 
 from vaelab.cli.menu import render_menu
-from vaelab.runs.build import build_from_config
 from vaelab.runs.run import RunParts
+from vaelab.runtime.build import build_from_config
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))

@@ -17,6 +17,7 @@ from vaelab.report.write import write_report
 from vaelab.reproduction import records
 from vaelab.runs import jobs, untrusted, weights
 from vaelab.runs.run import RunParts
+from vaelab.runtime import trusted_config
 
 SECRET = "secret-of-the-environment"
 SCRIPTS = ("evaluate", "sample", "figures", "explore", "export", "encode")
@@ -50,7 +51,7 @@ def test_every_file_of_conf_is_accepted():
 
 HOSTILE_NODES = {
     "a function": {"_target_": "torch.utils.collect_env.run", "command": "touch started"},
-    "a function of vaelab": {"_target_": "vaelab.runs.build.build_from_config"},
+    "a function of vaelab": {"_target_": "vaelab.runtime.build.build_from_config"},
     "a method of vaelab": {"_target_": "vaelab.runs.run.RunParts.open", "path": "."},
     "a class that vaelab imports": {"_target_": "vaelab.runs.run.Path", "args": "started"},
     "a function of Hydra": {"_target_": "hydra.utils.call"},
@@ -124,7 +125,7 @@ def test_only_data_root_may_read_its_environment_variable():
         with pytest.raises(ValueError, match=r"^data\.root: "):
             untrusted.check_config(OmegaConf.create({"data": {"root": text}}))
     with pytest.raises(ValueError, match=r"^data\.cache: "):
-        untrusted.check_config(OmegaConf.create({"data": {"cache": untrusted.DATA_ROOT}}))
+        untrusted.check_config(OmegaConf.create({"data": {"cache": trusted_config.DATA_ROOT}}))
 
 
 @pytest.mark.slow

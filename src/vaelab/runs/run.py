@@ -13,9 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 from vaelab.data.base import DataModule
 from vaelab.module import VAEModule
 from vaelab.runs import checkpoints, untrusted, weights
-from vaelab.runs.build import build_from_config
 from vaelab.runs.config_types import check_types
 from vaelab.runs.recorded import RecordedRun, read_recorded_run
+from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import MissingFileError, UserError
 from vaelab.runtime.private_api import config_node
 from vaelab.vae import VAE
