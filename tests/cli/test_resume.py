@@ -151,7 +151,7 @@ def test_resume_keeps_the_config_and_accepts_trainer_overrides(train, stopped_at
 @pytest.mark.slow
 def test_resume_does_not_continue_after_early_stopping(train, stopped_at, tmp_path):
     words = [*SMALL, "callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=1"]
-    numbers = train(*words, "optimizer.lr=0", "trainer.max_epochs=9")
+    numbers = train(*words, "optimizer.lr=1e-30", "trainer.max_epochs=9")
     folder = numbers["folder"]
     (folder / "metrics.json").unlink()
     resume_run([f"resume={folder}"])

@@ -103,6 +103,8 @@ class Checkpoint(callbacks.Checkpoint):
         return int(number), bool(is_due)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
         monitor = cast(VAEModule, pl_module).objective.monitor
         self.score = trainer.callback_metrics[monitor].item()
         self._save_if_due(trainer)

@@ -3,7 +3,7 @@
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from hydra.utils import get_object
@@ -14,6 +14,7 @@ from vaelab.data.base import DataModule
 from vaelab.module import VAEModule
 from vaelab.runs import checkpoints, untrusted, weights
 from vaelab.runs.config_types import check_types
+from vaelab.runs.optimizer_settings import drop_unused_optimizer_settings
 from vaelab.runs.recorded import RecordedRun, read_recorded_run
 from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import MissingFileError, UserError
@@ -59,7 +60,11 @@ class RunParts:
         keys = [key for key in DATA_PATHS if parts.data.get(key) is not None]
         paths = {key: str(Path(started, parts.data[key])) for key in keys}
         data = build_from_config(parts.data, **paths)
-        return cls(cfg, data, build_from_config(parts.module, vae={"shape": list(data.shape)}))
+        config: Any = OmegaConf.to_container(parts.module, resolve=True)
+        config["vae"]["shape"] = list(data.shape)
+        run = cls(cfg, data, build_from_config(DictConfig(config)))
+        run.module.config = config
+        return run
 
     @classmethod
     def open(cls, path: str | Path, checkpoint: str = "best", with_data: bool = True) -> Self:
@@ -90,6 +95,7 @@ class RunParts:
     def _build_untrusted(cls, record: RecordedRun, path: Path) -> Self:
         """Build the objects of a config that anybody may have written."""
         untrusted.check_config(record.cfg)
+        drop_unused_optimizer_settings(record.cfg)
         for key, kind in (("data", DataModule), ("module", VAEModule)):
             target = OmegaConf.select(record.cfg, f"{key}._target_")
             if target is None or not issubclass(get_object(target), kind):
@@ -140,6 +146,7 @@ class RunParts:
             UserError: If the file is damaged, or of another architecture.
         """
         state, self.step = _read_weights(path)
+        self.module.is_initialized, self.module.steps_taken = True, self.step
         if path.suffix == ".safetensors":  # it has no parameters of the objective
             own = self.module.state_dict()
             state |= {name: own[name] for name in own if not name.startswith("vae.")}
