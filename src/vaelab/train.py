@@ -177,8 +177,11 @@ def _check_callbacks(run: RunParts, callbacks: list[Callback]) -> None:
 def _check_steps(run: RunParts, trainer: Trainer) -> None:
     """Build what the fit would build, so that errors in it leave nothing behind."""
     optimizer = run.module.build_optimizer()
+    has_no_end = trainer.max_epochs == trainer.max_steps == -1
     try:
-        run.module.schedule.build_scheduler(optimizer, lambda: 1)
+        run.module.schedule.build_scheduler(optimizer, lambda: math.inf if has_no_end else 1)
+    except UserError:
+        raise
     except (TypeError, ValueError) as error:
         raise UserError(f"schedule: {error}") from error
     train = run.data.splits["train"]

@@ -111,6 +111,9 @@ TESTED_IN_OTHER_FILES = {"trainer=ddp", "trainer=slurm_ddp", "callbacks=default"
 
 # Settings without which an option is refused.
 NEEDS = {
+    "schedule=torch": [
+        "schedule.scheduler={_target_:torch.optim.lr_scheduler.StepLR,_partial_:true,step_size:1}"
+    ],
     "data=toy2d": ["loss=mse"],
     "posterior=deterministic": ["objective=autoencoder"],
     "prior=sphere": ["posterior=vmf"],
