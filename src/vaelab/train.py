@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import (
     LearningRateFinder,
     ProgressBar,
     StochasticWeightAveraging,
+    Timer,
 )
 from pytorch_lightning.loggers import Logger
 
@@ -186,15 +187,18 @@ def _check_steps(run: RunParts, trainer: Trainer) -> None:
         raise UserError(f"schedule: {error}") from error
     train = run.data.splits["train"]
     batches = TrainingBatches(train, run.data.batch_size, run.cfg.seed, 0, trainer.world_size)
-    _check_minimum(trainer, len(batches))
+    _check_length(trainer, len(batches))
 
 
-def _check_minimum(trainer: Trainer, batches: int) -> None:
-    """Refuse min_epochs and min_steps that the maximum does not allow.
+def _check_length(trainer: Trainer, batches: int) -> None:
+    """Refuse a training time of 0, and min_epochs and min_steps that the maximum does not allow.
 
     Arguments:
         batches: The number of batches in an epoch without limit_train_batches.
     """
+    timers = [each for each in trainer.callbacks if isinstance(each, Timer)]  # type: ignore[attr-defined]
+    if any(each.time_remaining() == 0 for each in timers):
+        raise UserError("trainer.max_time trains nothing: set a positive time")
     limit = trainer.limit_train_batches
     batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
     epoch = -(-batches // trainer.accumulate_grad_batches)  # steps

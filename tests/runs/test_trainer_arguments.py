@@ -70,7 +70,6 @@ def record(train, monkeypatch, caplog, capfd) -> Callable[..., Record]:
             "labels": batch[1].tolist(),
             "deterministic": torch.are_deterministic_algorithms_enabled(),
             "benchmark": torch.backends.cudnn.benchmark,
-            "inference": torch.is_inference_mode_enabled(),
             "anomaly": torch.is_anomaly_enabled(),
             "autocast": torch.is_autocast_enabled("cpu"),
         }
@@ -105,6 +104,7 @@ def record(train, monkeypatch, caplog, capfd) -> Callable[..., Record]:
 
 
 EPOCHS_2 = ("trainer.max_epochs=2",)
+NO_LIMITS = ("trainer.limit_train_batches=null", "trainer.limit_val_batches=null")
 SGD = ("optimizer=sgd", "trainer.limit_train_batches=1")
 WORKS: dict[str, Sequence[tuple[Sequence[str], Callable[[Record], Any]]]] = {
     "accelerator": [(["trainer.accelerator=cpu"], lambda r: r.numbers["steps"] == 2)],
@@ -114,7 +114,7 @@ WORKS: dict[str, Sequence[tuple[Sequence[str], Callable[[Record], Any]]]] = {
     "min_epochs": [([*STOPPING, "+trainer.min_epochs=4"], lambda r: r.numbers["epochs"] == 4)],
     "min_steps": [([*STOPPING, "+trainer.min_steps=7"], lambda r: r.numbers["steps"] == 7)],
     "max_time": [
-        (["+trainer.max_time=00:00:00:00"], lambda r: r.numbers["steps"] == 1),
+        (["+trainer.max_time={milliseconds:1}"], lambda r: r.numbers["steps"] == 1),
         (["+trainer.max_time={hours:1}"], lambda r: r.numbers["steps"] == 2),
     ],
     "limit_train_batches": [
@@ -127,7 +127,7 @@ WORKS: dict[str, Sequence[tuple[Sequence[str], Callable[[Record], Any]]]] = {
     ],
     "overfit_batches": [
         (
-            [*EPOCHS_2, "trainer.limit_train_batches=null", "+trainer.overfit_batches=2"],
+            [*EPOCHS_2, *NO_LIMITS, "+trainer.overfit_batches=2"],
             lambda r: r.labels[:2] == r.labels[2:] and r.labels[0] != r.labels[1],
         )
     ],
@@ -187,10 +187,6 @@ WORKS: dict[str, Sequence[tuple[Sequence[str], Callable[[Record], Any]]]] = {
         (["+trainer.deterministic=warn"], lambda r: r.training[0]["deterministic"]),
     ],
     "benchmark": [(["+trainer.benchmark=true"], lambda r: r.training[0]["benchmark"])],
-    "inference_mode": [
-        ([], lambda r: r.validation[0]["inference"]),
-        (["+trainer.inference_mode=false"], lambda r: not r.validation[0]["inference"]),
-    ],
     "profiler": [(["+trainer.profiler=simple"], lambda r: "run_training_batch" in r.output)],
     "detect_anomaly": [(["+trainer.detect_anomaly=true"], lambda r: r.training[0]["anomaly"])],
     "reload_dataloaders_every_n_epochs": [
@@ -232,7 +228,10 @@ REFUSED: dict[str, Sequence[tuple[Sequence[str], str]]] = {
     "min_steps": [
         (["+trainer.min_steps=3"], "min_steps=3 needs 3 optimizer steps, but .* allow 2")
     ],
-    "max_time": [(["+trainer.max_time=soon"], "soon")],
+    "max_time": [
+        (["+trainer.max_time=soon"], "soon"),
+        (["+trainer.max_time=00:00:00:00"], "max_time trains nothing"),
+    ],
     "limit_train_batches": [
         (["trainer.limit_train_batches=0"], "trains nothing: set at least 1, or null"),
         (["trainer.limit_train_batches=-1"], "limit_train_batches"),
@@ -273,6 +272,7 @@ REFUSED: dict[str, Sequence[tuple[Sequence[str], str]]] = {
             "`gradient_clip_algorithm` sum is invalid",
         ),
     ],
+    "inference_mode": [(["+trainer.inference_mode=false"], "has no effect during a fit")],
     "use_distributed_sampler": [
         (["+trainer.use_distributed_sampler=false"], "divides every batch among the processes")
     ],
@@ -307,6 +307,7 @@ def list_cases(table):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*deterministic.*")
+@pytest.mark.filterwarnings("ignore:You requested to overfit.*")
 @pytest.mark.parametrize(("words", "check"), list_cases(WORKS))
 def test_argument_works(record, words, check):
     assert check(record(*words))

@@ -25,6 +25,7 @@ REFUSED_IN_TRAINER = {  # arguments that a run sets itself or does not use, and 
     "fast_dev_run": "write trainer=smoke, which takes two steps",
     "limit_test_batches": "the evaluation of a run takes all test images: leave it out",
     "limit_predict_batches": "a run predicts nothing: leave it out",
+    "inference_mode": "it has no effect during a fit: leave it out",
     "use_distributed_sampler": "vaelab divides every batch among the processes: leave it out",
     "plugins": "a run writes checkpoints by a plugin of its own: leave it out, or use VAEModule in "
     "your own Trainer",
@@ -145,11 +146,12 @@ def _check_trainer(cfg: DictConfig) -> None:
         if type(value) in (int, float) and value == 0:
             raise UserError(f"trainer.{key}={value} trains nothing: set at least 1{rest}")
     _check_clipping(cfg)
-    if trainer.get("overfit_batches") and trainer.limit_train_batches is not None:
-        raise UserError(
-            f"trainer.overfit_batches={trainer.overfit_batches} would replace "
-            f"trainer.limit_train_batches={trainer.limit_train_batches}: set one of them to null"
-        )
+    for key in ("limit_train_batches", "limit_val_batches"):
+        if trainer.get("overfit_batches") and trainer[key] is not None:
+            raise UserError(
+                f"trainer.overfit_batches={trainer.overfit_batches} would replace trainer.{key}="
+                f"{trainer[key]}: set trainer.{key}=null"
+            )
     if str(trainer.precision) not in PRECISIONS:
         raise UserError(
             f"trainer.precision={trainer.precision}: choose from {', '.join(PRECISIONS)}"

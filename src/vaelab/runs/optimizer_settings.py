@@ -1,12 +1,11 @@
 """The settings of an optimizer of another class: `optimizer._target_=torch.optim.RMSprop`."""
 
-import inspect
 from typing import Any
 
-from hydra.errors import HydraException
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
+from vaelab.runs.config_types import check_types
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.installation import CONF
 
 
@@ -17,20 +16,20 @@ def drop_unused_optimizer_settings(cfg: DictConfig) -> None:
     them. All others are left to `check_types`, which refuses them.
     """
     node = cfg.get("optimizer")
-    if not isinstance(node, DictConfig) or "_target_" not in node:
-        return
+    if isinstance(node, DictConfig) and "_target_" in node:
+        options: list[Any] = [OmegaConf.load(path) for path in CONF.glob("optimizer/*.yaml")]
+        cfg.optimizer = {
+            key: value
+            for key, value in node.items_ex(resolve=False)
+            if str(key).startswith("_")
+            or not any(key in option and option[key] == value for option in options)
+            or _is_accepted(node._target_, str(key), value)
+        }
+
+
+def _is_accepted(target: str, key: str, value: Any) -> bool:
     try:
-        parameters = inspect.signature(get_object(node._target_)).parameters.values()
-    except (HydraException, ImportError, TypeError, ValueError):  # check_types says what is wrong
-        return
-    if any(each.kind is each.VAR_KEYWORD for each in parameters):
-        return
-    names = {each.name for each in parameters}
-    options: list[Any] = [OmegaConf.load(path) for path in sorted(CONF.glob("optimizer/*.yaml"))]
-    cfg.optimizer = {
-        key: value
-        for key, value in node.items_ex(resolve=False)
-        if key in names
-        or str(key).startswith("_")
-        or not any(key in option and option[key] == value for option in options)
-    }
+        check_types(DictConfig({"_target_": target, key: value}))
+    except UserError:
+        return False
+    return True
