@@ -85,7 +85,7 @@ def config(tmp_path) -> Callable[..., DictConfig]:
 @pytest.fixture
 def part(config) -> Callable[..., Any]:
     """Build the part that `group=option key=value ...` selects, as train.py builds it."""
-    from vaelab.runs.build import build_from_config
+    from vaelab.runtime.build import build_from_config
 
     def build_part(choice: str, *settings: str, recipe: str = "train") -> Any:
         return build_from_config(config(choice, *settings, recipe=recipe)[choice.partition("=")[0]])

@@ -2,7 +2,7 @@
 
 import torch
 
-from vaelab.runs.build import build_from_config
+from vaelab.runtime.build import build_from_config
 
 D, Q, N = 12, 3, 400
 

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from vaelab.callbacks.resume_state import ResumeState
+from vaelab.data.base import OrderedBatches, Split
 from vaelab.module import VAEModule
 from vaelab.runs.run import RunParts
 
@@ -89,7 +90,7 @@ def test_finished_run_opens_with_its_evaluated_weights(train):
 
 @pytest.mark.slow
 def test_last_checkpoint_is_of_the_last_step_if_the_best_is_earlier(train):
-    numbers = train(*SMALL, "trainer.max_epochs=2", "optimizer.lr=0")
+    numbers = train(*SMALL, "trainer.max_epochs=2", "optimizer.lr=1e-30")
     folder = numbers["folder"] / "checkpoints"
     best, last = (
         torch.load(folder / f"{name}.ckpt", weights_only=True) for name in ("best", "last")
@@ -97,11 +98,12 @@ def test_last_checkpoint_is_of_the_last_step_if_the_best_is_earlier(train):
     assert (best["global_step"], last["global_step"], numbers["step"]) == (2, 4, 2)
 
 
-def test_checkpoint_contains_plain_weights_and_states_only(train):
+def test_checkpoint_contains_plain_weights_states_and_config_only(train):
     checkpoint = torch.load(
         train(*SMALL)["folder"] / "checkpoints" / "last.ckpt", weights_only=True
     )
-    assert "hyper_parameters" not in checkpoint
+    assert checkpoint["hyper_parameters"]["_target_"] == "vaelab.module.VAEModule"
+    assert checkpoint["hyper_parameters"]["vae"]["latent_dim"] == 4
     assert not any("prior" in name for name in checkpoint["state_dict"])
 
 
@@ -154,7 +156,7 @@ def test_early_stopping_stops_the_training(train):
         *SMALL,
         "callbacks=[default,early_stopping]",
         "callbacks.early_stopping.patience=1",
-        "optimizer.lr=0",
+        "optimizer.lr=1e-30",
         "trainer.max_epochs=9",
     )
     assert numbers["epochs"] == 2
@@ -241,8 +243,6 @@ def test_images_of_an_epoch_depend_on_seed_and_epoch_only(train, monkeypatch):
     "setting",
     [
         "trainer.max_steps=1",
-        "trainer.max_epochs=0",
-        ("trainer.max_steps=0", "schedule=cosine"),
         "trainer.limit_val_batches=0",
         "trainer.check_val_every_n_epoch=30",
         "~callbacks.checkpoint",
@@ -252,8 +252,7 @@ def test_images_of_an_epoch_depend_on_seed_and_epoch_only(train, monkeypatch):
     ],
 )
 def test_run_without_validation_or_logs_ends_with_its_numbers(train, setting):
-    words = [setting] if isinstance(setting, str) else setting
-    assert math.isfinite(train(*SMALL, *words)["elbo"])
+    assert math.isfinite(train(*SMALL, setting)["elbo"])
 
 
 @pytest.mark.slow
@@ -265,7 +264,7 @@ def test_gradient_clipping_works_with_autocast(train):
 @pytest.mark.slow
 def test_early_stopping_ends_a_run_without_max_epochs(train):
     words = ["callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=1"]
-    numbers = train(*SMALL, *words, "optimizer.lr=0", "trainer.max_epochs=-1")
+    numbers = train(*SMALL, *words, "optimizer.lr=1e-30", "trainer.max_epochs=-1")
     assert numbers["epochs"] == 2
 
 
@@ -288,13 +287,16 @@ def test_noise_differs_between_processes_and_between_validation_batches(config, 
     assert seeds[0] != seeds[1]
     monkeypatch.setattr(VAEModule, "global_rank", 0)
     monkeypatch.setattr(VAEModule, "global_step", 0)
-    trainer = SimpleNamespace(world_size=1, val_dataloaders=SimpleNamespace(num_batches=9))
+    loader = OrderedBatches(Split(torch.zeros(9, 1), torch.zeros(9)), size=1)
+    loop = SimpleNamespace(_combined_loader=SimpleNamespace(flattened=[loader]))
+    state = SimpleNamespace(fn="fit")
+    trainer = SimpleNamespace(world_size=1, state=state, _evaluation_loop=loop)
     monkeypatch.setattr(VAEModule, "trainer", trainer)
     x, losses = torch.rand(5, 1, 28, 28).round(), []
     for number in (0, 1, 0):
         module.validation_step((x, torch.zeros(5, 0)), number)
-        losses.append(module.validation.compute()["loss"].item())
-        module.validation.reset()
+        losses.append(module.means[0].compute()["loss"].item())
+        module.means[0].reset()
     assert losses[0] == losses[2] != losses[1]
 
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.distributions import constraints
 
-from vaelab.runs.build import build_from_config
 from vaelab.runs.run import RunParts
+from vaelab.runtime.build import build_from_config
 
 
 @pytest.fixture

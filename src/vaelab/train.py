@@ -8,7 +8,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer, seed_everything
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import (
+    BatchSizeFinder,
+    Callback,
+    LearningRateFinder,
+    ProgressBar,
+    StochasticWeightAveraging,
+    Timer,
+)
 from pytorch_lightning.loggers import Logger
 
 from vaelab.callbacks.checkpoint import Checkpoint
@@ -21,13 +28,14 @@ from vaelab.evaluation.likelihood import evaluate
 from vaelab.loggers.base import ResumableLogger
 from vaelab.loggers.run_summary import log_run_summary
 from vaelab.loggers.wandb import Wandb
-from vaelab.runs.build import build_from_config
 from vaelab.runs.checkpoints import AtomicCheckpointIO, find_latest_checkpoint, read_checkpoint
 from vaelab.runs.config_check import check_run_config
 from vaelab.runs.metrics_file import all_finite, print_numbers, write_numbers
+from vaelab.runs.optimizer_settings import drop_unused_optimizer_settings
 from vaelab.runs.paths import FAILURE, LOCK, VALUE
 from vaelab.runs.provenance import collect_provenance, count_sizes, read_choices, write_provenance
 from vaelab.runs.run import RunParts
+from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import UserError, error_log
 from vaelab.runtime.files import locked
 from vaelab.runtime.metric_names import METRICS
@@ -36,6 +44,12 @@ from vaelab.training.ddp import ddp_process_group
 from vaelab.training.loop import use_short_loop
 
 INITIAL_IMAGES = 10_000  # at most so many training images initialize the output bias
+REFUSED_CALLBACKS = {
+    StochasticWeightAveraging: "the best checkpoint would replace its averaged weights after the "
+    "training: use callbacks=[default,ema]",
+    BatchSizeFinder: "the run would record another batch size: set data.batch_size",
+    LearningRateFinder: "the run would record another learning rate: set optimizer.lr",
+}
 
 
 @requeue_on_signal()
@@ -53,6 +67,7 @@ def train(cfg: DictConfig, resume: bool = False, started: str = ".") -> float:
     Raises:
         UserError: If the config cannot be trained, or the results are NaN or infinite.
     """
+    drop_unused_optimizer_settings(cfg)
     check_run_config(cfg)
     with run_lock(Path(cfg.folder)), error_log(Path(cfg.folder)):
         seed_everything(cfg.seed, verbose=False)
@@ -75,7 +90,7 @@ def train_run(
     checkpoint = find_latest_checkpoint(folder / "checkpoints") if resume else None
     _initialize_weights(run, is_new=checkpoint is None)
     trainer = _build_trainer(run, callbacks, loggers)
-    _check_optimizer_and_batches(run, trainer)
+    _check_steps(run, trainer)
 
     with _closed_wandb_runs(trainer), ddp_process_group():
         if resume:
@@ -122,7 +137,8 @@ def _load_data(run: RunParts) -> None:
 def _initialize_weights(run: RunParts, is_new: bool) -> None:
     """Initialize the model from training images, and take the weights of `start=` in a new run."""
     images = run.data.splits["train"].images
-    run.vae.initialize(run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)]))
+    if not run.vae.is_initialized:
+        run.vae.initialize(run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)]))
     if is_new and run.cfg.start is not None:
         run.start_from(Path(str(run.cfg.start)))
     elif is_new and run.module.objective.needs_start:
@@ -130,7 +146,6 @@ def _initialize_weights(run: RunParts, is_new: bool) -> None:
             f"objective: {type(run.module.objective).__name__} continues from a finished run: "
             "name its folder, as in start=runs/..."
         )
-    run.module.objective.dataset_size = len(images)
 
 
 def _build_trainer(
@@ -141,8 +156,7 @@ def _build_trainer(
     callbacks += [*more_callbacks, ResumeState()]
     loggers: list[Logger] = [build_from_config(node) for node in cfg.logger.values()]
     loggers += more_loggers
-    if any(isinstance(each, EarlyStopping) for each in callbacks) and not has_validation:
-        raise UserError("callbacks=early_stopping needs validation images: set data.validation")
+    _check_callbacks(run, callbacks)
     trainer: Trainer = build_from_config(
         cfg.trainer,
         limit_val_batches=cfg.trainer.limit_val_batches if has_validation else 0,
@@ -151,22 +165,67 @@ def _build_trainer(
         logger=loggers or False,
         default_root_dir=cfg.folder,
         enable_checkpointing=any(isinstance(each, Checkpoint) for each in callbacks),
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
+        enable_progress_bar=any(isinstance(each, ProgressBar) for each in callbacks),
+        enable_model_summary=cfg.trainer.get("enable_model_summary", False),
+        num_sanity_val_steps=cfg.trainer.get("num_sanity_val_steps", 0),
         use_distributed_sampler=False,
     )
     use_short_loop(trainer)
     return trainer
 
 
-def _check_optimizer_and_batches(run: RunParts, trainer: Trainer) -> None:
+def _check_callbacks(run: RunParts, callbacks: list[Callback]) -> None:
+    """Refuse callbacks that a run would make useless, and monitors without validation images."""
+    for callback in callbacks:
+        for kind, hint in REFUSED_CALLBACKS.items():
+            if isinstance(callback, kind):
+                raise UserError(f"callbacks: {type(callback).__name__}: {hint}")
+    needs = ["callbacks=early_stopping" for each in callbacks if isinstance(each, EarlyStopping)]
+    needs += ["schedule=plateau"] if run.module.schedule.interval == "validation" else []
+    if needs and not run.data.has_validation:
+        raise UserError(f"{needs[0]} needs validation images: set data.validation")
+    if needs and run.cfg.trainer.limit_val_batches == 0:
+        raise UserError(f"{needs[0]} needs validation images: set trainer.limit_val_batches=null")
+
+
+def _check_steps(run: RunParts, trainer: Trainer) -> None:
     """Build what the fit would build, so that errors in it leave nothing behind."""
+    optimizer = run.module.build_optimizer()
+    has_no_end = trainer.max_epochs == trainer.max_steps == -1
     try:
-        run.module.make_optimizer(run.module.parameter_groups())
-    except ValueError as error:
-        raise UserError(f"optimizer: {error}") from error
+        run.module.schedule.build_scheduler(optimizer, lambda: math.inf if has_no_end else 1)
+    except UserError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise UserError(f"schedule: {error}") from error
     train = run.data.splits["train"]
-    TrainingBatches(train, run.data.batch_size, run.cfg.seed, 0, trainer.world_size)
+    batches = TrainingBatches(train, run.data.batch_size, run.cfg.seed, 0, trainer.world_size)
+    _check_length(trainer, len(batches))
+
+
+def _check_length(trainer: Trainer, batches: int) -> None:
+    """Refuse a training time of 0, and min_epochs and min_steps that the maximum does not allow.
+
+    Arguments:
+        batches: The number of batches in an epoch without limit_train_batches.
+    """
+    timers = [each for each in trainer.callbacks if isinstance(each, Timer)]  # type: ignore[attr-defined]
+    if any(each.time_remaining() == 0 for each in timers):
+        raise UserError("trainer.max_time trains nothing: set a positive time")
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    epoch = -(-batches // trainer.accumulate_grad_batches)  # steps
+    max_epochs, max_steps = trainer.max_epochs or -1, trainer.max_steps
+    most = min([math.inf, *[max_epochs * epoch] * (max_epochs > 0), *[max_steps] * (max_steps > 0)])
+    for name, least in (
+        ("min_epochs", (trainer.min_epochs or 0) * epoch),
+        ("min_steps", trainer.min_steps or 0),
+    ):
+        if least > most:
+            raise UserError(
+                f"trainer.{name}={getattr(trainer, name)} needs {least} optimizer steps, but "
+                f"max_epochs and max_steps allow {most}: raise them, or lower trainer.{name}"
+            )
 
 
 @contextmanager

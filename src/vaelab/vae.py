@@ -28,6 +28,7 @@ class VAE(nn.Module):
     Attributes:
         layered: True if z consists of several stochastic layers with networks between them.
         conditional: True if the model needs the labels of its images, see `condition_on`.
+        is_initialized: True if `initialize` was called, or trained weights were loaded.
         recipe: How `vaelab.make_model` built it, for the record of its run; None otherwise.
 
     Arguments:
@@ -44,6 +45,7 @@ class VAE(nn.Module):
 
     layered = False
     conditional = False
+    is_initialized = False
     recipe: Any = None
 
     def __init__(
@@ -128,6 +130,7 @@ class VAE(nn.Module):
         with torch.no_grad():
             self.posterior.initialize(self.run_encoder(x))
         self._reduce_initial_noise(x)
+        self.is_initialized = True
 
     @torch.no_grad()
     def _reduce_initial_noise(self, x: Tensor) -> None:

@@ -12,9 +12,9 @@ import pytest
 from conftest import ROOT
 from omegaconf import OmegaConf
 
-from vaelab.runs import own_project, untrusted
 from vaelab.runs.compose import compose_config
 from vaelab.runs.run import RunParts
+from vaelab.runtime import own_project, trusted_config
 from vaelab.runtime.errors import UserError
 
 PARTS = ROOT / "tests" / "fixtures" / "own_parts"
@@ -114,7 +114,7 @@ def test_trust_is_added_up(monkeypatch):
 
 def test_only_what_a_trusted_package_defines_is_accepted(project):
     def check(target):
-        untrusted.check_config(OmegaConf.create({"x": {"_target_": target}}), ["ownparts"])
+        trusted_config.check_config(OmegaConf.create({"x": {"_target_": target}}), ["ownparts"])
 
     for target in ("Squares", "make_squares", "Squares.load"):
         check(f"ownparts.parts.{target}")
@@ -141,7 +141,7 @@ def test_run_cannot_trust_its_own_package(project, tmp_path):
 
 def test_run_of_own_parts_trains_and_opens_in_process(project, train):
     cfg = compose_config("train", OWN)
-    untrusted.check_config(cfg, ["ownparts"])
+    trusted_config.check_config(cfg, ["ownparts"])
     run = RunParts.build(cfg)
     assert type(run.vae.likelihood).__name__ == "UnitLaplace"
     assert type(run.module.objective).__name__ == "DoubledELBO"

@@ -20,6 +20,7 @@ SMALL = (
     *("trainer.max_epochs=3", "trainer.limit_train_batches=6", "trainer.log_every_n_steps=2"),
 )
 STEPS = 18
+STEP_LR = "{_target_:torch.optim.lr_scheduler.StepLR,_partial_:true,step_size:2,gamma:0.5}"
 
 
 def iterate_state(node, path=""):
@@ -69,6 +70,17 @@ def assert_same_run(folder, other):
             (11, "+trainer.val_check_interval=4"),  # between a validation and the end of the epoch
             (5, "+trainer.val_check_interval=5 trainer.check_val_every_n_epoch=null"),
             (8, "data=toy2d loss=mse data.validation=0"),
+            (8, "schedule=plateau schedule.patience=0 schedule.min_delta=1e6"),
+            (12, "schedule=plateau schedule.patience=0 schedule.min_delta=1e6"),
+            (
+                9,
+                "schedule=plateau schedule.patience=1 schedule.min_delta=1e6 "
+                "+trainer.val_check_interval=3",
+            ),
+            (7, f"schedule=torch schedule.scheduler={STEP_LR}"),
+            (12, f"schedule=torch schedule.interval=epoch schedule.scheduler={STEP_LR}"),
+            (8, "optimizer=sgd"),
+            (8, "optimizer=radam schedule=cosine"),
         ),
     ],
 )
@@ -151,7 +163,7 @@ def test_resume_keeps_the_config_and_accepts_trainer_overrides(train, stopped_at
 @pytest.mark.slow
 def test_resume_does_not_continue_after_early_stopping(train, stopped_at, tmp_path):
     words = [*SMALL, "callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=1"]
-    numbers = train(*words, "optimizer.lr=0", "trainer.max_epochs=9")
+    numbers = train(*words, "optimizer.lr=1e-30", "trainer.max_epochs=9")
     folder = numbers["folder"]
     (folder / "metrics.json").unlink()
     resume_run([f"resume={folder}"])

@@ -16,8 +16,8 @@ from PIL import Image
 from test_celeba import write_celeba
 
 from vaelab.cli.menu import render_menu
-from vaelab.runs.build import build_from_config
 from vaelab.runs.run import RunParts
+from vaelab.runtime.build import build_from_config
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
@@ -111,6 +111,9 @@ TESTED_IN_OTHER_FILES = {"trainer=ddp", "trainer=slurm_ddp", "callbacks=default"
 
 # Settings without which an option is refused.
 NEEDS = {
+    "schedule=torch": [
+        "schedule.scheduler={_target_:torch.optim.lr_scheduler.StepLR,_partial_:true,step_size:1}"
+    ],
     "data=toy2d": ["loss=mse"],
     "posterior=deterministic": ["objective=autoencoder"],
     "prior=sphere": ["posterior=vmf"],

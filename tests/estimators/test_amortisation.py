@@ -13,7 +13,7 @@ from vaelab.estimators.amortisation import (
     optimise_posterior,
 )
 from vaelab.metrics.linear import exact_elbo
-from vaelab.runs.build import build_from_config
+from vaelab.runtime.build import build_from_config
 
 
 def exact_log_p(vae, x, variance):

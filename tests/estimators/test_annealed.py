@@ -17,7 +17,7 @@ from vaelab.estimators.annealed import (
 )
 from vaelab.estimators.importance import importance_bound
 from vaelab.objectives.base import log_mean_exp, sample_prior
-from vaelab.runs.build import build_from_config
+from vaelab.runtime.build import build_from_config
 
 
 def mean_and_standard_error(values):

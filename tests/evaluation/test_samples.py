@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from vaelab.data.base import choose_subset
+from vaelab.distributions.point_estimates import mode_or_mean
 from vaelab.evaluation import neighbours, samples
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.features.named import load_features
-from vaelab.inference.batches import mode_or_mean
 from vaelab.inference.sampling import sample_images
 from vaelab.metrics.frechet import frechet_distance
 from vaelab.metrics.kernel import kernel_distance

@@ -12,9 +12,9 @@ from PIL import Image
 
 from vaelab.data.base import Split
 from vaelab.distributions.one_hot import OneHotConstraint
+from vaelab.distributions.point_estimates import mode_or_mean
 from vaelab.evaluation.likelihood import evaluate_likelihood
 from vaelab.explorer.explorer import Explorer
-from vaelab.inference.batches import mode_or_mean
 from vaelab.metrics.latents import KLPerDimension
 from vaelab.objectives.base import closed_form_kl
 

@@ -23,7 +23,7 @@ def test_batch_statistics_count_for_each_image():
 
 def test_uncounted_batch_only_registers_names():
     terms = MeanTerms()
-    terms.update({"loss": torch.zeros(3) / 0, "weight": torch.tensor(5.0)}, counted=False)
+    terms.update({"loss": torch.zeros(3) / 0, "weight": torch.tensor(5.0)}, counted=0)
     assert terms.names == ["loss", "weight"]
     terms.update({"loss": torch.ones(2), "weight": torch.tensor(1.0)})
     assert terms.compute() == {"loss": 1.0, "weight": 1.0}

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vaelab.runs.build import build_from_config
 from vaelab.runs.run import RunParts
+from vaelab.runtime.build import build_from_config
 
 SMALL = ("model=conditional", "model.hidden=[16]", "latent_dim=3")
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from conftest import options
 
-from vaelab.runs.build import build_from_config
 from vaelab.runs.run import RunParts
+from vaelab.runtime.build import build_from_config
 
 OPTIONS = options("model")
 

@@ -10,8 +10,8 @@ import torch
 from conftest import slow
 
 from vaelab.objectives.base import sample_with_kl, sample_with_log_prob
-from vaelab.runs.build import build_from_config
 from vaelab.runs.run import RunParts
+from vaelab.runtime.build import build_from_config
 
 TINY = {
     "ladder": ("model.hidden=[6,5]", "model.latents=[1,1]", "latent_dim=2"),

@@ -8,8 +8,8 @@ from torch.nn.functional import avg_pool2d
 
 from vaelab.kl.constant import ConstantWeight
 from vaelab.objectives.ms_ssim import BETAS, MSSSIM
-from vaelab.runs.build import build_from_config
 from vaelab.runs.run import RunParts
+from vaelab.runtime.build import build_from_config
 
 
 def compute_ms_ssim(x, y, scales, window):

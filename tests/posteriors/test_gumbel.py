@@ -11,8 +11,8 @@ from vaelab.distributions.normal import DiagonalNormal, StandardNormal
 from vaelab.distributions.one_hot import OneHotAndNormal
 from vaelab.estimators.importance import importance_bound
 from vaelab.objectives.base import closed_form_kl, sample_with_kl
-from vaelab.runs.build import build_from_config
 from vaelab.runs.run import RunParts
+from vaelab.runtime.build import build_from_config
 
 SMALL = ("posterior=gumbel", "posterior.categories=3")
 

@@ -25,6 +25,7 @@ from vaelab.report.write import write_report
 from vaelab.runs import jobs, untrusted, weights
 from vaelab.runs.history import read_kl_history, read_metric_curves
 from vaelab.runs.run import _read_weights
+from vaelab.runtime import trusted_config
 from vaelab.sweeps import job_table
 
 MAX_SECONDS = 20  # of reading a file, before the test fails
@@ -302,7 +303,9 @@ def test_files_of_a_run_folder(tmp_path, name, examples):
         for read in (
             lambda: read_metric_curves(run / "metrics.csv"),
             lambda: read_kl_history(run / "figures" / "kl_per_dimension.csv"),
-            lambda: untrusted.check_config(untrusted.read_config(run / ".hydra" / "config.yaml")),
+            lambda: trusted_config.check_config(
+                untrusted.read_config(run / ".hydra" / "config.yaml")
+            ),
         ):
             message = ""
             try:

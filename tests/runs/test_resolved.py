@@ -3,10 +3,10 @@
 import pytest
 from omegaconf import OmegaConf
 
-from vaelab.runs import untrusted
 from vaelab.runs.config_types import check_types
 from vaelab.runs.resolved import resolve_values
 from vaelab.runs.run import RunParts
+from vaelab.runtime import trusted_config
 from vaelab.runtime.errors import UserError
 
 SHORT = ["trainer=smoke", "trainer.accelerator=cpu", "samples=1", "logger=none"]
@@ -37,7 +37,7 @@ def test_text_of_a_variable_is_read_as_on_the_command_line(monkeypatch, text, va
     assert resolve_values(cfg) == {"a.b": value, "d.0": f"x{text}"}
     assert cfg == {"a": {"b": value}, "c": value, "d": [f"x{text}"]}
     assert OmegaConf.to_container(cfg, resolve=False)["c"] == "${a.b}"
-    untrusted.check_config(cfg)
+    trusted_config.check_config(cfg)
 
 
 def test_values_that_an_opened_run_can_compute_stay(config):

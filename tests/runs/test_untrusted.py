@@ -17,6 +17,7 @@ from vaelab.report.write import write_report
 from vaelab.reproduction import records
 from vaelab.runs import jobs, untrusted, weights
 from vaelab.runs.run import RunParts
+from vaelab.runtime import trusted_config
 
 SECRET = "secret-of-the-environment"
 SCRIPTS = ("evaluate", "sample", "figures", "explore", "export", "encode")
@@ -43,14 +44,14 @@ def test_every_file_of_conf_is_accepted():
         cfg = OmegaConf.load(path)
         cfg.pop("hydra", None)
         is_whole_config = path.parent == CONF or "_global_" in path.read_text()
-        untrusted.check_config(
+        trusted_config.check_config(
             cfg if is_whole_config else OmegaConf.create({path.parent.name: cfg})
         )
 
 
 HOSTILE_NODES = {
     "a function": {"_target_": "torch.utils.collect_env.run", "command": "touch started"},
-    "a function of vaelab": {"_target_": "vaelab.runs.build.build_from_config"},
+    "a function of vaelab": {"_target_": "vaelab.runtime.build.build_from_config"},
     "a method of vaelab": {"_target_": "vaelab.runs.run.RunParts.open", "path": "."},
     "a class that vaelab imports": {"_target_": "vaelab.runs.run.Path", "args": "started"},
     "a function of Hydra": {"_target_": "hydra.utils.call"},
@@ -81,7 +82,7 @@ def test_config_may_only_build_parts_of_experiments(name):
         {"data": {}, "module": {"deep": {"x": HOSTILE_NODES[name]}}, "command": "os"}
     )
     with pytest.raises(ValueError, match=r"^module\.deep\.x"):
-        untrusted.check_config(node)
+        trusted_config.check_config(node)
 
 
 INTERPOLATIONS = [
@@ -110,21 +111,21 @@ INTERPOLATIONS = [
 def test_config_may_not_read_the_environment_or_call_resolvers(text):
     for node in ({"name": text}, {"data": {"root": [text]}}, {"list": [{"x": text}]}):
         with pytest.raises(ValueError, match="may only refer to its own keys"):
-            untrusted.check_config(OmegaConf.create({"seed": 1} | node))
+            trusted_config.check_config(OmegaConf.create({"seed": 1} | node))
 
 
 def test_only_data_root_may_read_its_environment_variable():
     for text in ("${oc.env:VAELAB_DATA,data}", "here", "${seed}/x"):
-        untrusted.check_config(OmegaConf.create({"data": {"root": text}}))
+        trusted_config.check_config(OmegaConf.create({"data": {"root": text}}))
     for text in (
         "${oc.env:VAELAB_DATA}",
         "${oc.env:VAELAB_DATA,/etc}",
         "x${oc.env:VAELAB_DATA,data}",
     ):
         with pytest.raises(ValueError, match=r"^data\.root: "):
-            untrusted.check_config(OmegaConf.create({"data": {"root": text}}))
+            trusted_config.check_config(OmegaConf.create({"data": {"root": text}}))
     with pytest.raises(ValueError, match=r"^data\.cache: "):
-        untrusted.check_config(OmegaConf.create({"data": {"cache": untrusted.DATA_ROOT}}))
+        trusted_config.check_config(OmegaConf.create({"data": {"cache": trusted_config.DATA_ROOT}}))
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from vaelab.runs.build import build_from_config
+from vaelab.runtime.build import build_from_config
 
 WAYS = ROOT / "scripts" / "ways"
 

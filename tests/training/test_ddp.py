@@ -34,7 +34,12 @@ QUICK = ("logger=csv", "samples=2", "trainer.accelerator=cpu")
 
 @pytest.mark.slow
 def test_runs_of_one_and_two_processes_end_with_the_same_numbers(shell, tmp_path):
-    words = ["optimizer.lr=0", "data.batch_size=64", "trainer.max_epochs=1", "model.hidden=[16]"]
+    words = [
+        "optimizer.lr=1e-30",
+        "data.batch_size=64",
+        "trainer.max_epochs=1",
+        "model.hidden=[16]",
+    ]
     numbers = []
     for trainer in ("default", "ddp"):
         folder = tmp_path / trainer

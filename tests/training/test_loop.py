@@ -8,6 +8,7 @@ from pytorch_lightning import Callback
 from vaelab.training.loop import ShortLoop
 
 SMALL = ("model.hidden=[16]", "latent_dim=4", "trainer.limit_train_batches=6")
+STEP_LR = "{_target_:torch.optim.lr_scheduler.StepLR,_partial_:true,step_size:1,gamma:0.5}"
 
 
 def load_last_checkpoint(numbers):
@@ -26,6 +27,8 @@ def load_last_checkpoint(numbers):
         *slow("loss=gaussian loss.scale=optimal data.binarize=none"),
         "kl=warmup kl.period=5",
         "trainer.max_steps=5",
+        f"schedule=torch schedule.interval=epoch trainer.max_epochs=2 schedule.scheduler={STEP_LR}",
+        *slow("optimizer=sgd"),
     ],
 )
 def test_short_loop_gives_the_weights_and_counters_of_lightning(train, monkeypatch, words):
@@ -66,3 +69,12 @@ def test_callback_inside_the_step_is_called_at_every_step(train):
     import test_loop
 
     assert test_loop.CallCounter.calls == 6
+
+
+def test_a_profiler_sees_the_steps_of_lightning(train, monkeypatch, caplog):
+    monkeypatch.setattr(ShortLoop, "_run_step", None)
+    with caplog.at_level("INFO"):
+        train(*SMALL, "+trainer.profiler=simple")
+    rows = [line.split("|")[1].strip() for line in caplog.text.splitlines() if "|" in line]
+    assert "run_training_batch" in rows
+    assert any("optimizer_step" in row for row in rows)

@@ -210,7 +210,7 @@ def test_resumed_run_counts_steps_skipped_before_the_interruption(
     train, tmp_path, stopped_at, monkeypatch, on_nan
 ):
     # Resuming refuses classes of the tests.
-    monkeypatch.setattr("vaelab.runs.untrusted.check_config", lambda cfg: None)
+    monkeypatch.setattr("vaelab.runtime.trusted_config.check_config", lambda cfg: None)
     words = [*SMALL, limit_steps(6), "logger=csv", "~callbacks.pictures"]
     words += ["trainer.log_every_n_steps=1", f"on_nan={on_nan}", *spoil_batches(1)]
     if on_nan == "skip":

@@ -12,9 +12,9 @@ from vaelab.likelihoods.base import Likelihood
 from vaelab.models import plain
 from vaelab.posteriors.base import Posterior
 from vaelab.priors.base import Prior
-from vaelab.runs.build import build_from_config
 from vaelab.runs.factories import describe_factory
 from vaelab.runs.weights import hash_weights
+from vaelab.runtime.build import build_from_config
 from vaelab.vae import VAE
 
 LATENT_DIM = 20  # as in conf/train.yaml; a model may choose another default

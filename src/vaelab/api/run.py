@@ -11,21 +11,22 @@ from vaelab.cli.evaluate_folder import evaluate_opened_run
 from vaelab.cli.overrides import compose_checked
 from vaelab.data.arrays import ArrayData
 from vaelab.data.base import DataModule
+from vaelab.distributions.point_estimates import mode_or_mean
 from vaelab.evaluation.likelihood import collect_likelihood_terms
 from vaelab.evaluation.parts import DEFAULT_PARTS
 from vaelab.figures.run_figures import draw_all_figures
-from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image, mode_or_mean
+from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image
 from vaelab.inference.calibration import compute_mean_error_statistic
 from vaelab.inference.elbo_terms import sample_elbo_terms
 from vaelab.inference.sampling import sample_images
 from vaelab.module import VAEModule
 from vaelab.report.write import write_report
 from vaelab.runs import weights
-from vaelab.runs.build import build_from_config
 from vaelab.runs.config_check import check_samples
 from vaelab.runs.history import MetricCurve, read_metric_curves
 from vaelab.runs.metrics_file import RunMetrics, read_run_metrics
 from vaelab.runs.run import RunParts
+from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import UserError
 from vaelab.samplers.base import Sampler
 from vaelab.vae import VAE

@@ -27,7 +27,6 @@ from vaelab.data.base import DataModule
 from vaelab.kl.base import KLWeighting
 from vaelab.module import VAEModule
 from vaelab.objectives.base import Objective
-from vaelab.runs.build import build_from_config
 from vaelab.runs.config_check import check_run_config
 from vaelab.runs.factories import GIVEN, describe_factory
 from vaelab.runs.hydra_state import hydra_config_of_run
@@ -35,9 +34,10 @@ from vaelab.runs.paths import DATA
 from vaelab.runs.recorded import write_recorded_run
 from vaelab.runs.resolved import resolve_values
 from vaelab.runs.run import RunParts
-from vaelab.runs.untrusted import check_config
 from vaelab.runs.weights import hash_weights
+from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import UserError, error_log, suggest
+from vaelab.runtime.trusted_config import check_config
 from vaelab.schedules.base import Schedule
 from vaelab.train import run_lock, train, train_run
 from vaelab.vae import VAE
@@ -132,8 +132,10 @@ def fit(
     given += [
         name for name, each in (("callbacks", callback_objects), ("logger", logger_objects)) if each
     ]
-    is_rebuilt = not recipe.given and hash_weights(vae.state_dict()) == recipe.initial
-    if not is_rebuilt and not recipe.given:
+    is_untrained = hash_weights(vae.state_dict()) == recipe.initial
+    is_rebuilt = is_untrained and not recipe.given
+    if not is_untrained and vae.recipe:  # it was trained without vaelab, or by an earlier fit
+        vae.is_initialized = True
         given.append("weights")
     if isinstance(data, DataModule):
         given += _insert_data(cfg, data)

@@ -12,10 +12,10 @@ import torch
 from pytorch_lightning import LightningModule, Trainer, callbacks
 
 from vaelab.module import VAEModule
-from vaelab.runs.own_project import project_flags
 from vaelab.runtime.errors import TrainingStopped, UserError
 from vaelab.runtime.files import atomic_write
 from vaelab.runtime.installation import train_command
+from vaelab.runtime.own_project import project_flags
 from vaelab.runtime.private_api import accumulates_gradients
 from vaelab.runtime.slurm import stop_signals
 
@@ -104,6 +104,8 @@ class Checkpoint(callbacks.Checkpoint):
         return int(number), bool(is_due)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
         monitor = cast(VAEModule, pl_module).objective.monitor
         self.score = trainer.callback_metrics[monitor].item()
         self._save_if_due(trainer)

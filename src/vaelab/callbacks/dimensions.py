@@ -27,7 +27,8 @@ class Dimensions(Callback):
         self.path = Path(folder) / KL_FILE
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._add_row(trainer, pl_module)  # while averaged weights are in use
+        if not trainer.sanity_checking:
+            self._add_row(trainer, pl_module)  # while averaged weights are in use
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.datamodule.has_validation:  # type: ignore[attr-defined]

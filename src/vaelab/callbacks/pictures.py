@@ -44,7 +44,8 @@ class Pictures(Callback):
         self.only = only
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._draw_if_due(trainer, pl_module)  # while averaged weights are in use
+        if not trainer.sanity_checking:
+            self._draw_if_due(trainer, pl_module)  # while averaged weights are in use
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.datamodule.has_validation:  # type: ignore[attr-defined]

@@ -6,8 +6,8 @@ from importlib import import_module
 
 from vaelab import __version__
 from vaelab.cli.entry_point import run_command
-from vaelab.runs.own_project import split_flags
 from vaelab.runtime.errors import UserError, suggest
+from vaelab.runtime.own_project import split_flags
 
 COMMANDS = {
     "train": "train a model, or one for each combination with -m",

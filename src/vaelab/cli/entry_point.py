@@ -10,7 +10,6 @@ from typing import Any
 
 from vaelab.cli.menu import render_menu, render_menu_section
 from vaelab.cli.secrets import find_secret
-from vaelab.runs.own_project import find_own_conf, project_environment
 from vaelab.runtime import slurm
 from vaelab.runtime.errors import (
     JobFailed,
@@ -20,6 +19,7 @@ from vaelab.runtime.errors import (
     one_line_message,
 )
 from vaelab.runtime.overrides import is_resume_command
+from vaelab.runtime.own_project import find_own_conf, project_environment
 
 
 def run_command(main: Callable[[], Any], recipe: str | None = None) -> None:

@@ -110,7 +110,7 @@ def _common_multirun(folders: list[Path]) -> Path | None:
 
 
 def _build_sampler(name: str) -> Any:
-    from vaelab.runs.build import build_from_config
     from vaelab.runs.compose import compose_config
+    from vaelab.runtime.build import build_from_config
 
     return build_from_config(compose_config("sample", [f"sampler={name}"]).sampler)

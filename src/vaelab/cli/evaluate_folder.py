@@ -18,10 +18,10 @@ from vaelab.loggers.wandb import Wandb
 from vaelab.report.write import write_report_or_warn
 from vaelab.reproduction.records import make_record, save_record
 from vaelab.runs import weights
-from vaelab.runs.build import build_from_config
 from vaelab.runs.metrics_file import markdown_page, print_numbers, write_numbers
 from vaelab.runs.provenance import collect_provenance
 from vaelab.runs.run import RunParts
+from vaelab.runtime.build import build_from_config
 from vaelab.runtime.distributed import rank_and_world_size, wait_for_all_processes
 from vaelab.runtime.metric_names import METRICS
 from vaelab.samplers.base import Sampler

@@ -6,8 +6,8 @@ Options of the user's own project are listed too.
 import re
 from pathlib import Path
 
-from vaelab.runs.own_project import find_own_conf
 from vaelab.runtime.installation import CONF, train_command
+from vaelab.runtime.own_project import find_own_conf
 
 USAGE = {
     "train": """\

@@ -9,8 +9,8 @@ import keyword
 from importlib.util import find_spec
 from pathlib import Path
 
-from vaelab.runs.own_project import can_be_trusted
 from vaelab.runtime.errors import UserError
+from vaelab.runtime.own_project import can_be_trusted
 
 TEMPLATE = Path(__file__).parent / "project"
 SUFFIXES = (".md", ".py", ".yaml")

@@ -25,8 +25,8 @@ from vaelab.cli.menu import (
     list_options,
 )
 from vaelab.runs.compose import compose_config
-from vaelab.runs.untrusted import check_target_names
 from vaelab.runtime.errors import UserError, one_line_message, suggest
+from vaelab.runtime.trusted_config import check_target_names
 
 OTHER_CONFIG = ("-c", "--config", "-sc", "--shell")  # flags that choose another config, or complete
 WIRING = ("module", "folder")  # keys that no command sets

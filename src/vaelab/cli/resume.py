@@ -16,6 +16,7 @@ from vaelab.runs import untrusted
 from vaelab.runs.factories import GIVEN
 from vaelab.runs.hydra_state import hydra_config_of_run
 from vaelab.runs.recorded import read_recorded_run
+from vaelab.runtime import trusted_config
 from vaelab.runtime.errors import UserError, suggest
 from vaelab.runtime.overrides import RESUME
 from vaelab.train import train
@@ -37,7 +38,7 @@ def resume_run(words: list[str]) -> float:
     others = [word for word in words if not word.startswith(RESUME)]
     folder = Path(folders[0]).resolve()
     record = read_recorded_run(folder)
-    untrusted.check_config(record.cfg)
+    trusted_config.check_config(record.cfg)
     if given := record.cfg.get(GIVEN):
         raise UserError(
             f"{folder} cannot be resumed or repeated: its {', '.join(given)} came from a Python "

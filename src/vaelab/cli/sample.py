@@ -23,9 +23,9 @@ def main() -> None:
 
     from vaelab.inference.sampling import SamplingConfig, save_samples
     from vaelab.runs import weights
-    from vaelab.runs.build import build_from_config
     from vaelab.runs.config_types import check_types
     from vaelab.runs.run import RunParts
+    from vaelab.runtime.build import build_from_config
 
     check_types(cfg)
     config: SamplingConfig = build_from_config(cfg)

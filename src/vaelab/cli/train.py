@@ -11,10 +11,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from vaelab.cli.secrets import find_secret
-from vaelab.runs import own_project, untrusted
 from vaelab.runs.compose import add_own_options
 from vaelab.runs.resolved import record_config, resolve_values
-from vaelab.runtime import slurm
+from vaelab.runtime import own_project, slurm, trusted_config
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.installation import CONF
 from vaelab.runtime.overrides import is_resume_command
@@ -45,7 +44,7 @@ def _make_recordable(cfg: DictConfig, folder: Path) -> None:
     changed = resolve_values(cfg)
     if secret := find_secret(f"{key}={value}" for key, value in changed.items()):
         raise UserError(secret)
-    untrusted.check_config(cfg)
+    trusted_config.check_config(cfg)
     if changed and not slurm.is_worker_rank():
         record_config(cfg, folder)
 

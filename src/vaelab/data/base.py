@@ -213,11 +213,24 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> "TrainingBatches":
         return TrainingBatches(
-            self._copy_to_gpu_if_small("train"), self.batch_size, self.seed, *rank_and_world_size()
+            self._copy_to_gpu_if_small("train"),
+            self.batch_size,
+            self.seed,
+            *rank_and_world_size(),
+            repeats_epoch=bool(self.trainer and self.trainer.overfit_batches),  # type: ignore[attr-defined]
         )
 
-    def val_dataloader(self) -> "OrderedBatches":
-        split = self._copy_to_gpu_if_small("val")
+    def val_dataloader(self) -> "OrderedBatches | list[OrderedBatches]":
+        return self._evaluation_loader("val") if self.has_validation else []
+
+    def test_dataloader(self) -> "OrderedBatches":
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> "OrderedBatches":
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, name: str) -> "OrderedBatches":
+        split = self._copy_to_gpu_if_small(name)
         return OrderedBatches(split, self.evaluation_batch, *rank_and_world_size())
 
     @property
@@ -324,13 +337,22 @@ class TrainingBatches:
         split: The training images.
         size: Images in one batch, summed over all processes.
         seed: The seed of the order of the images.
+        repeats_epoch: Every epoch has the batches of the first.
 
     Raises:
         UserError: If the processes cannot receive equal parts of a batch, or if there are fewer
             images than processes.
     """
 
-    def __init__(self, split: Split, size: int, seed: int, rank: int = 0, world_size: int = 1):
+    def __init__(
+        self,
+        split: Split,
+        size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        repeats_epoch: bool = False,
+    ):
         if size % world_size:
             raise UserError(
                 f"data.batch_size={size} cannot be divided equally among {world_size} processes: "
@@ -344,6 +366,7 @@ class TrainingBatches:
             )
         self.split, self.size, self.seed = split, size, seed
         self.rank, self.world_size = rank, world_size
+        self.repeats_epoch = repeats_epoch
         self.num_images = len(split.images) - len(split.images) % world_size
         self.epoch, self.batches_taken = 0, 0
         self.resume_point = (0, 0)  # an epoch, and the number of its batches to skip
@@ -367,6 +390,7 @@ class TrainingBatches:
 
     def _shuffled_batches(self, epoch: int) -> tuple[Tensor, ...]:
         """Return the image indices of every batch of an epoch, for all processes together."""
+        epoch = 0 if self.repeats_epoch else epoch
         generator = seeded_generator(Stream.ORDER, self.seed, epoch)
         order = torch.randperm(len(self.split.images), generator=generator)
         return order.to(self.split.images.device)[: self.num_images].split(self.size)

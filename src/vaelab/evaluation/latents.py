@@ -19,13 +19,13 @@ from typing import Any, cast
 import torch
 from torch.distributions import Distribution
 
+from vaelab.distributions.point_estimates import estimate_mean_twice
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.inference.batches import (
     EvaluationBatch,
     PerImage,
     collect_per_image,
     compute_standard_error,
-    estimate_mean_twice,
 )
 from vaelab.metrics.aggregate import AggregatePosterior, decompose_kl
 from vaelab.metrics.latents import ActiveUnits

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vaelab.data.base import DataModule
 from vaelab.distributions.layers import HierarchicalNormal
+from vaelab.distributions.point_estimates import estimate_mean_twice, mode_or_mean
 from vaelab.estimators.importance import importance_bound
 from vaelab.evaluation.base import EvaluationConfig
 from vaelab.inference.batches import (
@@ -16,8 +17,6 @@ from vaelab.inference.batches import (
     PerImage,
     collect_per_image,
     compute_standard_error,
-    estimate_mean_twice,
-    mode_or_mean,
 )
 from vaelab.inference.calibration import compute_mean_error_statistic
 from vaelab.inference.elbo_terms import sample_elbo_terms

@@ -13,9 +13,10 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
+from vaelab.distributions.point_estimates import mode_or_mean
 from vaelab.evaluation.base import EvaluationConfig
 from vaelab.evaluation.new_images import check_image_data
-from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image, mode_or_mean
+from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image
 from vaelab.runs.metrics_file import EvaluationNumbers
 from vaelab.runs.run import RunParts
 

@@ -8,6 +8,7 @@ thousand images.
 import torch
 from torch import Tensor
 
+from vaelab.distributions.point_estimates import mode_or_mean
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.evaluation.new_images import (
     check_image_data,
@@ -17,7 +18,7 @@ from vaelab.evaluation.new_images import (
 )
 from vaelab.features.base import Features
 from vaelab.features.named import load_features
-from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image, mode_or_mean
+from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image
 from vaelab.metrics.frechet import frechet_distance
 from vaelab.metrics.kernel import kernel_distance
 from vaelab.metrics.support import DEFAULT_NEIGHBOURS, compute_support

@@ -16,12 +16,12 @@ from torch.nn.functional import normalize, one_hot
 from vaelab.data.base import choose_subset
 from vaelab.data.image_file import read_image
 from vaelab.distributions.codebook import codebook_constraint, find_nearest_codes
+from vaelab.distributions.point_estimates import mode_or_mean
 from vaelab.distributions.sphere import sphere_constraint
 from vaelab.estimators.importance import importance_bound
 from vaelab.explorer.controls import LatentControl, has_vector_latents, make_controls
 from vaelab.explorer.ink import IMAGE_SIZE, format_as_mnist
 from vaelab.explorer.plane import LatentPlane
-from vaelab.inference.batches import mode_or_mean
 from vaelab.inference.calibration import compute_mean_error_statistic
 from vaelab.inference.elbo_terms import sample_elbo_terms
 from vaelab.objectives.base import closed_form_kl, sample_prior

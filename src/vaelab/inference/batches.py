@@ -12,15 +12,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from vaelab.data.base import DataModule
+from vaelab.distributions.point_estimates import estimate_mean_twice
 from vaelab.runtime.distributed import merge_over_processes, progress_bar
 from vaelab.runtime.files import atomic_write
 from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.vae import VAE
-
-MEAN_SAMPLES = 32  # for estimates of a posterior mean that has no closed form
 
 PerImage = dict[str, Tensor]
 """Tensors (N, ...) or (B, ...) by their names, with a row for each image."""
@@ -143,23 +141,6 @@ def collect_latents(
         return {"mean": estimate_mean_twice(q)[0], "z": q.sample(), "labels": batch.labels}
 
     return collect_per_image(vae, data, split, compute, seed, images, title="encoding")
-
-
-def mode_or_mean(q: Distribution) -> Tensor:
-    """Return the mode of q, or its mean if q has no mode. The mean is estimated if necessary."""
-    try:
-        return q.mode
-    except NotImplementedError:
-        return estimate_mean_twice(q)[0]
-
-
-def estimate_mean_twice(q: Distribution) -> tuple[Tensor, Tensor]:
-    """Return the mean of q twice, or two independent estimates if it has no closed form."""
-    try:
-        return q.mean, q.mean
-    except NotImplementedError:
-        first, second = q.sample(torch.Size((2, MEAN_SAMPLES))).mean(1)
-        return first, second
 
 
 def compute_standard_error(values: Tensor) -> float:

@@ -18,24 +18,27 @@ class MeanTerms(Metric):
         self.names: list[str] = []
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, terms: dict[str, Tensor], counted: bool = True) -> None:
+    def update(self, terms: dict[str, Tensor], counted: int | None = None) -> None:
         """Add the terms of a batch.
 
         Arguments:
             terms: The terms by name.
-            counted: False for a batch that only pads the batches of this process to the number of
-                the others; it registers the names, and every process reduces the same sums.
+            counted: The number of images that count, from the first; None means all. The others
+                only pad the batches of this process to the number of the other processes. A batch
+                of which none counts registers the names, so that every process reduces the same
+                sums.
         """
         images = max((len(term) for term in terms.values() if term.ndim), default=1)
-        self.count += images if counted else 0
+        counted = images if counted is None else counted
+        self.count = self.count + counted
         for name, term in terms.items():
             if name not in self.names:
                 self.names.append(name)
                 zero = torch.zeros_like(self.count)
                 self.add_state(f"sum_{name}", zero, dist_reduce_fx="sum")
             if counted:
-                total = getattr(self, f"sum_{name}") + term.detach().double().expand(images).sum()
-                setattr(self, f"sum_{name}", total)
+                total = term.detach().double().expand(images)[:counted].sum()
+                setattr(self, f"sum_{name}", getattr(self, f"sum_{name}") + total)
 
     def compute(self) -> dict[str, Tensor]:
         return {name: getattr(self, f"sum_{name}") / self.count for name in self.names}

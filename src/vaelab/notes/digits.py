@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from vaelab.distributions.point_estimates import mode_or_mean
 from vaelab.figures.draw.style import WIDTH, new_figure, plot_style
 from vaelab.figures.draw.tiles import compute_tile_aspect, plot_tiles
-from vaelab.inference.batches import mode_or_mean
 from vaelab.objectives.base import sample_prior
 from vaelab.runs.run import RunParts
 from vaelab.runtime.seeding import Stream, seeded_noise

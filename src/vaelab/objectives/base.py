@@ -29,7 +29,8 @@ class Objective(nn.Module):
 
     Attributes:
         monitor: The logged metric that checkpoints and sweeps monitor; larger is better.
-        dataset_size: The number of training images, set before the first step.
+        dataset_size: The number of training images, set before the first step if it is known.
+        needs_dataset_size: True if it cannot train without that number.
         lr: The learning rate of the objective's parameters.
         supports_layers: True if it can train a model with several stochastic layers.
         needs_start: True if training must start from a finished run, given by start=.
@@ -39,6 +40,7 @@ class Objective(nn.Module):
     monitor = "val/elbo"
     supports_layers = False
     dataset_size: int | None = None
+    needs_dataset_size = False
     lr: float | None = None
     needs_start = False
     maximises_likelihood = True

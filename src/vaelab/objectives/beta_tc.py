@@ -56,6 +56,7 @@ class BetaTC(Objective):
         check_non_negative(beta=beta, alpha=alpha, gamma=gamma)
         self.beta, self.alpha, self.gamma = beta, alpha, gamma
         self.estimator: Estimator = estimator
+        self.needs_dataset_size = estimator != "full"
 
     def prepare(self, vae: "VAE") -> None:
         if not isinstance(vae.posterior, Diagonal) or type(vae.prior) is not UnitNormal:

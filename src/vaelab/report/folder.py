@@ -14,9 +14,9 @@ from vaelab.runs.metrics_file import (
     read_evaluation_numbers,
     read_run_metrics,
 )
-from vaelab.runs.own_project import project_flags
 from vaelab.runs.paths import FAILURE
 from vaelab.runtime.installation import train_command
+from vaelab.runtime.own_project import project_flags
 
 IMAGE_FOLDERS = ("figures", "evaluation", "samples")  # folders of a run with images
 FIRST_FIGURES = ("reconstructions", "samples", "traversals", "walks", "map")

@@ -13,8 +13,8 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig
 
-from vaelab.runs.own_project import find_own_conf
 from vaelab.runtime.installation import CONF
+from vaelab.runtime.own_project import find_own_conf
 
 
 class OwnOptions(SearchPathPlugin):

@@ -19,11 +19,11 @@ from torch.nn import Module
 
 from vaelab.data.base import Split
 from vaelab.runs.metrics_file import write_numbers
-from vaelab.runs.own_project import project_flags
 from vaelab.runs.paths import PROVENANCE
 from vaelab.runs.recorded import read_recorded_run
 from vaelab.runs.run import RunParts
 from vaelab.runtime.git import describe_commit, diff_uncommitted_code
+from vaelab.runtime.own_project import project_flags
 
 PARTS = ("encoder", "posterior", "prior", "decoder", "likelihood")
 HASHED_ROWS = 10_000  # images that are copied to bytes at a time

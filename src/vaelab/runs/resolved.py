@@ -14,9 +14,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab.runs.untrusted import has_safe_interpolations, iterate_values
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.files import atomic_write
+from vaelab.runtime.trusted_config import has_safe_interpolations, iterate_values
 
 ENVIRONMENT = re.compile(r"\$\{oc\.env:[^${}]*\}")  # a value that is one environment variable
 

@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from inspect import isclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from hydra.utils import get_object
@@ -14,11 +14,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vaelab.data.base import DataModule
 from vaelab.module import VAEModule
-from vaelab.runs import checkpoints, untrusted, weights
-from vaelab.runs.build import build_from_config
+from vaelab.runs import checkpoints, weights
 from vaelab.runs.config_types import check_types
 from vaelab.runs.factories import list_given_model_parts
+from vaelab.runs.optimizer_settings import drop_unused_optimizer_settings
 from vaelab.runs.recorded import RecordedRun, read_recorded_run
+from vaelab.runtime import trusted_config
+from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import MissingFileError, UserError
 from vaelab.runtime.private_api import config_node
 from vaelab.vae import VAE
@@ -63,13 +65,16 @@ class RunParts:
         data = cls.build_data(cfg, started)
         if vae is not None:
             return cls(cfg, data, VAEModule(vae))
-        module = deepcopy(cfg).module  # building a part resolves its interpolations in place
-        return cls(cfg, data, build_from_config(module, vae={"shape": list(data.shape)}))
+        config: Any = OmegaConf.to_container(deepcopy(cfg).module, resolve=True)
+        config["vae"]["shape"] = list(data.shape)
+        run = cls(cfg, data, build_from_config(DictConfig(config)))
+        run.module.config = config
+        return run
 
     @staticmethod
     def build_data(cfg: DictConfig, started: str | Path = ".") -> DataModule:
         """Build the data set of a config, as `build` does."""
-        node = deepcopy(cfg).data
+        node = deepcopy(cfg).data  # building a part resolves its interpolations in place
         keys = [key for key in DATA_PATHS if node.get(key) is not None]
         return build_from_config(node, **{key: str(Path(started, node[key])) for key in keys})
 
@@ -118,7 +123,8 @@ class RunParts:
         cls, record: RecordedRun, path: Path, trust: Iterable[str], vae: VAE | None
     ) -> Self:
         """Build the objects of a config that anybody may have written."""
-        untrusted.check_config(record.cfg, trust)
+        trusted_config.check_config(record.cfg, trust)
+        drop_unused_optimizer_settings(record.cfg)
         for key, kind in (("data", DataModule), ("module", VAEModule)):
             target = OmegaConf.select(record.cfg, f"{key}._target_")
             found = None if target is None else get_object(target)
@@ -170,6 +176,7 @@ class RunParts:
             UserError: If the file is damaged, or of another architecture.
         """
         state, self.step = _read_weights(path)
+        self.vae.is_initialized, self.module.steps_taken = True, self.step
         has_other_objective = list_given_model_parts(self.cfg)
         if path.suffix == ".safetensors" or has_other_objective:  # take the weights of the VAE only
             own = self.module.state_dict()

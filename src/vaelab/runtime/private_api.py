@@ -33,6 +33,14 @@ def restore_loader_state(trainer: Any) -> None:
     trainer.fit_loop._load_combined_loader_states()
 
 
+def get_evaluation_loader(trainer: Any, number: int) -> Any:
+    """Return a data loader of the running evaluation.
+
+    The public `val_dataloaders` still returns those of the fit in a later `Trainer.validate`.
+    """
+    return trainer._evaluation_loop._combined_loader.flattened[number]
+
+
 def attached_trainer(module: Any) -> Any:
     """Return the trainer of a module or None, where the public property would raise."""
     return module._trainer

@@ -17,13 +17,13 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from vaelab.runs import untrusted
 from vaelab.runs.old_names import rename_old_targets
-from vaelab.runs.own_project import project_flags
 from vaelab.runs.paths import MULTIRUN_RECORD, VALUE
 from vaelab.runtime import slurm
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.files import atomic_write
 from vaelab.runtime.installation import train_command
 from vaelab.runtime.overrides import quote_override
+from vaelab.runtime.own_project import project_flags
 
 CHANGEABLE = ("n_trials",)  # settings of a sweeper that may differ when a multirun is resumed
 SAFE_HYDRA_WORD = re.compile(  # Hydra's own words that only say how many jobs run, and where

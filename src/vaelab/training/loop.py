@@ -2,15 +2,16 @@
 
 A step of a small VAE takes a few milliseconds, and Lightning's hooks, closures and result
 collections take one more. `ShortLoop` runs a step as a hand-written loop would when there is one
-process, no gradient accumulation, no loss scaler and no callback that acts inside the step. The
-callbacks around a step, the counters in checkpoints, gradient clipping and schedules are unchanged.
-Every other step is Lightning's own, and both kinds compute the same values.
+process, no gradient accumulation, no loss scaler, no profiler and no callback that acts inside the
+step. The callbacks around a step, the counters in checkpoints, gradient clipping and schedules are
+unchanged. Every other step is Lightning's own, and both kinds compute the same values.
 """
 
 from typing import Any, cast
 
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.precision import MixedPrecision
+from pytorch_lightning.profilers import PassThroughProfiler
 
 from vaelab.data.base import DataModule
 from vaelab.runtime.private_api import TrainingEpochLoop
@@ -43,6 +44,7 @@ class ShortLoop(TrainingEpochLoop):
             and getattr(plugin, "scaler", None) is None
             and (plugin.precision == "32-true" or isinstance(plugin, MixedPrecision))
             and not any(_callbacks_with(trainer, hook) for hook in HOOKS_INSIDE_A_STEP)
+            and isinstance(trainer.profiler, PassThroughProfiler)  # type: ignore[attr-defined]
         )
         self.weights = list(trainer.lightning_module.parameters())
         self.start_callbacks = _callbacks_with(trainer, "on_train_batch_start")
@@ -74,6 +76,8 @@ class ShortLoop(TrainingEpochLoop):
 
         progress.increment_processed()
         self.update_lr_schedulers("step", update_plateau_schedulers=False)
+        if progress.is_last_batch or progress.current.ready == trainer.num_training_batches:
+            self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
         for callback in self.end_callbacks:
             callback.on_train_batch_end(trainer, module, {"loss": loss}, batch, number)
         module.on_train_batch_end({"loss": loss}, batch, number)

@@ -4,7 +4,7 @@ import json
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self
 
 import torch
 from pytorch_lightning import Trainer
@@ -130,8 +130,10 @@ def save_event(module: TrainableModule, recorded: RecordedBatch, event: NonFinit
     name = f"step-{event.step}" + (f"-rank-{rank}" if rank else "")
     path = Path(module.trainer.default_root_dir, "nan", f"{name}.safetensors")
     path.parent.mkdir(parents=True, exist_ok=True)
-    (x, y), loader = recorded.batch, cast(TrainingBatches, module.trainer.train_dataloader)
-    tensors = {"x": x, "y": y, "indices": loader.indices(recorded.epoch, recorded.number)}
+    (x, y), loader = recorded.batch, module.trainer.train_dataloader
+    tensors = {"x": x, "y": y}
+    if isinstance(loader, TrainingBatches):
+        tensors["indices"] = loader.indices(recorded.epoch, recorded.number)
     tensors |= dict(zip(("random.host", "random.device"), recorded.random, strict=False))
     tensors |= {f"weights.{name}": each for name, each in module.state_dict().items()}
     plain = {name: each.detach().cpu().contiguous().clone() for name, each in tensors.items()}

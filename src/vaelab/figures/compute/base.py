@@ -16,7 +16,7 @@ from torch.distributions import Distribution
 
 from vaelab.data.base import DataModule, Split
 from vaelab.distributions.codebook import codebook_constraint
-from vaelab.inference.batches import mode_or_mean
+from vaelab.distributions.point_estimates import mode_or_mean
 from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.vae import VAE
 

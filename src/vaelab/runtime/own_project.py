@@ -14,16 +14,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vaelab.runs.paths import MULTIRUN_RECORD
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.installation import CONF
 
 CONF_VARIABLE = "VAELAB_CONF"  # the folder of own options; set but empty means that there is none
 TRUST_VARIABLE = "VAELAB_TRUST"  # names of packages, separated by commas
 FLAGS = {"--config-dir": CONF_VARIABLE, "-cd": CONF_VARIABLE, "--trust": TRUST_VARIABLE}
+RUN_RECORDS = (".hydra", "multirun.yaml")  # in the folder of a run, and of a multirun
 PACKAGE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 # Some functions of these libraries start programs or read pickles. Their classes that experiments
-# need are trusted already, see untrusted.TRUSTED.
+# need are trusted already, see trusted_config.TRUSTED.
 LIBRARIES = (
     *("vaelab", "torch", "torchmetrics", "pytorch_lightning", "lightning_fabric", "lightning"),
     *("hydra", "omegaconf"),
@@ -112,8 +112,7 @@ def find_own_conf() -> Path | None:
 def is_inside_run(folder: Path) -> bool:
     """True if a folder, or one that contains it, is that of a run or of a multirun."""
     return any(
-        (parent / ".hydra").exists() or (parent / MULTIRUN_RECORD).exists()
-        for parent in (folder, *folder.parents)
+        (parent / name).exists() for parent in (folder, *folder.parents) for name in RUN_RECORDS
     )
 
 
