@@ -125,9 +125,10 @@ def test_hooks_need_no_environment_and_have_the_tested_versions():
     assert [hook["id"] for hook in hooks] == ["ruff", "ruff-format", "pyright"]
     for hook in hooks:
         assert hook["language"] == "python"
-        assert hook["entry"].split()[0] in hook["additional_dependencies"][0]
-        pins = dict(pin.split("==") for pin in hook["additional_dependencies"])
-        assert pins == {package: versions[package] for package in pins}
+        (pin,) = hook["additional_dependencies"]
+        package, version = pin.split("==")
+        assert package in hook["entry"]
+        assert version == versions[package]
 
 
 @pytest.mark.parametrize("path", FORMS, ids=name)

@@ -25,9 +25,9 @@ import vaelab
 
 # %% tags=["hide_output"]
 def train(*words):
-    """Train a small model for a few epochs."""
-    words = ["latent_dim=10", *words, "trainer.max_epochs=6", "logger=csv"]
-    return vaelab.run_training(*words, folder=tempfile.mkdtemp())
+    """Train a small model for a few epochs, without the figures of the report."""
+    short = ["trainer.max_epochs=6", "logger=csv", "callbacks.pictures.only=[]"]
+    return vaelab.run_training("latent_dim=10", *words, *short, folder=tempfile.mkdtemp())
 
 
 LOSSES = {

@@ -64,8 +64,8 @@ def _make_row(p: str, name: str, fit: NormalFit) -> dict[str, Any]:
 
 def log_normal(z: Tensor, mean: Tensor | float, sd: Tensor | float) -> Tensor:
     """Compute log N(z; mean, sd^2) elementwise."""
-    scale = torch.as_tensor(sd, dtype=z.dtype)
-    return -((z - mean) / scale).square() / 2 - scale.log() - HALF_LOG_TAU
+    sd = torch.as_tensor(sd, dtype=z.dtype)
+    return -((z - mean) / sd).square() / 2 - sd.log() - HALF_LOG_TAU
 
 
 def log_mixture(z: Tensor, centres: Tensor, width: float) -> Tensor:

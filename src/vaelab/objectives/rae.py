@@ -92,7 +92,7 @@ def _half_squared_norm(module: nn.Module) -> Tensor:
 def _has_weight_matrix(layer: nn.Module) -> bool:
     """True for linear and convolutional layers, whose weight has two or more dimensions."""
     weight = getattr(layer, "weight", None)
-    return weight is not None and weight.ndim > 1
+    return isinstance(weight, Tensor) and weight.ndim > 1
 
 
 def _gradient_penalty(vae: "VAE", z: Tensor) -> Tensor:
