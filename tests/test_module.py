@@ -130,7 +130,8 @@ def test_fit_validate_test_and_predict(trainer, data):
     else:
         module_of_data = OwnData() if data == "data module" else OwnSplits((1, 4, 4), batch_size=16)
         own.fit(module, datamodule=module_of_data)
-        evaluated, source = DataLoader(X, batch_size=16), {"datamodule": module_of_data}
+        size = 16 if data == "data module" else module_of_data.evaluation_batch
+        evaluated, source = DataLoader(X, batch_size=size), {"datamodule": module_of_data}
     assert own.global_step == 8
     assert module.objective.dataset_size == (None if data == "stream" else 50)
     expected = elbo_of(module, evaluated)

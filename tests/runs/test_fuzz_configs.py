@@ -38,7 +38,7 @@ def iterate_settings(node, path=""):
         child = node._get_node(key)
         if isinstance(child, DictConfig):
             yield from iterate_settings(child, f"{path}{key}.")
-        elif not str(key).startswith("_") and key not in UNCHANGED:
+        elif not str(key).startswith("_") and key not in UNCHANGED and child._value() != "???":
             yield f"{path}{key}", node[key] if "${" not in str(child._value()) else 1
 
 

@@ -114,6 +114,7 @@ class Conditional(VAE):
 
     def initialize(self, x: Tensor) -> None:
         super(Conditional, self.condition_on(x.new_zeros(1).long())).initialize(x)
+        self.is_initialized = True  # so far only the conditioned copy is
 
     def _expand_condition(self, *lead: int) -> Tensor:
         """Return y expanded to (*lead, labels)."""
