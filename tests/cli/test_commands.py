@@ -37,7 +37,8 @@ def test_every_command_has_a_module_and_a_script():
         source = (ROOT / "src" / "vaelab" / "cli" / f"{name}.py").read_text()
         functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
         assert "main" in [function.name for function in functions]
-        assert f'start("{name}")' in (ROOT / "scripts" / f"{name}.py").read_text()
+        if name != "new":  # for projects outside the clone
+            assert f'start("{name}")' in (ROOT / "scripts" / f"{name}.py").read_text()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,6 +1,0 @@
-"""The command `vaelab new` in a clone of the repository."""
-
-from vaelab.cli.commands import start
-
-if __name__ == "__main__":
-    start("new")
