@@ -157,6 +157,8 @@ def _build_trainer(
     loggers: list[Logger] = [build_from_config(node) for node in cfg.logger.values()]
     loggers += more_loggers
     _check_callbacks(run, callbacks)
+    if not cfg.trainer.get("enable_progress_bar", True):
+        callbacks = [each for each in callbacks if not isinstance(each, ProgressBar)]
     trainer: Trainer = build_from_config(
         cfg.trainer,
         limit_val_batches=cfg.trainer.limit_val_batches if has_validation else 0,

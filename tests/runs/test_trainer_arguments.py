@@ -187,6 +187,10 @@ WORKS: dict[str, Sequence[tuple[Sequence[str], Callable[[Record], Any]]]] = {
         (["+trainer.deterministic=warn"], lambda r: r.training[0]["deterministic"]),
     ],
     "benchmark": [(["+trainer.benchmark=true"], lambda r: r.training[0]["benchmark"])],
+    "enable_progress_bar": [
+        (["+trainer.enable_progress_bar=true"], lambda r: "Epoch 0" in r.output),
+        (["+trainer.enable_progress_bar=false"], lambda r: "Epoch 0" not in r.output),
+    ],
     "profiler": [(["+trainer.profiler=simple"], lambda r: "run_training_batch" in r.output)],
     "detect_anomaly": [(["+trainer.detect_anomaly=true"], lambda r: r.training[0]["anomaly"])],
     "reload_dataloaders_every_n_epochs": [
@@ -259,7 +263,6 @@ REFUSED: dict[str, Sequence[tuple[Sequence[str], str]]] = {
     "num_sanity_val_steps": [(["+trainer.num_sanity_val_steps=-2"], "it must be at least -1")],
     "log_every_n_steps": [(["trainer.log_every_n_steps=-1"], "it must be at least 0")],
     "enable_checkpointing": [(["+trainer.enable_checkpointing=false"], "~callbacks.checkpoint")],
-    "enable_progress_bar": [(["+trainer.enable_progress_bar=false"], "~callbacks.progress")],
     "accumulate_grad_batches": [(["trainer.accumulate_grad_batches=0"], "it must be at least 1")],
     "gradient_clip_val": [
         (["trainer.gradient_clip_val=-1"], "gradient_clip_val=-1: it must be positive, or null"),

@@ -21,7 +21,6 @@ REFUSED_IN_TRAINER = {  # arguments that a run sets itself or does not use, and 
     "+callbacks.<name>._target_=<class>",
     "default_root_dir": "set the folder of a run by hydra.run.dir=<folder>",
     "enable_checkpointing": "write ~callbacks.checkpoint to keep no checkpoints",
-    "enable_progress_bar": "write ~callbacks.progress to show no progress bar",
     "fast_dev_run": "write trainer=smoke, which takes two steps",
     "limit_test_batches": "the evaluation of a run takes all test images: leave it out",
     "limit_predict_batches": "a run predicts nothing: leave it out",
