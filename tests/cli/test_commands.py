@@ -128,3 +128,13 @@ def test_another_process_imports_from_the_same_folders_only(monkeypatch, tmp_pat
     words = installation.subprocess_command("--version")
     subprocess.run(words, cwd=tmp_path, check=True)
     assert commands.main.__name__ in words[2]
+
+
+def test_output_may_end_early():
+    words = [sys.executable, "-m", "vaelab", "train", "--help"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(60) in (0, 1)
+    assert process.stderr.read() == ""
+    process.stderr.close()

@@ -35,7 +35,12 @@ def run_command(main: Callable[[], Any], recipe: str | None = None) -> None:
             sys.argv[1:] = stack.enter_context(project_environment(sys.argv[1:]))
         except UserError as error:
             sys.exit(f"error: {error}")
-        _run_command(main, recipe)
+        try:
+            _run_command(main, recipe)
+            sys.stdout.flush()
+        except BrokenPipeError:  # what reads the output, such as head, has ended
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
 
 
 def _run_command(main: Callable[[], Any], recipe: str | None) -> None:
