@@ -29,6 +29,20 @@ QUICK = {
 }
 
 
+NETS = """
+from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self, latent_dim, shape, width):
+        super().__init__(nn.Linear(latent_dim, width), nn.ReLU(), nn.Linear(width, 16))
+
+
+def encoder(shape, outputs):
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, outputs))
+"""
+
+
 def small_model(**settings):
     return vaelab.make_model((1, 4, 4), 2, model="mlp model.hidden=[8]", **settings)
 
@@ -116,6 +130,19 @@ def test_objects_are_opened_with_the_model_at_hand(fit):
     opened = vaelab.load(run.folder, vae=build())
     assert torch.equal(opened.encode(X), run.encode(X))
     assert opened.nll(X, samples=2).shape == (60,)
+
+
+def test_importable_factories_of_own_packages_are_opened_with_trust(fit, tmp_path, monkeypatch):
+    (tmp_path / "nets.py").write_text(NETS)
+    monkeypatch.syspath_prepend(tmp_path)
+    import nets
+
+    vae = vaelab.make_model((1, 4, 4), 2, encoder=nets.encoder, decoder=partial(nets.Net, width=5))
+    run = fit(vae)
+    with pytest.raises(vaelab.UserError, match=r"nets\.encoder is not trusted: .*--trust nets"):
+        vaelab.load(run.folder)
+    opened = vaelab.load(run.folder, trust=["nets"])
+    assert torch.equal(opened.encode(X), run.encode(X))
 
 
 def test_large_data_are_not_saved(fit, monkeypatch):
