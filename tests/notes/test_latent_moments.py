@@ -1,6 +1,7 @@
 import numpy as np
 import torch
 
+from vaelab.data.base import choose_subset
 from vaelab.notes.latent_moments import read_snapshots
 
 CALLBACK = (
@@ -30,7 +31,11 @@ def test_last_snapshot_matches_the_trained_model(train):
     folder = train(*words)["folder"]
     run = RunParts.open(folder, "last")
     with torch.no_grad():
-        q = run.vae.encode(run.data.prepare(run.data.splits["train"].images[:12]))
-    last = read_snapshots(folder)[0][-1]
+        images, labels = run.data.splits["train"]
+        subset = choose_subset(len(images), 12)
+        q = run.vae.encode(run.data.prepare(images[subset]))
+    snapshots, recorded_labels = read_snapshots(folder)
+    assert torch.equal(recorded_labels, labels[subset])
+    last = snapshots[-1]
     torch.testing.assert_close(torch.from_numpy(last.mean), q.mean)
     torch.testing.assert_close(torch.from_numpy(last.sd), q.variance.sqrt())

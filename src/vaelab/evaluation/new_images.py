@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vaelab.data.base import DataModule
+from vaelab.data.base import DataModule, choose_subset
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.inference.sampling import sample_images
 from vaelab.runs.run import RunParts
@@ -38,9 +38,12 @@ def sample_or_mean(p: Distribution, draw: bool) -> Tensor:
 def generate_images(run: RunParts, config: EvaluationConfig, n: int) -> Tensor:
     """Generate n images (n, *shape), the same on every process.
 
-    Conditional models take the labels of the split.
+    Conditional models take the labels of the n images of the split that are evaluated.
     """
-    labels = run.data.splits[config.split].labels[:n] if run.vae.conditional else None
+    labels = None
+    if run.vae.conditional:
+        known = run.data.splits[config.split].labels
+        labels = known[choose_subset(len(known), n)]
     draw = uses_pixel_samples(run)
     x = sample_images(run.vae, run.data, config.sampler, n, labels, config.seed, draw).x
     # A sampler that was fitted on a GPU may differ between processes: all take those of the first.

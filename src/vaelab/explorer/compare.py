@@ -20,7 +20,7 @@ class CompareTab:
         self.explorers = explorers
         names = list(explorers)
         self.home = explorers[names[0]]
-        start = ImageSource(index=0)
+        start = ImageSource(index=self.home.first_test_index)
         self.source = gr.State(start)
         with gr.Row():
             with gr.Column(scale=4, min_width=320):

@@ -46,7 +46,8 @@ class ExploreTab:
 
     def __init__(self, explorer: Explorer):
         self.explorer, self.controls = explorer, explorer.controls[:MAX_SLIDERS]
-        state = self._encode(ImageSource(index=0), explorer.test_label(0))
+        index = explorer.first_test_index
+        state = self._encode(ImageSource(index=index), explorer.test_label(index))
         self.state = gr.State(state)
         with gr.Row():
             with gr.Column(scale=4, min_width=300):
@@ -196,7 +197,7 @@ class ExploreTab:
             return ""
         if view == DECODED_VIEW:
             return markup.decoded_map_svg(plane, self.explorer, y)
-        labels = labels[: len(plane.points)]
+        labels = labels[self.explorer.test_indices]
         has_colours = labels.ndim == 1 and len(labels.unique()) <= MAX_CLASSES
         return markup.scatter_map_svg(plane, labels if has_colours else None)
 

@@ -270,6 +270,11 @@ class Explorer:
             return sample_prior(self._condition_on(y).latents(), 1)[0].cpu()
 
     @property
+    def first_test_index(self) -> int:
+        """The test image that is selected at the start."""
+        return int(self.test_indices[0])
+
+    @property
     def central_latent(self) -> Tensor:
         """A typical latent vector (D,): 0, the mode of a hierarchical prior, or the mean."""
         if self.vae.layered:

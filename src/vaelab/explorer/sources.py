@@ -67,7 +67,7 @@ class TileInput:
     The value of `selected` is the index of the selected image.
     """
 
-    def __init__(self, explorer: Explorer, selected: int = 0):
+    def __init__(self, explorer: Explorer, selected: int):
         self.explorer = explorer
         self.start = gr.State(0)
         self.selected: Any = gr.HTML(
@@ -105,7 +105,7 @@ class ImageSources:
 
     def __init__(self, explorer: Explorer):
         with gr.Tab("Test images", id=TILES_TAB):
-            self.tiles = TileInput(explorer)
+            self.tiles = TileInput(explorer, explorer.first_test_index)
         with gr.Tab("Draw"):
             self.pad: Any = gr.HTML(html_template=style.PAD_TEMPLATE, js_on_load=style.PAD_JS)
             is_mnist = explorer.run.data.shape == (1, 28, 28)

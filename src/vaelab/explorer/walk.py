@@ -17,7 +17,7 @@ class WalkTab:
 
     def __init__(self, explorer: Explorer):
         self.explorer = explorer
-        ends = 0, self._default_end()
+        ends = explorer.first_test_index, self._default_end()
         with gr.Row():
             with gr.Column(scale=4, min_width=300):
                 gr.HTML("<h3>From</h3>")
@@ -33,12 +33,14 @@ class WalkTab:
         self._connect()
 
     def _default_end(self) -> int:
-        """Return the first test image whose label differs from that of image 0, or image 1."""
-        labels = self.explorer.run.data.splits["test"].labels[:TILES_PER_PAGE]
+        """Return the first test image with another label than the start, or else the second."""
+        indices = self.explorer.test_indices[:TILES_PER_PAGE]
+        labels = self.explorer.run.data.splits["test"].labels[indices]
         differs = labels != (labels[:1] if labels.ndim > 1 else labels[0])
         if labels.ndim > 1:
             differs = differs.flatten(1).any(1)
-        return int(differs.nonzero()[0]) if differs.any() else min(1, len(labels) - 1)
+        position = int(differs.nonzero()[0]) if differs.any() else min(1, len(labels) - 1)
+        return int(indices[position])
 
     def _connect(self) -> None:
         inputs = [self.start.selected, self.end.selected, self.weight]

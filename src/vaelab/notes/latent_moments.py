@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from vaelab.data.base import DataModule
+from vaelab.data.base import DataModule, choose_subset
 from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image
 from vaelab.module import VAEModule
 
@@ -33,7 +33,7 @@ class LatentMoments(Callback):
     """Record a snapshot before the first step and after each epoch; write codes.npz at the end.
 
     Arguments:
-        images: Number of training images, counted from the first.
+        images: Number of training images, a random subset that is always the same.
     """
 
     def __init__(self, images: int = 2000):
@@ -48,7 +48,8 @@ class LatentMoments(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
-        labels = data.splits["train"].labels[: self.images].numpy()
+        labels = data.splits["train"].labels
+        labels = labels[choose_subset(len(labels), self.images)].numpy()
         columns = zip(*self.snapshots, strict=True)
         arrays: Any = dict(zip(PosteriorSnapshot._fields, map(np.array, columns), strict=True))
         np.savez(Path(trainer.default_root_dir, FILE), labels=labels, **arrays)
