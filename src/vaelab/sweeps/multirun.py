@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from vaelab.runs import untrusted
 from vaelab.runs.old_names import rename_old_targets
 from vaelab.runs.paths import MULTIRUN_RECORD, VALUE
+from vaelab.runs.recorded_words import describe_word, is_safe_word
 from vaelab.runtime import slurm
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.files import atomic_write
@@ -29,12 +30,6 @@ CHANGEABLE = ("n_trials",)  # settings of a sweeper that may differ when a multi
 SAFE_HYDRA_WORD = re.compile(  # Hydra's own words that only say how many jobs run, and where
     r"\+?hydra(?:\.mode|/launcher|/sweeper|\.sweeper\.n_\w+|\.launcher\.(?:n_jobs|timeout_min|partition"
     r"|nodes|tasks_per_node|cpus_per_task|gpus_per_node|mem_gb|ray\.(?:init|remote)\.num_\w+))=[\w.-]+"
-)
-# A recorded word is an override and no flag. Its value reads nothing, and builds no other class.
-KEY = r"[A-Za-z_][\w-]*(?:[./@][\w-]+)*"
-OVERRIDE = re.compile(rf"(?:[+~]|\+\+)?{KEY}=.*|~{KEY}", re.DOTALL)
-UNSAFE_PART = re.compile(
-    rf"_target_|\$\{{|hydra|\b(?:{'|'.join(untrusted.FOLDER_KEYS)})['\"]?\s*[=:]"
 )
 # The folder of the multirun that this command runs, from its start to its end. Hydra creates the
 # callback that sets it, so the command line's entry point has no other way to know the folder.
@@ -100,20 +95,13 @@ def _check_recorded_words(
     folder: str, config_words: Iterable[str], hydra_words: Iterable[str]
 ) -> None:
     unsafe = [word for word in hydra_words if not SAFE_HYDRA_WORD.fullmatch(word)]
-    unsafe += [word for word in config_words if not _is_safe_word(word)]
+    unsafe += [word for word in config_words if not is_safe_word(word)]
     if unsafe:
         raise UserError(
-            f"resume={folder}: the recorded command contains {unsafe[0]}, which is not accepted "
+            f"resume={folder}: the recorded command contains {describe_word(unsafe[0])}, which is not accepted "
             "from an untrusted folder: type the whole command again, with "
             f"hydra.sweep.dir={quote_override(folder)}"
         )
-
-
-def _is_safe_word(word: str) -> bool:
-    """True for an override that chooses among the options and keys of the menu."""
-    key, _, value = word.lstrip("+~").partition("=")
-    leads_away = "." not in key and key != "start" and ".." in value  # out of the folder of a group
-    return bool(OVERRIDE.fullmatch(word)) and not UNSAFE_PART.search(word) and not leads_away
 
 
 def resume_hint(folder: Path) -> str:
