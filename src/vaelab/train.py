@@ -32,14 +32,14 @@ from vaelab.runs.checkpoints import AtomicCheckpointIO, find_latest_checkpoint, 
 from vaelab.runs.config_check import check_run_config
 from vaelab.runs.metrics_file import all_finite, print_numbers, write_numbers
 from vaelab.runs.optimizer_settings import drop_unused_optimizer_settings
-from vaelab.runs.paths import FAILURE, LOCK, VALUE
+from vaelab.runs.ownership import owned
+from vaelab.runs.paths import FAILURE, VALUE
 from vaelab.runs.provenance import collect_provenance, count_sizes, read_choices, write_provenance
 from vaelab.runs.run import RunParts
 from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import UserError, error_log
-from vaelab.runtime.files import locked
 from vaelab.runtime.metric_names import METRICS
-from vaelab.runtime.slurm import is_worker_rank, requeue_on_signal
+from vaelab.runtime.slurm import requeue_on_signal
 from vaelab.training.ddp import ddp_process_group
 from vaelab.training.loop import use_short_loop
 
@@ -69,7 +69,7 @@ def train(cfg: DictConfig, resume: bool = False, started: str = ".") -> float:
     """
     drop_unused_optimizer_settings(cfg)
     check_run_config(cfg)
-    with run_lock(Path(cfg.folder)), error_log(Path(cfg.folder)):
+    with owned(Path(cfg.folder)), error_log(Path(cfg.folder)):
         seed_everything(cfg.seed, verbose=False)
         return train_run(RunParts.build(cfg, started), resume)
 
@@ -80,7 +80,7 @@ def train_run(
     callbacks: Iterable[Callback] = (),
     loggers: Iterable[Logger] = (),
 ) -> float:
-    """Train the model of a run, of which this process holds the lock; see `train`.
+    """Train the model of a run, of which this process owns the folder; see `train`.
 
     Arguments:
         callbacks, loggers: More of them than the config names.
@@ -110,20 +110,6 @@ def train_run(
         return math.nan
     print(folder)
     return math.nan if score is None else score
-
-
-@contextmanager
-def run_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run folder; a training may have outlived the command that started it."""
-    if is_worker_rank():  # the first process holds the lock
-        yield
-        return
-    with locked(folder / LOCK) as is_ours:
-        if not is_ours:
-            raise UserError(
-                f"{folder} is being trained by another process: wait for it, or stop it"
-            )
-        yield
 
 
 def _load_data(run: RunParts) -> None:

@@ -9,37 +9,37 @@ from vaelab.runs.recorded_words import MAX_WORD, describe_word, is_safe_word
 from vaelab.runtime.errors import UserError
 from vaelab.sweeps.multirun import expand_resume_command
 
-FLAGS = """
-    --experimental-rerun=here/job.pickle
-    --config-dir=here/evil
-    --config-dir
-    -cd=here/evil
-    -cn=evil
-    --config-path=/evil
-    --trust=evil
-    --info
-    --cfg=job
-    -m
-    --
-    word
-    @here/words.txt
-""".split()
-SETTINGS_OF_HYDRA = """
-    hydra.run.dir=/elsewhere
-    hydra.sweep.dir=/elsewhere
-    hydra.sweep.subdir=../../elsewhere
-    hydra.output_subdir=/elsewhere
-    +hydra.callbacks.x._target_=os.abort
-    ++hydra.callbacks.jobs._target_=os.abort
-    ~hydra.callbacks
-    hydra/job_logging=evil
-    hydra={callbacks:{x:{_target_:os.abort}}}
-    override
-    kl@hydra.callbacks=evil
-    kl@_global_=evil
-    kl@hydra:kl=evil
-    +loss@data=bce
-""".split()
+FLAGS = [
+    "--experimental-rerun=here/job.pickle",
+    "--config-dir=here/evil",
+    "--config-dir",
+    "-cd=here/evil",
+    "-cn=evil",
+    "--config-path=/evil",
+    "--trust=evil",
+    "--info",
+    "--cfg=job",
+    "-m",
+    "--",
+    "word",
+    "@here/words.txt",
+]
+SETTINGS_OF_HYDRA = [
+    "hydra.run.dir=/elsewhere",
+    "hydra.sweep.dir=/elsewhere",
+    "hydra.sweep.subdir=../../elsewhere",
+    "hydra.output_subdir=/elsewhere",
+    "+hydra.callbacks.x._target_=os.abort",
+    "++hydra.callbacks.jobs._target_=os.abort",
+    "~hydra.callbacks",
+    "hydra/job_logging=evil",
+    "hydra={callbacks:{x:{_target_:os.abort}}}",
+    "override",
+    "kl@hydra.callbacks=evil",
+    "kl@_global_=evil",
+    "kl@hydra:kl=evil",
+    "+loss@data=bce",
+]
 CLASSES = [
     "+kl._target_=os.abort",
     "++kl={_target_:os.abort}",
@@ -144,7 +144,7 @@ def test_hostile_word_is_refused_in_one_line(tmp_path, word):
         json.dumps({"hydra": {"overrides": {"task": ["latent_dim=2,3", word], "hydra": []}}})
     )
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UserError, match="which is not accepted|is damaged") as refusal:
+    with pytest.raises(UserError, match=r"which is not accepted|is damaged") as refusal:
         expand_resume_command([f"resume={tmp_path}"])
     message = str(refusal.value)
     assert message.isprintable()

@@ -1,6 +1,5 @@
 """A multirun that was interrupted, or in which a job failed, resumes in its folder."""
 
-import json
 import os
 import re
 import signal

@@ -15,6 +15,7 @@ from vaelab.cli.train import prepare_process
 from vaelab.runs import untrusted
 from vaelab.runs.factories import GIVEN
 from vaelab.runs.hydra_state import hydra_config_of_run
+from vaelab.runs.ownership import owned_run
 from vaelab.runs.recorded import read_recorded_run
 from vaelab.runtime import trusted_config
 from vaelab.runtime.errors import UserError, suggest
@@ -57,7 +58,7 @@ def resume_run(words: list[str]) -> float:
         )
     logging.basicConfig(format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s")
     prepare_process()
-    with hydra_config_of_run(folder, record.overrides, words):
+    with owned_run(folder), hydra_config_of_run(folder, record.overrides, words):
         untrusted.check_folders(cfg, folder)
         return train(cfg, resume=True, started=record.started)
 

@@ -17,6 +17,12 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from vaelab.runs import untrusted
 from vaelab.runs.old_names import rename_old_targets
+from vaelab.runs.ownership import (
+    get_command_locks,
+    has_default_name,
+    owned_multirun,
+    owned_new_folder,
+)
 from vaelab.runs.paths import MULTIRUN_RECORD, VALUE
 from vaelab.runs.recorded_words import describe_word, is_safe_word
 from vaelab.runtime import slurm
@@ -42,7 +48,7 @@ def start_multirun(config: DictConfig) -> None:
     Raises:
         UserError: If the folder holds anything but this multirun.
     """
-    folder = Path(config.hydra.sweep.dir)
+    folder = _own_sweep_folder(config)
     is_resumed = folder.is_dir() and any(folder.iterdir())
     request = _request_of(OmegaConf.create(OmegaConf.to_yaml(config)))  # as it is recorded
     if is_resumed and _read_request(folder) != request:
@@ -62,6 +68,19 @@ def start_multirun(config: DictConfig) -> None:
         if is_resumed:
             with read_write(config):
                 requeue_trials(config.hydra.sweeper, folder)
+
+
+def _own_sweep_folder(config: DictConfig) -> Path:
+    """Own the folder of a multirun until the end of the command, and return it."""
+    locks, folder = get_command_locks(), Path(config.hydra.sweep.dir)
+    if not has_default_name(config.hydra.sweep):
+        locks.enter_context(owned_multirun(folder))
+        return folder
+    folder = locks.enter_context(owned_new_folder(folder))
+    with read_write(config):
+        config.hydra.sweep.dir = str(folder)
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quote_override(folder)}")  # of jobs
+    return folder
 
 
 def expand_resume_command(words: list[str]) -> list[str]:
@@ -98,8 +117,8 @@ def _check_recorded_words(
     unsafe += [word for word in config_words if not is_safe_word(word)]
     if unsafe:
         raise UserError(
-            f"resume={folder}: the recorded command contains {describe_word(unsafe[0])}, which is not accepted "
-            "from an untrusted folder: type the whole command again, with "
+            f"resume={folder}: the recorded command contains {describe_word(unsafe[0])}, which is "
+            "not accepted from an untrusted folder: type the whole command again, with "
             f"hydra.sweep.dir={quote_override(folder)}"
         )
 
