@@ -1,7 +1,7 @@
 """One run: check the config, load the data, build, fit, evaluate, report."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,17 +29,18 @@ from vaelab.loggers.base import ResumableLogger
 from vaelab.loggers.run_summary import log_run_summary
 from vaelab.loggers.wandb import Wandb
 from vaelab.runs.checkpoints import AtomicCheckpointIO, find_latest_checkpoint, read_checkpoint
+from vaelab.runs.completion import STAGES, find_missing_stages, write_missing_stages
 from vaelab.runs.config_check import check_run_config
-from vaelab.runs.metrics_file import all_finite, print_numbers, write_numbers
+from vaelab.runs.metrics_file import all_finite, print_numbers, read_run_metrics, write_numbers
 from vaelab.runs.optimizer_settings import drop_unused_optimizer_settings
-from vaelab.runs.paths import FAILURE, LOCK, VALUE
+from vaelab.runs.ownership import owned
+from vaelab.runs.paths import FAILURE, VALUE
 from vaelab.runs.provenance import collect_provenance, count_sizes, read_choices, write_provenance
 from vaelab.runs.run import RunParts
 from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import UserError, error_log
-from vaelab.runtime.files import locked
 from vaelab.runtime.metric_names import METRICS
-from vaelab.runtime.slurm import is_worker_rank, requeue_on_signal
+from vaelab.runtime.slurm import requeue_on_signal
 from vaelab.training.ddp import ddp_process_group
 from vaelab.training.loop import use_short_loop
 
@@ -53,12 +54,18 @@ REFUSED_CALLBACKS = {
 
 
 @requeue_on_signal()
-def train(cfg: DictConfig, resume: bool = False, started: str = ".") -> float:
+def train(
+    cfg: DictConfig,
+    resume: bool = False,
+    started: str = ".",
+    stages: Sequence[str] | None = None,
+) -> float:
     """Train a model, keep the best weights, evaluate them on the test images, write metrics.json.
 
     Arguments:
         resume: Continue the interrupted run in cfg.folder from its last checkpoint, if any.
         started: The folder in which the command was started, for relative paths of data.
+        stages: What a resumed run still has to do; None is what its folder lacks.
 
     Returns:
         The best value of what the objective monitors, by default the validation ELBO in nats per
@@ -69,61 +76,52 @@ def train(cfg: DictConfig, resume: bool = False, started: str = ".") -> float:
     """
     drop_unused_optimizer_settings(cfg)
     check_run_config(cfg)
-    with run_lock(Path(cfg.folder)), error_log(Path(cfg.folder)):
+    with owned(Path(cfg.folder)), error_log(Path(cfg.folder)):
+        if stages is None:
+            stages = find_missing_stages(Path(cfg.folder)) if resume else STAGES
+        if "figures" not in stages:  # neither data nor weights are needed
+            if stages:
+                print("the run is complete but for its report")
+            return _finish_report(Path(cfg.folder), is_missing="report" in stages)
         seed_everything(cfg.seed, verbose=False)
-        return train_run(RunParts.build(cfg, started), resume)
+        return train_run(RunParts.build(cfg, started), resume, stages)
 
 
 def train_run(
     run: RunParts,
     resume: bool = False,
+    stages: Sequence[str] = STAGES,
     callbacks: Iterable[Callback] = (),
     loggers: Iterable[Logger] = (),
 ) -> float:
-    """Train the model of a run, of which this process holds the lock; see `train`.
+    """Train the model of a run, of which this process owns the folder; see `train`.
 
     Arguments:
+        stages: See `train`.
         callbacks, loggers: More of them than the config names.
     """
     folder = Path(run.cfg.folder)
     _load_data(run)
     checkpoint = find_latest_checkpoint(folder / "checkpoints") if resume else None
+    stages = STAGES if checkpoint is None else stages  # the weights of the training are lost
     _initialize_weights(run, is_new=checkpoint is None)
     trainer = _build_trainer(run, callbacks, loggers)
     _check_steps(run, trainer)
 
     with _closed_wandb_runs(trainer), ddp_process_group():
         if resume:
-            _prepare_resume(trainer, checkpoint, folder)
-        _record_start(run, trainer)
+            _prepare_resume(trainer, checkpoint, folder, stages)
+        _record_start(run, trainer, stages)
         trainer.fit(run.module, datamodule=run.data, ckpt_path=checkpoint)
         _load_best_weights(run, trainer)
-
-        config = EvaluationConfig(samples=run.cfg.samples, seed=run.cfg.seed)
-        numbers: dict[str, Any] = {**evaluate(run, config)}
-        score = getattr(trainer.checkpoint_callback, "best_score", None)
+        _complete_stage(trainer, folder, "training")
+        if "evaluation" in stages:
+            _evaluate_weights(run, trainer)
+        _complete_stage(trainer, folder, "evaluation")
         if trainer.is_global_zero:
-            numbers |= _describe_training(run, trainer, score)
-            write_numbers(numbers, folder / "metrics.json")
-            _report_results(run, trainer, numbers)
-    if not trainer.is_global_zero:
-        return math.nan
-    print(folder)
-    return math.nan if score is None else score
-
-
-@contextmanager
-def run_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run folder; a training may have outlived the command that started it."""
-    if is_worker_rank():  # the first process holds the lock
-        yield
-        return
-    with locked(folder / LOCK) as is_ours:
-        if not is_ours:
-            raise UserError(
-                f"{folder} is being trained by another process: wait for it, or stop it"
-            )
-        yield
+            _draw_results(run, trainer, _read_results(folder))
+        _complete_stage(trainer, folder, "figures")
+        return _finish_report(folder) if trainer.is_global_zero else math.nan
 
 
 def _load_data(run: RunParts) -> None:
@@ -243,24 +241,28 @@ def _closed_wandb_runs(trainer: Trainer) -> Iterator[None]:
                 logger.close(failed)
 
 
-def _prepare_resume(trainer: Trainer, checkpoint: Path | None, folder: Path) -> None:
+def _prepare_resume(
+    trainer: Trainer, checkpoint: Path | None, folder: Path, stages: Sequence[str]
+) -> None:
     """Remove results of the interrupted run and what its loggers recorded after the checkpoint."""
     step = read_checkpoint(checkpoint)["global_step"] if checkpoint else 0
     if trainer.is_global_zero:
-        print(
-            f"resuming after step {step}"
-            if checkpoint
-            else "there is no checkpoint: starting from the beginning"
-        )
-        for name in ("metrics.json", "error.log", FAILURE, VALUE):
+        if "training" not in stages:
+            print(f"the training is complete; missing: {', '.join(stages)}")
+        elif checkpoint:
+            print(f"resuming after step {step}")
+        else:
+            print("there is no checkpoint: starting from the beginning")
+        results = ["metrics.json"] if "evaluation" in stages else []
+        for name in (*results, "error.log", FAILURE, VALUE):
             (folder / name).unlink(missing_ok=True)
     for logger in trainer.loggers:
         if isinstance(logger, ResumableLogger):
             logger.resume_from(step)
 
 
-def _record_start(run: RunParts, trainer: Trainer) -> None:
-    """Log the config and write provenance.json."""
+def _record_start(run: RunParts, trainer: Trainer, stages: Sequence[str]) -> None:
+    """Log the config, and write provenance.json and what the run has to do."""
     if not trainer.is_global_zero:
         return
     folder = Path(run.cfg.folder)
@@ -268,6 +270,7 @@ def _record_start(run: RunParts, trainer: Trainer) -> None:
     for logger in trainer.loggers:
         logger.log_hyperparams({"choices": read_choices(folder)} | config)  # type: ignore[operator]
     write_provenance(run, folder)
+    write_missing_stages(folder, stages)
 
 
 def _load_best_weights(run: RunParts, trainer: Trainer) -> None:
@@ -279,6 +282,22 @@ def _load_best_weights(run: RunParts, trainer: Trainer) -> None:
             trainer.save_checkpoint(best, weights_only=False)
         run.load(best)
     run.module.to(trainer.strategy.root_device)
+
+
+def _complete_stage(trainer: Trainer, folder: Path, stage: str) -> None:
+    """Record that a stage is complete."""
+    if trainer.is_global_zero:
+        write_missing_stages(folder, STAGES[STAGES.index(stage) + 1 :])
+
+
+def _evaluate_weights(run: RunParts, trainer: Trainer) -> None:
+    """Evaluate the weights on the test images, and write metrics.json."""
+    config = EvaluationConfig(samples=run.cfg.samples, seed=run.cfg.seed)
+    numbers: dict[str, Any] = {**evaluate(run, config)}
+    if trainer.is_global_zero:
+        score = getattr(trainer.checkpoint_callback, "best_score", None)
+        numbers |= _describe_training(run, trainer, score)
+        write_numbers(numbers, Path(run.cfg.folder, "metrics.json"))
 
 
 def _describe_training(run: RunParts, trainer: Trainer, score: float | None) -> dict[str, Any]:
@@ -299,8 +318,17 @@ def _describe_training(run: RunParts, trainer: Trainer, score: float | None) -> 
     return numbers | count_sizes(run) | collect_provenance(Path(run.cfg.folder))
 
 
-def _report_results(run: RunParts, trainer: Trainer, numbers: dict[str, Any]) -> None:
-    """Log and print the numbers, draw the figures, and write report.html."""
+def _read_results(folder: Path) -> dict[str, Any]:
+    """Read metrics.json, in which NaN and infinity are null."""
+    numbers: dict[str, Any] = {**read_run_metrics(folder / "metrics.json")}
+    for name, value in numbers.items():
+        if value is None and (name in METRICS or name.startswith("kl_")):
+            numbers[name] = [math.nan] if name == "kl_per_dimension" else math.nan
+    return numbers
+
+
+def _draw_results(run: RunParts, trainer: Trainer, numbers: dict[str, Any]) -> None:
+    """Log the numbers, and draw and log the figures."""
     folder = Path(run.cfg.folder)
     for logger in trainer.loggers:
         scalars = {f"test/{name}": numbers[name] for name in METRICS if name in numbers}
@@ -310,10 +338,24 @@ def _report_results(run: RunParts, trainer: Trainer, numbers: dict[str, Any]) ->
         if isinstance(callback, Pictures):
             callback.finish(run)
     log_run_summary(run, numbers, folder, trainer.loggers, trainer.global_step)
+
+
+def _finish_report(folder: Path, is_missing: bool = True) -> float:
+    """Print the numbers of a run, write its report if it is missing, and return its best value.
+
+    Raises:
+        UserError: If the numbers are NaN or infinite.
+    """
+    numbers = _read_results(folder)
     print_numbers(numbers)
 
     from vaelab.report.write import write_report_or_warn  # slow to import
 
-    write_report_or_warn(folder)
+    if is_missing:
+        write_report_or_warn(folder)
+        write_missing_stages(folder, [])
     if not all(map(all_finite, numbers.values())):
         raise UserError("the numbers of this run are NaN or infinite: lower optimizer.lr")
+    print(folder)
+    value = numbers.get(numbers["monitor"].replace("/", "_"))
+    return math.nan if value is None else value

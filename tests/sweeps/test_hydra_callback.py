@@ -1,12 +1,8 @@
 """Folders, tables and failures of the jobs of a command."""
 
 import csv
-import subprocess
-import sys
 
 import pytest
-
-from vaelab.runs.paths import LOCK
 
 QUICK = ["logger=none", "trainer=smoke", "samples=1", "callbacks.pictures.only=[]"]
 
@@ -68,31 +64,6 @@ def test_folder_that_holds_a_run_is_not_changed(command, tmp_path):
     status, _ = command("train.py", *words, "latent_dim=3")
     assert "hydra.run.dir=run already holds a run" in status
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-
-
-HOLD_LOCK = """
-import sys
-from pathlib import Path
-from vaelab.runtime.files import locked
-with locked(Path(sys.argv[1])) as is_ours:
-    print(is_ours, flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_folder_that_another_process_trains_in_is_refused(command, tmp_path):
-    """Commands that start in the same second get the same folder name."""
-    words = ["model.hidden=[4]", *QUICK, "hydra.run.dir=run"]
-    lock, pipe = tmp_path / "run" / LOCK, subprocess.PIPE
-    other = [sys.executable, "-c", HOLD_LOCK, str(lock)]
-    with subprocess.Popen(other, stdin=pipe, stdout=pipe, text=True) as process:
-        assert process.stdout.readline() == "True\n"
-        status, output = command("train.py", *words)
-        assert status != 0
-        assert "is being trained by another process" in str(status) + output
-        assert lock.is_file()
-        process.communicate()
-    assert command("train.py", *words)[0] == 0
 
 
 def test_failed_job_neither_stops_nor_hides_the_others(command, tmp_path):

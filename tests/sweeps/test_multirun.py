@@ -1,6 +1,5 @@
 """A multirun that was interrupted, or in which a job failed, resumes in its folder."""
 
-import json
 import os
 import re
 import signal
@@ -15,9 +14,7 @@ from omegaconf import OmegaConf
 
 import vaelab.train
 from vaelab.cli.entry_point import _words_for_hydra
-from vaelab.runtime.errors import UserError
 from vaelab.runtime.overrides import quote_override
-from vaelab.sweeps.multirun import expand_resume_command
 
 QUICK = ["logger=none", "trainer=smoke", "samples=1", "callbacks.pictures.only=[]"]
 SMALL = ["model.hidden=[4]", *QUICK]
@@ -164,42 +161,6 @@ def test_untrusted_multirun_folder_cannot_start_a_program(command, tmp_path, wor
     OmegaConf.save(config, record)
     status, _ = command("train.py", "resume=here")
     assert f"the recorded command contains {word}, which is not accepted" in status
-
-
-@pytest.mark.parametrize(
-    "word",
-    [
-        "--experimental-rerun=here/job.pickle",
-        "--config-dir=here/evil",
-        "--config-dir",
-        "-cd=here/evil",
-        "--trust=evil",
-        "-m",
-        "word",
-        "kl=../../here/evil",
-        "logger=[csv,../evil]",
-        "experiment/../../here/evil=x",
-        "kl@hydra.callbacks=evil",
-        "+kl._target_=os.abort",
-        "start=${oc.env:HOME}",
-        "callbacks.checkpoint.folder=/elsewhere",
-        "callbacks.checkpoint={'folder': /elsewhere}",
-    ],
-)
-def test_recorded_word_that_is_no_plain_override_is_refused(tmp_path, word):
-    record = {"hydra": {"overrides": {"task": ["latent_dim=2,3", word], "hydra": []}}}
-    (tmp_path / "multirun.yaml").write_text(json.dumps(record))
-    with pytest.raises(UserError, match=re.escape(f"the recorded command contains {word}, which")):
-        expand_resume_command([f"resume={tmp_path}"])
-
-
-def test_recorded_overrides_are_accepted(tmp_path):
-    words = ["kl=warmup", "+a.b=[1,2]", "++a=x", "~callbacks.pictures", "lr=1e-3,1e-2"]
-    words += ["start=../runs/a", "data.root='/data/my files'"]
-    record = {"hydra": {"overrides": {"task": words, "hydra": []}}}
-    (tmp_path / "multirun.yaml").write_text(json.dumps(record))
-    expanded = expand_resume_command([f"resume={tmp_path}"])
-    assert expanded == ["-m", *words, f"hydra.sweep.dir='{tmp_path}'"]
 
 
 def read_trials(folder):

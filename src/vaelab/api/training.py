@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from vaelab.objectives.base import Objective
 from vaelab.runs.config_check import check_run_config
 from vaelab.runs.factories import GIVEN, describe_factory
 from vaelab.runs.hydra_state import hydra_config_of_run
+from vaelab.runs.ownership import owned_new_folder, owned_run
 from vaelab.runs.paths import DATA
 from vaelab.runs.recorded import write_recorded_run
 from vaelab.runs.resolved import resolve_values
@@ -39,7 +39,7 @@ from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import UserError, error_log, suggest
 from vaelab.runtime.trusted_config import check_config
 from vaelab.schedules.base import Schedule
-from vaelab.train import run_lock, train, train_run
+from vaelab.train import train, train_run
 from vaelab.vae import VAE
 
 MAX_SAVED_BYTES = 2**30  # of data in memory that a run keeps
@@ -148,7 +148,7 @@ def fit(
         write_recorded_run(path, cfg, choices, words, started)
         if isinstance(data, ArrayData) and not isinstance(data, Arrays) and "data" not in given:
             data.save(path / DATA)
-        with run_lock(path), error_log(path):
+        with error_log(path):
             seed_everything(seed, verbose=False)
             if isinstance(data, str):
                 data = RunParts.build_data(cfg, ".")
@@ -184,32 +184,29 @@ def _compose(words: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
 @contextmanager
 def _new_folder(folder: str | Path | None) -> Iterator[Path]:
     """Create a run folder, and remove it if an error leaves nothing but the record in it."""
-    path = _create_folder(folder)
-    try:
-        yield path
-    except BaseException:
-        if {each.name for each in path.iterdir()} <= {".hydra", DATA}:
-            shutil.rmtree(path)
-        raise
+    with _owned_folder(folder) as path:
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            yield path
+        except BaseException:
+            if {each.name for each in path.iterdir()} <= {".hydra", DATA}:
+                shutil.rmtree(path)
+            raise
 
 
-def _create_folder(folder: str | Path | None) -> Path:
-    if folder is not None:
-        path = Path(folder).expanduser().resolve()
+@contextmanager
+def _owned_folder(folder: str | Path | None) -> Iterator[Path]:
+    """Own an empty or new folder; None is runs/<time>."""
+    if folder is None:
+        time = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+        with owned_new_folder(Path("runs", time).resolve()) as path:
+            yield path
+        return
+    path = Path(folder).expanduser().resolve()
+    with owned_run(path):
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UserError(f"folder={folder} is not empty: choose another one, or delete it")
-        path.mkdir(parents=True, exist_ok=True)
-        return path
-    time = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    for number in count(2):
-        path = Path("runs", time).resolve()
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            time = f"{time[:19]}_{number}"
-        else:
-            return path
-    raise AssertionError  # count() does not end
+        yield path
 
 
 @contextmanager

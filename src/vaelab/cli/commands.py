@@ -29,6 +29,11 @@ PROJECT_HELP = """\
 Every command takes --trust PACKAGE, whose classes runs may use, and --config-dir FOLDER, which has
 options of your own; ./conf is found without it: docs/own-project.md
 """
+RESUME_HELP = """\
+usage: vaelab resume <run or multirun> [trainer.<key>=<value> ...] [samples=<number>]
+
+Does what the run lacks: training, evaluation, figures and loggers, report. With trainer.* all of it
+is done again from the last checkpoint. samples= may change until the run has been evaluated."""
 RECIPES = ("train", "sample")  # the commands that compose conf/<name>.yaml
 
 
@@ -54,7 +59,7 @@ def start(name: str) -> None:
     if name == "resume":
         folder, *words = sys.argv[1:] or ["--help"]
         if folder in ("--help", "-h"):
-            print("usage: vaelab resume <run or multirun> [trainer.<key>=<value> ...]")
+            print(RESUME_HELP)
             return
         name, sys.argv[1:] = "train", [f"resume={folder}", *words]
     run_command(

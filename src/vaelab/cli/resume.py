@@ -13,13 +13,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from vaelab.cli.train import prepare_process
 from vaelab.runs import untrusted
+from vaelab.runs.completion import STAGES, find_missing_stages
 from vaelab.runs.factories import GIVEN
 from vaelab.runs.hydra_state import hydra_config_of_run
+from vaelab.runs.ownership import owned_run
 from vaelab.runs.recorded import read_recorded_run
 from vaelab.runtime import trusted_config
 from vaelab.runtime.errors import UserError, suggest
 from vaelab.runtime.overrides import RESUME
 from vaelab.train import train
+
+SAMPLES = "samples="
 
 
 def resume_run(words: list[str]) -> float:
@@ -27,6 +31,7 @@ def resume_run(words: list[str]) -> float:
 
     Arguments:
         words: The command line: resume=<run folder>, and trainer.<key>=<value> for what changes.
+            samples=<number> may change as long as the run has not been evaluated.
 
     Returns:
         The best monitored value, as `train` does.
@@ -45,25 +50,43 @@ def resume_run(words: list[str]) -> float:
             "program: train it there again"
         )
     for word in [*others, *folders[1:]]:
-        if not word.startswith("trainer."):
+        if not word.startswith(("trainer.", SAMPLES)):
             raise UserError(
-                f"{word}: resume= takes the folder of one run, and only trainer.* may change"
+                f"{word}: resume= takes the folder of one run, and only trainer.* may change, and "
+                "samples= before the evaluation"
             )
+    stages = _list_stages(folder, others)
     cfg = _apply_overrides(record.cfg, others)
-    if (folder / "metrics.json").exists() and not others:
+    if not stages:
         raise UserError(
             f"{folder} is finished: to train it longer, set trainer.max_epochs above "
             f"{cfg.trainer.max_epochs}"
         )
     logging.basicConfig(format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s")
     prepare_process()
-    with hydra_config_of_run(folder, record.overrides, words):
+    with owned_run(folder), hydra_config_of_run(folder, record.overrides, words):
         untrusted.check_folders(cfg, folder)
-        return train(cfg, resume=True, started=record.started)
+        return train(cfg, resume=True, started=record.started, stages=stages)
+
+
+def _list_stages(folder: Path, words: list[str]) -> list[str]:
+    """Return what the run still has to do: everything if the training changes."""
+    if any(not word.startswith(SAMPLES) for word in words):
+        return [*STAGES]
+    stages = find_missing_stages(folder)
+    if words and "evaluation" not in stages:
+        raise UserError(
+            f"{words[0]}: {folder} has been evaluated: for other numbers beside those of the run, "
+            f"use vaelab evaluate {folder} --{words[0].replace('=', ' ')}"
+        )
+    return stages
 
 
 def _apply_overrides(cfg: DictConfig, words: list[str]) -> DictConfig:
     for override in OverridesParser.create().parse_overrides(words):
+        if override.key_or_group == "samples":
+            cfg.samples = override.value()
+            continue
         key = override.key_or_group.removeprefix("trainer.")
         if key.split(".")[0] not in cfg.trainer:
             names = [name for name in sorted(cfg.trainer) if name[0] != "_"]

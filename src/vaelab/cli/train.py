@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from vaelab.cli.secrets import find_secret
 from vaelab.runs.compose import add_own_options
+from vaelab.runs.ownership import command_locks
 from vaelab.runs.resolved import record_config, resolve_values
 from vaelab.runtime import own_project, slurm, trusted_config
 from vaelab.runtime.errors import UserError
@@ -83,4 +84,5 @@ def main() -> None:
     else:
         add_own_options()
         compose = hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
-        compose(train_composed)()
+        with command_locks():
+            compose(train_composed)()

@@ -4,7 +4,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import torch
 
 from vaelab.runs import provenance, weights
 from vaelab.runs.checkpoints import read_checkpoint
+from vaelab.runs.ownership import owned_new_folder, owned_run
 from vaelab.runs.paths import DATA
 from vaelab.runs.recorded import RecordedRun, read_recorded_run
 from vaelab.runtime.errors import UserError, subprocess_environment
@@ -45,12 +47,10 @@ def repeat_run(folder: Path, out: Path | None) -> Path:
         UserError: If the run cannot be repeated, `out` exists, or the training fails.
     """
     run = _read_repeatable_run(folder)
-    out = (out or Path("runs", f"{datetime.now():%Y-%m-%d_%H-%M-%S}")).resolve()
-    if out.exists():
-        raise UserError(f"--out {out}: this folder exists already, choose another one")
-    shutil.copytree(folder / ".hydra", out / ".hydra")
-    if (folder / DATA).is_file():
-        shutil.copy(folder / DATA, out / DATA)
+    with _owned_folder(out) as out:  # until it holds a run, which nobody else may start there
+        shutil.copytree(folder / ".hydra", out / ".hydra")
+        if (folder / DATA).is_file():
+            shutil.copy(folder / DATA, out / DATA)
     training = subprocess.run(
         subprocess_command("resume", str(out)),
         cwd=run.started,
@@ -60,6 +60,20 @@ def repeat_run(folder: Path, out: Path | None) -> Path:
     if training.returncode:
         raise UserError(f"the second run failed, see above; its files are in {out}")
     return out
+
+
+@contextmanager
+def _owned_folder(out: Path | None) -> Iterator[Path]:
+    """Own a folder that does not exist; None is runs/<time>."""
+    if out is None:
+        time = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+        with owned_new_folder(Path("runs", time).resolve()) as folder:
+            yield folder
+        return
+    with owned_run(out):
+        if out.exists():
+            raise UserError(f"--out {out}: this folder exists already, choose another one")
+        yield out.resolve()
 
 
 def _read_repeatable_run(folder: Path) -> RecordedRun:

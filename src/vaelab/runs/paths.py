@@ -1,10 +1,7 @@
 """Names of the files in a run folder and in the folder of a multirun."""
 
-from pathlib import Path
-
 MULTIRUN_RECORD = "multirun.yaml"  # the command of a multirun, under the name that Hydra gives it
 VALUE = "value.txt"  # what a finished job of a multirun returned to the sweeper
 FAILURE = "failed.txt"  # why a job of a multirun failed
-LOCK = Path(".hydra", "training.lock")  # held by the process that trains in the folder
 PROVENANCE = "provenance.json"
 DATA = "data.npz"  # the data of a run that was given arrays in memory

@@ -73,7 +73,7 @@ def read_config(path: Path) -> DictConfig:
         MissingFileError: If there is no such file.
         UserError: If it is damaged, or not a dict.
     """
-    return parse_config(_read_text(path), path)
+    return parse_config(read_text(path), path)
 
 
 def parse_config(text: str, path: Path) -> DictConfig:
@@ -93,7 +93,7 @@ def parse_config(text: str, path: Path) -> DictConfig:
 
 def read_yaml(path: Path) -> Any:
     """Read plain lists and dicts from a yaml file; interpolations stay as written."""
-    return OmegaConf.to_container(_parse_yaml(_read_text(path), path), resolve=False)
+    return OmegaConf.to_container(_parse_yaml(read_text(path), path), resolve=False)
 
 
 def _parse_yaml(text: str, path: Path) -> Any:
@@ -134,7 +134,7 @@ def read_numbers(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        numbers = json.loads(_read_text(path))
+        numbers = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged: it is not JSON") from error
     if not isinstance(numbers, dict):
@@ -206,7 +206,13 @@ def _parse_number(text: Any) -> float | None:
     return number if abs(number) <= MAX_NUMBER else number * math.inf
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Read a text file of a run.
+
+    Raises:
+        MissingFileError: If there is no such file.
+        UserError: If it is too large, or not text.
+    """
     if not path.is_file():  # reading a pipe could block forever
         raise MissingFileError(f"{path}: there is no such file")
     if path.stat().st_size > MAX_TEXT_BYTES:

@@ -1,7 +1,8 @@
 """Atomic writes and file locks."""
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -28,12 +29,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def locked(path: Path) -> Iterator[bool]:
     """Lock a file until the end of the context or of the process; yield True if it was free.
 
-    Yields True as well on disks without locks.
+    Yields True as well on disks without locks. The file is removed at the end.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
+    lock = FileLock(path, mode=0o666)  # so that other users of a folder can open it
     try:
-        lock.acquire(blocking=False)
+        _acquire(lock, path)
     except Timeout:
         yield False
         return
@@ -42,4 +43,21 @@ def locked(path: Path) -> Iterator[bool]:
     try:
         yield True
     finally:
+        if os.name == "posix" and lock.is_locked:  # elsewhere an open file cannot be removed
+            path.unlink(missing_ok=True)
+        lock.release()
+
+
+def _acquire(lock: FileLock, path: Path) -> None:
+    """Lock the file at a path, not one that its owner has removed after it was opened here.
+
+    A removed file does not come back: if the path leads to the same file before and after, it is
+    the locked one.
+    """
+    while True:
+        with path.open("ab") as file:
+            lock.acquire(blocking=False)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    return
         lock.release()

@@ -4,7 +4,6 @@ A failed run leaves a one-line error and no empty folder. A multirun records the
 of each job, and ends with a table and a report.
 """
 
-import contextlib
 import math
 import shutil
 import traceback
@@ -14,16 +13,30 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 
 from vaelab.runs import paths
 from vaelab.runs.jobs import read_jobs, read_overrides
+from vaelab.runs.ownership import (
+    FolderInUseError,
+    get_command_locks,
+    has_default_name,
+    owned_new_folder,
+    owned_run,
+)
 from vaelab.runtime import slurm
 from vaelab.runtime.errors import JobFailed, UserError, is_user_error, one_line_message
-from vaelab.runtime.files import atomic_write, locked
+from vaelab.runtime.files import atomic_write
 from vaelab.runtime.private_api import job_result
 from vaelab.sweeps import multirun
 from vaelab.sweeps.job_table import print_job_tables, write_job_table
+
+RECORDS = (
+    ".hydra",
+    "checkpoints",
+    "metrics.json",
+    paths.MULTIRUN_RECORD,
+)  # of a run, or of several
 
 
 class JobCallback(Callback):
@@ -38,11 +51,12 @@ class JobCallback(Callback):
                 "hydra.run.dir=runs/mine"
             )
         is_requeued = slurm.was_requeued() and read_overrides(folder) == list(overrides.task)
-        is_taken = (folder / "checkpoints").exists()
-        if is_taken and not slurm.is_worker_rank() and not is_requeued:
-            raise JobFailed from UserError(
-                f"hydra.run.dir={folder} already holds a run: choose another folder, or delete it"
-            )
+        if slurm.is_worker_rank():  # the first process owns the folder
+            return
+        try:
+            own_run_folder(config, is_requeued)
+        except Exception as error:  # Hydra would turn it into a warning
+            raise JobFailed from error
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         if slurm.count_tasks() > 1:
@@ -103,14 +117,34 @@ def finish_multirun(folder: Path) -> bool:
 def _record_failure(error: Exception, job: int, folder: Path) -> None:
     if not is_user_error(error):
         traceback.print_exception(error)
-    (folder / paths.FAILURE).write_text(one_line_message(error) + "\n")
+    if not isinstance(error, FolderInUseError):  # its owner records how the job ends
+        (folder / paths.FAILURE).write_text(one_line_message(error) + "\n")
     print(f"job {job} failed: {one_line_message(error)}")
 
 
+def own_run_folder(config: DictConfig, is_requeued: bool = False) -> None:
+    """Own the run folder of a command until its end; it must not hold a run.
+
+    Arguments:
+        is_requeued: The folder holds the run of this command, which Slurm has started again.
+
+    Raises:
+        UserError: If the folder holds a run, or another process owns it.
+    """
+    locks, folder = get_command_locks(), Path(config.hydra.run.dir)
+    if has_default_name(config.hydra.run):
+        folder = locks.enter_context(owned_new_folder(folder))
+        with read_write(config):
+            config.hydra.run.dir = str(folder)
+        return
+    locks.enter_context(owned_run(folder))
+    if any((folder / name).exists() for name in RECORDS) and not is_requeued:
+        raise UserError(
+            f"hydra.run.dir={folder} already holds a run: choose another folder, or delete it"
+        )
+
+
 def _remove_unused_folder(folder: Path) -> None:
-    """Remove a run folder that holds nothing but Hydra's files and that no process trains in."""
-    with locked(folder / paths.LOCK) as is_ours:
-        if is_ours and all(path.name == ".hydra" for path in folder.iterdir()):
-            shutil.rmtree(folder)
-            with contextlib.suppress(OSError):
-                folder.parent.rmdir()  # fails unless it is empty
+    """Remove a run folder that holds nothing but Hydra's files; this process owns it."""
+    if all(path.name == ".hydra" for path in folder.iterdir()):
+        shutil.rmtree(folder)

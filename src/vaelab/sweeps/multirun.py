@@ -17,7 +17,14 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from vaelab.runs import untrusted
 from vaelab.runs.old_names import rename_old_targets
+from vaelab.runs.ownership import (
+    get_command_locks,
+    has_default_name,
+    owned_multirun,
+    owned_new_folder,
+)
 from vaelab.runs.paths import MULTIRUN_RECORD, VALUE
+from vaelab.runs.recorded_words import describe_word, is_safe_word
 from vaelab.runtime import slurm
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.files import atomic_write
@@ -30,12 +37,6 @@ SAFE_HYDRA_WORD = re.compile(  # Hydra's own words that only say how many jobs r
     r"\+?hydra(?:\.mode|/launcher|/sweeper|\.sweeper\.n_\w+|\.launcher\.(?:n_jobs|timeout_min|partition"
     r"|nodes|tasks_per_node|cpus_per_task|gpus_per_node|mem_gb|ray\.(?:init|remote)\.num_\w+))=[\w.-]+"
 )
-# A recorded word is an override and no flag. Its value reads nothing, and builds no other class.
-KEY = r"[A-Za-z_][\w-]*(?:[./@][\w-]+)*"
-OVERRIDE = re.compile(rf"(?:[+~]|\+\+)?{KEY}=.*|~{KEY}", re.DOTALL)
-UNSAFE_PART = re.compile(
-    rf"_target_|\$\{{|hydra|\b(?:{'|'.join(untrusted.FOLDER_KEYS)})['\"]?\s*[=:]"
-)
 # The folder of the multirun that this command runs, from its start to its end. Hydra creates the
 # callback that sets it, so the command line's entry point has no other way to know the folder.
 active_folder: ContextVar[Path | None] = ContextVar("active_folder", default=None)
@@ -47,7 +48,7 @@ def start_multirun(config: DictConfig) -> None:
     Raises:
         UserError: If the folder holds anything but this multirun.
     """
-    folder = Path(config.hydra.sweep.dir)
+    folder = _own_sweep_folder(config)
     is_resumed = folder.is_dir() and any(folder.iterdir())
     request = _request_of(OmegaConf.create(OmegaConf.to_yaml(config)))  # as it is recorded
     if is_resumed and _read_request(folder) != request:
@@ -67,6 +68,19 @@ def start_multirun(config: DictConfig) -> None:
         if is_resumed:
             with read_write(config):
                 requeue_trials(config.hydra.sweeper, folder)
+
+
+def _own_sweep_folder(config: DictConfig) -> Path:
+    """Own the folder of a multirun until the end of the command, and return it."""
+    locks, folder = get_command_locks(), Path(config.hydra.sweep.dir)
+    if not has_default_name(config.hydra.sweep):
+        locks.enter_context(owned_multirun(folder))
+        return folder
+    folder = locks.enter_context(owned_new_folder(folder))
+    with read_write(config):
+        config.hydra.sweep.dir = str(folder)
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quote_override(folder)}")  # of jobs
+    return folder
 
 
 def expand_resume_command(words: list[str]) -> list[str]:
@@ -100,20 +114,13 @@ def _check_recorded_words(
     folder: str, config_words: Iterable[str], hydra_words: Iterable[str]
 ) -> None:
     unsafe = [word for word in hydra_words if not SAFE_HYDRA_WORD.fullmatch(word)]
-    unsafe += [word for word in config_words if not _is_safe_word(word)]
+    unsafe += [word for word in config_words if not is_safe_word(word)]
     if unsafe:
         raise UserError(
-            f"resume={folder}: the recorded command contains {unsafe[0]}, which is not accepted "
-            "from an untrusted folder: type the whole command again, with "
+            f"resume={folder}: the recorded command contains {describe_word(unsafe[0])}, which is "
+            "not accepted from an untrusted folder: type the whole command again, with "
             f"hydra.sweep.dir={quote_override(folder)}"
         )
-
-
-def _is_safe_word(word: str) -> bool:
-    """True for an override that chooses among the options and keys of the menu."""
-    key, _, value = word.lstrip("+~").partition("=")
-    leads_away = "." not in key and key != "start" and ".." in value  # out of the folder of a group
-    return bool(OVERRIDE.fullmatch(word)) and not UNSAFE_PART.search(word) and not leads_away
 
 
 def resume_hint(folder: Path) -> str:
