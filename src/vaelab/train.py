@@ -34,6 +34,7 @@ from vaelab.runs.metrics_file import all_finite, print_numbers, write_numbers
 from vaelab.runs.optimizer_settings import drop_unused_optimizer_settings
 from vaelab.runs.paths import FAILURE, LOCK, VALUE
 from vaelab.runs.provenance import collect_provenance, count_sizes, read_choices, write_provenance
+from vaelab.runs.resolved import record_config
 from vaelab.runs.run import RunParts
 from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import UserError, error_log
@@ -71,7 +72,11 @@ def train(cfg: DictConfig, resume: bool = False, started: str = ".") -> float:
     check_run_config(cfg)
     with run_lock(Path(cfg.folder)), error_log(Path(cfg.folder)):
         seed_everything(cfg.seed, verbose=False)
-        return train_run(RunParts.build(cfg, started), resume)
+        is_complete = cfg.latent_dim is not None
+        run = RunParts.build(cfg, started)
+        if not is_complete and not is_worker_rank():
+            record_config(cfg, Path(cfg.folder))
+        return train_run(run, resume)
 
 
 def train_run(

@@ -127,6 +127,7 @@ def fit(
         words += f"{group}={value}".split() if isinstance(value, str) else []
     cfg, choices = _compose(words)
     insert_nodes(cfg, recipe.nodes)
+    cfg.latent_dim = vae.latent_dim
     _apply_settings(cfg, settings)
     given = [*recipe.given, *_insert_slots(cfg, slots)]
     given += [

@@ -59,6 +59,13 @@ class Decoder(nn.Module):
     def output(self) -> Any:
         raise NotImplementedError
 
+    def check_codes(self, size: int) -> None:
+        """Check that the decoder has a place for each code of `size` latents.
+
+        Raises:
+            UserError: If a code would lie at more than one position of its grid.
+        """
+
     @torch.no_grad()
     def initialize(self, out: Tensor) -> None:
         """Set the output bias to `out` (*shape), averaged over pixels if it is one per channel."""

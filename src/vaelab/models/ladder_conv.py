@@ -121,6 +121,22 @@ class Decoder(base.Decoder):
         return self.head[-1]
 
 
+def compute_latent_dim(
+    shape: Sequence[int],
+    channels: Sequence[int] = (32, 64),
+    latents: Sequence[int] = (1, 2),
+    groups: int = 1,
+    kernel_size: int = 4,
+) -> int:
+    """Compute the number of latents of all layers for x of this shape; see `Decoder`."""
+    check_levels("model.channels", channels, latents, groups)
+    sizes = compute_halved_sizes(shape, channels, kernel_size)[1:]
+    return sum(
+        groups * count * height * width
+        for count, (height, width) in zip(latents, sizes, strict=True)
+    )
+
+
 def _make_parameter_head(width: int, latent_channels: int, activation: str) -> nn.Module:
     """Build a network from the state (N, width, h, w) to parameters (N, 2 latent_channels h w)."""
     out = scale_down_weights(nn.Conv2d(width, 2 * latent_channels, 3, padding=1))

@@ -67,8 +67,9 @@ class Decoder(base.Decoder):
         super().__init__()
         _check_arguments(channels, residual, blocks)
         self.grid = _compute_grid(shape)
+        self.numbers = _numbers_per_position(latent_dim, self.grid)
         self.layers = nn.Sequential(
-            nn.Conv2d(_numbers_per_position(latent_dim, self.grid), channels, 3, padding=1),
+            nn.Conv2d(self.numbers, channels, 3, padding=1),
             *(ResidualBlock(channels, residual) for _ in range(blocks)),
             nn.ReLU(),
             nn.ConvTranspose2d(channels, channels, 4, 2, 1),
@@ -82,6 +83,26 @@ class Decoder(base.Decoder):
     @property
     def output(self) -> Any:
         return self.layers[-1]
+
+    def check_codes(self, size: int) -> None:
+        if self.numbers % size:
+            positions = math.prod(self.grid)
+            raise UserError(
+                f"latent_dim={self.numbers * positions} gives {self.numbers} latents to each of "
+                f"the {self.grid[0]}x{self.grid[1]} positions of model=vq, which is not a multiple "
+                f"of posterior.dim={size} (the length of a code): leave latent_dim out, which gives "
+                f"one code to each position, or set latent_dim={size * positions}"
+            )
+
+
+def compute_latent_dim(shape: Sequence[int], dim: int = 64) -> int:
+    """Compute the number of latents for x of this shape.
+
+    Arguments:
+        dim: The number of latents at each position of the grid.
+    """
+    check_sizes("model.dim", [dim])
+    return dim * math.prod(_compute_grid(shape))
 
 
 class ResidualBlock(nn.Module):
@@ -129,7 +150,7 @@ def _numbers_per_position(size: int, grid: tuple[int, int]) -> int:
     if size % positions:
         raise UserError(
             f"model=vq has {grid[0]}x{grid[1]} positions, and {size} numbers cannot be divided "
-            f"equally among them: set posterior=vq and latent_dim to a multiple of {positions}, as "
-            f"in latent_dim={64 * positions}"
+            f"equally among them: leave latent_dim out, or set posterior=vq and latent_dim to a "
+            f"multiple of {positions}, as in latent_dim={64 * positions}"
         )
     return size // positions
