@@ -306,7 +306,7 @@ def _insert_data(cfg: DictConfig, data: DataModule) -> list[str]:
     if isinstance(data, ArrayData):
         node["validation"], node["test"] = data.fractions
     if isinstance(data, Arrays):
-        node["path"] = str(Path(data.path).resolve())
+        node |= {"path": str(Path(data.path).resolve()), "scale": data.scale}
     OmegaConf.update(cfg, "data", node, merge=False)
     return [] if is_saved else ["data"]
 

@@ -273,8 +273,8 @@ def _check_names(source: str, arrays: Mapping[str, np.ndarray]) -> None:
     parts = [name for name in arrays if name not in whole]
     if "x" in whole and parts:
         raise UserError(
-            f"{source} has x, which is split at random, and {', '.join(parts)}: rename x to x_train "
-            "and give x_val and x_test as well, or leave out all but x and y"
+            f"{source} has x, which is split at random, and {', '.join(parts)}: rename x to "
+            "x_train and give x_val and x_test as well, or leave out all but x and y"
         )
     if parts and whole:
         raise UserError(

@@ -121,20 +121,28 @@ class Decoder(base.Decoder):
         return self.head[-1]
 
 
-def compute_latent_dim(
-    shape: Sequence[int],
-    channels: Sequence[int] = (32, 64),
-    latents: Sequence[int] = (1, 2),
-    groups: int = 1,
-    kernel_size: int = 4,
-) -> int:
-    """Compute the number of latents of all layers for x of this shape; see `Decoder`."""
-    check_levels("model.channels", channels, latents, groups)
-    sizes = compute_halved_sizes(shape, channels, kernel_size)[1:]
-    return sum(
-        groups * count * height * width
-        for count, (height, width) in zip(latents, sizes, strict=True)
-    )
+class LatentSize:
+    """Computes latent_dim, the number of latents of all layers, from the shape of x.
+
+    Arguments:
+        channels, latents, groups, kernel_size: As in `Decoder`.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int] = (32, 64),
+        latents: Sequence[int] = (1, 2),
+        groups: int = 1,
+        kernel_size: int = 4,
+    ):
+        check_levels("model.channels", channels, latents, groups)
+        self.channels, self.latents = channels, latents
+        self.groups, self.kernel_size = groups, kernel_size
+
+    def __call__(self, shape: Sequence[int]) -> int:
+        sizes = compute_halved_sizes(shape, self.channels, self.kernel_size)[1:]
+        levels = zip(self.latents, sizes, strict=True)
+        return self.groups * sum(count * height * width for count, (height, width) in levels)
 
 
 def _make_parameter_head(width: int, latent_channels: int, activation: str) -> nn.Module:

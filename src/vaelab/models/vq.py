@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vaelab.models import base
-from vaelab.models.base import check_sizes
+from vaelab.models.base import check_is_image, check_sizes
 from vaelab.runtime.errors import UserError
 
 
@@ -90,19 +90,24 @@ class Decoder(base.Decoder):
             raise UserError(
                 f"latent_dim={self.numbers * positions} gives {self.numbers} latents to each of "
                 f"the {self.grid[0]}x{self.grid[1]} positions of model=vq, which is not a multiple "
-                f"of posterior.dim={size} (the length of a code): leave latent_dim out, which gives "
-                f"one code to each position, or set latent_dim={size * positions}"
+                f"of posterior.dim={size} (the length of a code): leave latent_dim out, or set "
+                f"latent_dim={size * positions} for one code at each position"
             )
 
 
-def compute_latent_dim(shape: Sequence[int], dim: int = 64) -> int:
-    """Compute the number of latents for x of this shape.
+class LatentSize:
+    """Computes latent_dim from the shape of x.
 
     Arguments:
         dim: The number of latents at each position of the grid.
     """
-    check_sizes("model.dim", [dim])
-    return dim * math.prod(_compute_grid(shape))
+
+    def __init__(self, dim: int = 64):
+        check_sizes("model.dim", [dim])
+        self.dim = dim
+
+    def __call__(self, shape: Sequence[int]) -> int:
+        return self.dim * math.prod(_compute_grid(shape))
 
 
 class ResidualBlock(nn.Module):
@@ -131,11 +136,7 @@ def _check_arguments(channels: int, residual: int, blocks: int) -> None:
 
 def _compute_grid(shape: Sequence[int]) -> tuple[int, int]:
     """Compute rows and columns of the grid of codes, a quarter of the height and width of x."""
-    if len(shape) != 3:
-        raise UserError(
-            f"model=vq needs images (C, H, W), but data.shape={list(shape)}: use model=mlp with "
-            "posterior=vq"
-        )
+    check_is_image("model=vq", shape, "use model=mlp with posterior=vq")
     if shape[1] % 4 or shape[2] % 4:
         raise UserError(
             f"model=vq halves the image twice, so height and width must be multiples of 4, not "

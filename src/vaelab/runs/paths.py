@@ -7,4 +7,5 @@ VALUE = "value.txt"  # what a finished job of a multirun returned to the sweeper
 FAILURE = "failed.txt"  # why a job of a multirun failed
 LOCK = Path(".hydra", "training.lock")  # held by the process that trains in the folder
 PROVENANCE = "provenance.json"
+DATA_DESCRIPTION = "data.json"  # what was read before the training
 DATA = "data.npz"  # the data of a run that was given arrays in memory
