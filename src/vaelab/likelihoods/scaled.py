@@ -108,7 +108,9 @@ class LocationScaleLikelihood(Likelihood):
             lowest = torch.where(own > 0, RELATIVE_FLOOR * own.sqrt(), lowest)
         self.floor = lowest
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+    def _load_from_state_dict(  # type: ignore[override]
+        self, state_dict: dict[str, Any], prefix: str, *args: Any
+    ) -> None:
         saved = state_dict.get(f"{prefix}floor")
         if saved is None or self.floor is None:  # the floor of the saved weights decides
             self.floor = None if saved is None else torch.empty_like(saved)

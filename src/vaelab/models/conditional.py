@@ -103,8 +103,8 @@ class Conditional(VAE):
             listed = ", ".join(map(str, present[:5].tolist())) + ", ..." * (count > 5)
             raise UserError(
                 f"classes must count from 0, but the {count} labels of the data are {listed}: "
-                "renumber them, as in numpy.unique(y, return_inverse=True)[1], and set "
-                f"model.labels={count}"
+                f"renumber them, as in numpy.unique(y, return_inverse=True)[1], with model.labels="
+                f"{count}" + (f", or set model.labels={high + 1}" if low >= 0 else "")
             )
         raise UserError(
             f"model.labels={self.labels}, but the data have labels from {low} to {high}: set "
