@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import (
@@ -23,24 +24,27 @@ from vaelab.callbacks.early_stopping import EarlyStopping
 from vaelab.callbacks.pictures import Pictures
 from vaelab.callbacks.resume_state import ResumeState
 from vaelab.data.base import TrainingBatches
+from vaelab.data.description import announce_data
 from vaelab.evaluation.base import EvaluationConfig
 from vaelab.evaluation.likelihood import evaluate
 from vaelab.loggers.base import ResumableLogger
 from vaelab.loggers.run_summary import log_run_summary
 from vaelab.loggers.wandb import Wandb
+from vaelab.posteriors.vq import VQ
 from vaelab.runs.checkpoints import AtomicCheckpointIO, find_latest_checkpoint, read_checkpoint
 from vaelab.runs.completion import STAGES, find_missing_stages, write_missing_stages
 from vaelab.runs.config_check import check_run_config
 from vaelab.runs.metrics_file import all_finite, print_numbers, read_run_metrics, write_numbers
 from vaelab.runs.optimizer_settings import drop_unused_optimizer_settings
 from vaelab.runs.ownership import owned
-from vaelab.runs.paths import FAILURE, VALUE
+from vaelab.runs.paths import DATA_DESCRIPTION, FAILURE, VALUE
 from vaelab.runs.provenance import collect_provenance, count_sizes, read_choices, write_provenance
+from vaelab.runs.resolved import record_config
 from vaelab.runs.run import RunParts
 from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import UserError, error_log
 from vaelab.runtime.metric_names import METRICS
-from vaelab.runtime.slurm import requeue_on_signal
+from vaelab.runtime.slurm import is_worker_rank, requeue_on_signal
 from vaelab.training.ddp import ddp_process_group
 from vaelab.training.loop import use_short_loop
 
@@ -84,7 +88,11 @@ def train(
                 print("the run is complete but for its report")
             return _finish_report(Path(cfg.folder), is_missing="report" in stages)
         seed_everything(cfg.seed, verbose=False)
-        return train_run(RunParts.build(cfg, started), resume, stages)
+        is_complete = cfg.latent_dim is not None
+        run = RunParts.build(cfg, started)
+        if not is_complete and not is_worker_rank():
+            record_config(cfg, Path(cfg.folder))
+        return train_run(run, resume, stages)
 
 
 def train_run(
@@ -125,18 +133,24 @@ def train_run(
 
 
 def _load_data(run: RunParts) -> None:
-    """Read the data set, and check that likelihood and model fit it."""
+    """Read and describe the data set, and check that likelihood, objective and model fit it."""
     run.load_data()
+    announce_data(run.data)
     run.vae.likelihood.check_pixels(*run.data.range, run.data.pixels)
-    for split in run.data.splits.values():
-        run.vae.check_labels(split.labels)
+    run.module.objective.check_range(*run.data.range)
+    run.vae.check_labels(torch.cat([split.labels for split in run.data.splits.values()]))
+    if isinstance(run.vae.posterior, VQ):
+        run.vae.decoder.check_codes(run.vae.posterior.dim)
 
 
 def _initialize_weights(run: RunParts, is_new: bool) -> None:
     """Initialize the model from training images, and take the weights of `start=` in a new run."""
     images = run.data.splits["train"].images
     if not run.vae.is_initialized:
-        run.vae.initialize(run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)]))
+        x = run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)])
+        if run.data.pixels == "real":
+            run.vae.likelihood.set_floor(x)
+        run.vae.initialize(x)
     if is_new and run.cfg.start is not None:
         run.start_from(Path(str(run.cfg.start)))
     elif is_new and run.module.objective.needs_start:
@@ -262,7 +276,7 @@ def _prepare_resume(
 
 
 def _record_start(run: RunParts, trainer: Trainer, stages: Sequence[str]) -> None:
-    """Log the config, and write provenance.json and what the run has to do."""
+    """Log the config, and write provenance.json, data.json and what the run has to do."""
     if not trainer.is_global_zero:
         return
     folder = Path(run.cfg.folder)
@@ -271,6 +285,7 @@ def _record_start(run: RunParts, trainer: Trainer, stages: Sequence[str]) -> Non
         logger.log_hyperparams({"choices": read_choices(folder)} | config)  # type: ignore[operator]
     write_provenance(run, folder)
     write_missing_stages(folder, stages)
+    write_numbers(announce_data(run.data).to_dict(), folder / DATA_DESCRIPTION)
 
 
 def _load_best_weights(run: RunParts, trainer: Trainer) -> None:

@@ -33,14 +33,16 @@ class VAE(nn.Module):
 
     Arguments:
         shape: The shape of one x, (C, H, W) for images.
-        latent_dim: The number of latent dimensions.
+        latent_dim: The number of latent dimensions; None = that of latent_size.
         encoder, decoder: Build the networks of an architecture, see models/base.py.
         posterior: Builds the posterior from latent_dim.
         prior: Builds the prior from latent_dim and shape.
         likelihood: Builds the likelihood from shape.
+        latent_size: Computes latent_dim from shape, for an architecture whose latents form a grid.
 
     Raises:
-        UserError: If latent_dim is not positive, or posterior and prior have different supports.
+        UserError: If latent_dim is not positive or unknown, or posterior and prior have different
+            supports.
     """
 
     layered = False
@@ -51,14 +53,19 @@ class VAE(nn.Module):
     def __init__(
         self,
         shape: Sequence[int],
-        latent_dim: int,
+        latent_dim: int | None,
         encoder: Callable[..., nn.Module],
         decoder: Callable[..., nn.Module],
         posterior: Callable[[int], Posterior],
         prior: Callable[[int, Sequence[int]], Prior],
         likelihood: Callable[[Sequence[int]], Likelihood],
+        latent_size: Callable[[Sequence[int]], int] | None = None,
     ):
         super().__init__()
+        if latent_dim is None:
+            if latent_size is None:
+                raise UserError("latent_dim=null: this model needs a number, as in latent_dim=20")
+            latent_dim = latent_size(shape)
         if latent_dim < 1:
             raise UserError(f"latent_dim={latent_dim}: it must be at least 1")
         self.shape = tuple(shape)

@@ -170,7 +170,8 @@ def test_data_may_be_words(fit):
         ({"strategy": "ddp"}, "one process"),
         ({"profiler": object()}, "plain values"),
         ({"max_epochs": "many"}, "max_epochs=many"),
-        ({"data": np.zeros((5, 2))}, "shape"),
+        ({"data": np.random.default_rng(0).random((20, 2))}, "shape"),
+        ({"data": np.ones((20, 1, 4, 4))}, "all 16 training images are equal"),
     ],
 )
 def test_mistakes_leave_nothing_behind(fit, tmp_path, settings, message):

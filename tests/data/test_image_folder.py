@@ -1,4 +1,6 @@
 import os
+import struct
+import zlib
 from itertools import chain
 
 import numpy as np
@@ -10,7 +12,10 @@ from sample_images import make_image, save_image, to_chw
 from torchvision.transforms import v2
 
 from vaelab.data import image_folder
+from vaelab.data.description import describe_splits
+from vaelab.data.image_file import inspect_file
 from vaelab.data.image_folder import ImageFolder
+from vaelab.runtime.errors import UserError
 
 SPLITS = ("train", "val", "test")
 
@@ -37,11 +42,13 @@ def image_set(data, *splits):
     return {bytes(x.numpy()) for split in splits or SPLITS for x in data.splits[split].images}
 
 
-def load_one_image(root, image, suffix=".png", shape=(3, 8, 8), crop=None, **options):
+def load_one_image(
+    root, image, suffix=".png", shape=(3, 8, 8), crop=None, settings=None, **options
+):
     """Save one image and return what the data set makes of it, (C, H, W)."""
     save_image(image, root / f"train/image{suffix}", **options)
     write_images(root, ["test/other.png"])
-    data = load_folder(root, shape=shape, crop=crop, validation=0)
+    data = load_folder(root, shape=shape, crop=crop, validation=0, **(settings or {}))
     return data.splits["train"].images[0].numpy().astype(int)
 
 
@@ -158,10 +165,157 @@ def test_other_color_modes_become_rgb(tmp_path, mode, suffix):
     assert np.abs(result - to_chw(image.convert("RGB"))).mean() < 8
 
 
-def test_first_frame_of_an_animation_is_used(tmp_path):
-    frames = [Image.new("L", (8, 8), level) for level in (0, 255)]
-    result = load_one_image(tmp_path, frames[0], ".gif", save_all=True, append_images=frames[1:])
-    assert (result == 0).all()
+PAGES = [Image.new("L", (8, 8), level) for level in (0, 100, 255)]
+LOSSLESS = {".gif": {}, ".tif": {}, ".tiff": {}, ".png": {}, ".webp": {"lossless": True}}
+
+
+@pytest.mark.parametrize("suffix", LOSSLESS)
+def test_files_of_several_pages_are_refused_or_read_as_set(tmp_path, suffix):
+    options = {"save_all": True, "append_images": PAGES[1:], **LOSSLESS[suffix]}
+    with pytest.raises(ValueError, match=rf"image{suffix} .*3 pages: set data\.pages=first, or"):
+        load_one_image(tmp_path, PAGES[0], suffix, **options)
+    first = load_one_image(tmp_path, PAGES[0], suffix, settings={"pages": "first"}, **options)
+    assert (first == 0).all()
+    data = load_folder(tmp_path, validation=0, pages="all")
+    levels = [x.unique().tolist() for x in data.splits["train"].images]
+    assert levels == [[0], [100], [255]]
+    assert "1 of 2 examined files have several pages, of which each page is an image" in (
+        data.conversions
+    )
+
+
+def test_small_copy_of_a_page_and_preview_of_a_camera_are_no_pages(tmp_path):
+    thumbnail = {254: 1}
+    PAGES[0].save(tmp_path / "x.tif", save_all=True, append_images=[PAGES[1]], tiffinfo=thumbnail)
+    assert inspect_file((tmp_path / "x.tif").read_bytes()).pages == [0]
+    PAGES[0].save(tmp_path / "x.mpo", save_all=True, append_images=[PAGES[1]])
+    assert inspect_file((tmp_path / "x.mpo").read_bytes()).pages == [0]
+
+
+def save_sixteen_bit_png(values, path):
+    """Write a PNG with 16-bit values (height, width, channels); PIL cannot."""
+    height, width, channels = values.shape
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in chunks
+        )
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize(("bits", "used"), [(8, 8), (9, 10), (12, 12), (13, 14), (16, 16)])
+def test_depth_of_16_bit_files_is_that_of_the_largest_value(tmp_path, channels, bits, used):
+    values = np.random.default_rng(0).integers(0, 2**bits, (8, 8, channels))
+    values[0, 0, 0] = 2**bits - 1
+    if channels == 4:
+        values[..., 3] = 65535  # alpha is opaque
+    save_sixteen_bit_png(values, tmp_path / "train/x.png")
+    write_images(tmp_path, ["test/other.png"])
+    data = load_folder(tmp_path, shape=(min(channels, 3), 8, 8), validation=0)
+    x = data.splits["train"].images[0].numpy()
+    assert (x == values[..., :3].transpose(2, 0, 1) >> (used - 8)).all()
+    assert data.conversions[0] == (
+        f"1 of 2 examined files have 16 bits, of which {used} are used (largest value "
+        f"{2**bits - 1}) and 8 kept"
+    )
+
+
+@pytest.mark.parametrize("order", ["<u2", ">u2"])
+def test_12_bit_colors_of_tiff_are_read(tmp_path, order):
+    tifffile = pytest.importorskip("tifffile")
+    values = np.random.default_rng(0).integers(0, 4096, (8, 8, 3)).astype(order)
+    (tmp_path / "train").mkdir()
+    tifffile.imwrite(tmp_path / "train/x.tif", values, photometric="rgb", byteorder=order[0])
+    write_images(tmp_path, ["test/other.png"])
+    x = load_folder(tmp_path, validation=0).splits["train"].images[0].numpy()
+    assert (x == values.transpose(2, 0, 1) >> 4).all()
+
+
+def test_depth_can_be_set_and_larger_values_are_refused(tmp_path):
+    image = Image.fromarray(np.full((8, 8), 4095, np.uint16))
+    settings = {"depth": 16}
+    assert (load_one_image(tmp_path, image, shape=(1, 8, 8), settings=settings) == 15).all()
+    with pytest.raises(ValueError, match=r"4095, which has more than 10 bits: set data\.depth=12"):
+        load_one_image(tmp_path, image, shape=(1, 8, 8), settings={"depth": 10})
+
+
+def test_depth_is_one_for_all_files_and_found_in_the_brightest(tmp_path):
+    for number, level in enumerate((100, 4000, 300)):
+        image = Image.fromarray(np.full((8, 8), level, np.uint16))
+        save_image(image, tmp_path / f"train/{number}.png")
+    write_images(tmp_path, ["test/other.png"])
+    data = load_folder(tmp_path, shape=(1, 8, 8), validation=0)
+    assert data.splits["train"].images.amax((1, 2, 3)).tolist() == [100 >> 4, 4000 >> 4, 300 >> 4]
+
+
+def make_shape(number):
+    """Return a white square on transparency."""
+    image = Image.new("RGBA", (8, 8), (255, 255, 255, 0))
+    image.paste((255, 255, 255, 255), (number, 0, number + 2, 4))
+    return image
+
+
+@pytest.mark.parametrize(
+    ("background", "level"), [("white", 255), ("black", 0), ("grey", 128), (40, 40)]
+)
+def test_transparent_files_are_laid_over_the_background(tmp_path, background, level):
+    settings = {"background": background}
+    x = load_one_image(tmp_path, make_shape(1), settings=settings)
+    assert (x[:, 0, 0] == level).all()
+    assert (x[:, 0, 1] == 255).all()
+
+
+def test_four_channels_keep_alpha_and_change_of_a_setting_is_decoded_again(tmp_path):
+    x = load_one_image(tmp_path, make_shape(1), shape=(4, 8, 8))
+    assert (x == to_chw(make_shape(1))).all()
+    over_white = load_one_image(tmp_path, make_shape(1))
+    over_black = load_one_image(tmp_path, make_shape(1), settings={"background": "black"})
+    assert over_white.min() == 255 > over_black.min() == 0
+
+
+def test_white_shapes_on_transparency_are_refused_before_the_training(tmp_path):
+    for number in range(4):
+        save_image(make_shape(number), tmp_path / f"train/{number}.png")
+    write_images(tmp_path, ["test/other.png"])
+    with pytest.raises(UserError, match=r"all 4 training images are equal: .*background=black"):
+        describe_splits(load_folder(tmp_path, validation=0))
+    description = describe_splits(load_folder(tmp_path, validation=0, background="black"))
+    assert "4 of 5 examined files are transparent, laid over gray level 0" in description.line
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"depth": 7}, r"data\.depth=7: it must be 8 to 16 bits"),
+        ({"background": "pink"}, r"data\.background=pink: choose white, black"),
+        ({"background": 256}, r"data\.background=256"),
+        ({"pages": "last"}, r"data\.pages=last: choose from null, first, all"),
+        ({"shape": (2, 8, 8)}, r"or \[4,height,width\] to keep the alpha channel"),
+    ],
+)
+def test_settings_of_files_are_checked(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        ImageFolder(str(tmp_path), **settings)
+
+
+def test_what_is_converted_is_said(tmp_path):
+    for number in range(3):
+        save_image(make_image(number, (20, 10)), tmp_path / f"train/{number}.png")
+    save_image(make_image(3, (8, 8), "L"), tmp_path / "test/3.png")
+    data = load_folder(tmp_path, shape=(1, 8, 8), validation=0)
+    assert data.conversions == [
+        "3 of 4 examined files are in color, made grayscale",
+        "central part resized from 8x8 to 20x10 (width x height) to 8x8",
+    ]
+    data = load_folder(tmp_path, shape=(3, 8, 8), validation=0)
+    assert data.conversions[0] == "1 of 4 examined files are grayscale, repeated in 3 channels"
 
 
 def test_wrong_suffix_does_not_matter(tmp_path):

@@ -168,3 +168,43 @@ def test_initial_scale_is_that_of_the_errors():
     likelihood = DiscretizedLogistic((1, 2, 2), "learned").double()
     likelihood.initialize(x)
     assert likelihood.scale.item() == pytest.approx(0.2 * math.sqrt(3) / math.pi, rel=0.03)
+
+
+@pytest.mark.parametrize("family", [Gaussian, Laplace])
+@pytest.mark.parametrize("deviation", [1e-4, 1e-6, 300.0])
+@pytest.mark.parametrize("kind", ["learned", "optimal", "pixel"])
+def test_floor_of_real_data_is_relative_to_their_deviation(family, deviation, kind):
+    x = deviation * torch.randn(1000, 5)
+    likelihood = family((5,), kind)
+    likelihood.set_floor(x)
+    assert likelihood.lowest_scale == pytest.approx(deviation / 256, rel=0.1)
+    bias = likelihood.initialize(x)
+    scale = likelihood.eval()(bias.expand(1000, -1) if kind == "pixel" else bias).stddev.mean()
+    assert scale.item() == pytest.approx(x.std().item(), rel=0.2)
+
+
+def test_floor_of_a_pixel_scale_is_that_of_its_column_and_constant_columns_have_the_mean():
+    x = torch.randn(1000, 3) * torch.tensor([1e-3, 1.0, 0.0])
+    likelihood = Gaussian((3,), "pixel")
+    likelihood.set_floor(x)
+    expected = torch.tensor([1e-3, 1.0, 3**-0.5]) / 256
+    torch.testing.assert_close(likelihood.floor, expected, rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["learned", "optimal", "pixel"])
+def test_saved_floor_is_loaded_and_old_weights_without_it_keep_the_old_floor(kind):
+    likelihood, other = Gaussian((2,), kind), Gaussian((2,), kind)
+    old = other.state_dict()
+    assert "floor" not in old
+    likelihood.set_floor(1e-4 * torch.randn(100, 2))
+    other.load_state_dict(likelihood.state_dict())
+    torch.testing.assert_close(other.lowest_scale, likelihood.lowest_scale)
+    likelihood.load_state_dict(old)
+    assert likelihood.lowest_scale == 1 / 256
+
+
+def test_fixed_scale_and_constant_data_set_no_floor():
+    for scale, x in ((1.0, torch.randn(10, 2)), ("optimal", torch.ones(10, 2))):
+        likelihood = Gaussian((2,), scale)
+        likelihood.set_floor(x)
+        assert likelihood.floor is None

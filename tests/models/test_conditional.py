@@ -78,28 +78,53 @@ def test_tables_get_labels_as_additional_columns(vae):
 
 
 def test_number_of_labels_is_checked_before_the_first_step(train, tmp_path):
-    with pytest.raises(ValueError, match=r"model\.labels=5, but the data's labels are 10 classes"):
+    with pytest.raises(ValueError, match=r"model\.labels=5, .* set model\.labels=10"):
         train(*SMALL, "model.labels=5", folder="five")
     np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).random((40, 1, 8, 8)))
     words = ("data=arrays", f"data.path={tmp_path}/x.npz", "data.batch_size=4")
-    with pytest.raises(ValueError, match="but the data's labels are 0 attributes"):
+    with pytest.raises(ValueError, match="needs labels, but the data have none: add them"):
         train(*SMALL, *words, folder="none")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"y_test": np.array([0, 10])}, "the data's labels are 11 classes"),
-        ({"y_val": np.array([0, -1])}, "classes must count from 0, but the smallest label is -1"),
+        ({"y_test": np.array([0, 10])}, "the 3 labels of the data are 0, 1, 10: renumber"),
+        ({"y_val": np.array([0, -1])}, "classes must count from 0, .* are -1, 0, 1: renumber"),
         ({"y_train": np.array([0.0, 1.0])}, r"classes must be integers, .* torch\.float64"),
     ],
 )
 def test_labels_of_every_split_are_checked(train, tmp_path, change, message):
-    parts = {f"x_{name}": np.zeros((2, 1, 8, 8)) for name in ("train", "val", "test")}
+    x = np.random.default_rng(0).random((2, 1, 8, 8))
+    parts = {f"x_{name}": x for name in ("train", "val", "test")}
     parts |= {f"y_{name}": np.array([0, 1]) for name in ("train", "val", "test")} | change
     np.savez(tmp_path / "x.npz", **parts)
     with pytest.raises(ValueError, match=message):
         train(*SMALL, "data=arrays", f"data.path={tmp_path}/x.npz", folder="wrong")
+
+
+@pytest.mark.parametrize(
+    ("y", "labels", "message"),
+    [
+        ([1, 2, 3], 3, r"the 3 labels of the data are 1, 2, 3: renumber .* model\.labels=3"),
+        ([10, 20, 30], 3, r"are 10, 20, 30: renumber .* or set model\.labels=31"),
+        ([0, 1, 2, 3, 4, 5, 6, 7], 4, r"labels from 0 to 7: set model\.labels=8"),
+        ([[0], [1], [2]], 3, r"shape \[3, 1\], which is one attribute: .* y\[:, 0\]"),
+        ([[0, 1], [1, 1]], 3, r"the data have 2 attributes: set model\.labels=2"),
+        (np.zeros((3, 0)), 3, "the data have none"),
+    ],
+)
+def test_message_about_labels_says_what_to_type(config, y, labels, message):
+    cfg = config("model=conditional", f"model.labels={labels}", "model.hidden=[4]")
+    vae = build_from_config(cfg.module.vae, shape=[1, 8, 8])
+    with pytest.raises(ValueError, match=message):
+        vae.check_labels(torch.as_tensor(y))
+
+
+@pytest.mark.parametrize("y", [[0, 1, 2], [2, 0], [0]])
+def test_classes_from_0_are_accepted_even_if_some_are_missing(config, y):
+    cfg = config("model=conditional", "model.labels=3", "model.hidden=[4]")
+    build_from_config(cfg.module.vae, shape=[1, 8, 8]).check_labels(torch.tensor(y))
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,8 @@ def vae(config):
     """A function that builds the model of a yaml file, conditioned on labels if it needs them."""
 
     def make(option, shape, images, *words):
-        _, height, width = shape
-        if option == "ladder_conv":
-            words = (f"latent_dim={3 * height * width // 8}", *words)
         if option == "vq":
-            words = (f"latent_dim={4 * height * width}", "model.channels=16", *words)
+            words = ("model.channels=16", *words)
         cfg = config(f"model={option}", *words)
         vae = build_from_config(cfg.module.vae, shape=list(shape))
         return vae.condition_on(torch.arange(images) % 10)

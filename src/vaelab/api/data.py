@@ -10,9 +10,11 @@ from torch.utils.data import Dataset
 
 from vaelab.data.arrays import ArrayData
 from vaelab.data.base import Binarize
+from vaelab.data.description import announce_data
 from vaelab.runtime.errors import UserError
 
 SPLITS = ("train", "val", "test")
+MAX_NAMES = 20  # of classes in the description of a data set
 
 
 def make_data(
@@ -24,11 +26,13 @@ def make_data(
     dequantize: bool = False,
     batch_size: int = 128,
     seed: int = 0,
+    scale: float | None = None,
 ) -> ArrayData:
-    """Make a data set of what is in memory.
+    """Make a data set of what is in memory, and print one line that describes it.
 
     Values that are all 0 or 1 become binary pixels, whatever their dtype. Other uint8 values are
-    256 levels and are scaled to [0, 1]. All other values become float32 and are not scaled.
+    256 levels and are scaled to [0, 1]. All other values become float32 and are not scaled, unless
+    `scale` is set.
 
     Arguments:
         x: An array or tensor (N, *shape), a data frame with N rows of numbers, or a torch data set
@@ -43,10 +47,14 @@ def make_data(
         dequantize: Add uniform noise to 256 levels, so that they have a density.
         batch_size: Rows in one optimizer step.
         seed: The seed of the order of the training rows.
+        scale: The number by which x is divided; None = 1, and 255 for uint8. With 255, whole
+            numbers from 0 to 255 of any dtype become 256 levels.
 
     Raises:
-        UserError: If x or y cannot be used, or the fractions do not sum to 1.
+        UserError: If x or y cannot be used, if the fractions do not sum to 1, or if all training
+            rows are equal.
     """
+    columns = _name_columns(x, y)
     if isinstance(x, Mapping):
         if y is not None:
             raise UserError("y: with a dict of splits, give pairs: {'train': (x, y), ...}")
@@ -57,7 +65,8 @@ def make_data(
             raise UserError(f"splits={splits}: give three fractions that sum to 1")
         _, validation, test = splits
         arrays = _name_arrays(*_read_rows(x, y))
-    return ArrayData(
+    arrays, conversion = _number_labels(arrays)
+    data = ArrayData(
         arrays,
         "make_data",
         validation=validation,
@@ -66,7 +75,21 @@ def make_data(
         batch_size=batch_size,
         seed=seed,
         dequantize=dequantize,
+        scale=scale,
+        columns=columns,
     )
+    data.conversions += conversion
+    data.setup()
+    announce_data(data)
+    return data
+
+
+def _name_columns(x: Any, y: Any) -> list[str]:
+    """Return the names of the columns of a data frame, without that of the labels."""
+    if isinstance(x, Mapping):
+        x = x["train"][0] if isinstance(x.get("train"), tuple) else x.get("train")
+    names = getattr(x, "columns", ())
+    return [str(name) for name in names if not (isinstance(y, str) and name == y)]
 
 
 def _read_splits(splits: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -92,6 +115,8 @@ def name_test_rows(x: Any, y: Any = None) -> dict[str, np.ndarray]:
     """
     rows, labels = _read_rows(x, y)
     arrays: dict[str, np.ndarray] = {}
+    if labels is not None:
+        labels = _number_labels({"y": labels})[0]["y"]
     for suffix, end in (("_train", None), ("_val", 0), ("_test", None)):
         arrays |= _name_arrays(rows[:end], None if labels is None else labels[:end], suffix)
     return arrays
@@ -108,7 +133,7 @@ def _read_rows(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray | None]:
     elif isinstance(x, Dataset):
         x, y = _read_dataset(x, y)
     x = _to_array(x)
-    return x, None if y is None else _number_labels(_to_array(y))
+    return x, None if y is None else _to_array(y)
 
 
 def _split_frame(frame: Any, y: Any) -> tuple[Any, Any]:
@@ -120,6 +145,8 @@ def _split_frame(frame: Any, y: Any) -> tuple[Any, Any]:
     texts = [str(name) for name in frame.columns if frame[name].dtype.kind not in "buif"]
     if texts:
         raise UserError(f"columns without numbers: {', '.join(texts)}: drop or encode them")
+    if any(isinstance(frame[name].dtype, np.dtype) is False for name in frame.columns):
+        return frame.to_numpy(dtype=np.float64, na_value=np.nan), y
     return frame.to_numpy(), y
 
 
@@ -156,8 +183,31 @@ def _to_array(values: Any) -> np.ndarray:
     return np.asarray(values)
 
 
-def _number_labels(y: np.ndarray) -> np.ndarray:
-    """Replace names of classes by numbers in alphabetical order."""
-    if y.dtype.kind in "OUS":
-        return np.unique(y.astype(str), return_inverse=True)[1].reshape(y.shape)
-    return y
+def _number_labels(arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Replace names of classes by numbers in alphabetical order, the same ones in all splits.
+
+    Returns:
+        The arrays, and a sentence about the numbers if there are names.
+    """
+    labels = {name: _read_names(name, y) for name, y in arrays.items() if name.startswith("y")}
+    if not any(y.dtype.kind in "US" for y in labels.values()):
+        return arrays | labels, []
+    names = np.unique(np.concatenate([y.astype(str).ravel() for y in labels.values()]))
+    numbered = {name: np.searchsorted(names, y.astype(str)) for name, y in labels.items()}
+    listed = ", ".join(f"{number} {name}" for number, name in enumerate(names[:MAX_NAMES]))
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return arrays | numbered, [f"labels are numbered: {listed}{more}"]
+
+
+def _read_names(name: str, y: np.ndarray) -> np.ndarray:
+    """Convert labels of objects to numbers, or else to texts; a missing label is an error."""
+    if y.dtype.kind != "O":
+        return y
+    flat = y.ravel().tolist()
+    missing = sum(each is None or each != each or str(each) == "<NA>" for each in flat)
+    if missing:
+        raise UserError(
+            f"{name}: {missing} of {len(flat)} labels are missing: remove these rows, or label them"
+        )
+    is_number = all(isinstance(each, int | float | np.number) for each in flat)
+    return np.array(flat if is_number else [str(each) for each in flat]).reshape(y.shape)

@@ -17,7 +17,6 @@ from vaelab.runs.weights import hash_weights
 from vaelab.runtime.build import build_from_config
 from vaelab.vae import VAE
 
-LATENT_DIM = 20  # as in conf/train.yaml; a model may choose another default
 PLACES = {  # of a part in the composed config
     "encoder": "model.encoder",
     "decoder": "model.decoder",
@@ -45,7 +44,7 @@ class ModelRecipe(NamedTuple):
 
 def make_model(
     shape: Sequence[int],
-    latent_dim: int = LATENT_DIM,
+    latent_dim: int | None = None,
     *,
     model: str = "mlp",
     posterior: str | Posterior | Callable[..., Posterior] = "diagonal",
@@ -62,7 +61,7 @@ def make_model(
 
     Arguments:
         shape: The shape of one x, (C, H, W) for images.
-        latent_dim: The number of latent dimensions; the default is that of the model.
+        latent_dim: The number of latent dimensions; None is the default of the model, for most 20.
         model: The architecture, an option of conf/model.
         posterior: q(z|x). A factory is called with latent_dim.
         prior: p(z). A factory is called with (latent_dim, shape).
@@ -78,7 +77,7 @@ def make_model(
     """
     parts = {"posterior": posterior, "prior": prior, "loss": loss}
     parts |= {"encoder": encoder, "decoder": decoder}
-    words = [] if latent_dim == LATENT_DIM else [f"latent_dim={latent_dim}"]
+    words = [] if latent_dim is None else [f"latent_dim={latent_dim}"]
     for group, value, default in (
         ("model", model, "mlp"),
         ("posterior", posterior, "diagonal"),

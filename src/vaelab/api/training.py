@@ -127,6 +127,7 @@ def fit(
         words += f"{group}={value}".split() if isinstance(value, str) else []
     cfg, choices = _compose(words)
     insert_nodes(cfg, recipe.nodes)
+    cfg.latent_dim = vae.latent_dim
     _apply_settings(cfg, settings)
     given = [*recipe.given, *_insert_slots(cfg, slots)]
     given += [
@@ -302,7 +303,7 @@ def _insert_data(cfg: DictConfig, data: DataModule) -> list[str]:
     if isinstance(data, ArrayData):
         node["validation"], node["test"] = data.fractions
     if isinstance(data, Arrays):
-        node["path"] = str(Path(data.path).resolve())
+        node |= {"path": str(Path(data.path).resolve()), "scale": data.scale}
     OmegaConf.update(cfg, "data", node, merge=False)
     return [] if is_saved else ["data"]
 

@@ -22,6 +22,9 @@ ARRAY_NAMES = "[xy](_train|_val|_test)?"  # a regular expression; other arrays a
 CHUNK_BYTES = 2**24
 MAX_EXPANSION = 200  # of a compressed array; images of few grayscale values reach about 50
 MIN_BOMB_BYTES = 2**28
+MAX_NAMED = 5  # columns in a message
+COMPARED_ROWS = 2_000  # of each split, to compare their scales
+MAX_SCALE_RATIO = 10  # of the standard deviations of two splits
 CHANNELS_FIRST_HINT = "save images (N, H, W, C) as x.transpose(0, 3, 1, 2)"
 
 
@@ -29,7 +32,8 @@ class ArrayData(DataModule):
     """A data set in memory: arrays `x` (N, *shape) and optionally `y` of length N.
 
     Values that are all 0 or 1 become binary pixels, whatever their dtype. Other uint8 values are
-    256 levels and are scaled to [0, 1]. All other values become float32 and are not scaled.
+    256 levels and are scaled to [0, 1]. All other values become float32 and are not scaled, unless
+    `scale` is set.
 
     Arrays `x_train`, `x_val` and `x_test` (and `y_train`, ...) are used as that split. Otherwise
     random images, always the same ones, are set aside for validation and testing.
@@ -40,6 +44,9 @@ class ArrayData(DataModule):
         shape: The shape of one x; null = the shape of the arrays. A shape with the same number of
             values reshapes x.
         validation, test: The fractions of the images that are set aside without a given split.
+        scale: The number by which x is divided; null = 1, and 255 for uint8. With 255, whole
+            numbers from 0 to 255 of any dtype become 256 levels.
+        columns: The names of the columns of a table, for messages.
 
     Raises:
         UserError: If the arrays cannot be used, or if `shape` does not fit them.
@@ -56,11 +63,15 @@ class ArrayData(DataModule):
         batch_size: int = 128,
         seed: int = 0,
         dequantize: bool = False,
+        scale: float | None = None,
+        columns: Sequence[str] = (),
     ):
         check_split_fractions(validation, test)
+        if scale is not None and not 0 < scale < math.inf:
+            raise UserError(f"data.scale={scale}: it must be a positive number, or null")
         self.fractions = (validation, test)
-        self.source = source
-        self.arrays = _prepare_arrays(arrays, source) if arrays else {}
+        self.source, self.scale, self.columns = source, scale, tuple(columns)
+        self.arrays = self._prepare_arrays(arrays) if arrays else {}
         super().__init__(self._choose_shape(shape), binarize, batch_size, seed, dequantize)
 
     def _choose_shape(self, shape: Sequence[int] | None) -> Sequence[int]:
@@ -70,7 +81,7 @@ class ArrayData(DataModule):
         stored = self.arrays["x" if "x" in self.arrays else "x_train"].shape[1:]
         if shape is not None:
             _check_reshape(shape, stored, self.source)
-        elif len(stored) == 3 and stored[0] not in (1, 3) and stored[2] in (1, 3):
+        elif len(stored) == 3 and stored[0] not in (1, 3, 4) and stored[2] in (1, 3, 4):
             log.warning(
                 "%s: images are (C, H, W), but x has shape %s, where the last axis looks like the "
                 "channels: if so, %s",
@@ -79,6 +90,14 @@ class ArrayData(DataModule):
                 CHANNELS_FIRST_HINT,
             )
         return stored if shape is None else shape
+
+    def _prepare_arrays(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Check arrays, and convert x to the dtype in which images are kept."""
+        _check_arrays(self.source, arrays, self.columns)
+        x_arrays = {name: x for name, x in arrays.items() if name.startswith("x")}
+        kept = _convert_for_storage(x_arrays, self.scale)
+        self.conversions = [_describe_conversion(x_arrays, kept, self.scale)]
+        return {**arrays, **kept}
 
     @property
     def nbytes(self) -> int:
@@ -111,7 +130,7 @@ class ArrayData(DataModule):
 
 
 class Arrays(ArrayData):
-    """A data set from an npz file, see `ArrayData`; other arrays in the file are ignored.
+    """A data set from an npz file, see `ArrayData`; arrays of other names are ignored.
 
     A missing file is an error only when the data are loaded, if `shape` is given: the model of a
     run can be used without its data.
@@ -136,16 +155,21 @@ class Arrays(ArrayData):
         batch_size: int = 128,
         seed: int = 0,
         dequantize: bool = False,
+        scale: float | None = None,
     ):
         self.path = path
         is_needed = shape is None or Path(path).is_file()
-        arrays = _read_npz(path) if is_needed else {}
+        arrays, self.ignored = _read_npz(path) if is_needed else ({}, [])
         super().__init__(
-            arrays, path, shape, validation, test, binarize, batch_size, seed, dequantize
+            arrays, path, shape, validation, test, binarize, batch_size, seed, dequantize, scale
         )
 
     def load(self) -> dict[str, Split]:
-        self.arrays = self.arrays or _prepare_arrays(_read_npz(self.path), self.path)
+        if not self.arrays:
+            arrays, self.ignored = _read_npz(self.path)
+            self.arrays = self._prepare_arrays(arrays)
+        if self.ignored:
+            self.conversions.append(f"arrays that are ignored: {', '.join(self.ignored)}")
         splits = super().load()
         self.arrays = {}  # the splits are copies
         return splits
@@ -161,8 +185,8 @@ def _check_reshape(shape: Sequence[int], stored: Sequence[int], path: str) -> No
         raise UserError(f"{mismatch}: {CHANNELS_FIRST_HINT} and set data.shape=null")
 
 
-def _read_npz(path: str) -> dict[str, np.ndarray]:
-    """Read the arrays x and y of an npz file."""
+def _read_npz(path: str) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Read the arrays x and y of an npz file, and the names of the other arrays."""
     if not Path(path).is_file():
         raise MissingFileError(
             f"data.path={path}: there is no such file; set data.path to an npz file"
@@ -187,7 +211,7 @@ def _read_npz(path: str) -> dict[str, np.ndarray]:
             f"{path} has {', '.join(names) or 'no arrays'}, but it must have x, or x_train, x_val "
             "and x_test: write it with numpy.savez(path, x=x)"
         )
-    return arrays
+    return arrays, [name for name in names if name not in arrays]
 
 
 def _check_expansion(member: zipfile.ZipInfo) -> None:
@@ -199,15 +223,9 @@ def _check_expansion(member: zipfile.ZipInfo) -> None:
         )
 
 
-def _prepare_arrays(arrays: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
-    """Check arrays, and convert x to the dtype in which images are kept."""
-    _check_arrays(source, arrays)
-    x_arrays = {name: x for name, x in arrays.items() if name.startswith("x")}
-    return {**arrays, **_convert_for_storage(x_arrays)}
-
-
-def _check_arrays(source: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Refuse arrays whose shape, dtype or values cannot be used."""
+def _check_arrays(source: str, arrays: Mapping[str, np.ndarray], columns: Sequence[str]) -> None:
+    """Refuse arrays whose names, shape, dtype or values cannot be used."""
+    _check_names(source, arrays)
     for kind in "xy":
         shapes = {name: x.shape[1:] for name, x in arrays.items() if name.startswith(kind)}
         if len(set(shapes.values())) > 1:
@@ -240,14 +258,98 @@ def _check_arrays(source: str, arrays: Mapping[str, np.ndarray]) -> None:
                 f"{source}: {name} must have shape (N, ...), one row for each image, but its shape "
                 f"is {array.shape}"
             )
-        if name.startswith("x") and not all(map(_fits_float32, _split_rows(array))):
+        if not all(_fits_float32(rows).all() for rows in _split_rows(array)):
             raise UserError(
-                f"{source}: {name} holds NaN, infinity or values beyond float32: remove these rows"
+                f"{source}: {name} holds NaN, infinity or values beyond float32"
+                f"{_locate_bad_values(name, array, columns)}: remove these rows, or replace the "
+                "values"
+            )
+    _check_same_scale(source, arrays)
+
+
+def _check_names(source: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse arrays that would be ignored, because x is not split as they are."""
+    whole = [name for name in arrays if name in ("x", "y")]
+    parts = [name for name in arrays if name not in whole]
+    if "x" in whole and parts:
+        raise UserError(
+            f"{source} has x, which is split at random, and {', '.join(parts)}: rename x to "
+            "x_train and give x_val and x_test as well, or leave out all but x and y"
+        )
+    if parts and whole:
+        raise UserError(
+            f"{source} has {', '.join(parts)}, but the labels {', '.join(whole)} of no split: save "
+            "y_train, y_val and y_test"
+        )
+
+
+def _locate_bad_values(name: str, array: np.ndarray, columns: Sequence[str]) -> str:
+    """Say how many values cannot be used, and in which columns of a table."""
+    count, bad_rows = 0, 0
+    by_column = np.zeros(array.shape[1] if array.ndim == 2 else 0, int)
+    for rows in _split_rows(array):
+        bad = ~_fits_float32(rows).reshape(len(rows), -1)
+        count, bad_rows = count + int(bad.sum()), bad_rows + int(bad.any(1).sum())
+        by_column += bad.sum(0) if len(by_column) else 0
+    text = f" ({count} values in {bad_rows} of {len(array)} rows"
+    worst = [int(column) for column in np.argsort(-by_column, kind="stable") if by_column[column]]
+    named = [
+        f"{by_column[column]} in "
+        + (f"column {columns[column]}" if name[0] == "x" and columns else f"{name}[:, {column}]")
+        for column in worst[:MAX_NAMED]
+    ]
+    if len(worst) > MAX_NAMED:
+        named.append(f"others in {len(worst) - MAX_NAMED} more columns")
+    return text + (f"; {', '.join(named)})" if named else ")")
+
+
+def _check_same_scale(source: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse splits that differ in their dtype or scale, such as 0..255 and 0..1."""
+    if "x_train" not in arrays:
+        return
+    train = arrays["x_train"]
+    for name in ("x_val", "x_test"):
+        other = arrays.get(name, train[:0])
+        is_level = [x.dtype == np.uint8 for x in (train, other)]
+        differs = len(other) > 0 and is_level[0] != is_level[1]
+        if differs and not (_is_binary(train) and _is_binary(other)):
+            raise UserError(
+                f"{source}: x_train is {train.dtype}, but {name} is {other.dtype}: save all splits "
+                "with the same dtype and scale"
+            )
+        ratio = _compare_deviations(train, other)
+        if not 1 / MAX_SCALE_RATIO < ratio < MAX_SCALE_RATIO:
+            low, high = (f"[{x.min():g}, {x.max():g}]" for x in (train, other))
+            raise UserError(
+                f"{source}: the standard deviation of x_train ({low}) is {ratio:.3g} times that of "
+                f"{name} ({high}): save all splits with the same scale"
             )
 
 
-def _convert_for_storage(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Convert binary values to uint8 0 and 255, and all others but uint8 to float32."""
+def _compare_deviations(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the ratio of the standard deviations of x and y, the median over their positions."""
+    if min(len(x), len(y)) < 2:
+        return 1.0
+    deviations = []
+    for array in (x, y):
+        rows = array[:: -(-len(array) // COMPARED_ROWS)].reshape(-1, math.prod(array.shape[1:]))
+        deviations.append(rows.astype(np.float64).std(0))
+    varies = (deviations[0] > 0) & (deviations[1] > 0)
+    ratios = deviations[0][varies] / deviations[1][varies]
+    return float(np.median(ratios)) if len(ratios) else 1.0
+
+
+def _convert_for_storage(
+    arrays: dict[str, np.ndarray], scale: float | None
+) -> dict[str, np.ndarray]:
+    """Convert binary values and 256 levels to uint8, and all others to float32."""
+    if scale == 255 and all(map(_is_levels, arrays.values())):
+        return {name: x.astype(np.uint8, copy=False) for name, x in arrays.items()}
+    if scale is not None:
+        return {
+            name: np.divide(x, scale, dtype=np.float32, casting="unsafe")
+            for name, x in arrays.items()
+        }
     if all(map(_is_binary, arrays.values())):
         return {
             name: np.multiply(x, 255, dtype=np.uint8, casting="unsafe")
@@ -262,10 +364,34 @@ def _is_binary(x: np.ndarray) -> bool:
     return all(((rows == 0) | (rows == 1)).all() for rows in _split_rows(x))
 
 
-def _fits_float32(x: np.ndarray) -> bool:
-    return x.dtype.kind in "bu" or bool(
-        (abs(x.astype(np.float64)) <= np.finfo(np.float32).max).all()
+def _is_levels(x: np.ndarray) -> bool:
+    """True if all values are whole numbers from 0 to 255."""
+    if x.dtype in (np.uint8, bool):
+        return True
+    return all(
+        ((rows >= 0) & (rows <= 255) & (rows == np.floor(rows))).all() for rows in _split_rows(x)
     )
+
+
+def _describe_conversion(
+    x: Mapping[str, np.ndarray], kept: Mapping[str, np.ndarray], scale: float | None
+) -> str:
+    """Say what became of the values of x."""
+    name = next(iter(x))
+    dtype = x[name].dtype
+    if kept[name].dtype == np.uint8 and dtype != np.uint8:
+        return f"{dtype}, kept as {'256 levels' if scale else 'binary pixels'}"
+    if kept[name].dtype == np.uint8:
+        return "uint8" + (", 0 and 1 kept as binary pixels" if kept[name] is not x[name] else "")
+    divided = f"divided by {scale:g}" if scale else "not scaled"
+    return f"{dtype}, {divided}" + ("" if dtype == np.float32 else ", kept as float32")
+
+
+def _fits_float32(x: np.ndarray) -> np.ndarray:
+    """True for each value that float32 can hold."""
+    if x.dtype.kind in "bu":
+        return np.ones(1, bool)
+    return abs(x.astype(np.float64)) <= np.finfo(np.float32).max
 
 
 def _split_rows(x: np.ndarray) -> Iterator[np.ndarray]:

@@ -16,7 +16,7 @@ import hashlib
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +27,9 @@ from vaelab.distributions.pixels import Pixels
 from vaelab.runtime.distributed import rank_and_world_size
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.seeding import Stream, seeded_generator, uniform_per_image
+
+if TYPE_CHECKING:
+    from vaelab.data.description import DataDescription
 
 Binarize = Literal["none", "dynamic", "fixed"]
 
@@ -59,6 +62,9 @@ class DataModule(LightningDataModule):
         factors: The names of the generative factors, if labels (N, factors) hold their values as
             integers from 0; otherwise empty.
         unordered: The names of the factors whose values have no order.
+        conversions: Sentences about what was converted when the data set was read, for its
+            description.
+        description: The description of the data set, once `announce_data` was called.
 
     Arguments:
         shape: The shape of one x; (C, H, W) for images.
@@ -104,6 +110,8 @@ class DataModule(LightningDataModule):
         self.dequantize = dequantize
         self.splits: dict[str, Split] = {}
         self.bits_sha256: dict[str, str] = {}
+        self.conversions: list[str] = getattr(self, "conversions", [])
+        self.description: DataDescription | None = None
 
     @abstractmethod
     def load(self) -> Mapping[str, Split]:

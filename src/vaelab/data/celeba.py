@@ -79,6 +79,8 @@ class CelebA(DataModule):
     def load(self) -> dict[str, Split]:
         self.attributes = self._faces.attributes
         sizes = self._faces.sizes
+        cut = "central part" if self.crop is None else f"central {self.crop} pixels"
+        self.conversions = [f"{cut} resized to {self.shape[2]}x{self.shape[1]} (width x height)"]
         parts = zip(self._images.split(sizes), self._faces.labels.split(sizes), strict=True)
         return {
             name: Split(*part) for name, part in zip(("train", "val", "test"), parts, strict=True)

@@ -3,10 +3,11 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,14 +15,20 @@ from torch import Tensor
 from vaelab.data.base import Binarize, DataModule, Split, check_split_fractions
 from vaelab.data.cache import CachedImages, open_cached
 from vaelab.data.image_file import (
+    Conversion,
+    FileFacts,
     check_image_shape,
     check_link_stays_inside,
+    choose_depth,
+    inspect_file,
     read_file_bytes,
     read_image,
 )
 from vaelab.runtime.errors import MissingFileError, UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
+PAGED_SUFFIXES = (".tif", ".tiff", ".gif", ".webp", ".png")
+EXAMINED = 100  # files whose content is examined for the depth and for the description
 SPLIT_FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
 
@@ -36,18 +43,25 @@ class ImageFolder(DataModule):
     validation). Nothing beside them is read, and the class folders lie inside them. Without a val
     folder, a part of train is used for validation.
 
-    Images are decoded once, into a cache. Transparent images are put on a white background, images
-    with an EXIF orientation are rotated upright, and 16-bit pixels are reduced to their upper 8
-    bits. Files and folders whose names begin with a dot are ignored.
+    Images are decoded once, into a cache. Images with an EXIF orientation are rotated upright.
+    Files and folders whose names begin with a dot are ignored.
 
     Arguments:
         root: The folder.
-        shape: (3, height, width), or (1, height, width) for grayscale. The largest central part of
-            each image with these proportions is resized to this shape.
+        shape: (3, height, width), (1, height, width) for grayscale, or (4, height, width) for color
+            and alpha. The largest central part of each image with these proportions is resized to
+            this shape.
         crop: The side of the central square that is cut out first; null = no crop.
         validation, test: The fractions of the images that are set aside.
         on_error: stop | skip (with a warning) at a file that cannot be read.
         cache: The folder of the decoded images; null = <root>/.vaelab-cache.
+        depth: The bits that the values of 16-bit files use, 8 to 16; the upper 8 of these are kept.
+            null = the smallest of 8, 10, 12, 14 and 16 that holds the largest value of EXAMINED
+            files.
+        background: What transparent images are laid over: white, black, grey or a gray level from 0
+            to 255.
+        pages: What becomes of files with several pages or frames: null refuses them, first takes
+            their first page, and all makes each page an image of its own.
 
     Raises:
         UserError: If an argument is out of range. `prepare_data` and `setup` raise it if a file
@@ -68,12 +82,21 @@ class ImageFolder(DataModule):
         batch_size: int = 128,
         seed: int = 0,
         dequantize: bool = False,
+        depth: int | None = None,
+        background: str | int = "white",
+        pages: Literal["first", "all"] | None = None,
     ):
         super().__init__(shape, binarize, batch_size, seed, dequantize)
-        check_image_shape(self.shape, crop)
+        check_image_shape(self.shape, crop, (1, 3, 4))
         check_split_fractions(validation, test)
         if on_error not in ("stop", "skip"):
             raise UserError(f"data.on_error={on_error}: choose from stop, skip")
+        if depth is not None and not 8 <= depth <= 16:
+            raise UserError(f"data.depth={depth}: it must be 8 to 16 bits, or null")
+        if pages not in (None, "first", "all"):
+            raise UserError(f"data.pages={pages}: choose from null, first, all")
+        self.depth, self.pages = depth, pages
+        self.background = _parse_background(background)
         self.root = root
         self.crop = crop
         self.fractions = {"test": test, "val": validation}
@@ -86,6 +109,7 @@ class ImageFolder(DataModule):
 
     def load(self) -> dict[str, Split]:
         images, kept = self._cached_images
+        self.conversions = list(self._describe_conversions())
         marked = list(zip(self._files, kept.tolist(), strict=True))
         self._warn_about_skipped([file.name for file, is_kept in marked if not is_kept])
         files = [file for file, is_kept in marked if is_kept]
@@ -109,9 +133,12 @@ class ImageFolder(DataModule):
                 f"data.root={root}: there is no such folder; set data.root to a folder of images"
             )
         files = [
-            _ImageFile(above + name, _assign_split(name, split, fractions), _first_folder(name))
+            _ImageFile(
+                above + name, _assign_split(name, split, fractions), _first_folder(name), page
+            )
             for above, (split, fractions) in self._plan_split(root).items()
             for name in _list_images(root, above)
+            for page in self._choose_pages(root / (above + name))
         ]
         if not files:
             raise MissingFileError(
@@ -119,6 +146,59 @@ class ImageFolder(DataModule):
                 "that has some"
             )
         return sorted(files, key=lambda file: (list(SPLIT_FOLDERS).index(file.split), file.name))
+
+    def _choose_pages(self, path: Path) -> list[int | None]:
+        """Return the pages of a file that are images."""
+        if self.pages == "all" and path.name.lower().endswith(PAGED_SUFFIXES):
+            with suppress(Exception):  # a damaged file is reported when it is decoded
+                return list(inspect_file(read_file_bytes(str(path))).pages)
+        return [0 if self.pages else None]
+
+    @cached_property
+    def _facts(self) -> list[FileFacts]:
+        """What EXAMINED files contain, evenly spaced among all of them."""
+        facts = []
+        names = list(dict.fromkeys(file.name for file in self._files))
+        for name in names[:: -(-len(names) // EXAMINED)]:
+            with suppress(Exception):  # a damaged file is reported when it is decoded
+                facts.append(inspect_file(read_file_bytes(f"{self.root}/{name}")))
+        return facts
+
+    @property
+    def conversion(self) -> Conversion:
+        """How the values of the files become 8-bit values."""
+        largest = max((each.largest for each in self._facts if each.largest is not None), default=0)
+        depth = self.depth or (choose_depth(largest) if largest else 16)
+        return Conversion(depth, self.background, 0 if self.pages else None)
+
+    def _describe_conversions(self) -> Iterator[str]:
+        """Yield sentences about what is converted in the examined files."""
+        facts, (channels, height, width) = self._facts, self.shape
+        if not facts:
+            return
+        examined = f"of {len(facts)} examined files"
+        if deep := [each.largest for each in facts if each.largest is not None]:
+            yield (
+                f"{len(deep)} {examined} have 16 bits, of which {self.conversion.depth} are used "
+                f"(largest value {max(deep)}) and 8 kept"
+            )
+        if count := sum(each.is_transparent for each in facts):
+            became = "kept as fourth channel"
+            if channels != 4:
+                became = f"laid over gray level {self.background}"
+            yield f"{count} {examined} are transparent, {became}"
+        if count := sum(len(each.pages) > 1 for each in facts):
+            kept = "each page is an image" if self.pages == "all" else "only the first is read"
+            yield f"{count} {examined} have several pages, of which {kept}"
+        if channels == 1 and (count := sum(each.is_color for each in facts)):
+            yield f"{count} {examined} are in color, made grayscale"
+        if channels > 1 and (count := sum(not each.is_color for each in facts)):
+            yield f"{count} {examined} are grayscale, repeated in {min(channels, 3)} channels"
+        sizes = sorted({each.size for each in facts})
+        if sizes != [(width, height)]:
+            span = " to ".join("x".join(map(str, size)) for size in sorted({sizes[0], sizes[-1]}))
+            cut = "central part" if self.crop is None else f"central {self.crop} pixels"
+            yield f"{cut} resized from {span} (width x height) to {width}x{height}"
 
     def _plan_split(self, root: Path) -> dict[str, tuple[str, dict[str, float]]]:
         """Return each folder to search, its split, and the fractions of it that go to others."""
@@ -141,17 +221,24 @@ class ImageFolder(DataModule):
         paths = [f"{self.root}/{file.name}" for file in self._files]
         instead = "replace it, or set data.on_error=skip"
         decode = partial(
-            read_image, read=read_file_bytes, shape=self.shape, crop=self.crop, instead=instead
+            _read_page,
+            read=read_file_bytes,
+            shape=self.shape,
+            crop=self.crop,
+            instead=instead,
+            conversion=self.conversion,
         )
         key = (
             self.crop,
+            tuple(self.conversion),
             [
-                (file.name, *_size_and_mtime(path))
+                (file.name, file.page, *_size_and_mtime(path))
                 for file, path in zip(self._files, paths, strict=True)
             ],
         )
+        items = [(path, file.page) for path, file in zip(paths, self._files, strict=True)]
         skip = self.on_error == "skip"
-        return open_cached(self.cache, "image_folder", self.shape, paths, decode, key, skip)
+        return open_cached(self.cache, "image_folder", self.shape, items, decode, key, skip)
 
     def _warn_about_skipped(self, names: list[str]) -> None:
         if names:
@@ -164,11 +251,29 @@ class ImageFolder(DataModule):
 
 
 class _ImageFile(NamedTuple):
-    """An image file: its path relative to the root, its split, and its class."""
+    """An image file: its path relative to the root, its split, its class, and the page to read."""
 
     name: str
     split: str
     label: str | None
+    page: int | None
+
+
+def _read_page(item: tuple[str, int | None], conversion: Conversion, **settings: Any) -> Tensor:
+    """Read a page of an image file; see `read_image`."""
+    path, page = item
+    return read_image(path, conversion=conversion._replace(page=page), **settings)
+
+
+def _parse_background(background: str | int) -> int:
+    """Return the gray level of a background."""
+    named = {"white": 255, "black": 0, "grey": 128, "gray": 128}
+    level = named.get(background) if isinstance(background, str) else background
+    if level is None or not 0 <= level <= 255:
+        raise UserError(
+            f"data.background={background}: choose white, black, grey or a number from 0 to 255"
+        )
+    return level
 
 
 def _first_folder(name: str) -> str | None:

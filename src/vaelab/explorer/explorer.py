@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 from vaelab.data.base import choose_subset
-from vaelab.data.image_file import read_image
+from vaelab.data.image_file import DEFAULT_CONVERSION, read_image
+from vaelab.data.image_folder import ImageFolder
 from vaelab.distributions.codebook import codebook_constraint, find_nearest_codes
 from vaelab.distributions.point_estimates import mode_or_mean
 from vaelab.distributions.sphere import sphere_constraint
@@ -191,8 +192,11 @@ class Explorer:
         Raises:
             UserError: If the file cannot be decoded, or has too many pixels to be safe.
         """
-        crop = getattr(self.run.data, "crop", None)
-        pixels = read_image(name, lambda _: content, self.run.data.shape, crop, FILE_ADVICE)
+        data = self.run.data
+        crop, conversion = getattr(data, "crop", None), DEFAULT_CONVERSION
+        if isinstance(data, ImageFolder):
+            conversion = data.conversion._replace(page=0)
+        pixels = read_image(name, lambda _: content, data.shape, crop, FILE_ADVICE, conversion)
         return self._preprocess(pixels)
 
     def read_drawing(self, content: bytes) -> Tensor:

@@ -58,6 +58,14 @@ class Likelihood(nn.Module):
             an approximation of it for mixtures, Student's t and discretized logistics.
         """
 
+    def set_floor(self, x: Tensor) -> None:
+        """Adapt the lowest scale to real data x (N, *shape); it is 1/256 of a deviation of x.
+
+        For one scale per pixel, it is the standard deviation of each column of a table, or of each
+        channel of images. Otherwise it is the root of the mean variance of all of them, which also
+        stands for constant columns. Likelihoods without such a scale do nothing.
+        """
+
     def error_statistic(self, error: Tensor) -> Tensor:
         """Compute the statistic of errors x - mean whose average determines an optimal scale."""
         return error.square()

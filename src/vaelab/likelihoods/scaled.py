@@ -7,6 +7,7 @@ arXiv:2006.13202
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from vaelab.runtime.distributed import mean_over_processes
 from vaelab.runtime.errors import UserError
 
 MOMENTUM = 0.1
+RELATIVE_FLOOR = 1 / 256  # the lowest scale of real data in units of their standard deviation
 
 
 class LocationScaleLikelihood(Likelihood):
@@ -27,14 +29,16 @@ class LocationScaleLikelihood(Likelihood):
         shape: The shape of one x.
         scale: The scale in units of a pixel value. A number is a fixed scale. "learned" is a scalar
             parameter, and "pixel" is a second decoder output for every pixel; both stay above
-            min_scale. "optimal" is the scale that maximizes log p, but at least min_scale. In
+            lowest_scale. "optimal" is the scale that maximizes log p, but at least lowest_scale. In
             training it is computed from the errors of the batch (of all processes), in validation
             from their running mean, and in evaluation from the errors of the training images under
             the current weights.
 
     Attributes:
-        min_scale: The lowest scale, by default about one of 256 levels. Without a lower bound, the
-            density of pixels that are not dequantized is unbounded.
+        min_scale: The lowest scale of pixels with 256 levels, by default about one level. Without a
+            lower bound, the density of pixels that are not dequantized is unbounded.
+        floor: The lowest scale of real data, from `set_floor`; None for other pixels, and in runs
+            of versions before 0.2. A buffer, () or *shape.
         scale_options: The strings that are valid for scale.
 
     Raises:
@@ -47,12 +51,14 @@ class LocationScaleLikelihood(Likelihood):
     scale_options = ("learned", "optimal", "pixel")
     fixed: Tensor
     fitted: Tensor
+    floor: Tensor | None
 
     def __init__(self, shape: Sequence[int], scale: float | str):
         super().__init__(shape)
         self.scale_kind = scale if isinstance(scale, str) else "fixed"
         self.outputs = (2 if self.scale_kind == "pixel" else 1) * shape[0]
         self.needs_calibration = self.scale_kind == "optimal"
+        self.register_buffer("floor", None)
         if isinstance(scale, str):
             is_valid = scale in self.scale_options
         else:
@@ -85,9 +91,35 @@ class LocationScaleLikelihood(Likelihood):
         return compute_mean_image(x, shared)
 
     @property
+    def lowest_scale(self) -> Tensor | float:
+        """The lowest scale, () or *shape."""
+        return self.min_scale if self.floor is None else self.floor
+
+    def set_floor(self, x: Tensor) -> None:
+        if self.scale_kind == "fixed":
+            return
+        variance = x.var(0, correction=0)
+        lowest = RELATIVE_FLOOR * variance.mean().sqrt()
+        if not lowest > 0:
+            return
+        if self.scale_kind == "pixel":
+            own = variance.flatten(1).mean(1) if variance.ndim > 1 else variance
+            own = own.reshape(-1, *[1] * (variance.ndim - 1)).expand_as(variance)
+            lowest = torch.where(own > 0, RELATIVE_FLOOR * own.sqrt(), lowest)
+        self.floor = lowest
+
+    def _load_from_state_dict(  # type: ignore[override]
+        self, state_dict: dict[str, Any], prefix: str, *args: Any
+    ) -> None:
+        saved = state_dict.get(f"{prefix}floor")
+        if saved is None or self.floor is None:  # the floor of the saved weights decides
+            self.floor = None if saved is None else torch.empty_like(saved)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    @property
     def scale(self) -> Tensor | None:
         if self.scale_kind == "learned":
-            return self.min_scale + softplus(self.raw)
+            return self.lowest_scale + softplus(self.raw)
         if self.scale_kind == "optimal":
             return self.fitted_scale
         return self.fixed if self.scale_kind == "fixed" else None
@@ -95,7 +127,7 @@ class LocationScaleLikelihood(Likelihood):
     @property
     def fitted_scale(self) -> Tensor:
         """The optimal scale for the running mean of the errors, or for those of `calibrate`."""
-        return self.fit_scale(self.fitted).clamp(min=self.min_scale)
+        return self.fit_scale(self.fitted).clamp(min=self.lowest_scale)
 
     def forward(self, out: Tensor) -> Distribution:
         if self.scale_kind == "optimal" and self.training:
@@ -103,7 +135,7 @@ class LocationScaleLikelihood(Likelihood):
         if self.scale is not None:
             return self.make_distribution(out, self.scale)
         location, raw = out.chunk(2, dim=-len(self.shape))
-        return self.make_distribution(location, self.min_scale + softplus(raw))
+        return self.make_distribution(location, self.lowest_scale + softplus(raw))
 
     @torch.no_grad()
     def calibrate(self, mean_error: Tensor) -> None:
@@ -117,7 +149,7 @@ class LocationScaleLikelihood(Likelihood):
         """
         mean_error = mean_over_processes(self.error_statistic(error).mean())
         self.fitted.lerp_(mean_error.to(self.fitted.dtype), MOMENTUM)
-        return self.fit_scale(mean_error).clamp(min=self.min_scale)
+        return self.fit_scale(mean_error).clamp(min=self.lowest_scale)
 
     @torch.no_grad()
     def initialize(self, x: Tensor, shared: bool = False) -> Tensor:
@@ -133,7 +165,8 @@ class LocationScaleLikelihood(Likelihood):
 
     def _compute_raw(self, mean_error: Tensor) -> Tensor:
         """Compute the unconstrained value of the scale that fits the mean error best."""
-        excess = (self.fit_scale(mean_error) - self.min_scale).clamp(min=self.min_scale)
+        lowest = self.lowest_scale
+        excess = (self.fit_scale(mean_error) - lowest).clamp(min=lowest)
         return excess + torch.log(-torch.expm1(-excess))  # the inverse of softplus
 
 

@@ -6,6 +6,7 @@ p(x|z); no sigmoid or tanh is applied to them.
 VAE derives `outputs` and the decoder's channels from the posterior and the likelihood.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ UNSUPPORTED_ACTIVATIONS = {
     "Softmax2d",
     "LogSoftmax",
 }
+MIN_EDGE = 4  # of images whose pixels are given as one row
 ACTIVATIONS = [
     name for name in nn.modules.activation.__all__ if name not in UNSUPPORTED_ACTIVATIONS
 ]
@@ -45,6 +47,24 @@ def check_sizes(key: str, sizes: list[int]) -> None:
         raise UserError(f"{key}={list(sizes)}: every size must be at least 1")
 
 
+def check_is_image(name: str, shape: Sequence[int], instead: str) -> None:
+    """Check that a shape is (C, H, W), and otherwise name the shape that is probably meant.
+
+    Raises:
+        UserError: If it is another shape.
+    """
+    if len(shape) == 3:
+        return
+    meant = [1, *shape] if len(shape) == 2 else None
+    for channels in (1, 3):
+        edge = math.isqrt(math.prod(shape) // channels)
+        if len(shape) == 1 and edge >= MIN_EDGE and channels * edge**2 == shape[0]:
+            meant = [channels, edge, edge]
+    if meant:
+        instead = f"set data.shape=[{','.join(map(str, meant))}] for images, or {instead}"
+    raise UserError(f"{name} needs images (C, H, W), but data.shape={list(shape)}: {instead}")
+
+
 class Decoder(nn.Module):
     """The base class of decoders, which initializes the last layer, `output`.
 
@@ -58,6 +78,13 @@ class Decoder(nn.Module):
     @property
     def output(self) -> Any:
         raise NotImplementedError
+
+    def check_codes(self, size: int) -> None:
+        """Check that the decoder has a place for each code of `size` latents.
+
+        Raises:
+            UserError: If a code would lie at more than one position of its grid.
+        """
 
     @torch.no_grad()
     def initialize(self, out: Tensor) -> None:

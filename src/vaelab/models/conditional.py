@@ -72,22 +72,44 @@ class Conditional(VAE):
         )
 
     def check_labels(self, y: Tensor) -> None:
+        if y.ndim == 2 and y.shape[1] == 0:
+            raise UserError(
+                "a conditional model needs labels, but the data have none: add them (y in an npz "
+                "file, a folder for each class of images), or set model=mlp or model=conv"
+            )
+        if y.ndim == 2 and y.shape[1] == 1 and self.labels != 1:
+            raise UserError(
+                f"the labels have shape {list(y.shape)}, which is one attribute: save classes with "
+                "shape (N,), as in y[:, 0]"
+            )
         if y.ndim == 1 and y.is_floating_point():
             raise UserError(
                 f"classes must be integers, but the data's labels are {y.dtype}: convert them"
             )
-        if y.ndim == 1 and (y < 0).any():
+        if y.ndim == 1 and len(y):
+            self._check_classes(y.unique())
+        elif y.ndim == 2 and y.shape[1] != self.labels:
             raise UserError(
-                f"classes must count from 0, but the smallest label is {int(y.min())}: "
-                "renumber them"
+                f"model.labels={self.labels}, but the data have {y.shape[1]} attributes: set "
+                f"model.labels={y.shape[1]}"
             )
-        classes = int(y.max()) + 1 if y.ndim == 1 and len(y) else 0
-        columns = y.shape[1] if y.ndim == 2 else self.labels
-        if classes > self.labels or columns != self.labels:
-            kind = f"{columns} attributes" if y.ndim == 2 else f"{classes} classes"
+
+    def _check_classes(self, present: Tensor) -> None:
+        """Refuse classes that do not count from 0 to labels - 1."""
+        low, high, count = int(present[0]), int(present[-1]), len(present)
+        if low >= 0 and high < self.labels:
+            return
+        if low < 0 or count <= min(self.labels, high):  # there are gaps, or 0 is missing
+            listed = ", ".join(map(str, present[:5].tolist())) + ", ..." * (count > 5)
             raise UserError(
-                f"model.labels={self.labels}, but the data's labels are {kind}: set model.labels"
+                f"classes must count from 0, but the {count} labels of the data are {listed}: "
+                f"renumber them, as in numpy.unique(y, return_inverse=True)[1], with model.labels="
+                f"{count}" + (f", or set model.labels={high + 1}" if low >= 0 else "")
             )
+        raise UserError(
+            f"model.labels={self.labels}, but the data have labels from {low} to {high}: set "
+            f"model.labels={high + 1}"
+        )
 
     def condition_on(self, y: Tensor) -> Self:
         """Return a view of the model that is conditioned on labels y and shares its weights.

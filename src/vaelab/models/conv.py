@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vaelab.models import base
-from vaelab.models.base import build_activation, check_sizes
+from vaelab.models.base import build_activation, check_is_image, check_sizes
 from vaelab.runtime.errors import UserError
 
 
@@ -118,10 +118,7 @@ def compute_halved_sizes(
     check_sizes("model.channels", list(channels))
     if not channels:
         raise UserError("model.channels=[]: name at least one convolution, as in [32,64]")
-    if len(shape) != 3:
-        raise UserError(
-            f"convolutions need images (C, H, W), but data.shape={list(shape)}: use model=mlp"
-        )
+    check_is_image("a convolutional model", shape, "use model=mlp")
     if kernel_size < 2:
         raise UserError(f"model.kernel_size={kernel_size}: it must be at least 2, as in 4")
     sizes = [(shape[1], shape[2])]

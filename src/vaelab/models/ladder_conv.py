@@ -121,6 +121,30 @@ class Decoder(base.Decoder):
         return self.head[-1]
 
 
+class LatentSize:
+    """Computes latent_dim, the number of latents of all layers, from the shape of x.
+
+    Arguments:
+        channels, latents, groups, kernel_size: As in `Decoder`.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int] = (32, 64),
+        latents: Sequence[int] = (1, 2),
+        groups: int = 1,
+        kernel_size: int = 4,
+    ):
+        check_levels("model.channels", channels, latents, groups)
+        self.channels, self.latents = channels, latents
+        self.groups, self.kernel_size = groups, kernel_size
+
+    def __call__(self, shape: Sequence[int]) -> int:
+        sizes = compute_halved_sizes(shape, self.channels, self.kernel_size)[1:]
+        levels = zip(self.latents, sizes, strict=True)
+        return self.groups * sum(count * height * width for count, (height, width) in levels)
+
+
 def _make_parameter_head(width: int, latent_channels: int, activation: str) -> nn.Module:
     """Build a network from the state (N, width, h, w) to parameters (N, 2 latent_channels h w)."""
     out = scale_down_weights(nn.Conv2d(width, 2 * latent_channels, 3, padding=1))

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vaelab.models import base
-from vaelab.models.base import check_sizes
+from vaelab.models.base import check_is_image, check_sizes
 from vaelab.runtime.errors import UserError
 
 
@@ -67,8 +67,9 @@ class Decoder(base.Decoder):
         super().__init__()
         _check_arguments(channels, residual, blocks)
         self.grid = _compute_grid(shape)
+        self.numbers = _numbers_per_position(latent_dim, self.grid)
         self.layers = nn.Sequential(
-            nn.Conv2d(_numbers_per_position(latent_dim, self.grid), channels, 3, padding=1),
+            nn.Conv2d(self.numbers, channels, 3, padding=1),
             *(ResidualBlock(channels, residual) for _ in range(blocks)),
             nn.ReLU(),
             nn.ConvTranspose2d(channels, channels, 4, 2, 1),
@@ -82,6 +83,31 @@ class Decoder(base.Decoder):
     @property
     def output(self) -> Any:
         return self.layers[-1]
+
+    def check_codes(self, size: int) -> None:
+        if self.numbers % size:
+            positions = math.prod(self.grid)
+            raise UserError(
+                f"latent_dim={self.numbers * positions} gives {self.numbers} latents to each of "
+                f"the {self.grid[0]}x{self.grid[1]} positions of model=vq, which is not a multiple "
+                f"of posterior.dim={size} (the length of a code): leave latent_dim out, or set "
+                f"latent_dim={size * positions} for one code at each position"
+            )
+
+
+class LatentSize:
+    """Computes latent_dim from the shape of x.
+
+    Arguments:
+        dim: The number of latents at each position of the grid.
+    """
+
+    def __init__(self, dim: int = 64):
+        check_sizes("model.dim", [dim])
+        self.dim = dim
+
+    def __call__(self, shape: Sequence[int]) -> int:
+        return self.dim * math.prod(_compute_grid(shape))
 
 
 class ResidualBlock(nn.Module):
@@ -110,11 +136,7 @@ def _check_arguments(channels: int, residual: int, blocks: int) -> None:
 
 def _compute_grid(shape: Sequence[int]) -> tuple[int, int]:
     """Compute rows and columns of the grid of codes, a quarter of the height and width of x."""
-    if len(shape) != 3:
-        raise UserError(
-            f"model=vq needs images (C, H, W), but data.shape={list(shape)}: use model=mlp with "
-            "posterior=vq"
-        )
+    check_is_image("model=vq", shape, "use model=mlp with posterior=vq")
     if shape[1] % 4 or shape[2] % 4:
         raise UserError(
             f"model=vq halves the image twice, so height and width must be multiples of 4, not "
@@ -129,7 +151,7 @@ def _numbers_per_position(size: int, grid: tuple[int, int]) -> int:
     if size % positions:
         raise UserError(
             f"model=vq has {grid[0]}x{grid[1]} positions, and {size} numbers cannot be divided "
-            f"equally among them: set posterior=vq and latent_dim to a multiple of {positions}, as "
-            f"in latent_dim={64 * positions}"
+            f"equally among them: leave latent_dim out, or set posterior=vq and latent_dim to a "
+            f"multiple of {positions}, as in latent_dim={64 * positions}"
         )
     return size // positions

@@ -66,6 +66,9 @@ class Objective(nn.Module):
                 "(diagonal, full, iaf, ...)"
             )
 
+    def check_range(self, low: float, high: float) -> None:
+        """Raise a UserError if the objective cannot compare pixels between low and high."""
+
     @abstractmethod
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         """Compute the named terms of the loss, in nats per image.

@@ -74,6 +74,14 @@ class MSSSIM(Objective):
             "objective=ms_ssim would not train the scale of the likelihood: set loss=bce",
         )
 
+    def check_range(self, low: float, high: float) -> None:
+        if low < 0 or high > 1:
+            raise UserError(
+                "objective=ms_ssim compares pixels in [0, 1], but the pixels of the data lie in "
+                f"[{low:g}, {high:g}]: scale them to [0, 1] (data.scale divides arrays), or choose "
+                "another objective"
+            )
+
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         z, kl = sample_with_kl(vae.encode(x), vae.latents())
         similarity = self.similarity(x, vae.decode(z).mean)

@@ -14,7 +14,7 @@ from vaelab.runs.metrics_file import (
     read_evaluation_numbers,
     read_run_metrics,
 )
-from vaelab.runs.paths import FAILURE
+from vaelab.runs.paths import DATA_DESCRIPTION, FAILURE
 from vaelab.runtime.installation import train_command
 from vaelab.runtime.own_project import project_flags
 
@@ -32,6 +32,7 @@ class RunFolder:
         options: The selected option of each config group.
         overrides: The words of the command line, without Hydra's own.
         numbers: metrics.json, with None for NaN and infinity.
+        data: data.json, the description of the data set.
         rows: The rows of metrics.csv, each with the keys that were logged at its step.
         failure: Why the run has no numbers, or why its numbers are not valid; None if it finished.
         working_directory: The folder in which the command was run.
@@ -42,6 +43,7 @@ class RunFolder:
     options: dict[str, str] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
     numbers: RunMetrics = field(default_factory=RunMetrics)
+    data: dict[str, Any] = field(default_factory=dict)
     rows: list[dict[str, float]] = field(default_factory=list)
     failure: str | None = None
     working_directory: str | None = None
@@ -68,6 +70,7 @@ class RunFolder:
             },
             [str(word) for word in _read_yaml(hydra / "overrides.yaml", [])],
             numbers,
+            _read_description(path / DATA_DESCRIPTION),
             _read_rows(path / "metrics.csv"),
             _find_failure(path, numbers, damage),
             runtime.get("cwd"),
@@ -163,6 +166,13 @@ def _read_numbers(path: Path) -> tuple[RunMetrics, str | None]:
         return read_run_metrics(path / "metrics.json"), None
     except (ValueError, OSError) as error:
         return {}, str(error)
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    try:
+        return untrusted.read_numbers(path)
+    except (ValueError, OSError):
+        return {}
 
 
 def _read_yaml(path: Path, default: Any) -> Any:

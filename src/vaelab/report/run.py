@@ -15,6 +15,7 @@ from vaelab.report.numbers import (
     find_warnings,
     format_number,
     format_setting,
+    format_shape,
     format_with_error,
     make_metric_rows,
 )
@@ -40,7 +41,8 @@ def write_run_report(folder: Path) -> Path:
         run=run,
         title=_make_title(run),
         headline=_make_headline(run.numbers),
-        warnings=find_warnings(run.numbers),
+        warnings=[*_list_texts(run.data.get("warnings")), *find_warnings(run.numbers)],
+        data_rows=_make_data_rows(run.data),
         model=make_model_diagram(run),
         layouts=LAYOUTS,
         panels=make_curve_panels(run.rows),
@@ -118,6 +120,33 @@ def _list_absent_parts(evaluations: Mapping[str, EvaluationNumbers]) -> list[str
     tables = [numbers.get("absent") for numbers in evaluations.values()]
     reasons = [item for table in tables if isinstance(table, dict) for item in table.items()]
     return [f"{name}: {reason}" for name, reason in dict(reasons).items()]
+
+
+def _make_data_rows(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the titles and texts of the table of what was read before the training."""
+    if not data:
+        return []
+    sizes = data.get("sizes")
+    counts = sizes.items() if isinstance(sizes, dict) else ()
+    low, high = format_number(data.get("low")), format_number(data.get("high"))
+    examined = format_number(data.get("examined"))
+    rows = [
+        ("images", ", ".join(f"{format_number(count)} {name}" for name, count in counts)),
+        ("shape", format_shape(data.get("shape"))),
+        ("pixels", f"{data.get('pixels')} in [{low}, {high}]"),
+        ("labels", str(data.get("labels"))),
+        (
+            f"of {examined} examined",
+            f"{format_number(data.get('constant'))} constant, "
+            f"{format_number(data.get('duplicates'))} equal to an earlier one; "
+            f"{format_number(data.get('shared'))} test images are equal to one of them",
+        ),
+    ]
+    return [*rows, *(("read as", text) for text in _list_texts(data.get("conversions")))]
+
+
+def _list_texts(texts: Any) -> list[str]:
+    return [str(text) for text in texts] if isinstance(texts, list) else []
 
 
 def _make_choice_rows(run: RunFolder) -> list[tuple[str, str, list[tuple[str, bool]]]]:

@@ -18,6 +18,10 @@ TARGETS = {
 CALLBACKS = {"Continuation": "ResumeState"}
 # Config keys that were added since, each with the value that reproduces the behaviour before it.
 NEW_KEYS: dict[str, Any] = {}
+# The same for arguments of a class: they are added to its node if that has none of them.
+NEW_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "vaelab.data.image_folder.ImageFolder": {"depth": 16, "background": "white", "pages": "first"},
+}
 
 
 def rename_old_targets(cfg: DictConfig) -> DictConfig:
@@ -29,12 +33,15 @@ def rename_old_targets(cfg: DictConfig) -> DictConfig:
 def current_names(node: Any) -> Any:
     """Return nested dicts and lists in which every old `_target_` is replaced."""
     if isinstance(node, dict):
+        added = NEW_ARGUMENTS.get(str(node.get("_target_")), {})
+        if added.keys() & node.keys():
+            added = {}
         return {
             key: TARGETS.get(value, value)
             if key == "_target_" and isinstance(value, str)
             else current_names(value)
             for key, value in node.items()
-        }
+        } | added
     if isinstance(node, list):
         return [current_names(value) for value in node]
     return node

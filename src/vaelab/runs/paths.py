@@ -4,4 +4,5 @@ MULTIRUN_RECORD = "multirun.yaml"  # the command of a multirun, under the name t
 VALUE = "value.txt"  # what a finished job of a multirun returned to the sweeper
 FAILURE = "failed.txt"  # why a job of a multirun failed
 PROVENANCE = "provenance.json"
+DATA_DESCRIPTION = "data.json"  # what was read before the training
 DATA = "data.npz"  # the data of a run that was given arrays in memory

@@ -68,6 +68,8 @@ class RunParts:
         config: Any = OmegaConf.to_container(deepcopy(cfg).module, resolve=True)
         config["vae"]["shape"] = list(data.shape)
         run = cls(cfg, data, build_from_config(DictConfig(config)))
+        if cfg.get("latent_dim", 0) is None:  # it follows from the shape
+            cfg.latent_dim = config["vae"]["latent_dim"] = run.vae.latent_dim
         run.module.config = config
         return run
 
@@ -213,7 +215,7 @@ class RunParts:
         for name in sorted(state.keys() | loaded.keys()):
             if name in state and name in loaded and state[name].shape == loaded[name].shape:
                 state[name] = loaded[name]
-            elif not name.startswith(("vae.prior.", "objective.")):
+            elif not name.startswith(("vae.prior.", "objective.", "vae.likelihood.floor")):
                 raise UserError(
                     f"start={folder} has another architecture, see {name}: choose the model, "
                     "posterior, loss and latent_dim of its .hydra/config.yaml"
