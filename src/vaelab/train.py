@@ -37,7 +37,7 @@ from vaelab.runs.config_check import check_run_config
 from vaelab.runs.metrics_file import all_finite, print_numbers, read_run_metrics, write_numbers
 from vaelab.runs.optimizer_settings import drop_unused_optimizer_settings
 from vaelab.runs.ownership import owned
-from vaelab.runs.paths import DATA_DESCRIPTION, FAILURE, VALUE
+from vaelab.runs.paths import FAILURE, VALUE
 from vaelab.runs.provenance import collect_provenance, count_sizes, read_choices, write_provenance
 from vaelab.runs.resolved import record_config
 from vaelab.runs.run import RunParts
@@ -285,7 +285,6 @@ def _record_start(run: RunParts, trainer: Trainer, stages: Sequence[str]) -> Non
         logger.log_hyperparams({"choices": read_choices(folder)} | config)  # type: ignore[operator]
     write_provenance(run, folder)
     write_missing_stages(folder, stages)
-    write_numbers(announce_data(run.data).to_dict(), folder / DATA_DESCRIPTION)
 
 
 def _load_best_weights(run: RunParts, trainer: Trainer) -> None:

@@ -18,8 +18,9 @@ import torch
 from torch.nn import Module
 
 from vaelab.data.base import Split
+from vaelab.data.description import announce_data
 from vaelab.runs.metrics_file import write_numbers
-from vaelab.runs.paths import PROVENANCE
+from vaelab.runs.paths import DATA_DESCRIPTION, PROVENANCE
 from vaelab.runs.recorded import read_recorded_run
 from vaelab.runs.run import RunParts
 from vaelab.runtime.git import describe_commit, diff_uncommitted_code
@@ -66,7 +67,8 @@ def read_choices(folder: Path) -> dict[str, str]:
 
 
 def write_provenance(run: RunParts, folder: Path) -> None:
-    """Write provenance.json, unless the run was started before and has it already."""
+    """Write data.json, and provenance.json unless the run was started before and has it already."""
+    write_numbers(announce_data(run.data).to_dict(), folder / DATA_DESCRIPTION)
     path = folder / PROVENANCE
     if path.exists():
         return
