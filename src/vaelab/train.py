@@ -37,7 +37,7 @@ from vaelab.runs.provenance import collect_provenance, count_sizes, read_choices
 from vaelab.runs.run import RunParts
 from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import UserError, error_log
-from vaelab.runtime.files import locked
+from vaelab.runtime.files import expand_home, locked
 from vaelab.runtime.metric_names import METRICS
 from vaelab.runtime.slurm import is_worker_rank, requeue_on_signal
 from vaelab.training.ddp import ddp_process_group
@@ -140,7 +140,7 @@ def _initialize_weights(run: RunParts, is_new: bool) -> None:
     if not run.vae.is_initialized:
         run.vae.initialize(run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)]))
     if is_new and run.cfg.start is not None:
-        run.start_from(Path(str(run.cfg.start)))
+        run.start_from(expand_home(str(run.cfg.start)))
     elif is_new and run.module.objective.needs_start:
         raise UserError(
             f"objective: {type(run.module.objective).__name__} continues from a finished run: "

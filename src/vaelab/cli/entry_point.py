@@ -18,7 +18,7 @@ from vaelab.runtime.errors import (
     is_user_error,
     one_line_message,
 )
-from vaelab.runtime.overrides import is_resume_command
+from vaelab.runtime.overrides import is_resume_command, quote_paths
 from vaelab.runtime.own_project import find_own_conf, project_environment
 
 
@@ -49,7 +49,7 @@ def _run_command(main: Callable[[], Any], recipe: str | None) -> None:
         sys.exit(f"error: {secret}")
     keep_freed_memory()
     if recipe == "train":
-        sys.argv[1:] = _words_for_hydra(sys.argv[1:])
+        sys.argv[1:] = _words_for_hydra(quote_paths(sys.argv[1:]))
     prints_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
     previous = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

@@ -22,7 +22,7 @@ from vaelab.runtime import slurm
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.files import atomic_write
 from vaelab.runtime.installation import train_command
-from vaelab.runtime.overrides import quote_override
+from vaelab.runtime.overrides import quote_for_shell, quote_override, sets_literal_path
 from vaelab.runtime.own_project import project_flags
 
 CHANGEABLE = ("n_trials",)  # settings of a sweeper that may differ when a multirun is resumed
@@ -111,6 +111,8 @@ def _check_recorded_words(
 
 def _is_safe_word(word: str) -> bool:
     """True for an override that chooses among the options and keys of the menu."""
+    if sets_literal_path(word):
+        return True
     key, _, value = word.lstrip("+~").partition("=")
     leads_away = "." not in key and key != "start" and ".." in value  # out of the folder of a group
     return bool(OVERRIDE.fullmatch(word)) and not UNSAFE_PART.search(word) and not leads_away
@@ -118,7 +120,7 @@ def _is_safe_word(word: str) -> bool:
 
 def resume_hint(folder: Path) -> str:
     """Return the command that resumes a multirun."""
-    return f"{train_command()} resume={folder}{project_flags()}"
+    return f"{train_command()} {quote_for_shell(f'resume={folder}')}{project_flags()}"
 
 
 def read_finished_value(job: Path) -> float | None:
