@@ -101,7 +101,7 @@ def error_log(folder: Path) -> Iterator[None]:
         yield
     except Exception as error:
         if not is_user_error(error):
-            with (folder / "error.log").open("a") as file:
+            with (folder / "error.log").open("a", encoding="utf-8") as file:
                 traceback.print_exception(error, file=file)
         raise
 

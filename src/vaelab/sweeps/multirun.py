@@ -133,7 +133,7 @@ def read_finished_value(job: Path) -> float | None:
     if not file.is_file():
         return None
     try:
-        value = float(file.read_text())
+        value = float(file.read_text(encoding="utf-8"))
     except ValueError:  # the file is damaged: the finished job is evaluated again
         return None
     print(f"job {job.name} has finished before with value {value:g}")
