@@ -60,7 +60,7 @@ class Constants(TorchFunctionMode):
             args = args[0], torch.tensor(args[1])
         if func not in (torch.tensor, torch.as_tensor, Tensor.new_tensor):
             return func(*args, **kwargs)
-        default = args[0].device if func is Tensor.new_tensor else "cpu"
+        default = args[0].device if isinstance(args[0], Tensor) else "cpu"
         device = torch.device(kwargs.pop("device", None) or default)
         if func is Tensor.new_tensor:
             kwargs.setdefault("dtype", args[0].dtype)

@@ -77,8 +77,8 @@ def _quote_path_word(word: str, is_multirun: bool) -> str:
         if SWEEP.match(value) and _is_sweep(value):
             return word
         if "," in value and any(map(_exists, value.split(","))):
-            return f"{key}=" + ",".join(_quote_if_needed(_read_path(x)) for x in value.split(","))
-    return f"{key}={_quote_if_needed(_read_path(value))}"
+            return f"{key}=" + ",".join(map(_write_path, value.split(",")))
+    return f"{key}={_write_path(value)}"
 
 
 def _quote_interpolation(word: str) -> str:
@@ -106,11 +106,11 @@ def _read_path(value: str) -> str:
     return os.path.expanduser(text)
 
 
-def _quote_if_needed(path: str) -> str:
-    override = _parse_value(path)
-    is_literal = override and not override.is_sweep_override() and override.value() == path
-    is_quoted = path[:1] in ("'", '"')
-    return path if is_literal and not is_quoted else quote_override(path)
+def _write_path(value: str) -> str:
+    """Return the value if Hydra reads it as the path that it names, else the path in quotes."""
+    path, override = _read_path(value), _parse_value(value)
+    is_plain = override is not None and not override.is_sweep_override()
+    return value if is_plain and override.value() == path else quote_override(path)
 
 
 def _is_sweep(value: str) -> bool:
