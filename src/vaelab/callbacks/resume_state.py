@@ -46,7 +46,7 @@ class ResumeState(Callback):
         if self.states:
             self.resumed.append(trainer.global_step)
         if rank in self.states:
-            _restore_random_states(self.states[rank])
+            restore_random_states(self.states[rank])
         else:
             torch.manual_seed(derive_seed(Stream.TRAINING, seed, rank))
 
@@ -72,7 +72,8 @@ def _random_states() -> dict[str, Any]:
     }
 
 
-def _restore_random_states(states: dict[str, Any]) -> None:
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Restore random states, perhaps of a machine with other devices."""
     random.setstate(states["python"])
     name, keys, *rest = states["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
