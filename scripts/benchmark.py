@@ -110,7 +110,9 @@ def run_and_measure(command: list[str], folder: Path) -> dict:
     whole = time.perf_counter() - started
     if done.returncode:
         sys.exit(f"error: {' '.join(command)}\n{done.stderr[-1500:]}")
-    return {"whole": whole} | (json.loads(path.read_text()) if path.exists() else {})
+    return {"whole": whole} | (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    )
 
 
 def compared_seconds(section: str, reports: list[dict]) -> list[float]:
@@ -144,7 +146,7 @@ def main() -> None:
             results[section] = reports
             print_table(section, reports)
             if args.out:
-                args.out.write_text(json.dumps(results, indent=1) + "\n")
+                args.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 def _parse_arguments() -> argparse.Namespace:

@@ -34,8 +34,10 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=PAGE, help="the page whose tables are filled")
     args = parser.parse_args()
     runs = {switch: numbers for folder in args.runs for switch, numbers in read_run(folder)}
-    page = args.page.read_text()
-    args.page.write_text("\n".join(fill_row(line, runs) for line in page.split("\n")))
+    page = args.page.read_text(encoding="utf-8")
+    args.page.write_text(
+        "\n".join(fill_row(line, runs) for line in page.split("\n")), encoding="utf-8"
+    )
     print(f"{len(runs)} runs: {', '.join(sorted(runs))}")
 
 
@@ -48,14 +50,14 @@ def read_run(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     path = folder / "metrics.json"
     if not path.is_file():
         return
-    numbers = json.loads(path.read_text())
+    numbers = json.loads(path.read_text(encoding="utf-8"))
     choices = numbers["choices"]
     if any(choices.get(group) != option for group, option in PROTOCOL.items()):
         return
     words = [f"{group}={choices[group]}" for group in GROUPS if choices[group] != GROUPS[group]]
     if numbers["pixels"] != "binary":
         words.insert(0, f"loss={choices['loss']}")
-    overrides = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
+    overrides = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
     words += [word for word in overrides if word.startswith(SETTINGS)]
     yield " ".join(words) or "posterior=diagonal", numbers
 

@@ -28,17 +28,21 @@ def make_images():
         face.save(folder / "img_align_celeba" / name, quality=95)
     columns = " ".join(f"Attribute{number}" for number in range(40))
     rows = "".join(f"{name} {' '.join(['1', '-1'] * 20)}\n" for name in names)
-    (folder / "list_attr_celeba.txt").write_text(f"{len(names)}\n{columns}\n{rows}")
+    (folder / "list_attr_celeba.txt").write_text(
+        f"{len(names)}\n{columns}\n{rows}", encoding="utf-8"
+    )
     splits = [min(2, max(0, number - len(names) + 3)) for number in range(len(names))]
     rows = zip(names, splits, strict=True)
     partition = "".join(f"{name} {split}\n" for name, split in rows)
-    (folder / "list_eval_partition.txt").write_text(partition)
+    (folder / "list_eval_partition.txt").write_text(partition, encoding="utf-8")
     for file, width in (("identity_CelebA", 1), ("list_landmarks_align_celeba", 10)):
         head = f"{len(names)}\n{' '.join('x' * width)}\n" if width > 1 else ""
         rows = "".join(f"{name} {' '.join('1' * width)}\n" for name in names)
-        (folder / f"{file}.txt").write_text(head + rows)
+        (folder / f"{file}.txt").write_text(head + rows, encoding="utf-8")
     bbox = "".join(f"{name} 1 1 1 1\n" for name in names)
-    (folder / "list_bbox_celeba.txt").write_text(f"{len(names)}\nname x y w h\n{bbox}")
+    (folder / "list_bbox_celeba.txt").write_text(
+        f"{len(names)}\nname x y w h\n{bbox}", encoding="utf-8"
+    )
 
 
 def load_celeba():
@@ -116,7 +120,7 @@ def time_torchvision():
 
 def anonymous_mb() -> float:
     """Return the anonymous memory of this process in MB: memory that is not backed by a file."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
 

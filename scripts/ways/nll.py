@@ -51,12 +51,12 @@ def vaelab_bound():
     """Return bound(x, samples) of vaelab."""
     from functools import partial
 
-    from vaelab.cli.entry_point import keep_freed_memory
     from vaelab.estimators.importance import importance_bound
     from vaelab.likelihoods.bernoulli import Bernoulli
     from vaelab.models.mlp import Decoder, Encoder
     from vaelab.posteriors.diagonal import Diagonal
     from vaelab.priors.normal import UnitNormal
+    from vaelab.runtime.posix import keep_freed_memory
     from vaelab.vae import VAE
 
     keep_freed_memory()

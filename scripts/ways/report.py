@@ -15,7 +15,7 @@ def report(**figures: Any) -> None:
     """Write figures to the file that scripts/benchmark.py reads."""
     figures["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     figures["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    Path(os.environ["BENCHMARK_REPORT"]).write_text(json.dumps(figures))
+    Path(os.environ["BENCHMARK_REPORT"]).write_text(json.dumps(figures), encoding="utf-8")
 
 
 def now() -> float:

@@ -322,7 +322,10 @@ class VAEModule(TrainableModule):
             if means.update_called:  # an earlier evaluation may have had more loaders
                 suffix = f"/dataloader_idx_{number}" if number else ""
                 values = means.compute()
-                logged |= {f"{prefix}/{name}{suffix}": values[name].float() for name in values}
+                logged |= {
+                    f"{prefix}/{name}{suffix}": values[name].float().to(self.device)
+                    for name in values
+                }
             means.reset()
         for key, mean in logged.items():
             shown = key == self.objective.monitor

@@ -43,6 +43,7 @@ from vaelab.runs.resolved import record_config
 from vaelab.runs.run import RunParts
 from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import UserError, error_log
+from vaelab.runtime.files import expand_home
 from vaelab.runtime.metric_names import METRICS
 from vaelab.runtime.slurm import is_worker_rank, requeue_on_signal
 from vaelab.training.ddp import ddp_process_group
@@ -152,7 +153,7 @@ def _initialize_weights(run: RunParts, is_new: bool) -> None:
             run.vae.likelihood.set_floor(x)
         run.vae.initialize(x)
     if is_new and run.cfg.start is not None:
-        run.start_from(Path(str(run.cfg.start)))
+        run.start_from(expand_home(str(run.cfg.start)))
     elif is_new and run.module.objective.needs_start:
         raise UserError(
             f"objective: {type(run.module.objective).__name__} continues from a finished run: "

@@ -1,10 +1,12 @@
 """Seeds and noise as functions of integers."""
 
+import contextlib
 import math
 
 import pytest
 import torch
 
+from vaelab.callbacks.resume_state import ResumeState, restore_random_states
 from vaelab.runtime.seeding import (
     Stream,
     derive_seed,
@@ -104,3 +106,62 @@ def test_sum_of_a_level_and_a_uniform_number_is_exact():
     noise = uniform_per_image(0, torch.arange(1000), SHAPE)
     assert torch.equal((255 + noise) - 255, noise)
     assert (255 + noise).max() < 256
+
+
+class FakeMPS:
+    """The generator of an Apple GPU, which torch.manual_seed seeds too."""
+
+    state = torch.tensor([0], dtype=torch.uint8)
+
+    def get_rng_state(self, device="mps"):
+        return self.state.clone()
+
+    def set_rng_state(self, state, device="mps"):
+        self.state = state.clone()
+
+
+@pytest.fixture
+def mps(monkeypatch):
+    generator, seed_others = FakeMPS(), torch.manual_seed
+
+    def manual_seed(seed):
+        generator.set_rng_state(torch.tensor([seed % 251], dtype=torch.uint8))
+        return seed_others(seed)
+
+    monkeypatch.setattr(torch, "mps", generator)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "manual_seed", manual_seed)
+    return generator
+
+
+def test_seeded_noise_restores_the_generator_of_an_apple_gpu(mps):
+    mps.state = torch.tensor([252], dtype=torch.uint8)
+    with seeded_noise(Stream.TRAINING, 1):
+        assert mps.state.item() != 252
+    assert mps.state.item() == 252
+
+
+def test_seeded_noise_restores_the_random_state_after_an_error():
+    before = torch.get_rng_state()
+    with contextlib.suppress(KeyError), seeded_noise(Stream.TRAINING, 1):
+        raise KeyError
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_checkpoints_hold_every_generator(mps):
+    mps.state = torch.tensor([7], dtype=torch.uint8)
+    state = ResumeState().state_dict()["states"][0]
+    mps.state = torch.tensor([8], dtype=torch.uint8)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    restore_random_states(state)
+    assert mps.state.item() == 7
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("missing", [["mps"], ["mps", "cuda"]])
+def test_checkpoints_of_other_machines_and_versions_are_restored(mps, missing):
+    state = {"cuda": None, **ResumeState().state_dict()["states"][0]}
+    mps.state = torch.tensor([8], dtype=torch.uint8)
+    restore_random_states({key: each for key, each in state.items() if key not in missing})
+    assert mps.state.item() == 8

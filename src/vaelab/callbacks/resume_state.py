@@ -11,7 +11,12 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from vaelab.module import VAEModule
 from vaelab.runtime.distributed import merge_over_processes, rank_and_world_size
 from vaelab.runtime.private_api import restore_loader_state
-from vaelab.runtime.seeding import Stream, derive_seed
+from vaelab.runtime.seeding import (
+    Stream,
+    derive_seed,
+    get_generator_states,
+    set_generator_states,
+)
 
 
 class ResumeState(Callback):
@@ -41,7 +46,7 @@ class ResumeState(Callback):
         if self.states:
             self.resumed.append(trainer.global_step)
         if rank in self.states:
-            _restore_random_states(self.states[rank])
+            restore_random_states(self.states[rank])
         else:
             torch.manual_seed(derive_seed(Stream.TRAINING, seed, rank))
 
@@ -58,18 +63,19 @@ class ResumeState(Callback):
 def _random_states() -> dict[str, Any]:
     """Return the random states of Python, numpy and torch as plain values and tensors."""
     name, keys, *rest = np.random.get_state()
+    states = get_generator_states()
     return {
         "python": random.getstate(),
         "numpy": [name, torch.from_numpy(np.asarray(keys, np.int64)), *rest],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+        "torch": states.pop("cpu"),
+        **states,
     }
 
 
-def _restore_random_states(states: dict[str, Any]) -> None:
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Restore random states, perhaps of a machine with other devices."""
     random.setstate(states["python"])
     name, keys, *rest = states["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])
+    saved = {kind: states[kind] for kind in ("cuda", "mps") if states.get(kind) is not None}
+    set_generator_states({"cpu": states["torch"], **saved})

@@ -5,9 +5,9 @@ and kl. Read the file with pandas.read_parquet. This needs the extra `export`.
 """
 
 import argparse
-from pathlib import Path
 
 from vaelab.runtime.errors import check_extra_installed
+from vaelab.runtime.files import expand_home
 
 SPLITS = ("train", "val", "test")
 
@@ -15,10 +15,10 @@ SPLITS = ("train", "val", "test")
 def main() -> None:
     """Encode a split, or all of them, as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="the run folder, or a model.safetensors")
+    parser.add_argument("run", type=expand_home, help="the run folder, or a model.safetensors")
     parser.add_argument("--split", choices=(*SPLITS, "all"), default="test")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
-    parser.add_argument("--out", type=Path, help="the file to write")
+    parser.add_argument("--out", type=expand_home, help="the file to write")
     arguments = parser.parse_args()
     check_extra_installed("export", "pyarrow")
 

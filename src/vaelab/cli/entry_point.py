@@ -1,6 +1,6 @@
 """Runs a command: --help, signals, and one line for every error that the user can correct."""
 
-import ctypes
+import io
 import os
 import signal
 import sys
@@ -18,8 +18,9 @@ from vaelab.runtime.errors import (
     is_user_error,
     one_line_message,
 )
-from vaelab.runtime.overrides import is_resume_command
+from vaelab.runtime.overrides import is_resume_command, quote_paths
 from vaelab.runtime.own_project import find_own_conf, project_environment
+from vaelab.runtime.posix import keep_freed_memory
 
 
 def run_command(main: Callable[[], Any], recipe: str | None = None) -> None:
@@ -30,6 +31,8 @@ def run_command(main: Callable[[], Any], recipe: str | None = None) -> None:
     Arguments:
         recipe: The command composes conf/<recipe>.yaml; None if it does not use Hydra.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # Windows cannot print every name of a folder
+        sys.stdout.reconfigure(errors="backslashreplace")
     with ExitStack() as stack:
         try:
             sys.argv[1:] = stack.enter_context(project_environment(sys.argv[1:]))
@@ -54,7 +57,7 @@ def _run_command(main: Callable[[], Any], recipe: str | None) -> None:
         sys.exit(f"error: {secret}")
     keep_freed_memory()
     if recipe == "train":
-        sys.argv[1:] = _words_for_hydra(sys.argv[1:])
+        sys.argv[1:] = _words_for_hydra(quote_paths(sys.argv[1:]))
     prints_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
     previous = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
@@ -117,14 +120,3 @@ def _finish_multirun() -> None:
     multirun.active_folder.set(None)
     if folder:
         finish_multirun(folder)
-
-
-def keep_freed_memory() -> None:
-    """Make malloc keep up to 1 GiB of freed memory instead of returning it to the system.
-
-    Getting it back page by page can take as long as the computation in between.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt:  # glibc has it; the numbers are from its malloc.h
-        mallopt(-1, 2**30)  # M_TRIM_THRESHOLD
-        mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, at its maximum

@@ -15,6 +15,7 @@ from typing import Any
 from vaelab.cli.menu import list_options
 from vaelab.runs.paths import FAILURE, MULTIRUN_RECORD
 from vaelab.runtime.errors import UserError
+from vaelab.runtime.files import expand_home
 
 PRECISIONS = ("32-true", "bf16-mixed", "auto")
 
@@ -64,7 +65,9 @@ def main() -> None:
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or that of a multirun")
+    parser.add_argument(
+        "runs", nargs="+", type=expand_home, help="run folders, or that of a multirun"
+    )
     parser.add_argument("--parts", help="parts of the evaluation, as in likelihood,samples")
     parser.add_argument("--split", choices=("train", "val", "test"), default="test")
     parser.add_argument("--samples", type=int, help="importance samples of the bound on log p(x)")
@@ -83,7 +86,9 @@ def _make_parser() -> argparse.ArgumentParser:
         help="of encoder and decoder; auto is bf16-mixed where the machine supports it",
     )
     parser.add_argument("--compile", action="store_true", help="compile the decoder")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="for the records")
+    parser.add_argument(
+        "--results", type=expand_home, default=Path("results"), help="for the records"
+    )
     return parser
 
 

@@ -95,7 +95,7 @@ def evaluate_opened_run(
     numbers["checkpoint"] = checkpoint
     if rank_and_world_size()[0] == 0:
         write_numbers(numbers, output / "numbers.json")
-        (output / "numbers.md").write_text(markdown_page(numbers))
+        (output / "numbers.md").write_text(markdown_page(numbers), encoding="utf-8")
         shutil.rmtree(output / "journal", ignore_errors=True)
         if numbers["parts"] != finished_parts:
             _log_numbers(run, output, numbers)

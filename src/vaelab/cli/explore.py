@@ -8,10 +8,10 @@ image, walk between two test images; with two runs or more, compare two of them 
 import argparse
 import socket
 import sys
-from pathlib import Path
 
 from vaelab.cli.menu import list_options
 from vaelab.runtime.errors import UserError
+from vaelab.runtime.files import expand_home
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -19,7 +19,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 def main() -> None:
     """Serve the explorer for the runs of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=Path, nargs="+", metavar="run", help="a run folder")
+    parser.add_argument("runs", type=expand_home, nargs="+", metavar="run", help="a run folder")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     parser.add_argument(
         "--data", choices=list_options("data"), help="instead of the data set of the run"

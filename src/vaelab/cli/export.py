@@ -6,17 +6,17 @@ model.safetensors alone.
 """
 
 import argparse
-from pathlib import Path
 
 from vaelab.runtime.errors import check_extra_installed
+from vaelab.runtime.files import expand_home
 
 
 def main() -> None:
     """Export the run of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="the run folder, or a model.safetensors")
+    parser.add_argument("run", type=expand_home, help="the run folder, or a model.safetensors")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
-    parser.add_argument("--out", type=Path, help="the folder to write to")
+    parser.add_argument("--out", type=expand_home, help="the folder to write to")
     parser.add_argument("--weights", action="store_true", help="only model.safetensors")
     arguments = parser.parse_args()
     if not arguments.weights:

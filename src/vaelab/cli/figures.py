@@ -6,13 +6,14 @@ line says why.
 """
 
 import argparse
-from pathlib import Path
+
+from vaelab.runtime.files import expand_home
 
 
 def main() -> None:
     """Draw the figures that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("run", type=expand_home, help="the run folder")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the figures")
     parser.add_argument("--format", choices=("png", "svg", "pdf"), default="png")
     parser.add_argument("--map", choices=("pca", "umap"), default="pca")

@@ -34,7 +34,7 @@ def render_menu() -> str:
 
 def render_menu_section(recipe: str) -> str:
     """Return the help text of the command that composes conf/<recipe>.yaml."""
-    text = (CONF / f"{recipe}.yaml").read_text()
+    text = (CONF / f"{recipe}.yaml").read_text(encoding="utf-8")
     lines = [USAGE[recipe].format(train=train_command())]
     for group in find_groups(recipe):
         defaults = re.findall(rf"^  - {group}: (\w+)", text, re.MULTILINE)
@@ -51,13 +51,13 @@ def render_menu_section(recipe: str) -> str:
 
 def find_groups(recipe: str) -> list[str]:
     """Return the config groups that conf/<recipe>.yaml selects from."""
-    text = (CONF / f"{recipe}.yaml").read_text()
+    text = (CONF / f"{recipe}.yaml").read_text(encoding="utf-8")
     return re.findall(r"^  - (\w+):", text, re.MULTILINE)
 
 
 def find_optional_groups(recipe: str) -> list[str]:
     """Return the config groups that need no option."""
-    text = (CONF / f"{recipe}.yaml").read_text()
+    text = (CONF / f"{recipe}.yaml").read_text(encoding="utf-8")
     return re.findall(r"^  - (\w+): null$", text, re.MULTILINE)
 
 

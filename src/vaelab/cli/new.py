@@ -40,7 +40,7 @@ def write_project(name: str) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             text = source.read_text(encoding="utf-8").replace(NAME, name)
             path.write_text(text, encoding="utf-8")
-    Path(name, name, "__init__.py").write_text(f'"""The parts of {name}."""\n')
+    Path(name, name, "__init__.py").write_text(f'"""The parts of {name}."""\n', encoding="utf-8")
     print(f"{Path(name).resolve()}: see README.md, and train with")
     print(f"  cd {name}")
     print(f"  vaelab train experiment=wave --trust {name}")

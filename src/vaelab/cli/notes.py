@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 from vaelab.runtime.errors import UserError
+from vaelab.runtime.files import expand_home
 
 NOTES = (  # in the order of their numbers; docs/notes has a page of each
     *("autoencoder", "score-function", "collapse", "likelihoods", "samples", "toys", "classes"),
@@ -19,7 +20,7 @@ def main() -> None:
     """Run the note of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("note", type=int, help=f"its number, 1 to {len(NOTES)}")
-    parser.add_argument("--out", type=Path, default=Path("runs/notes"), help="a folder")
+    parser.add_argument("--out", type=expand_home, default=Path("runs/notes"), help="a folder")
     parser.add_argument("--smoke", action="store_true", help="two steps of each run, as a test")
     arguments = parser.parse_args()
     if not 1 <= arguments.note <= len(NOTES):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -25,11 +26,14 @@ from vaelab.cli.menu import (
     list_options,
 )
 from vaelab.runs.compose import compose_config
+from vaelab.runs.config_keys import check_keys_are_read, list_config_keys
 from vaelab.runtime.errors import UserError, one_line_message, suggest
+from vaelab.runtime.overrides import quote_for_shell, quote_paths
 from vaelab.runtime.trusted_config import check_target_names
 
 OTHER_CONFIG = ("-c", "--config", "-sc", "--shell")  # flags that choose another config, or complete
 WIRING = ("module", "folder")  # keys that no command sets
+GROUPS_OF_ANY_NUMBER = ("callbacks", "logger")  # groups of which no option may be chosen
 UNKNOWN_KEY = re.compile(r"Could not (?:override|delete from config\.) '([^']+)'")
 REPEATED_GROUP = re.compile(r"Multiple values for ([\w/]+)")
 
@@ -41,12 +45,27 @@ def check_training_words(words: Iterable[str]) -> None:
         UserError: If an option or a key does not exist, or if a class is not trusted.
     """
     words = list(words)
+    _check_words_are_overrides(words)
     if any(word.startswith(OTHER_CONFIG) and word not in ("-c", "--cfg") for word in words):
         return
     named = [word for word in words if "=" in word or word.startswith("~")]
     overrides = _parse_words("train", [word for word in named if not word.startswith("-")])
     words = [word for each in overrides if (word := _first_value(each))]
-    check_target_names(compose_checked("train", words))
+    for override in overrides:
+        _check_deletion(override)
+    cfg = compose_checked("train", words)
+    check_target_names(cfg)
+    check_keys_are_read(cfg, _added_keys(overrides))
+
+
+def _check_words_are_overrides(words: Sequence[str]) -> None:
+    """Raise UserError at a word without `=`, such as the end of a value that has blanks."""
+    for before, word in pairwise(["", *words]):
+        is_value_of_flag = before.startswith("-") and before not in ("-m", "--multirun")
+        if word.startswith(("-", "~")) or "=" in word or is_value_of_flag:
+            continue
+        hint = quote_for_shell(f"{before} {word}") if "=" in before else "<key>=<value>"
+        raise UserError(f"{word}: this word sets nothing; type {hint}")
 
 
 def compose_checked(recipe: str, words: Sequence[str], with_hydra: bool = False) -> DictConfig:
@@ -55,6 +74,7 @@ def compose_checked(recipe: str, words: Sequence[str], with_hydra: bool = False)
     Raises:
         UserError: If an option or a key does not exist, or a word is wrong otherwise.
     """
+    words = quote_paths(words)
     try:
         _parse_words(recipe, words)
         return compose_config(recipe, words, with_hydra)
@@ -81,9 +101,10 @@ def _parse_words(recipe: str, words: Sequence[str]) -> list[Override]:
 def _check_options(override: Override, recipe: str) -> None:
     """Raise UserError if an override of a group names an option that does not exist."""
     group = override.key_or_group
-    if override.type == OverrideType.DEL or (
-        override.is_sweep_override() and not _choices(override)
-    ):
+    is_range = override.is_sweep_override() and not _choices(override)
+    is_dict = isinstance(override.value(), dict)  # sets keys of the group, and no option
+    is_empty = override.value() == [] and group in GROUPS_OF_ANY_NUMBER
+    if override.type == OverrideType.DEL or is_range or is_dict or is_empty:
         return
     values = _choices(override) if override.is_sweep_override() else [override.value()]
     options = list_options(group)
@@ -101,6 +122,21 @@ def _check_options(override: Override, recipe: str) -> None:
             hint = nearest or f"choose from {describe_options(group)}"
             shown = override.value() if text == [] else text
             raise UserError(f"{group}={shown}: there is no such option; {hint}")
+
+
+def _check_deletion(override: Override) -> None:
+    """Raise UserError if an override deletes a key that every run needs."""
+    key = override.key_or_group
+    if override.is_delete() and key in list_config_keys() - {*find_optional_groups("train")}:
+        hint = f"{key}=[]" if key in GROUPS_OF_ANY_NUMBER else f"{key}=<value>"
+        raise UserError(f"~{key}: every run needs {key}; write {hint}")
+
+
+def _added_keys(overrides: Iterable[Override]) -> list[str]:
+    """Return the keys that words with + or ++ set; those of Hydra are none of vaelab's."""
+    keys = [each.key_or_group for each in overrides if each.is_add() or each.is_force_add()]
+    others = (*find_groups("train"), "resume")  # check_run_config explains +resume=
+    return [key for key in keys if key not in others and not key.startswith("hydra")]
 
 
 def _choices(override: Override) -> list[Any]:
@@ -136,8 +172,16 @@ def _describe_unknown_key(key: str, recipe: str, words: Iterable[str]) -> str:
         if key in find_groups(other):
             return f"{key}: there is no such key; it belongs to vaelab {other}"
     groups = find_groups(recipe)
-    options = [word for word in words if word.lstrip("+").partition("=")[0] in groups]
+    options, tables = [], {}
+    for override in _parse_words(recipe, [*words]):
+        if override.key_or_group in groups and isinstance(override.value(), dict):
+            tables[override.key_or_group] = override.value()
+        elif override.key_or_group in groups and not override.is_delete():
+            options.append(str(override.input_line))
     cfg = compose_config(recipe, options)  # options bring keys
+    if key in tables:  # kl={bta: 4}
+        known = OmegaConf.select(cfg, key)
+        key = next((f"{key}.{name}" for name in tables[key] if name not in known), key)
     parent = key
     while parent and not OmegaConf.is_dict(OmegaConf.select(cfg, parent)):
         parent = parent.rpartition(".")[0]

@@ -1,13 +1,14 @@
 """Write report.html again: `vaelab report runs/<run>`, or a multirun and its jobs."""
 
 import argparse
-from pathlib import Path
+
+from vaelab.runtime.files import expand_home
 
 
 def main() -> None:
     """Write the reports of the folders of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="+", help="of a run, or of a multirun")
+    parser.add_argument("folder", type=expand_home, nargs="+", help="of a run, or of a multirun")
     arguments = parser.parse_args()
 
     from vaelab.report.folder import is_run_folder, list_job_folders

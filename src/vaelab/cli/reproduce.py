@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from vaelab.runtime.errors import UserError
+from vaelab.runtime.files import expand_home
 from vaelab.runtime.installation import CONF, find_clone
 
 RECORD, PAGE = Path("results"), Path("docs/results.md")
@@ -53,13 +54,20 @@ def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("experiments", nargs="*", metavar="experiment", help="by default all")
     parser.add_argument(
-        "--list", type=Path, default=RECORD / "record.yaml", help="the yaml file that names them"
+        "--list",
+        type=expand_home,
+        default=RECORD / "record.yaml",
+        help="the yaml file that names them",
     )
-    parser.add_argument("--runs", type=Path, help="the folder of the run folders: runs/record")
-    parser.add_argument("--results", type=Path, help="for the numbers and the weights: results")
+    parser.add_argument(
+        "--runs", type=expand_home, help="the folder of the run folders: runs/record"
+    )
+    parser.add_argument(
+        "--results", type=expand_home, help="for the numbers and the weights: results"
+    )
     parser.add_argument(
         "--page",
-        type=Path,
+        type=expand_home,
         help="where the table is written: docs/results.md, or results.md in --results",
     )
     parser.add_argument("--only", choices=("train", "evaluate", "page"), help="one of the steps")

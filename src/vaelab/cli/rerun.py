@@ -8,14 +8,15 @@ identical and 2 if not.
 
 import argparse
 import sys
-from pathlib import Path
+
+from vaelab.runtime.files import expand_home
 
 
 def main() -> None:
     """Repeat the run of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="the run folder")
-    parser.add_argument("--out", type=Path, help="the new folder; by default runs/<now>")
+    parser.add_argument("run", type=expand_home, help="the run folder")
+    parser.add_argument("--out", type=expand_home, help="the new folder; by default runs/<now>")
     arguments = parser.parse_args()
 
     from vaelab.reproduction.rerun import find_differences, format_comparison, repeat_run

@@ -11,6 +11,7 @@ from typing import Any
 
 from vaelab.cli.overrides import compose_checked
 from vaelab.runtime.errors import UserError
+from vaelab.runtime.files import expand_home
 
 
 def main() -> None:
@@ -45,4 +46,4 @@ def _parse_words(words: list[str]) -> tuple[Path, list[str]]:
     """Return the folder of the run, which comes first, and the overrides."""
     if not words or ("=" in words[0] and not Path(words[0]).is_dir()):
         raise UserError("name a run folder first: vaelab sample <run> sampler=gmm")
-    return Path(words[0]), words[1:]
+    return expand_home(words[0]), words[1:]

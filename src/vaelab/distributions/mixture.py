@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily
 
 from vaelab.distributions.normal import HALF_LOG_TAU, DiagonalNormal
+from vaelab.runtime.precision import to_double
 
 
 def make_mixture(logits: Tensor, components: Distribution) -> MixtureSameFamily:
@@ -29,10 +30,10 @@ class NormalMixture(MixtureSameFamily):
 
     def log_prob(self, x: Tensor) -> Tensor:
         components: Any = self.component_distribution
-        mean, log_scale = components.loc.double(), components.log_scale.double()
-        precision, z = (-2 * log_scale).exp(), x.double()
+        mean, log_scale = to_double(components.loc), to_double(components.log_scale)
+        precision, z = (-2 * log_scale).exp(), to_double(x)
         squares = z.square() @ precision.T - 2 * z @ (mean * precision).T
         squares = squares + (mean.square() * precision).sum(-1)
         log_p = -0.5 * squares - (log_scale + HALF_LOG_TAU).sum(-1)
-        log_weights = self.mixture_distribution.logits.log_softmax(-1)
-        return torch.logsumexp(log_p + log_weights, -1).to(x.dtype)
+        log_weights = to_double(self.mixture_distribution.logits.log_softmax(-1))
+        return torch.logsumexp(log_p + log_weights, -1).to(x)

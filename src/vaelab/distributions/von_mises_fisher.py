@@ -11,6 +11,7 @@ from torch.distributions import Beta, Distribution, register_kl
 from torch.nn.functional import normalize
 
 from vaelab.distributions.sphere import UniformSphere, log_sphere_area, sphere_constraint
+from vaelab.runtime.precision import to_double
 
 # Gauss-Legendre quadrature on [-1, 1]
 NODES, WEIGHTS = map(torch.from_numpy, np.polynomial.legendre.leggauss(128))
@@ -106,14 +107,14 @@ class VonMisesFisher(Distribution):
 
         It is computed in float64 because the terms cancel for large k.
         """
-        kl = self.concentration * (self._integrals[1] - 1) - self.log_partition
+        kl = to_double(self.concentration) * (self._integrals[1] - 1) - self.log_partition
         return (kl + log_sphere_area(self.dim)).to(self.concentration)
 
     @cached_property
     @torch.enable_grad()  # the cached value needs a graph even if `sample` computes it first
     def _integrals(self) -> tuple[Tensor, Tensor]:
         """ln of the integral of sin(a)^(D-2) exp(k cos(a) - k) over a, and E[cos(a)]."""
-        k = self.concentration.double()
+        k = to_double(self.concentration)
         mode, std = self._find_mode(k.detach())
         low = (mode - HALF_WIDTH * std).clamp(min=0)
         high = (mode + HALF_WIDTH * std).clamp(max=math.pi)
@@ -142,7 +143,7 @@ class VonMisesFisher(Distribution):
         Returns:
             The angles and their derivatives by the concentration.
         """
-        k = concentration.double()
+        k = to_double(concentration)
         angle = self._sample_angle_by_rejection(k)
         mode, _ = self._find_mode(k)
         # integrate over the tail on the far side from the mode, where the density decreases

@@ -34,6 +34,7 @@ from vaelab.posteriors.diagonal import Diagonal
 from vaelab.priors.normal import UnitNormal
 from vaelab.runs.metrics_file import EvaluationNumbers
 from vaelab.runs.run import RunParts
+from vaelab.runtime.precision import to_double
 from vaelab.vae import VAE
 
 MAX_IMAGES = 10_000  # the cost is quadratic: every latent is compared with every image
@@ -164,7 +165,7 @@ def _build_aggregate_posterior(
         run.vae, run.data, config.split, compute, images=images, title="encoding"
     )
     device = next(run.vae.parameters()).device
-    return AggregatePosterior(run.vae.posterior(outputs["out"].to(device).double()))
+    return AggregatePosterior(run.vae.posterior(to_double(outputs["out"].to(device))))
 
 
 def _decompose_batch_kl(
@@ -174,10 +175,10 @@ def _decompose_batch_kl(
     model = batch.model
     out = model.run_encoder(batch.x)
     z = model.posterior(out).sample()
-    log_q = model.posterior(out.double()).log_prob(z.double())
-    log_p = None if p.batch_shape else p.log_prob(z)
+    log_q = model.posterior(to_double(out)).log_prob(to_double(z))
+    log_p = None if p.batch_shape else to_double(p.log_prob(z))
     factorised = isinstance(model.posterior, Diagonal) and isinstance(model.prior, UnitNormal)
-    return decompose_kl(aggregate, z.double(), log_q, log_p, factorised)
+    return decompose_kl(aggregate, to_double(z), log_q, log_p, factorised)
 
 
 def _summarize_latents(values: PerImage) -> EvaluationNumbers:

@@ -16,6 +16,7 @@ from vaelab.metrics.neighbours import NearestNeighbours, rms_distance
 from vaelab.runs.metrics_file import EvaluationNumbers
 from vaelab.runs.run import RunParts
 from vaelab.runtime.distributed import merge_over_processes, progress_bar, rank_and_world_size
+from vaelab.runtime.precision import to_double
 
 MAX_FIGURE_IMAGES = 30
 CHUNK_SIZE = 1000  # images for which the final distance is computed at once
@@ -83,7 +84,7 @@ def _mean_distance(
     """Compute the mean RMS distance between images and the training images of these indices."""
     chunks = zip(images.split(CHUNK_SIZE), nearest.split(CHUNK_SIZE), strict=True)
     distances = [rms_distance(x, _load_training_images(run, batches, i)) for x, i in chunks]
-    return torch.cat(distances).double().mean().item()
+    return to_double(torch.cat(distances)).mean().item()
 
 
 def _load_training_images(run: RunParts, batches: OrderedBatches, index: Tensor) -> Tensor:

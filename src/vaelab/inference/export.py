@@ -78,7 +78,7 @@ def export_model(run: RunParts, folder: Path, numbers: RunMetrics) -> list[Path]
         _export_network(ExportedEncoder(vae), "x", encoder)
     _export_network(ExportedDecoder(vae), "z", decoder)
     run.save(folder / weights.FILE_NAME)
-    (folder / "README.md").write_text(render_model_card(run, outputs, numbers))
+    (folder / "README.md").write_text(render_model_card(run, outputs, numbers), encoding="utf-8")
     written = [decoder, folder / weights.FILE_NAME, folder / "README.md"]
     return [encoder, *written] if outputs else written
 

@@ -13,6 +13,7 @@ from torch.nn.functional import softplus
 from vaelab.distributions import logistic_mixture
 from vaelab.likelihoods.base import Likelihood
 from vaelab.runtime.errors import UserError
+from vaelab.runtime.precision import to_double
 
 MIN_SCALE = 1 / 1024  # about a quarter of a level
 MAX_CHANNELS = 4
@@ -62,7 +63,7 @@ class LogisticMixture(Likelihood):
     def initialize(self, x: Tensor, shared: bool = False) -> Tensor:
         """Compute equally weighted components at quantiles of the pixels, without conditioning."""
         quantiles = (torch.arange(self.components) + 0.5) / self.components
-        values = x.transpose(0, 1).flatten(1).double()
+        values = to_double(x.transpose(0, 1).flatten(1))
         ranks = (quantiles * (values.shape[1] - 1)).round().long()
         out = torch.zeros(self.components, sum(self.parts), *x.shape[2:]).to(x)
         locations = values.sort(1).values[:, ranks].T.to(x)

@@ -14,6 +14,7 @@ from torch.nn.functional import softplus
 from vaelab.distributions import student_t
 from vaelab.likelihoods.scaled import LocationScaleLikelihood
 from vaelab.runtime.errors import UserError
+from vaelab.runtime.precision import to_double
 
 
 class StudentT(LocationScaleLikelihood):
@@ -48,7 +49,7 @@ class StudentT(LocationScaleLikelihood):
     def df(self) -> Tensor:
         """The degrees of freedom () in float64."""
         if self.fixed_df == "learned":
-            return 2 + softplus(self.raw_df.double())
+            return 2 + softplus(to_double(self.raw_df))
         return torch.tensor(float(self.fixed_df)).double()
 
     def make_distribution(self, location: Tensor, scale: Tensor) -> student_t.IndependentStudentT:

@@ -41,7 +41,7 @@ class _AtomicMetricsWriter(MetricsWriter):
 
     def rewrite_with_columns(self, columns: list[str]) -> None:
         path = Path(self.metrics_file_path)
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             write_csv_rows(path, columns, list(csv.DictReader(file)))
 
     def truncate(self, step: int) -> None:

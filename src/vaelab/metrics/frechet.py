@@ -7,6 +7,8 @@ et al., 2017), equation 6, arXiv:1706.08500
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
+from vaelab.runtime.precision import to_double
+
 
 def frechet_distance(x: Tensor, y: Tensor) -> float:
     """Compute the squared Frechet distance between normals that are fitted to two sets of features.
@@ -18,8 +20,8 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
         x, y: (N, D) and (M, D), with N and M of at least 2.
     """
     metric = FrechetInceptionDistance(IdentityFeatures(x.shape[1]), sync_on_compute=False)
-    metric.update(x.double(), real=True)
-    metric.update(y.double(), real=False)
+    metric.update(to_double(x), real=True)
+    metric.update(to_double(y), real=False)
     return metric.compute().item()
 
 

@@ -6,6 +6,8 @@ Reference: Demystifying MMD GANs (Binkowski et al., 2018), section 4, arXiv:1801
 import torch
 from torch import Tensor
 
+from vaelab.runtime.precision import to_double
+
 CHUNK_ROWS = 1000  # rows of the kernel matrix in one chunk
 
 
@@ -19,7 +21,7 @@ def kernel_distance(x: Tensor, y: Tensor) -> tuple[float, float]:
         MMD^2 and its standard error, from the jackknife over pairs (x_i, y_i). If both sets have
         the same distribution, the standard error is too large.
     """
-    x, y, n = x.double(), y.double(), len(x)
+    x, y, n = to_double(x), to_double(y), len(x)
     row_within = _kernel_row_sums(x, x) - _paired_kernel(x, x)  # without j = i
     row_within = row_within + _kernel_row_sums(y, y) - _paired_kernel(y, y)
     row_across = _kernel_row_sums(x, y) + _kernel_row_sums(y, x)

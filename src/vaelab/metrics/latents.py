@@ -4,10 +4,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+
+from vaelab.metrics.float64_metric import Float64Metric
+from vaelab.runtime.precision import to_double
 
 
-class KLPerDimension(Metric):
+class KLPerDimension(Float64Metric):
     """The mean over images of the KL of each dimension, E_x KL(q(z_d|x) || p(z_d)) (D,) in nats.
 
     It is updated with closed-form KLs (B, D).
@@ -27,14 +29,14 @@ class KLPerDimension(Metric):
         self.add_state("count", torch.zeros(()).double(), dist_reduce_fx="sum")
 
     def update(self, kl: Tensor) -> None:
-        self.total += kl.double().sum(0)
+        self.total += to_double(kl).sum(0)
         self.count += len(kl)
 
     def compute(self) -> Tensor:
         return self.total / self.count
 
 
-class ActiveUnits(Metric):
+class ActiveUnits(Float64Metric):
     """The number of dimensions with Var_x(E_q[z_d]) > threshold, from posterior means (B, D).
 
     If the means are estimated from samples, pass two independent estimates: their covariance
@@ -60,8 +62,8 @@ class ActiveUnits(Metric):
         self.add_state("count", torch.zeros(()).double(), dist_reduce_fx="sum")
 
     def update(self, means: Tensor, second_means: Tensor | None = None) -> None:
-        first = means.double()
-        second = first if second_means is None else second_means.double()
+        first = to_double(means)
+        second = first if second_means is None else to_double(second_means)
         self.first += first.sum(0)
         self.second += second.sum(0)
         self.products += (first * second).sum(0)

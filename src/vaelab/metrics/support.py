@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vaelab.runtime.precision import to_double
+
 DEFAULT_NEIGHBOURS = 5
 CHUNK_ROWS = 1000  # rows of the distance matrix in one chunk
 
@@ -40,7 +42,7 @@ def compute_support(real: Tensor, new: Tensor, k: int = DEFAULT_NEIGHBOURS) -> S
         real, new: (N, D) and (M, D), with N and M above k.
         k: The number of the neighbour that a ball reaches to.
     """
-    real, new = real.double(), new.double()
+    real, new = to_double(real), to_double(new)
     real_radii, new_radii = neighbour_radii(real, k), neighbour_radii(new, k)
     balls = torch.zeros(len(new), dtype=torch.long, device=new.device)  # that contain a new one
     recalled, covered = [], []

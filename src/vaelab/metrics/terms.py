@@ -2,10 +2,12 @@
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+
+from vaelab.metrics.float64_metric import Float64Metric
+from vaelab.runtime.precision import to_double
 
 
-class MeanTerms(Metric):
+class MeanTerms(Float64Metric):
     """The mean of each term over images, from float64 sums that are added over processes.
 
     A term has shape (B,), or () for a statistic of the batch, which counts for each of its images.
@@ -37,7 +39,7 @@ class MeanTerms(Metric):
                 zero = torch.zeros_like(self.count)
                 self.add_state(f"sum_{name}", zero, dist_reduce_fx="sum")
             if counted:
-                total = term.detach().double().expand(images)[:counted].sum()
+                total = to_double(term.detach()).expand(images)[:counted].sum()
                 setattr(self, f"sum_{name}", getattr(self, f"sum_{name}") + total)
 
     def compute(self) -> dict[str, Tensor]:

@@ -7,10 +7,11 @@ note trains its models by commands, which readers can repeat."""
 from __future__ import annotations
 
 import json
-import resource
+import os
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -86,7 +87,9 @@ class NoteConfig:
         else:
             shutil.rmtree(folder, ignore_errors=True)
             _run_training(overrides, folder, may_fail)
-        self.processor_seconds.append(float((folder / PROCESSOR_SECONDS_FILE).read_text()))
+        self.processor_seconds.append(
+            float((folder / PROCESSOR_SECONDS_FILE).read_text(encoding="utf-8"))
+        )
         return folder
 
 
@@ -111,7 +114,7 @@ def _is_up_to_date(folder: Path, overrides: Sequence[str]) -> bool:
     if not (folder / PROCESSOR_SECONDS_FILE).is_file():
         return False
     changed = max(path.stat().st_mtime for path in CONF.rglob("*.yaml"))
-    recorded = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text())
+    recorded = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
     finished = (folder / PROCESSOR_SECONDS_FILE).stat().st_mtime
     return recorded == list(overrides) and changed < finished
 
@@ -119,21 +122,21 @@ def _is_up_to_date(folder: Path, overrides: Sequence[str]) -> bool:
 def _run_training(overrides: Sequence[str], folder: Path, may_fail: bool) -> None:
     """Train in a subprocess and write its processor time into the run folder."""
     command = subprocess_command("train", *overrides, f"hydra.run.dir={folder}")
-    before = _processor_seconds(resource.RUSAGE_CHILDREN)
+    before = _processor_seconds_of_children()
     process = subprocess.run(
-        command, env=subprocess_environment(), capture_output=True, text=True, check=False
+        command, env=subprocess_environment(), capture_output=True, encoding="utf-8", check=False
     )
     if process.returncode and not may_fail:
         command_line = f"{train_command()} {shlex.join(overrides)}"
         raise UserError(f"{command_line} failed: {process.stderr.strip()[-500:]}")
-    seconds = _processor_seconds(resource.RUSAGE_CHILDREN) - before
-    (folder / PROCESSOR_SECONDS_FILE).write_text(str(seconds))
+    seconds = _processor_seconds_of_children() - before
+    (folder / PROCESSOR_SECONDS_FILE).write_text(str(seconds), encoding="utf-8")
 
 
-def _processor_seconds(who: int) -> float:
-    """Return the user and system time of this process or of its finished children, in seconds."""
-    usage = resource.getrusage(who)
-    return usage.ru_utime + usage.ru_stime
+def _processor_seconds_of_children() -> float:
+    """Return the user and system time of the finished children of this process, in seconds."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def run_note(name: str, config: NoteConfig, out: Path) -> None:
@@ -150,7 +153,7 @@ def run_note(name: str, config: NoteConfig, out: Path) -> None:
     paths = [
         write_figure(figure, out / f"{number}-{title}") for title, figure in result.figures.items()
     ]
-    seconds = _processor_seconds(resource.RUSAGE_SELF) + sum(config.processor_seconds)
+    seconds = time.process_time() + sum(config.processor_seconds)
     record = {
         "command": f"vaelab notes {number}",
         "seed": 0,
@@ -158,7 +161,7 @@ def run_note(name: str, config: NoteConfig, out: Path) -> None:
         "numbers": dict(result.numbers),
         "rows": list(result.rows),
     }
-    (out / f"{number}.json").write_text(json.dumps(record, indent=2) + "\n")
+    (out / f"{number}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(render_table(result.rows))
     for title, value in result.numbers.items():
         print(f"{title}: {format_value(value)}")

@@ -65,12 +65,12 @@ def compute_sharpness(x: Tensor) -> float:
 
 def read_metrics(folder: Path) -> dict[str, Any]:
     """Read metrics.json of a run folder."""
-    return json.loads((folder / "metrics.json").read_text())
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
 
 
 def read_curve(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Read the steps and values at which a metric was logged to metrics.csv of a run folder."""
-    with (folder / "metrics.csv").open() as file:
+    with (folder / "metrics.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row.get(name)]
     steps, values = ([float(row[key]) for row in rows] for key in ("step", name))
     return np.array(steps), np.array(values)

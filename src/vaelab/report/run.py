@@ -175,4 +175,4 @@ def _mark_typed(
 
 def _read_config(folder: Path) -> str:
     path = folder / ".hydra" / "config.yaml"
-    return path.read_text(errors="replace") if path.is_file() else ""
+    return path.read_text(errors="replace", encoding="utf-8") if path.is_file() else ""

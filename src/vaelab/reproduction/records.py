@@ -161,7 +161,7 @@ def write_record_table(folder: Path) -> None:
     """
     if folder.is_dir():
         path, text = folder / "table.md", render_record_table(folder)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         remarks = [line for line in text.splitlines() if line and line[0] not in "#|"]
         print(*remarks, path, sep="\n")
 

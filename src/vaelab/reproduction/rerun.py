@@ -115,7 +115,7 @@ def _build_environment(record: Mapping[str, Any]) -> dict[str, str]:
 def find_differences(first: Path, second: Path) -> list[Difference]:
     """Find the numbers and weights of two run folders that are not bit-identical."""
     old, new = (
-        provenance.flatten(json.loads((folder / "metrics.json").read_text()))
+        provenance.flatten(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
         for folder in (first, second)
     )
     differences = [

@@ -36,7 +36,11 @@ def write_results_page(page: Path, text: str) -> None:
     Raises:
         UserError: If the page has no marks.
     """
-    old = page.read_text() if page.exists() else f"# Results\n\n{BEGIN_MARK}{END_MARK}"
+    old = (
+        page.read_text(encoding="utf-8")
+        if page.exists()
+        else f"# Results\n\n{BEGIN_MARK}{END_MARK}"
+    )
     before, begin, rest = old.partition(BEGIN_MARK)
     _, end, after = rest.partition(END_MARK)
     if not begin or not end:
@@ -45,7 +49,7 @@ def write_results_page(page: Path, text: str) -> None:
             f"line {END_MARK.strip()}"
         )
     with atomic_write(page) as part:
-        part.write_text(f"{before}{BEGIN_MARK}\n{text}\n\n{END_MARK}{after}")
+        part.write_text(f"{before}{BEGIN_MARK}\n{text}\n\n{END_MARK}{after}", encoding="utf-8")
 
 
 def render_results_table(entries: Sequence[RecordEntry], folders: RecordFolders) -> str:

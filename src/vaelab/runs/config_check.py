@@ -9,7 +9,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Trainer
 
+from vaelab.runs.config_keys import check_keys_are_read, list_config_keys
 from vaelab.runs.config_types import check_types
+from vaelab.runs.factories import GIVEN
 from vaelab.runtime import slurm
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.precision import warn_if_bf16_is_slow
@@ -58,6 +60,7 @@ def check_run_config(cfg: DictConfig) -> None:
     """
     if "resume" in cfg:
         raise UserError(f"+resume={cfg.resume} would start a new run: write resume={cfg.resume}")
+    check_keys_are_read(cfg, sorted({*map(str, cfg)} - {*list_config_keys(), GIVEN}))
     check_types(cfg)
     check_samples(cfg.samples)
     _check_seed(cfg.seed)

@@ -95,7 +95,7 @@ def truncate_metrics(path: Path, step: int) -> list[str]:
 
 def write_csv_rows(path: Path, header: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write a csv file atomically, with the columns of the header."""
-    with atomic_write(path) as part, part.open("w", newline="") as file:
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, header)
         writer.writeheader()
         writer.writerows(rows)
@@ -104,5 +104,5 @@ def write_csv_rows(path: Path, header: Sequence[str], rows: Iterable[Mapping[str
 def _rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

@@ -203,7 +203,7 @@ def write_numbers(numbers: Mapping[str, Any], path: Path) -> None:
     """Write numbers as JSON; NaN and infinity, and lists that contain them, become null."""
     finite = {name: value if all_finite(value) else None for name, value in numbers.items()}
     with atomic_write(path) as part:
-        part.write_text(json.dumps(finite, indent=2) + "\n")
+        part.write_text(json.dumps(finite, indent=2) + "\n", encoding="utf-8")
 
 
 def all_finite(value: Any) -> bool:

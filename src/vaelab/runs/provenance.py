@@ -95,9 +95,9 @@ def write_provenance(run: RunParts, folder: Path) -> None:
 def read_provenance(folder: Path) -> dict[str, Any]:
     """Read provenance.json, or what metrics.json of an older run has of it."""
     if (path := folder / PROVENANCE).is_file():
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     if (path := folder / "metrics.json").is_file():
-        numbers = json.loads(path.read_text())
+        numbers = json.loads(path.read_text(encoding="utf-8"))
         return {key: numbers.get(key) for key in ("git", "versions")}
     return {}
 
@@ -128,7 +128,7 @@ def describe_machine() -> dict[str, Any]:
 
 def _iterate_cpu_names() -> Iterator[str]:
     path = Path("/proc/cpuinfo")
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         if line.startswith("model name"):
             yield line.partition(":")[2].strip()
 

@@ -22,11 +22,12 @@ from vaelab.runs.recorded import RecordedRun, read_recorded_run
 from vaelab.runtime import trusted_config
 from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import MissingFileError, UserError
+from vaelab.runtime.files import expand_home
+from vaelab.runtime.overrides import DATA_PATHS
 from vaelab.runtime.private_api import config_node
 from vaelab.vae import VAE
 
 GROUPS_OUTSIDE_THE_MODEL = ("logger", "callbacks", "trainer")
-DATA_PATHS = ("root", "path", "cache")  # keys of data that may be relative paths
 
 
 @dataclass
@@ -78,7 +79,8 @@ class RunParts:
         """Build the data set of a config, as `build` does."""
         node = deepcopy(cfg).data  # building a part resolves its interpolations in place
         keys = [key for key in DATA_PATHS if node.get(key) is not None]
-        return build_from_config(node, **{key: str(Path(started, node[key])) for key in keys})
+        paths = {key: str(Path(started, expand_home(node[key]))) for key in keys}
+        return build_from_config(node, **paths)
 
     @classmethod
     def open(
@@ -163,7 +165,7 @@ class RunParts:
         pixel_settings = {key: self.cfg.data[key] for key in ("binarize", "dequantize")}
         self.cfg.data, shape = data, self.data.shape
         self.cfg.data.merge_with(pixel_settings)
-        self.data = build_from_config(self.cfg.data)
+        self.data = self.build_data(self.cfg)
         if self.data.shape != shape:
             raise UserError(
                 f"this data set has images of shape {list(self.data.shape)}, but the run was "

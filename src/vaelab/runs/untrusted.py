@@ -187,7 +187,7 @@ def read_csv_rows(path: Path) -> list[dict[str, float]]:
     if not path.is_file():
         return []
     try:
-        with path.open(newline="", errors="replace") as file:
+        with path.open(newline="", errors="replace", encoding="utf-8") as file:
             return [_parse_row(row) for row in csv.DictReader(file)]
     except csv.Error as error:
         raise UserError(f"{path} is damaged: {error}") from error

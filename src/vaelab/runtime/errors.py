@@ -11,6 +11,8 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 
+from vaelab.runtime.overrides import quote_for_shell, quote_override
+
 PLUGIN_EXTRAS = {  # Hydra's plugins, and the extra of vaelab that installs each
     "hydra/sweeper=optuna": "sweep",
     "hydra/launcher=joblib": "sweep",
@@ -99,7 +101,7 @@ def error_log(folder: Path) -> Iterator[None]:
         yield
     except Exception as error:
         if not is_user_error(error):
-            with (folder / "error.log").open("a") as file:
+            with (folder / "error.log").open("a", encoding="utf-8") as file:
                 traceback.print_exception(error, file=file)
         raise
 
@@ -135,5 +137,14 @@ def one_line_message(error: BaseException) -> str:
         hint = suggest(option, error.options or [], f"{group}=") or options
         return f"{group}={option}: there is no such option; {hint}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be parsed; quote values that have commas or brackets"
+        return _describe_unparsed_word(str(error.override))
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _describe_unparsed_word(word: str) -> str:
+    """Return what to type in place of a word that Hydra's grammar refuses."""
+    key, is_override, value = word.partition("=")
+    if not is_override:
+        return f"{word}: cannot be parsed; write key=value, and quote values that have blanks"
+    quoted = quote_for_shell(f"{key}={quote_override(value)}")
+    return f"{word}: cannot be parsed; if its value is a text, type {quoted}"

@@ -1,4 +1,4 @@
-"""Atomic writes and file locks."""
+"""Atomic writes, file locks, and paths in the home folder."""
 
 import os
 from collections.abc import Iterator
@@ -6,6 +6,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+
+def expand_home(path: str | Path) -> Path:
+    """Return a path with the home folder in place of `~`, or of `~user` if there is that user."""
+    return Path(os.path.expanduser(path))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vaelab.runtime.errors import UserError
+from vaelab.runtime.files import expand_home
 from vaelab.runtime.installation import CONF
 
 CONF_VARIABLE = "VAELAB_CONF"  # the folder of own options; set but empty means that there is none
@@ -87,7 +88,7 @@ def find_own_conf() -> Path | None:
     named = os.environ.get(CONF_VARIABLE)
     if named == "":
         return None
-    folder = Path(named or "conf").expanduser().resolve()
+    folder = expand_home(named or "conf").resolve()
     if folder == CONF.resolve():
         return None
     if named is None:

@@ -1,9 +1,10 @@
 """Random numbers as a pure function of integers such as (stream, seed, epoch)."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,11 +35,46 @@ def seeded_generator(stream: Stream, *numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(stream, *numbers))
 
 
+def get_generator_states() -> dict[str, torch.Tensor]:
+    """Return the states of the generators that `torch.manual_seed` seeds.
+
+    Returns:
+        The states by cpu, cuda and mps, for those that this machine has.
+    """
+    return {kind: module.get_rng_state() for kind, module in _generators().items()}
+
+
+def set_generator_states(states: Mapping[str, torch.Tensor]) -> None:
+    """Restore states of `get_generator_states`, perhaps of a machine with other devices."""
+    for kind, module in _generators().items():
+        if kind in states:
+            module.set_rng_state(states[kind])
+
+
+def _generators() -> dict[str, Any]:
+    """Return the modules with the generators of the CPU and of the GPU of this process."""
+    generators: dict[str, Any] = {"cpu": torch.random}
+    if torch.cuda.is_available():
+        generators["cuda"] = torch.cuda
+    if torch.backends.mps.is_available():
+        generators["mps"] = torch.mps
+    return generators
+
+
+@contextmanager
+def preserved_generators() -> Iterator[None]:
+    """Restore the states of all generators at the end of the context."""
+    states = get_generator_states()
+    try:
+        yield
+    finally:
+        set_generator_states(states)
+
+
 @contextmanager
 def seeded_noise(stream: Stream, *numbers: int) -> Iterator[None]:
     """Seed torch by `derive_seed` inside the context, and restore its random state afterwards."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices):
+    with preserved_generators():
         torch.manual_seed(derive_seed(stream, *numbers))
         yield
 

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from vaelab.runtime.posix import USER_SIGNALS
+
 
 def is_worker_rank() -> bool:
     """True if this process is one of several of a job, and not the first."""
@@ -32,8 +34,8 @@ def was_requeued() -> bool:
 
 def stop_signals() -> list[int]:
     """Return the signals that stop a training; SIGUSR2 only where submitit handles it."""
-    submitit = callable(signal.getsignal(signal.SIGUSR2))
-    return [signal.SIGTERM, signal.SIGUSR1, *([signal.SIGUSR2] if submitit else [])]
+    submitit = [each for each in USER_SIGNALS[1:] if callable(signal.getsignal(each))]
+    return [signal.SIGTERM, *USER_SIGNALS[:1], *submitit]
 
 
 @contextmanager
@@ -43,10 +45,11 @@ def requeue_on_signal() -> Iterator[None]:
     A training stops after an optimizer step. Before and after it the process stops at once, because
     the last checkpoint is complete then.
     """
-    handlers = {each: signal.getsignal(each) for each in (signal.SIGUSR1, signal.SIGUSR2)}
-    is_slurm_job = "SLURM_JOB_ID" in os.environ
-    if is_slurm_job and not callable(handlers[signal.SIGUSR1]):
-        signal.signal(signal.SIGUSR1, lambda number, _: sys.exit(128 + number))
+    handlers = {each: signal.getsignal(each) for each in USER_SIGNALS}
+    requested = USER_SIGNALS[:1] if "SLURM_JOB_ID" in os.environ else ()
+    for each in requested:
+        if not callable(handlers[each]):
+            signal.signal(each, lambda number, _: sys.exit(128 + number))
     try:
         yield
     except BaseException as stop:
@@ -54,9 +57,9 @@ def requeue_on_signal() -> Iterator[None]:
         for number, handler in handlers.items():
             if status == 128 + number and callable(handler):
                 handler(number, None)  # submitit's handler ends this process
-            elif status == 128 + number and is_slurm_job and not is_worker_rank():
+            elif status == 128 + number and requested and not is_worker_rank():
                 subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
         raise
     finally:
-        if is_slurm_job:
-            signal.signal(signal.SIGUSR1, handlers[signal.SIGUSR1])
+        for each in requested:
+            signal.signal(each, handlers[each])

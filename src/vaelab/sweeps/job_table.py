@@ -11,7 +11,7 @@ from vaelab.runtime.metric_names import get_metric
 def write_job_table(rows: list[dict[str, Any]], path: Path) -> None:
     """Write the rows of `read_jobs` as csv."""
     names = ["job", "choices", "group", *COLUMNS, "failed"]
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(rows)

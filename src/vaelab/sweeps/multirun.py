@@ -29,7 +29,7 @@ from vaelab.runtime import slurm
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.files import atomic_write
 from vaelab.runtime.installation import train_command
-from vaelab.runtime.overrides import quote_override
+from vaelab.runtime.overrides import quote_for_shell, quote_override
 from vaelab.runtime.own_project import project_flags
 
 CHANGEABLE = ("n_trials",)  # settings of a sweeper that may differ when a multirun is resumed
@@ -125,7 +125,7 @@ def _check_recorded_words(
 
 def resume_hint(folder: Path) -> str:
     """Return the command that resumes a multirun."""
-    return f"{train_command()} resume={folder}{project_flags()}"
+    return f"{train_command()} {quote_for_shell(f'resume={folder}')}{project_flags()}"
 
 
 def read_finished_value(job: Path) -> float | None:
@@ -138,7 +138,7 @@ def read_finished_value(job: Path) -> float | None:
     if not file.is_file():
         return None
     try:
-        value = float(file.read_text())
+        value = float(file.read_text(encoding="utf-8"))
     except ValueError:  # the file is damaged: the finished job is evaluated again
         return None
     print(f"job {job.name} has finished before with value {value:g}")

@@ -41,7 +41,7 @@ def write_rate_distortion(evaluated: Mapping[Path, dict[str, Any]], folder: Path
         row["choices"] = words
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "rate_distortion.csv"
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)

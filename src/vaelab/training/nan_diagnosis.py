@@ -15,9 +15,11 @@ from torch import Tensor
 from vaelab.data.base import TrainingBatches
 from vaelab.runtime.distributed import rank_and_world_size
 from vaelab.runtime.private_api import attached_trainer
+from vaelab.runtime.seeding import preserved_generators
 from vaelab.training.base import Batch, TrainableModule
 
 MAX_NAMES = 3  # terms and activations in the message of an event
+GPUS = ("cuda", "mps")  # types of devices with generators of their own
 SUMS = ("loss", "elbo")  # terms that are sums of the others
 
 
@@ -76,7 +78,7 @@ class NonFiniteEvent(NamedTuple):
 
 def diagnose_batch(module: TrainableModule, recorded: RecordedBatch) -> NonFiniteEvent:
     """Recompute a batch and return its non-finite terms and largest activations."""
-    with _LargestActivations(module) as largest, torch.random.fork_rng(_devices(module.device)):
+    with _LargestActivations(module) as largest, preserved_generators():
         _set_random_states(recorded.random, module.device)
         names = find_non_finite(module, recorded.batch, recorded.step)
     position = recorded.step + 1, recorded.epoch, recorded.number
@@ -169,16 +171,15 @@ class _LargestActivations:
         return sorted(self.largest.items(), key=lambda pair: -pair[1])
 
 
-def _devices(device: torch.device) -> list[torch.device]:
-    return [device] if device.type == "cuda" else []
-
-
 def get_random_states(device: torch.device) -> list[Tensor]:
     """Return the states of the random generators of the CPU and, if it is a GPU, the device."""
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in _devices(device))]
+    states = [torch.get_rng_state()]
+    if device.type in GPUS:
+        states.append(torch.get_device_module(device).get_rng_state(device))
+    return states
 
 
 def _set_random_states(states: list[Tensor], device: torch.device) -> None:
     torch.set_rng_state(states[0])
     for state in states[1:]:
-        torch.cuda.set_rng_state(state, device)
+        torch.get_device_module(device).set_rng_state(state, device)
