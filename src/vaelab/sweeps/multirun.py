@@ -6,7 +6,7 @@ the sweeper gets their recorded value. Missing jobs run, and failed jobs are tri
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,23 @@ def _check_recorded_words(
 def resume_hint(folder: Path) -> str:
     """Return the command that resumes a multirun."""
     return f"{train_command()} resume={folder}{project_flags()}"
+
+
+def explain_sweep_error(error: Exception, rows: Iterable[Mapping[str, Any]]) -> Exception:
+    """Return what to tell the user about an error of a sweeper after its jobs have run.
+
+    A sweeper that looks for the best job fails with words of its own if there is none.
+
+    Arguments:
+        rows: Those of `read_jobs`.
+    """
+    reasons = [row.get("failed") for row in rows]
+    if not reasons or not all(reasons):
+        return error
+    return UserError(
+        f"no trial ended with a number: all {len(reasons)} failed, the first because of: "
+        f"{reasons[0]}"
+    )
 
 
 def read_finished_value(job: Path) -> float | None:
