@@ -184,7 +184,7 @@ def _read_rows(path: Path) -> list[dict[str, float]]:
 def _find_failure(path: Path, numbers: RunMetrics, damage: str | None) -> str | None:
     failure = path / FAILURE
     if failure.is_file():
-        return failure.read_text(errors="replace").strip()
+        return untrusted.read_message(failure)
     if numbers:
         return None
     return damage or "it was interrupted, or it is still running"
