@@ -13,7 +13,7 @@ from vaelab.inference.encoding import encode_batches
 from vaelab.inference.image_grid import make_image_grid
 from vaelab.loggers import wandb_workspace
 from vaelab.loggers.base import open_png
-from vaelab.loggers.wandb import choose_wandb_mode
+from vaelab.loggers.wandb import Wandb, choose_wandb_mode
 from vaelab.runs.run import RunParts
 
 QUICK = ["logger=wandb", "trainer=smoke", "samples=1", "model.hidden=[4]"]
@@ -188,6 +188,47 @@ def test_numbers_without_meaning_are_missing(train, offline, words, columns):
     assert table["columns"] == columns
     assert "test/kl_per_dimension" not in summary
     assert ("test/kl_per_layer" in summary) == ("model=ladder" in words)
+
+
+@pytest.mark.parametrize(
+    ("words", "ids"),
+    [
+        ([], ["my-id-0", "my-id-1"]),
+        (["hydra.sweep.subdir='a/b ${hydra.job.num}'"], ["my-id-a-b-0", "my-id-a-b-1"]),
+    ],
+)
+def test_jobs_of_a_multirun_have_ids_of_their_own(
+    command, tmp_path, offline, monkeypatch, words, ids
+):
+    for name, value in {"ID": "my-id", "GROUP": "mine"}.items():
+        monkeypatch.setenv(f"WANDB_RUN_{name}", value)
+    monkeypatch.setenv("WANDB_RESUME", "allow")
+    words = ["-m", "seed=0,1", "hydra.sweep.dir=here", *words]
+    status, output = command("train.py", *words, "callbacks.pictures.only=[]", *QUICK)
+    assert status == 0, output
+    starts = [
+        json.loads(inspect_run(folder).splitlines()[1])["run"]
+        for folder in sorted((tmp_path / "here").rglob("offline-run-*"))
+    ]
+    assert sorted(start["run_id"] for start in starts) == ids
+    assert {start["run_group"] for start in starts} == {"mine"}
+    for each in ids:
+        assert output.count(f"W&B: the id of this run is {each}, not WANDB_RUN_ID=my-id") == 1
+
+
+@pytest.mark.parametrize("run_id", ["abc12345", "my-id-0", "2-3"])
+def test_id_is_found_in_the_folder_of_a_run(tmp_path, offline, run_id):
+    for prefix in ("run", "offline-run"):
+        logger = Wandb(str(tmp_path / prefix))
+        (tmp_path / prefix / "wandb" / f"{prefix}-20260101_010203-{run_id}").mkdir(parents=True)
+        (tmp_path / prefix / "wandb" / "latest-run-of-mine").mkdir()
+        logger.resume_from(1)
+        assert logger.id == run_id
+
+
+def test_single_run_takes_the_id_of_the_environment(tmp_path, offline, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_ID", "my-id")
+    assert Wandb(str(tmp_path / "run")).id is None  # W&B reads the variable
 
 
 @pytest.mark.slow

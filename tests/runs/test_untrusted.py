@@ -16,8 +16,10 @@ from safetensors.torch import load_file, save_file
 from vaelab.report.write import write_report
 from vaelab.reproduction import records
 from vaelab.runs import jobs, untrusted, weights
+from vaelab.runs.provenance import read_provenance
 from vaelab.runs.run import RunParts
 from vaelab.runtime import trusted_config
+from vaelab.runtime.errors import UserError
 
 SECRET = "secret-of-the-environment"
 SCRIPTS = ("evaluate", "sample", "figures", "explore", "export", "encode")
@@ -392,3 +394,43 @@ def test_damaged_record_is_refused_by_key(tmp_path, change, message):
     table = records.render_record_table(tmp_path)
     assert re.search(r"Left out: \S*x\.json is not a record of an evaluation", table)
     assert "1.00 +- 0.50" in table
+
+
+LARGE_FILES = {  # a file of a run folder, and the largest number of bytes that is read
+    ".hydra/config.yaml": untrusted.MAX_YAML_BYTES,
+    ".hydra/hydra.yaml": untrusted.MAX_YAML_BYTES,
+    ".hydra/overrides.yaml": untrusted.MAX_YAML_BYTES,
+    "metrics.json": untrusted.MAX_JSON_BYTES,
+    "provenance.json": untrusted.MAX_JSON_BYTES,
+    "metrics.csv": untrusted.MAX_CSV_BYTES,
+}
+READERS = {".yaml": untrusted.read_yaml, ".csv": untrusted.read_csv_rows}
+
+
+@pytest.mark.parametrize("name", LARGE_FILES)
+def test_file_that_is_too_large_is_refused_before_it_is_read(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as file:
+        file.truncate(LARGE_FILES[name] + 1)
+    read = READERS.get(path.suffix, untrusted.read_numbers)
+    if name == "provenance.json":
+        read = lambda path: read_provenance(path.parent)  # noqa: E731
+    with pytest.raises(UserError, match=rf"{path.name} is damaged: it has \d+ bytes"):
+        read(path)
+
+
+def test_config_in_a_weights_file_that_is_too_large_is_refused(tmp_path):
+    text = "a: " + "x" * untrusted.MAX_YAML_BYTES
+    with pytest.raises(UserError, match="it is larger than any config that a run writes"):
+        untrusted.parse_config(text, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["failed.txt", "value.txt", "unfinished.txt"])
+def test_text_file_of_any_size_is_read_to_a_limit(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"1" * 2**20 + b"\xff")
+    assert untrusted.read_message(path) == "1" * untrusted.MAX_MESSAGE
+    path.unlink()
+    os.mkfifo(path)  # reading it would block
+    assert untrusted.read_message(path) == ""

@@ -1,8 +1,11 @@
 """Folders, tables and failures of the jobs of a command."""
 
 import csv
+import re
 
 import pytest
+
+from vaelab.sweeps.multirun import explain_sweep_error
 
 QUICK = ["logger=none", "trainer=smoke", "samples=1", "callbacks.pictures.only=[]"]
 
@@ -74,6 +77,57 @@ def test_failed_job_neither_stops_nor_hides_the_others(command, tmp_path):
     assert table[2]["failed"] == "latent_dim=0: it must be at least 1"
     assert (sweep / "1" / "failed.txt").read_text().strip() == table[2]["failed"]
     assert "Traceback" not in output
+
+
+class Study:
+    """What Optuna's study does after the last trial."""
+
+    @staticmethod
+    def best_trial(trials):
+        finished = [trial for trial in trials if trial.return_value is not None]
+        if not finished:
+            raise ValueError("Record does not exist.")
+        return max(finished, key=lambda trial: trial.return_value)
+
+
+@pytest.fixture
+def sweeper_with_best_trial(monkeypatch):
+    """Make Hydra's sweeper look for the best job, as that of Optuna does."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    sweep = BasicSweeper.sweep
+
+    def sweep_for_the_best(self, arguments):
+        batches = sweep(self, arguments)
+        Study.best_trial([trial for batch in batches for trial in batch])
+        return batches
+
+    monkeypatch.setattr(BasicSweeper, "sweep", sweep_for_the_best)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["latent_dim=0,-1"], "latent_dim=.*: it must be at least 1"),
+        (["latent_dim=0"], "latent_dim=0: it must be at least 1"),
+        (["start=nowhere,elsewhere", "latent_dim=2"], "start=nowhere: there is no such run"),
+    ],
+)
+def test_sweep_whose_jobs_all_failed_says_so(
+    command, tmp_path, sweeper_with_best_trial, words, reason
+):
+    status, output = command("train.py", "-m", *words, "model.hidden=[4]", *QUICK)
+    message = "error: no trial ended with a number: all [12] failed, the first because of: "
+    assert re.match(message + reason, status)
+    assert "Traceback" not in output
+    assert "Record does not exist" not in output
+    assert all(row["failed"] for row in read_job_table(tmp_path)[1])
+
+
+def test_error_of_a_sweeper_with_finished_jobs_is_shown_as_it_is():
+    error = ValueError("a defect")
+    assert explain_sweep_error(error, [{"job": "0"}, {"failed": "it failed"}]) is error
+    assert explain_sweep_error(error, []) is error
 
 
 @pytest.mark.slow

@@ -5,20 +5,23 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from conftest import ROOT, slow
 from pytorch_lightning import Callback
 from pytorch_lightning.plugins.precision import MixedPrecision
 from safetensors import safe_open
 
+import vaelab
 from vaelab.cli.resume import resume_run
 from vaelab.distributions.bernoulli import IndependentBernoulli
 from vaelab.likelihoods.bernoulli import Bernoulli
 from vaelab.runs.run import RunParts
-from vaelab.runtime.errors import TrainingStopped
+from vaelab.runtime.errors import TrainingStopped, UserError
 from vaelab.training import nan_guard
 from vaelab.training.nan_diagnosis import repeat_saved_batch
 from vaelab.training.nan_guard import MAX_EVENTS_IN_A_ROW
@@ -301,6 +304,101 @@ def test_steps_skipped_by_the_loss_scaler_are_not_counted(train):
     assert numbers["skipped"] == 0
     assert 0 < steps < 40  # the scaler skipped the others
     assert train(*words, limit_steps(40), *spoil_batches(39), folder="bad")["skipped"] == 1
+
+
+class SpoilGradient(Callback):
+    """Makes the gradient of a parameter non-finite in the steps from `first` to before `end`."""
+
+    def __init__(self, value=float("nan"), first=0, end=10**9):
+        self.value, self.first, self.end = value, first, end
+
+    def on_fit_start(self, trainer, pl_module):
+        def spoil(gradient):
+            is_spoilt = self.first <= trainer.global_step < self.end
+            return torch.full_like(gradient, self.value) if is_spoilt else gradient
+
+        next(pl_module.parameters()).register_hook(spoil)
+
+
+class HiddenSpoilGradient(SpoilGradient):
+    """Does so behind the computation of the gradient, where no diagnosis finds it."""
+
+    def on_fit_start(self, trainer, pl_module):
+        def spoil(weight):
+            weight.grad.fill_(self.value)
+
+        next(pl_module.parameters()).register_post_accumulate_grad_hook(spoil)
+
+
+def scaled_training(folder, steps, *callbacks, on_nan="stop", init_scale=2.0**16, **settings):
+    """Train with a loss scaler in a Trainer of one's own; return the module and the scaler."""
+    torch.manual_seed(0)
+    vae = vaelab.make_model((1, 28, 28), latent_dim=2, model="mlp model.hidden=[8]")
+    module = vaelab.VAEModule(vae, on_nan=on_nan)
+    images = torch.utils.data.TensorDataset(torch.rand(64, 1, 28, 28).round())
+    scaler = torch.amp.GradScaler("cpu", init_scale=init_scale)
+    trainer = pl.Trainer(
+        max_steps=steps,
+        accelerator="cpu",
+        plugins=MixedPrecision("16-mixed", "cpu", scaler),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        default_root_dir=folder,
+        callbacks=[*callbacks],
+        **settings,
+    )
+    before = [weight.detach().clone() for weight in module.parameters()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Lightning, about data loaders
+        trainer.fit(module, torch.utils.data.DataLoader(images, batch_size=8))
+    moved = [not torch.equal(*pair) for pair in zip(before, module.parameters(), strict=True)]
+    return module, scaler, any(moved)
+
+
+@pytest.mark.parametrize("on_nan", ["stop", "skip", "restore"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_gradient_that_is_never_finite_stops_a_training_with_a_loss_scaler(tmp_path, on_nan, value):
+    message = r"step 11, .*: NaN or infinity in gradient of vae.* the 11th time in a row"
+    with pytest.raises(UserError, match=message):
+        scaled_training(tmp_path, 60, SpoilGradient(value), on_nan=on_nan)
+    assert [*(tmp_path / "nan").iterdir()]
+
+
+@pytest.mark.parametrize("settings", [{"accumulate_grad_batches": 2}, {"gradient_clip_val": 1.0}])
+def test_loss_scaler_with_other_settings_stops_too(tmp_path, settings):
+    with pytest.raises(UserError, match="NaN or infinity in gradient of vae"):
+        scaled_training(tmp_path, 60, SpoilGradient(), **settings)
+
+
+def test_gradient_that_becomes_non_finite_later_stops_a_training_with_a_loss_scaler(tmp_path):
+    with pytest.raises(UserError, match=r"step 31, .*: NaN or infinity in gradient of vae"):
+        scaled_training(tmp_path, 60, SpoilGradient(first=20))
+
+
+def test_non_finite_gradient_without_a_cause_in_the_batch_stops_in_the_end(tmp_path):
+    with pytest.raises(UserError, match="NaN or infinity in the sum of gradients"):
+        scaled_training(tmp_path, 60, HiddenSpoilGradient())
+
+
+@pytest.mark.parametrize("init_scale", [2.0**16, 2.0**30, 2.0**45])
+def test_warm_up_of_a_loss_scaler_does_not_stop_a_training(tmp_path, init_scale):
+    module, scaler, is_trained = scaled_training(tmp_path, 60, init_scale=init_scale)
+    assert is_trained
+    assert scaler.get_scale() <= init_scale
+    assert module.guard.events == module.guard.overflows == 0
+    assert not (tmp_path / "nan").exists()
+
+
+@pytest.mark.parametrize("end", [1, 5, 10])
+def test_some_skipped_steps_do_not_stop_a_training_with_a_loss_scaler(tmp_path, end):
+    module, _, is_trained = scaled_training(tmp_path, 30, SpoilGradient(first=5, end=5 + end))
+    assert is_trained
+    assert module.guard.overflows == 0
+
+
+def test_ignore_does_not_check_a_training_with_a_loss_scaler(tmp_path):
+    scaled_training(tmp_path, 20, SpoilGradient(), on_nan="ignore")
 
 
 def test_unknown_value_of_on_nan_is_refused(command):

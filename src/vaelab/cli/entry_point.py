@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from vaelab.cli.menu import render_menu, render_menu_section
@@ -51,7 +52,8 @@ def _run_command(main: Callable[[], Any], recipe: str | None) -> None:
     if recipe and {"--help", "-h"} & set(sys.argv[1:]):
         print(render_menu() if recipe == "train" else render_menu_section(recipe))
         return
-    from vaelab.sweeps import multirun  # imports Hydra, which --help does not need
+    from vaelab.runs.jobs import read_jobs  # imports Hydra, which --help does not need
+    from vaelab.sweeps import multirun
 
     if secret := find_secret(sys.argv[1:]):
         sys.exit(f"error: {secret}")
@@ -66,9 +68,10 @@ def _run_command(main: Callable[[], Any], recipe: str | None) -> None:
             _check_words(recipe)
         main()
     except (Exception, JobFailed) as failure:
-        if multirun.active_folder.get():
-            _finish_multirun()
         error = failure.__cause__ if isinstance(failure, JobFailed) else failure
+        if (folder := multirun.active_folder.get()) and isinstance(error, Exception):
+            _finish_multirun(folder)
+            error = multirun.explain_sweep_error(error, read_jobs(folder))
         if prints_traceback or not isinstance(error, Exception) or not is_user_error(error):
             raise
         sys.exit(f"error: {one_line_message(error)}")
@@ -111,12 +114,10 @@ def _words_for_hydra(words: list[str]) -> list[str]:
     return words
 
 
-def _finish_multirun() -> None:
+def _finish_multirun(folder: Path) -> None:
     """Print the results so far of a multirun that an error ended."""
     from vaelab.sweeps import multirun
     from vaelab.sweeps.hydra_callback import finish_multirun
 
-    folder = multirun.active_folder.get()
     multirun.active_folder.set(None)
-    if folder:
-        finish_multirun(folder)
+    finish_multirun(folder)

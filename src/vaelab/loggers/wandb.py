@@ -2,6 +2,7 @@
 
 import netrc
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,20 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
 from vaelab.loggers.base import MediaLogger, ResumableLogger
+from vaelab.runs.paths import MULTIRUN_RECORD
 from vaelab.runtime.private_api import get_experiment, set_experiment
 
 STAGING_VARIABLE = "WANDB_DATA_DIR"  # names the folder of files that wait to be uploaded
+ID_VARIABLE, RESUME_VARIABLE, GROUP_VARIABLE = "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_RUN_GROUP"
+RUN_FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-(.+)")  # of W&B, which ends with the id
+MAX_ID = 128  # characters of an id
 HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")  # old and new host names in the netrc file
 MODEL_FILES = ("checkpoints/best.ckpt", ".hydra/config.yaml", ".hydra/hydra.yaml", "metrics.json")
+
+
+def _find_multirun(folder: Path) -> Path | None:
+    """Return the folder of the multirun of a job, which may be some folders above; else None."""
+    return next((each for each in folder.parents if (each / MULTIRUN_RECORD).exists()), None)
 
 
 class Wandb(WandbLogger, MediaLogger, ResumableLogger):
@@ -26,7 +36,8 @@ class Wandb(WandbLogger, MediaLogger, ResumableLogger):
     Files that wait to be uploaded, and those of offline runs, are in the run folder.
 
     Arguments:
-        folder: The run folder. In a multirun, its parent names the group.
+        folder: The run folder. In a multirun, its folder names the group, unless WANDB_RUN_GROUP is
+            set, and the id of a job is WANDB_RUN_ID, if it is set, with the number of the job.
         project: The W&B project.
         name: The overrides of the command.
         timeout: Seconds to reach the server before the run continues offline.
@@ -44,11 +55,14 @@ class Wandb(WandbLogger, MediaLogger, ResumableLogger):
         Path(folder).mkdir(parents=True, exist_ok=True)
         self.project, self.display_name = project, name or "default"
         super().__init__(name=self.display_name, save_dir=folder, project=project)
-        multirun = Path(folder).parent
-        self.group = multirun.name if (multirun / "multirun.yaml").exists() else None
+        multirun = _find_multirun(Path(folder))
+        self.group = os.environ.get(GROUP_VARIABLE) or (multirun.name if multirun else None)
         self.folder, self.timeout = folder, timeout
         self.artifacts = artifacts
-        self.id: str | None = None  # W&B chooses it
+        self.id: str | None = None  # None lets W&B choose it, or take it from ID_VARIABLE
+        if multirun and (shared := os.environ.get(ID_VARIABLE)):
+            job = Path(folder).relative_to(multirun)
+            self.id = re.sub(r"[^\w.-]", "-", f"{shared}-{job}")[:MAX_ID]
 
     @property
     @rank_zero_experiment
@@ -64,9 +78,10 @@ class Wandb(WandbLogger, MediaLogger, ResumableLogger):
 
     def resume_from(self, step: int) -> None:
         """Resume the W&B run. Steps that are logged again appear twice."""
-        folders = sorted(Path(self.folder, "wandb").glob("*run-*-*"), key=lambda path: path.name)
-        if folders:
-            self.id = folders[0].name.rpartition("-")[2]
+        names = sorted(path.name for path in Path(self.folder, "wandb").glob("*run-*-*"))
+        found = [match[1] for name in names if (match := RUN_FOLDER.fullmatch(name))]
+        if found:
+            self.id = found[0]
 
     def _start(self, mode: Any) -> Any:
         """Start a W&B run, offline if the server cannot be reached."""
@@ -76,7 +91,10 @@ class Wandb(WandbLogger, MediaLogger, ResumableLogger):
         settings = wandb.Settings(init_timeout=self.timeout, silent=True, console="off")
         start: dict[str, Any] = {"project": self.project, "name": self.display_name}
         start |= {"dir": self.folder, "group": self.group, "settings": settings, "id": self.id}
-        start |= {"resume": "allow"} if self.id and mode == "online" else {}
+        if self.id and mode == "online" and not os.environ.get(RESUME_VARIABLE):
+            start["resume"] = "allow"
+        if (shared := os.environ.get(ID_VARIABLE)) and self.id not in (None, shared):
+            print(f"W&B: the id of this run is {self.id}, not {ID_VARIABLE}={shared}")
         try:
             return wandb.init(mode=mode, **start)
         except CommError:

@@ -194,7 +194,7 @@ def _read_rows(path: Path) -> list[dict[str, float]]:
 def _find_failure(path: Path, numbers: RunMetrics, damage: str | None) -> str | None:
     failure = path / FAILURE
     if failure.is_file():
-        return failure.read_text(errors="replace", encoding="utf-8").strip()
+        return untrusted.read_message(failure)
     if numbers:
         return None
     return damage or "it was interrupted, or it is still running"

@@ -20,8 +20,10 @@ from vaelab.report.numbers import (
     make_metric_rows,
 )
 from vaelab.runs.metrics_file import EvaluationNumbers
+from vaelab.runs.untrusted import read_message
 from vaelab.runtime.metric_names import METRICS, get_metric
 
+MAX_SHOWN_CONFIG = 100_000  # characters
 FIRST_KEYS = ("split", "images", "samples", "checkpoint")  # shown before the metrics
 TITLE_GROUPS = ("experiment", "model", "posterior", "prior", "loss", "objective", "data")
 HEADLINE_KEYS = ("elbo", "nll", "reconstruction", "kl", "rmse")
@@ -174,5 +176,4 @@ def _mark_typed(
 
 
 def _read_config(folder: Path) -> str:
-    path = folder / ".hydra" / "config.yaml"
-    return path.read_text(errors="replace", encoding="utf-8") if path.is_file() else ""
+    return read_message(folder / ".hydra" / "config.yaml", MAX_SHOWN_CONFIG)

@@ -17,6 +17,7 @@ from vaelab.runs.checkpoints import read_checkpoint
 from vaelab.runs.ownership import owned_new_folder, owned_run
 from vaelab.runs.paths import DATA
 from vaelab.runs.recorded import RecordedRun, read_recorded_run
+from vaelab.runs.untrusted import read_text
 from vaelab.runtime.errors import UserError, subprocess_environment
 from vaelab.runtime.installation import subprocess_command
 
@@ -115,7 +116,7 @@ def _build_environment(record: Mapping[str, Any]) -> dict[str, str]:
 def find_differences(first: Path, second: Path) -> list[Difference]:
     """Find the numbers and weights of two run folders that are not bit-identical."""
     old, new = (
-        provenance.flatten(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
+        provenance.flatten(json.loads(read_text(folder / "metrics.json")))
         for folder in (first, second)
     )
     differences = [

@@ -17,8 +17,7 @@ REPORT = "report.html"
 
 def find_missing_stages(folder: Path) -> list[str]:
     """Return the stages of a run that are missing, in their order; none if it is finished."""
-    file = folder / UNFINISHED
-    recorded = untrusted.read_text(file).split() if file.is_file() else []
+    recorded = untrusted.read_message(folder / UNFINISHED).split()
     missing = {stage for stage in STAGES if stage in recorded}
     if not (folder / "metrics.json").is_file():
         missing |= {*STAGES[1:]} if missing else {*STAGES}

@@ -49,10 +49,7 @@ def comparison_group(numbers: Mapping[str, Any]) -> str:
 def _row(folder: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"job": folder.name, "choices": read_overrides(folder)}
     if (failed := folder / FAILURE).exists():  # a job with NaN in its numbers has both files
-        return row | {
-            "group": FAILED,
-            "failed": failed.read_text(errors="replace", encoding="utf-8").strip(),
-        }
+        return row | {"group": FAILED, "failed": untrusted.read_message(failed)}
     try:
         numbers = untrusted.read_numbers(folder / "metrics.json")
         if not numbers:

@@ -23,6 +23,7 @@ from vaelab.runs.metrics_file import write_numbers
 from vaelab.runs.paths import DATA_DESCRIPTION, PROVENANCE
 from vaelab.runs.recorded import read_recorded_run
 from vaelab.runs.run import RunParts
+from vaelab.runs.untrusted import read_text
 from vaelab.runtime.git import describe_commit, diff_uncommitted_code
 from vaelab.runtime.own_project import project_flags
 
@@ -95,9 +96,9 @@ def write_provenance(run: RunParts, folder: Path) -> None:
 def read_provenance(folder: Path) -> dict[str, Any]:
     """Read provenance.json, or what metrics.json of an older run has of it."""
     if (path := folder / PROVENANCE).is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     if (path := folder / "metrics.json").is_file():
-        numbers = json.loads(path.read_text(encoding="utf-8"))
+        numbers = json.loads(read_text(path))
         return {key: numbers.get(key) for key in ("git", "versions")}
     return {}
 

@@ -21,7 +21,11 @@ from vaelab.runtime.trusted_config import iterate_values
 
 WRITERS = ("pytorch_lightning.callbacks.", "pytorch_lightning.loggers.")  # may write files
 FOLDER_KEYS = ("folder", "dirpath", "save_dir", "root_dir", "log_dir", "dir", "default_root_dir")
-MAX_TEXT_BYTES = 2**28
+# Largest files that are read whole. Those of a run are far smaller: about 10 KB, 10 KB and 10 MB.
+MAX_YAML_BYTES = 2**20  # a config of this size takes 15 seconds
+MAX_JSON_BYTES = 2**24
+MAX_CSV_BYTES = 2**26
+MAX_MESSAGE = 10_000  # characters of failed.txt that are read
 MAX_DEPTH = 50  # of nested nodes in a config
 MAX_NUMBER = 1e100  # larger numbers are treated as infinite; no axis could show them
 
@@ -73,7 +77,7 @@ def read_config(path: Path) -> DictConfig:
         MissingFileError: If there is no such file.
         UserError: If it is damaged, or not a dict.
     """
-    return parse_config(read_text(path), path)
+    return parse_config(read_text(path, MAX_YAML_BYTES), path)
 
 
 def parse_config(text: str, path: Path) -> DictConfig:
@@ -93,7 +97,7 @@ def parse_config(text: str, path: Path) -> DictConfig:
 
 def read_yaml(path: Path) -> Any:
     """Read plain lists and dicts from a yaml file; interpolations stay as written."""
-    return OmegaConf.to_container(_parse_yaml(read_text(path), path), resolve=False)
+    return OmegaConf.to_container(_parse_yaml(read_text(path, MAX_YAML_BYTES), path), resolve=False)
 
 
 def _parse_yaml(text: str, path: Path) -> Any:
@@ -112,6 +116,8 @@ def get_table(node: Any, key: str) -> dict[Any, Any]:
 
 def _check_yaml_size(text: str) -> None:
     """Refuse yaml that expands to more than its text, or that a parser cannot handle."""
+    if len(text) > MAX_YAML_BYTES:
+        raise UserError("it is larger than any config that a run writes")
     depth = 0
     for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         if isinstance(event, yaml.AliasEvent):
@@ -134,7 +140,9 @@ def read_numbers(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        numbers = json.loads(read_text(path))
+        numbers = json.loads(read_text(path, MAX_JSON_BYTES))
+    except UserError:
+        raise
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged: it is not JSON") from error
     if not isinstance(numbers, dict):
@@ -186,6 +194,7 @@ def read_csv_rows(path: Path) -> list[dict[str, float]]:
     """
     if not path.is_file():
         return []
+    _check_size(path, MAX_CSV_BYTES)
     try:
         with path.open(newline="", errors="replace", encoding="utf-8") as file:
             return [_parse_row(row) for row in csv.DictReader(file)]
@@ -206,8 +215,19 @@ def _parse_number(text: Any) -> float | None:
     return number if abs(number) <= MAX_NUMBER else number * math.inf
 
 
-def read_text(path: Path) -> str:
+def read_message(path: Path, limit: int = MAX_MESSAGE) -> str:
+    """Read the beginning of a text file of a run, such as failed.txt; "" if there is none."""
+    if not path.is_file():
+        return ""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(limit).strip()
+
+
+def read_text(path: Path, limit: int = MAX_JSON_BYTES) -> str:
     """Read a text file of a run.
+
+    Arguments:
+        limit: The largest number of bytes.
 
     Raises:
         MissingFileError: If there is no such file.
@@ -215,9 +235,15 @@ def read_text(path: Path) -> str:
     """
     if not path.is_file():  # reading a pipe could block forever
         raise MissingFileError(f"{path}: there is no such file")
-    if path.stat().st_size > MAX_TEXT_BYTES:
-        raise UserError(f"{path} is damaged: it is larger than any file that a run writes")
+    _check_size(path, limit)
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is damaged: it is not text") from error
+
+
+def _check_size(path: Path, limit: int) -> None:
+    if (size := path.stat().st_size) > limit:
+        raise UserError(
+            f"{path} is damaged: it has {size} bytes, and a run writes at most {limit} of them"
+        )

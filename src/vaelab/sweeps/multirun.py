@@ -6,7 +6,7 @@ the sweeper gets their recorded value. Missing jobs run, and failed jobs are tri
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,23 @@ def resume_hint(folder: Path) -> str:
     return f"{train_command()} {quote_for_shell(f'resume={folder}')}{project_flags()}"
 
 
+def explain_sweep_error(error: Exception, rows: Iterable[Mapping[str, Any]]) -> Exception:
+    """Return what to tell the user about an error of a sweeper after its jobs have run.
+
+    A sweeper that looks for the best job fails with words of its own if there is none.
+
+    Arguments:
+        rows: Those of `read_jobs`.
+    """
+    reasons = [row.get("failed") for row in rows]
+    if not reasons or not all(reasons):
+        return error
+    return UserError(
+        f"no trial ended with a number: all {len(reasons)} failed, the first because of: "
+        f"{reasons[0]}"
+    )
+
+
 def read_finished_value(job: Path) -> float | None:
     """Return the recorded value of a finished job, None if the job still has to run.
 
@@ -138,7 +155,7 @@ def read_finished_value(job: Path) -> float | None:
     if not file.is_file():
         return None
     try:
-        value = float(file.read_text(encoding="utf-8"))
+        value = float(untrusted.read_message(file))
     except ValueError:  # the file is damaged: the finished job is evaluated again
         return None
     print(f"job {job.name} has finished before with value {value:g}")

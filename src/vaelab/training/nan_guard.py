@@ -39,6 +39,7 @@ from vaelab.training.nan_diagnosis import (
 
 OnNaN = Literal["stop", "skip", "restore", "ignore"]
 
+MIN_LOSS_SCALE = 2.0**-24  # of a loss scaler; it starts at 2^16 and halves in every skipped step
 MAX_EVENTS_IN_A_ROW = 10  # without a healthy stretch in between; more stop any run
 DELAYED_DEVICES = ("cuda",)  # kinds of devices whose check is not read in every step
 CHECK_INTERVAL = 10  # steps from one reading of a GPU's check to the next
@@ -57,6 +58,7 @@ class NaNGuard:
     Attributes:
         events: The number of non-finite steps so far.
         in_a_row: The number of those since the last healthy stretch.
+        overflows: The number of steps in a row that a loss scaler skips because of their gradients.
     """
 
     def __init__(self, on_nan: OnNaN = "stop"):
@@ -65,6 +67,7 @@ class NaNGuard:
         self.on_nan = on_nan
         self.events = 0
         self.in_a_row = 0
+        self.overflows = 0
 
     def start(self, module: TrainableModule) -> None:
         """Prepare for a training; called when optimizer and weights are on their device."""
@@ -77,7 +80,9 @@ class NaNGuard:
         persistent = module.state_dict()
         self.buffers = [each for name, each in module.named_buffers() if name in persistent]
         self.saved_buffers = [each.clone() for each in self.buffers]
-        self.has_scaler = getattr(trainer.precision_plugin, "scaler", None) is not None
+        self.overflow = torch.zeros((), device=device)
+        self.scaler: Any = getattr(trainer.precision_plugin, "scaler", None)
+        self.has_scaler = self.scaler is not None and self.scaler.is_enabled()
         self.is_delayed = (
             device.type in DELAYED_DEVICES
             and self.on_nan != "skip"
@@ -122,17 +127,19 @@ class NaNGuard:
     def check_gradients(self, optimizer: Optimizer) -> None:
         """Keep non-finite gradients from the optimizer; called before its step.
 
-        The scaler of 16-mixed checks gradients itself and regularly finds infinite ones, so that
-        only losses are checked with it.
+        The scaler of 16-mixed checks gradients itself and regularly finds infinite ones, until its
+        scale has fallen far enough. They are only counted, see `_check_overflow`.
         """
         if not self.is_active:
             return
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        gradients = [] if self.has_scaler else [w.grad for w in weights if w.grad is not None]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
         # As in GradScaler: one pass, here times 1, which sets `found` to 1 for a non-finite value.
-        torch._amp_foreach_non_finite_check_and_unscale_(
-            [*self.losses, *gradients], self.found, self.one
-        )
+        check = torch._amp_foreach_non_finite_check_and_unscale_
+        check(self.losses if self.has_scaler else [*self.losses, *gradients], self.found, self.one)
+        if self.has_scaler and gradients:
+            check(gradients, self.overflow.zero_(), self.one)
+            self.overflows = self.overflows + 1 if self.overflow.item() else 0
         if rank_and_world_size()[1] > 1:
             torch.distributed.all_reduce(self.found, torch.distributed.ReduceOp.MAX)
         self.losses.clear()
@@ -162,6 +169,8 @@ class NaNGuard:
             return
         if self.found.item():
             self._react(module)
+        elif self.overflows:
+            self._check_overflow(module)
         else:
             self._accept(module)
         self.batches.clear()
@@ -209,6 +218,18 @@ class NaNGuard:
         if self.on_nan == "restore":
             self._restore_states(module)
 
+    def _check_overflow(self, module: TrainableModule) -> None:
+        """Stop if the loss scaler would skip every step: the scale is not what makes gradients so.
+
+        The batch is recomputed without a scale after MAX_EVENTS_IN_A_ROW skipped steps.
+        """
+        if self.overflows <= MAX_EVENTS_IN_A_ROW:
+            return
+        cause = self._find_cause(module)
+        if cause or self.scaler.get_scale() < MIN_LOSS_SCALE:
+            self.in_a_row = self.overflows
+            self._stop_training(module, cause or self._unknown_cause(module))
+
     def _stop_training(self, module: TrainableModule, event: NonFiniteEvent) -> None:
         path = Path(module.trainer.default_root_dir, "checkpoints", "last.ckpt")
         saved = ""
@@ -242,11 +263,12 @@ class NaNGuard:
             torch._foreach_copy_(self.buffers, self.saved_buffers)
 
     def _diagnose(self, module: TrainableModule) -> NonFiniteEvent:
+        """Return the cause of a non-finite step, or that there is none in a single batch."""
+        return self._find_cause(module) or self._unknown_cause(module)
+
+    def _find_cause(self, module: TrainableModule) -> NonFiniteEvent | None:
         """Return the event of the first process that finds a cause, and save its batch."""
-        rank, suspects = rank_and_world_size()[0], self.batches
-        if self.is_delayed:
-            marked = torch.stack([each.found for each in suspects if each.found is not None])
-            suspects = suspects[int(marked.argmax()) :][:1]
+        rank, suspects = rank_and_world_size()[0], self._list_suspects()
         events = [diagnose_batch(module, suspect) for suspect in suspects]
         self._restore_buffers()
         own = next((event for event in events if event.names), None)
@@ -254,7 +276,18 @@ class NaNGuard:
             suspect = suspects[events.index(own)]
             own = own._replace(file=str(save_event(module, suspect, own)))
         causes = [event for _, event in sorted(merge_over_processes({rank: own}).items()) if event]
-        if causes:
-            return causes[0]
-        unknown = events[-1]._replace(names=["the sum of gradients"])
-        return unknown._replace(file=str(save_event(module, suspects[-1], unknown)))
+        return causes[0] if causes else None
+
+    def _list_suspects(self) -> list[RecordedBatch]:
+        """Return the batches of the non-finite step."""
+        if not self.is_delayed:
+            return self.batches
+        marked = torch.stack([each.found for each in self.batches if each.found is not None])
+        return self.batches[int(marked.argmax()) :][:1]
+
+    def _unknown_cause(self, module: TrainableModule) -> NonFiniteEvent:
+        """Return an event of the last batch, and save the batch."""
+        suspect = self._list_suspects()[-1]
+        event = diagnose_batch(module, suspect)._replace(names=["the sum of gradients"])
+        self._restore_buffers()
+        return event._replace(file=str(save_event(module, suspect, event)))
