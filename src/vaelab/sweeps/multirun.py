@@ -120,7 +120,8 @@ def _is_safe_word(word: str) -> bool:
 
 def resume_hint(folder: Path) -> str:
     """Return the command that resumes a multirun."""
-    return f"{train_command()} {quote_for_shell(f'resume={folder}')}{project_flags()}"
+    path = f"./{folder}" if str(folder).startswith("~") else folder  # not the home folder
+    return f"{train_command()} {quote_for_shell(f'resume={path}')}{project_flags()}"
 
 
 def read_finished_value(job: Path) -> float | None:
