@@ -105,7 +105,11 @@ def run_and_measure(command: list[str], folder: Path) -> dict:
     }
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True
+        [sys.executable, *command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
     )
     whole = time.perf_counter() - started
     if done.returncode:

@@ -25,29 +25,34 @@ POSIX_NAMES = {
 GUARDED = {"runtime/posix.py", "data/cache.py"}  # cache.py asks hasattr
 LOCALE = {"sweeps/hydra_callback.py"}  # writes numbers and messages of one line
 TEXT_FUNCTIONS = {"read_text": 0, "write_text": 1}  # and the place of their argument encoding
-# What Windows does not have is removed before vaelab is imported, after the libraries it uses.
+# Imports everything twice: libraries are loaded the first time, when nothing is missing yet.
 IMPORT_ALL = f"""
 import importlib, os, pkgutil, signal, sys
-import matplotlib.pyplot, numpy, pytorch_lightning, sklearn.mixture, torch, torchmetrics, zuko
-import filelock, hydra, hydra.main, multiprocessing.popen_fork, subprocess, torchvision, wandb
+def import_all():
+    import vaelab
+    for each in [*pkgutil.walk_packages(vaelab.__path__, "vaelab.")]:
+        if ".__main__" not in each.name and ".cli.project" not in each.name:
+            try:
+                importlib.import_module(each.name)
+            except ModuleNotFoundError as error:
+                if str(error.name).partition(".")[0] in ("vaelab", *{POSIX_MODULES}):
+                    raise
+import_all()
+for name in [name for name in sys.modules if name.partition(".")[0] == "vaelab"]:
+    del sys.modules[name]
 for name in {POSIX_MODULES}:
     sys.modules[name] = None
 for module, names in ((os, {POSIX_NAMES["os"]}), (signal, {POSIX_NAMES["signal"]})):
     for name in names:
         if hasattr(module, name) and name not in KEPT:
             delattr(module, name)
-import vaelab
-names = [each.name for each in pkgutil.walk_packages(vaelab.__path__, "vaelab.")]
-for name in names:
-    if ".__main__" not in name and ".cli.project" not in name and name not in OPTIONAL:
-        importlib.import_module(name)
+import_all()
 """
 LIBRARIES_NEED = ["kill", "wait", "uname", "link", "getuid", "sched_getaffinity"]
-OPTIONAL = ["vaelab.sweeps.optuna_study"]
 
 
 def run_without_posix(code, folder):
-    text = IMPORT_ALL.replace("KEPT", repr(LIBRARIES_NEED)).replace("OPTIONAL", repr(OPTIONAL))
+    text = IMPORT_ALL.replace("KEPT", repr(LIBRARIES_NEED))
     command = [sys.executable, "-c", text + code]
     return subprocess.run(
         command, cwd=folder, capture_output=True, encoding="utf-8", timeout=300, check=False

@@ -1,10 +1,9 @@
 """The base of metrics whose sums are float64."""
 
 from collections.abc import Callable, Sequence
-from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 from vaelab.runtime.precision import has_float64
@@ -16,7 +15,9 @@ class Float64Metric(Metric):
     `update` has to convert its arguments by `to_double`, which does the same.
     """
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = ()) -> Self:
+    def _apply(
+        self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = ()
+    ) -> nn.Module:
         """Move the states to another device; `Module.to` and `Module.cuda` call it."""
         if not has_float64(fn(torch.empty(0)).device):
             return self

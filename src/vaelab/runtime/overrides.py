@@ -109,8 +109,9 @@ def _read_path(value: str) -> str:
 def _write_path(value: str) -> str:
     """Return the value if Hydra reads it as the path that it names, else the path in quotes."""
     path, override = _read_path(value), _parse_value(value)
-    is_plain = override is not None and not override.is_sweep_override()
-    return value if is_plain and override.value() == path else quote_override(path)
+    if override is None or override.is_sweep_override() or override.value() != path:
+        return quote_override(path)
+    return value
 
 
 def _is_sweep(value: str) -> bool:

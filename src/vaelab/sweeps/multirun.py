@@ -125,7 +125,8 @@ def _check_recorded_words(
 
 def resume_hint(folder: Path) -> str:
     """Return the command that resumes a multirun."""
-    return f"{train_command()} {quote_for_shell(f'resume={folder}')}{project_flags()}"
+    path = f"./{folder}" if str(folder).startswith("~") else folder  # not the home folder
+    return f"{train_command()} {quote_for_shell(f'resume={path}')}{project_flags()}"
 
 
 def explain_sweep_error(error: Exception, rows: Iterable[Mapping[str, Any]]) -> Exception:
