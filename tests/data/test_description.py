@@ -86,6 +86,8 @@ def test_whole_numbers_that_are_not_scaled_are_said(dtype, largest, scale):
         (255 * UNIFORM, "not scaled: training is easier with values of about 1, so set data.scale"),
         (1000 * TABLE, "so standardize the columns"),
         (-UNIFORM * 100, "so standardize"),
+        (1e-4 * TABLE, "standardize the columns, or set data.scale=0.0001"),
+        (5 + 1e-3 * TABLE, "so standardize the columns, or set data.scale=0.001"),
     ],
 )
 def test_large_values_are_said(x, words):
