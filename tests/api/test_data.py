@@ -107,3 +107,45 @@ def test_the_kind_of_values_is_that_of_arrays():
 def test_unusable_data_are_refused(x, settings, message):
     with pytest.raises(vaelab.UserError, match=message):
         vaelab.make_data(x, **settings)
+
+
+def test_names_of_classes_have_the_same_numbers_in_all_splits():
+    data = vaelab.make_data(
+        {"train": (X[:20], ["a", "b"] * 10), "test": (X[20:30], ["b"] * 10)}, scale=1
+    )
+    assert data.splits["train"].labels.tolist() == [0, 1] * 10
+    assert data.splits["test"].labels.tolist() == [1] * 10
+    assert "labels are numbered: 0 a, 1 b" in data.description.line
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_missing_labels_are_counted(missing):
+    with pytest.raises(vaelab.UserError, match="y: 2 of 40 labels are missing"):
+        vaelab.make_data(X, ["a"] * 38 + [missing] * 2)
+
+
+def test_numbers_among_objects_stay_numbers():
+    data = vaelab.make_data(X, np.array([*range(40)], object))
+    assert sorted(rows(data, 1).tolist()) == [*range(40)]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "Float64", "object"])
+def test_nan_in_a_data_frame_is_named_by_column(dtype):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=["age", "height", "mass"]).assign(kind="a")
+    frame.loc[[1, 4], "height"] = None
+    if dtype == "object":
+        frame["kind"] = 1
+        dtype = "float64"
+    frame["height"] = frame["height"].astype(dtype)
+    message = r"\(2 values in 2 of 40 rows; 2 in column height\)"
+    with pytest.raises(vaelab.UserError, match=message):
+        vaelab.make_data(frame, "kind")
+    splits = {"train": (frame[["age", "height"]], frame["kind"]), "test": frame[["age", "height"]]}
+    with pytest.raises(vaelab.UserError, match="2 in column height"):
+        vaelab.make_data(splits | {"test": splits["train"]})
+
+
+def test_scale_makes_levels():
+    data = vaelab.make_data(np.arange(256.0).reshape(64, 4), scale=255)
+    assert data.pixels == "levels"

@@ -224,3 +224,16 @@ def test_a_run_of_words_is_repeated_bit_for_bit(fit):
         assert done.returncode == 0, done.stderr
         assert words[0] != "rerun" or "bit-identical" in done.stdout
     assert json.loads((run.folder / "metrics.json").read_text())["epochs"] == 3
+
+
+@pytest.mark.parametrize("scale", [4095, 255, 255.5])
+def test_scale_applies_to_the_data_of_an_opened_run_and_to_new_rows(fit, scale):
+    x = np.random.default_rng(0).integers(0, 256, (40, 1, 4, 4)).astype(np.float32)
+    data = vaelab.make_data(x, scale=scale)
+    run = fit(data=data)
+    again = vaelab.load(run.folder)
+    for name, split in data.splits.items():
+        assert torch.equal(again.data.splits[name].images, split.images)
+    rows = x[:5]
+    assert np.allclose(again.encode(rows), run.encode(rows))
+    assert np.allclose(again.encode(rows), again.encode(rows.astype(int)))

@@ -172,3 +172,107 @@ def test_reading_needs_little_more_memory_than_the_arrays(npz, dtype):
     tracemalloc.stop()
     assert data.pixels == "binary"
     assert peak < 2.5 * size + 2 * 4_000 * 2_500 + 6 * arrays.CHUNK_BYTES
+
+
+NAMES = ("train", "val", "test")
+GREY = np.random.default_rng(0).integers(0, 256, (20, 1, 4, 4)).astype(np.uint8)
+
+
+def split_arrays(**changes):
+    return {f"x_{name}": changes.get(name, GREY) for name in NAMES}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"test": GREY / 255}, "x_train is uint8, but x_test is float64: save all splits with"),
+        ({"val": GREY / 255.0}, "x_train is uint8, but x_val is float64"),
+        ({"train": GREY.astype(int)}, "x_train is int64, but x_val is uint8"),
+        (
+            {"train": GREY.astype("f4"), "val": GREY / 255, "test": GREY / 255},
+            r"deviation of x_train \(\[0, 255\]\) is 255 times that of x_val \(\[0, 1\]\)",
+        ),
+        (
+            {"train": GREY / 65535, "val": GREY / 65535, "test": GREY / 255},
+            r"x_train .* is 0\.00389 times that of x_test",
+        ),
+        ({"test": GREY // 128}, r"x_train .* times that of x_test"),
+    ],
+)
+def test_splits_of_different_scale_are_refused(npz, changes, message):
+    with pytest.raises(ValueError, match=message):
+        load_arrays(npz(**split_arrays(**changes)))
+
+
+def test_splits_of_equal_scale_are_accepted(npz):
+    x = np.random.default_rng(0).standard_normal((300, 3))
+    load_arrays(npz(x_train=x[:200], x_val=x[:0], x_test=x[200:205].astype("f4")))
+    load_arrays(npz(x_train=x[:200], x_val=x[:1], x_test=3 * x[200:]))
+    load_arrays(npz(**split_arrays(train=GREY > 99, val=(GREY > 99) * 1, test=GREY // 128)))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("x", "x_test"), "has x, which is split at random, and x_test: rename x to x_train"),
+        (("x", "y", "x_test", "y_test"), "and x_test, y_test"),
+        (("x", "y_train"), "and y_train"),
+        (("x_train", "x_val", "x_test", "y"), "the labels y of no split: save y_train"),
+    ],
+)
+def test_arrays_that_would_be_ignored_are_refused(npz, names, message):
+    parts = {name: np.arange(20) if name[0] == "y" else GREY for name in names}
+    with pytest.raises(ValueError, match=message):
+        load_arrays(npz(**parts))
+
+
+def test_other_names_are_said(npz):
+    data = load_arrays(npz(x=GREY, labels=np.arange(20), z=np.zeros(3)))
+    assert data.conversions == ["uint8", "arrays that are ignored: labels, z"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "columns", "message"),
+    [
+        ([(0, 1), (3, 1), (3, 4)], (), r"\(3 values in 2 of 20 rows; 2 in x\[:, 1\], 1 in x\[:, 4"),
+        ([(2, 0)], "abcde", r"\(1 values in 1 of 20 rows; 1 in column a\): remove these rows"),
+        ([(0, i) for i in range(8)], (), r"1 in x\[:, 4\], others in 3 more columns\)"),
+    ],
+)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_message_about_nan_says_how_many_and_where(bad, columns, message, value):
+    x = np.random.default_rng(0).standard_normal((20, 8))
+    for place in bad:
+        x[place] = value
+    with pytest.raises(ValueError, match=message):
+        arrays.ArrayData({"x": x}, "x.npz", columns=list(columns))
+
+
+def test_nan_in_images_and_labels_is_counted():
+    x = np.zeros((20, 1, 4, 4))
+    x[3, 0, 0, :2] = np.nan
+    with pytest.raises(ValueError, match=r"float32 \(2 values in 1 of 20 rows\): remove"):
+        arrays.ArrayData({"x": x}, "x.npz")
+    y = np.array([np.nan] * 3 + [1.0] * 17)
+    with pytest.raises(ValueError, match=r"y holds NaN.* \(3 values in 3 of 20 rows\)"):
+        arrays.ArrayData({"x": np.zeros((20, 2)), "y": y}, "x.npz")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.float64, np.uint16])
+def test_scale_of_255_makes_levels_of_every_dtype(npz, dtype):
+    data = load_arrays(npz(x=GREY.astype(dtype)), scale=255)
+    assert (data.pixels, data.range) == ("levels", (0.0, 1.0))
+    assert data.splits["train"].images.dtype == torch.uint8
+
+
+@pytest.mark.parametrize(("scale", "high"), [(16, 255 / 16), (65535, 255 / 65535), (0.5, 510)])
+def test_other_scales_divide(npz, scale, high):
+    data = load_arrays(npz(x=GREY.astype(np.uint16)), scale=scale)
+    assert data.pixels == "real"
+    assert data.range[1] == pytest.approx(high, rel=0.02)
+
+
+@pytest.mark.parametrize("scale", [0, -1, float("nan"), float("inf")])
+def test_scale_must_be_positive(npz, scale):
+    with pytest.raises(ValueError, match=r"data\.scale=.*: it must be a positive number"):
+        load_arrays(npz(x=GREY), scale=scale)

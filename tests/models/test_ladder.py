@@ -253,3 +253,17 @@ def test_groups_multiply_the_layers(config):
 def test_invalid_combinations_are_refused(config, words, message):
     with pytest.raises(ValueError, match=message):
         RunParts.build(config(*words.split()))
+
+
+@pytest.mark.parametrize(
+    ("shape", "words", "latent_dim"),
+    [
+        ((1, 28, 28), (), 14 * 14 + 2 * 7 * 7),
+        ((3, 32, 32), (), 16 * 16 + 2 * 8 * 8),
+        ((1, 28, 28), ("model.groups=3",), 3 * (14 * 14 + 2 * 7 * 7)),
+        ((1, 20, 12), ("model.latents=[2,3]", "model.kernel_size=3"), 2 * 60 + 3 * 15),
+    ],
+)
+def test_size_of_convolutional_layers_follows_from_the_shape(config, shape, words, latent_dim):
+    cfg = config("model=ladder_conv", "model.channels=[4,8]", *words)
+    assert build_from_config(cfg.module.vae, shape=list(shape)).latent_dim == latent_dim

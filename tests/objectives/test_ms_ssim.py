@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import avg_pool2d
@@ -88,3 +89,13 @@ def test_accepted_image_sizes_have_a_finite_similarity(edge, scales, window):
 def test_window_must_be_odd_and_at_least_3(config, window):
     with pytest.raises(ValueError, match="odd, and at least 3"):
         RunParts.build(config("objective=ms_ssim", f"objective.window={window}"))
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 1), (0, 255), (0, 1.01), (-0.5, 0.5)])
+def test_pixels_outside_0_to_1_are_refused(train, tmp_path, low, high):
+    x = np.random.default_rng(0).uniform(low, high, (20, 1, 28, 28))
+    x[:, 0, 0, :2] = low, high
+    np.savez(tmp_path / "x.npz", x=x)
+    with pytest.raises(ValueError, match=r"pixels in \[0, 1\], but .* scale them to \[0, 1\]"):
+        train("objective=ms_ssim", "loss=mse", "data=arrays", f"data.path={tmp_path}/x.npz")
+    MSSSIM(ConstantWeight()).check_range(0, 1)

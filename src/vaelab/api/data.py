@@ -133,7 +133,10 @@ def _read_rows(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray | None]:
     elif isinstance(x, Dataset):
         x, y = _read_dataset(x, y)
     x = _to_array(x)
-    return x, None if y is None else _to_array(y)
+    labels = None if y is None else _to_array(y)
+    if labels is not None and labels.dtype.kind == "U" and isinstance(y, list | tuple):
+        labels = np.asarray(y, object)  # so that NaN does not become the name "nan"
+    return x, labels
 
 
 def _split_frame(frame: Any, y: Any) -> tuple[Any, Any]:

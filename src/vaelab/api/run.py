@@ -247,6 +247,7 @@ class Run:
             batch_size=own.batch_size,
             seed=own.seed,
             dequantize=own.dequantize,
+            scale=own.scale if isinstance(own, ArrayData) else None,
         )
         rows.setup()
         self.vae.likelihood.check_pixels(*rows.range, rows.pixels)

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,9 +106,20 @@ class ArrayData(DataModule):
         return sum(array.nbytes for array in self.arrays.values())
 
     def save(self, path: Path) -> None:
-        """Write the arrays as an npz file, which `data=arrays` reads."""
+        """Write the arrays as an npz file, which `data=arrays` reads with the same scale.
+
+        Values that were divided are multiplied in float64, so that the division gives them exactly.
+        """
+        arrays = self.arrays
+        if self.scale is not None:
+            arrays = {
+                name: x.astype(np.float64) * self.scale
+                if name.startswith("x") and x.dtype == np.float32
+                else x
+                for name, x in arrays.items()
+            }
         with atomic_write(path) as part, part.open("wb") as file:
-            np.savez(file, allow_pickle=False, **self.arrays)
+            np.savez(file, allow_pickle=False, **arrays)
 
     @property
     def pixels(self) -> Pixels:
@@ -346,10 +358,7 @@ def _convert_for_storage(
     if scale == 255 and all(map(_is_levels, arrays.values())):
         return {name: x.astype(np.uint8, copy=False) for name, x in arrays.items()}
     if scale is not None:
-        return {
-            name: np.divide(x, scale, dtype=np.float32, casting="unsafe")
-            for name, x in arrays.items()
-        }
+        return {name: _divide(x, scale) for name, x in arrays.items()}
     if all(map(_is_binary, arrays.values())):
         return {
             name: np.multiply(x, 255, dtype=np.uint8, casting="unsafe")
@@ -362,6 +371,14 @@ def _convert_for_storage(
 
 def _is_binary(x: np.ndarray) -> bool:
     return all(((rows == 0) | (rows == 1)).all() for rows in _split_rows(x))
+
+
+def _divide(x: np.ndarray, scale: float) -> np.ndarray:
+    """Return x / scale, rounded once to float32."""
+    divided = np.empty(x.shape, np.float32)
+    for rows, kept in _split_rows(x, divided):
+        kept[...] = rows.astype(np.float64) / scale
+    return divided
 
 
 def _is_levels(x: np.ndarray) -> bool:
@@ -394,7 +411,13 @@ def _fits_float32(x: np.ndarray) -> np.ndarray:
     return abs(x.astype(np.float64)) <= np.finfo(np.float32).max
 
 
-def _split_rows(x: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield parts of an array, so that temporary copies of them are small."""
+def _split_rows(x: np.ndarray, *more: np.ndarray) -> Iterator[Any]:
+    """Yield parts of an array, so that temporary copies of them are small.
+
+    Arguments:
+        more: Arrays with as many rows; with them, tuples of parts are yielded.
+    """
     step = max(1, CHUNK_BYTES // max(1, x[:1].nbytes))
-    return (x[start : start + step] for start in range(0, len(x), step))
+    for start in range(0, len(x), step):
+        parts = tuple(each[start : start + step] for each in (x, *more))
+        yield parts if more else parts[0]

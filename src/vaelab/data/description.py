@@ -27,6 +27,7 @@ MIN_ROWS = 100  # images that are examined even if they are larger
 CHUNK_ROWS = 1_000
 DARK_LEVEL = 63  # of 255; images with no brighter pixel are nearly black
 LARGE_VALUE = 16  # real data beyond it are probably not standardized
+SMALL_DEVIATION = 0.01  # real data below it are probably not standardized
 MAX_NAMED = 5  # columns in a warning
 KINDS: dict[Pixels, str] = {
     "binary": "binary pixels",
@@ -231,6 +232,13 @@ def _find_unscaled(rows: Tensor, description: DataDescription) -> Iterator[str]:
         yield (
             f"data: x holds real numbers in [{low:.4g}, {high:.4g}], which are not scaled: "
             f"training is easier with values of about 1, so {hint}"
+        )
+    elif (deviation := rows.std(0, correction=0).mean().item()) < SMALL_DEVIATION:
+        yield (
+            f"data: the standard deviation of x is {deviation:.3g} on average, and x is not "
+            "scaled: "
+            "training is easier with values of about 1, so standardize the columns, or set "
+            f"data.scale={deviation:.1g}"
         )
 
 
