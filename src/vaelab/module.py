@@ -269,7 +269,7 @@ class VAEModule(TrainableModule):
         logged = {f"train/{name}": mean for name, mean in zip(terms, means, strict=True)}
         logged |= {f"train/{name}": count for name, count in self.guard.logged_counts().items()}
         logged |= {"train/lr": learning_rate, "epoch": self.current_epoch}
-        monitored = self.objective.monitor.removeprefix("val/")
+        monitored = self.objective.criterion.removeprefix("val/")
         self.latest = {monitored: logged[f"train/{monitored}"]}
         for logger in self.trainer.loggers:
             logger.log_metrics(logged, self.global_step)
@@ -305,12 +305,13 @@ class VAEModule(TrainableModule):
         means.update(terms, count_new_images(loader, *place))
 
     def on_validation_epoch_end(self) -> None:
-        monitored = self._log_means("val").get(self.objective.monitor)
-        if monitored is None or self.trainer.sanity_checking:
+        criterion = self._log_means("val").get(self.objective.criterion)
+        is_compared = self.objective.has_arrived(self.global_step)
+        if criterion is None or self.trainer.sanity_checking or not is_compared:
             return
         for each in self.trainer.lr_scheduler_configs:
             if each.reduce_on_plateau and self.trainer.state.fn == TrainerFn.FITTING:
-                each.scheduler.step(monitored.item())  # type: ignore[arg-type]
+                each.scheduler.step(criterion.item())  # type: ignore[arg-type]
 
     def on_test_epoch_end(self) -> None:
         self._log_means("test")
@@ -325,7 +326,7 @@ class VAEModule(TrainableModule):
                 logged |= {f"{prefix}/{name}{suffix}": values[name].float() for name in values}
             means.reset()
         for key, mean in logged.items():
-            shown = key == self.objective.monitor
+            shown = key == self.objective.criterion
             # Every process has the same mean already; sync_dist only silences a warning.
             self.log(key, mean, prog_bar=shown, sync_dist=True, add_dataloader_idx=False)
         return logged
@@ -385,5 +386,6 @@ class VAEModule(TrainableModule):
         config: dict[str, Any] = {"scheduler": scheduler, "interval": self.schedule.interval}
         if isinstance(scheduler, ReduceLROnPlateau):
             # Lightning would let it step after the checkpoints at the end of an epoch.
-            config |= {"interval": "epoch", "frequency": NEVER, "monitor": self.objective.monitor}
+            config |= {"interval": "epoch", "frequency": NEVER}
+            config["monitor"] = self.objective.criterion
         return {"optimizer": optimizer, "lr_scheduler": config}

@@ -61,7 +61,7 @@ def train(cfg: DictConfig, resume: bool = False, started: str = ".") -> float:
         started: The folder in which the command was started, for relative paths of data.
 
     Returns:
-        The best value of what the objective monitors, by default the validation ELBO in nats per
+        What the objective monitors at the kept weights, by default the validation ELBO in nats per
         image; NaN without validation images.
 
     Raises:
@@ -101,7 +101,7 @@ def train_run(
 
         config = EvaluationConfig(samples=run.cfg.samples, seed=run.cfg.seed)
         numbers: dict[str, Any] = {**evaluate(run, config)}
-        score = getattr(trainer.checkpoint_callback, "best_score", None)
+        score = getattr(trainer.checkpoint_callback, "best_value", None)
         if trainer.is_global_zero:
             numbers |= _describe_training(run, trainer, score)
             write_numbers(numbers, folder / "metrics.json")
@@ -286,6 +286,8 @@ def _describe_training(run: RunParts, trainer: Trainer, score: float | None) -> 
     numbers: dict[str, Any] = {"monitor": monitor}
     if score is not None:
         numbers[monitor.replace("/", "_")] = score
+    if sentence := _describe_unreached_weight(run, trainer):
+        numbers["weight_warning"] = sentence
     numbers |= {
         "seed": run.cfg.seed,
         "epochs": trainer.current_epoch,
@@ -295,6 +297,29 @@ def _describe_training(run: RunParts, trainer: Trainer, score: float | None) -> 
         **run.module.guard.final_counts(),
     }
     return numbers | count_sizes(run) | collect_provenance(Path(run.cfg.folder))
+
+
+def _describe_unreached_weight(run: RunParts, trainer: Trainer) -> str | None:
+    """Return a sentence if no weights were chosen by the final weight of the KL, or None."""
+    kl, steps = run.module.objective.weighting, trainer.global_step
+    if kl is None or steps == 0:
+        return None
+    option = f"kl={read_choices(Path(run.cfg.folder)).get('kl', type(kl).__name__)}"
+    if not any(kl.has_arrived(step) for step in range(1, steps + 1)):
+        period = getattr(kl, "period", None)
+        remedy = "train longer" if period is None else f"set kl.period below {steps}"
+        too_long = "" if period is None else f": kl.period={period} is too long for"
+        return (
+            f"{option} reached {kl.describe_progress(steps)}{too_long or ' in'} the {steps} steps "
+            f"of the training, and the last weights are kept: {remedy}"
+        )
+    checkpoint = trainer.checkpoint_callback
+    if isinstance(checkpoint, Checkpoint) and run.data.has_validation and not checkpoint.has_chosen:
+        return (
+            f"{option}: no validation came after a step with the final weight of the KL, and the "
+            "last weights are kept: validate more often (trainer.val_check_interval)"
+        )
+    return None
 
 
 def _report_results(run: RunParts, trainer: Trainer, numbers: dict[str, Any]) -> None:

@@ -45,6 +45,8 @@ class BetaTC(Objective):
         UserError: If a weight is negative or not finite.
     """
 
+    trains_bound = False
+
     def __init__(
         self,
         beta: float = 6.0,
@@ -78,17 +80,21 @@ class BetaTC(Objective):
         mutual_information, total_correlation = log_q_zx - log_q_z, log_q_z - log_q_product
         dimension_kl = log_q_product - p.log_prob(z)
         kl = kl_divergence(q, p)
-        return {
-            "loss": reconstruction
+        loss = (
+            reconstruction
             + self.alpha * mutual_information
             + self.beta * total_correlation
-            + self.gamma * dimension_kl,
+            + self.gamma * dimension_kl
+        )
+        return {
+            "loss": loss,
             "reconstruction": reconstruction,
             "kl": kl,
             "elbo": -(reconstruction + kl),
             "mutual_information": mutual_information,
             "total_correlation": total_correlation,
             "dimension_kl": dimension_kl,
+            "criterion": -loss,
         }
 
 

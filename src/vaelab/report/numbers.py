@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vaelab.runs.untrusted import SENTENCES
 from vaelab.runtime.metric_names import METRICS, NATS_PER_IMAGE
 
 MEASURES = {
@@ -65,7 +66,7 @@ def _make_row(key: str, numbers: Mapping[str, Any], latent_dim: int | None) -> M
 def _describe_unknown_key(key: str, numbers: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return the title, unit and meaning of a key that is not in METRICS."""
     if key == str(numbers.get("monitor")).replace("/", "_"):
-        meaning = "The best validation value, which selected best.ckpt."
+        meaning = "The value on the validation images, of the weights of best.ckpt."
         return str(numbers["monitor"]), NATS_PER_IMAGE, meaning
     if key.startswith("kl_layer_"):
         number = key.removeprefix("kl_layer_")
@@ -88,7 +89,7 @@ def describe_measurement(numbers: Mapping[str, Any]) -> str:
 
 def find_warnings(numbers: Mapping[str, Any]) -> list[str]:
     """Return warnings about non-finite metrics, posterior collapse and an unbounded density."""
-    found = []
+    found = [str(numbers[key]) for key in SENTENCES if key in numbers]
     if broken := [key for key in numbers if key in METRICS and numbers[key] is None]:
         names = ", ".join(METRICS[key].name for key in broken)
         found.append(f"Non-finite metrics: {names}. The training diverged: lower optimizer.lr.")

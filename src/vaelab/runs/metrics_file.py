@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-from vaelab.runs.untrusted import read_numbers
+from vaelab.runs.untrusted import SENTENCES, read_numbers
 from vaelab.runtime.files import atomic_write
 from vaelab.runtime.metric_names import METRICS
 
@@ -63,11 +63,12 @@ class LikelihoodNumbers(TypedDict, total=False):
 class RunMetrics(LikelihoodNumbers, total=False):
     """The numbers of metrics.json, which a run writes at its end.
 
-    There are also kl_layer_1, kl_layer_2, ... for several stochastic layers, and the best value of
-    the monitored metric, for example val_elbo.
+    There are also kl_layer_1, kl_layer_2, ... for several stochastic layers, and the value of
+    the monitored metric at the kept weights, for example val_elbo.
 
     Attributes:
-        monitor: The metric that selected the best weights, for example val/elbo.
+        monitor: The metric by which runs are compared, for example val/elbo.
+        weight_warning: A sentence, if the weight of the KL never reached its final value.
         wall_s: The duration of the training in seconds.
         resumed: The steps at which the training was resumed.
         skipped, restored: The number of optimizer steps with NaN or infinity that were skipped, or
@@ -78,6 +79,7 @@ class RunMetrics(LikelihoodNumbers, total=False):
     """
 
     monitor: str
+    weight_warning: str
     seed: int
     epochs: int
     steps: int
@@ -233,7 +235,7 @@ def table_heading(numbers: Mapping[str, Any]) -> tuple[str, str]:
 
 def list_remarks(numbers: Mapping[str, Any]) -> list[str]:
     """Return warnings about the model, and why parts of an evaluation do not apply."""
-    warnings = [numbers[key] for key in ("collapse", "kl_warning") if key in numbers]
+    warnings = [numbers[key] for key in SENTENCES if key in numbers]
     absent = numbers.get("absent", {}).items()
     return [*warnings, *(f"no {part}: {reason}" for part, reason in absent)]
 

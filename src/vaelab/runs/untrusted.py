@@ -30,7 +30,11 @@ NUMBER_KEYS = {
     *("nll_se", "images", "all_images", "samples", "seed", "epochs", "steps", "step", "wall_s"),
     *("parameters", "encoder_outputs"),
 }
-TEXT_KEYS = ("monitor", "measure", "split", "pixels", "command", "checkpoint", "bits_sha256")
+SENTENCES = ("collapse", "kl_warning", "weight_warning")  # remarks about the numbers
+TEXT_KEYS = (
+    *("monitor", "measure", "split", "pixels", "command", "checkpoint", "bits_sha256"),
+    *SENTENCES,
+)
 LIST_KEYS = ("shape", "decoder_outputs", "kl_per_dimension")
 TABLE_KEYS = ("choices", "versions", "parameters_of", "git", "parts", "absent", "asked")
 

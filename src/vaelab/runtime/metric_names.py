@@ -287,6 +287,12 @@ OTHER_METRICS = {
     "nll_train": Metric(
         "NLL, train", NATS_PER_IMAGE, "The NLL of as many training images as test images.", False
     ),
+    "criterion": Metric(
+        "criterion",
+        NATS_PER_IMAGE,
+        "What training maximises: minus the loss, with the KL term in its final form.",
+        True,
+    ),
     "loss": Metric("loss", NATS_PER_IMAGE, "The loss that the optimizer minimises.", False),
     "kl_weight": Metric("weight of the KL", "", "The weight of the KL in the loss.", None),
     "lr": Metric("learning rate", "", "The learning rate of the optimizer.", None),
