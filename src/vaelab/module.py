@@ -31,7 +31,7 @@ from vaelab.runtime.trusted_config import check_config
 from vaelab.schedules.base import LearningRateSchedule
 from vaelab.schedules.constant import ConstantSchedule
 from vaelab.training.base import TrainableModule
-from vaelab.training.batches import count_new_images, count_training_images, read_batch
+from vaelab.training.batches import count_images, count_new_images, read_batch
 from vaelab.training.loop import ShortLoop
 from vaelab.training.nan_guard import NaNGuard, OnNaN
 from vaelab.vae import VAE
@@ -178,7 +178,8 @@ class VAEModule(TrainableModule):
         self.steps_taken = checkpoint["global_step"]
 
     def on_train_start(self) -> None:
-        size = count_training_images(self.trainer.train_dataloader)
+        self.objective.check_training(self.vae)
+        size = count_images(self.trainer.train_dataloader)
         if size is not None:
             self.objective.dataset_size = size
         if self.objective.needs_dataset_size and self.objective.dataset_size is None:
@@ -238,6 +239,7 @@ class VAEModule(TrainableModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         batch = read_batch(batch)
+        self.check_batch(len(batch[0]))
         self.guard.record_batch(self, batch, batch_idx)
         terms = self.terms(batch)
         if not isinstance(self.trainer.fit_loop.epoch_loop, ShortLoop):
@@ -248,6 +250,15 @@ class VAEModule(TrainableModule):
         loss = terms["loss"].mean()
         self.guard.record_loss(loss)
         return loss
+
+    def check_batch(self, images: int) -> None:
+        """Raise a UserError if a batch of so many images is too small for the objective."""
+        if images < self.objective.min_images:
+            raise UserError(
+                f"objective: {type(self.objective).__name__} compares the images of a batch, and "
+                f"needs at least {self.objective.min_images}, but there is a batch of {images}: "
+                "set a larger batch size, and drop_last=True in a data loader of your own"
+            )
 
     def _is_logged(self) -> bool:
         """True if the terms of the next optimizer step of a vaelab run are logged."""
@@ -297,12 +308,18 @@ class VAEModule(TrainableModule):
             self.means.append(MeanTerms().to(self.device))
         batch = read_batch(batch)
         is_fitting = self.trainer.state.fn == TrainerFn.FITTING
+        images, least = len(batch[0]), self.objective.min_images
+        if images < least:  # as a last batch may be: its terms are not defined, and do not count
+            if batch_idx == 0 and self.trainer.world_size == 1:
+                self.check_batch(images)
+            batch = tuple(torch.cat([part] * least) for part in batch)
+        loader = get_evaluation_loader(self.trainer, dataloader_idx)
+        self.objective.evaluated_images = count_images(loader)
         with self._noise_of_batch(batch_idx):
             terms = self.terms(batch, self.global_step if is_fitting else self.steps_taken)
-        loader = get_evaluation_loader(self.trainer, dataloader_idx)
-        place = batch_idx, len(batch[0]), self.global_rank, self.trainer.world_size
+        place = batch_idx, images, self.global_rank, self.trainer.world_size
         means = cast(MeanTerms, self.means[dataloader_idx])
-        means.update(terms, count_new_images(loader, *place))
+        means.update(terms, count_new_images(loader, *place) if images >= least else 0)
 
     def on_validation_epoch_end(self) -> None:
         criterion = self._log_means("val").get(self.objective.criterion)

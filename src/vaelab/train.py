@@ -198,9 +198,16 @@ def _check_steps(run: RunParts, trainer: Trainer) -> None:
         raise
     except (TypeError, ValueError) as error:
         raise UserError(f"schedule: {error}") from error
-    train = run.data.splits["train"]
+    run.module.objective.check_training(run.vae)
+    train, validation = run.data.splits["train"], run.data.splits["val"]
     batches = TrainingBatches(train, run.data.batch_size, run.cfg.seed, 0, trainer.world_size)
     _check_length(trainer, len(batches))
+    run.module.check_batch(batches.min_images)
+    if run.data.has_validation:
+        run.module.check_batch(len(validation.images))
+    size = batches.max_images
+    if size > run.data.batch_size and trainer.is_global_zero:
+        print(f"the last batch of an epoch has {size} images, so that no batch has a single one")
 
 
 def _check_length(trainer: Trainer, batches: int) -> None:

@@ -1,5 +1,6 @@
 """Test which weights a run keeps: those with the best value of what is trained."""
 
+import csv
 import json
 
 import pytest
@@ -42,7 +43,7 @@ class Sigmoid(KLWeighting):
 )
 def test_weight_arrives_after_the_first_step_with_its_final_value(weighting, final, arrives):
     assert weighting.final_weight == pytest.approx(final)
-    assert [step for step in range(1, 200) if weighting.has_arrived(step)][0] == arrives
+    assert next(step for step in range(1, 200) if weighting.has_arrived(step)) == arrives
 
 
 def test_cyclical_weight_has_arrived_only_in_the_second_part_of_each_period():
@@ -94,10 +95,8 @@ def test_criterion_is_minus_the_final_loss(config, option, kl):
 
 
 def curve(folder, key):
-    import csv
-
-    rows = csv.DictReader((folder / "metrics.csv").open())
-    return [float(row[key]) for row in rows if row.get(key)]
+    with (folder / "metrics.csv").open() as file:
+        return [float(row[key]) for row in csv.DictReader(file) if row.get(key)]
 
 
 def test_small_weight_keeps_the_best_reconstructing_weights_not_the_first(train):
@@ -134,7 +133,7 @@ def test_capacity_that_is_not_reached_is_named(train):
 
 
 def test_validations_that_miss_the_final_weight_are_named(train):
-    """Every epoch of 4 steps ends in the rise of a period of 8 steps, or at its start."""
+    """An epoch of 4 steps ends in the second part of a period of 4, one of 9 in a rise."""
     words = ("kl=cyclical", "kl.period=4", "kl.rise=0.5", "trainer.check_val_every_n_epoch=1")
     assert "weight_warning" not in train(*MLP, *EPOCHS, *words, "trainer.max_epochs=2")
     numbers = train(
@@ -161,7 +160,7 @@ def test_early_stopping_waits_for_the_weight(train):
 
 
 def test_plateau_waits_for_the_weight(train):
-    words = ("schedule=plateau", "schedule.patience=0", "schedule.factor=0.5", *MLP, *EPOCHS, *CSV)
+    words = ("schedule=plateau", "schedule.patience=0", "schedule.ratio=0.5", *MLP, *EPOCHS, *CSV)
     words += ("trainer.max_epochs=4", "optimizer.lr=1e-9")
     warmed = train(*words, "kl=warmup", "kl.period=1000")
     assert set(curve(warmed["folder"], "train/lr")) == {1e-9}

@@ -74,10 +74,11 @@ def evaluate_likelihood(
     Returns:
         split, images, measure (see `describe_measure`), elbo, reconstruction, kl, rmse (of the
         reconstruction from the mode of q(z|x), in units of a pixel), kl_per_dimension, or for
-        several layers kl_layer_1, ..., active_units; nll and its standard error nll_se, unless
+        several layers kl_layer_1, ..., active_units; nll, unless
         grayscale pixels are treated as probabilities; bits_per_dim for discrete and for dequantized
         pixels; bits_sha256 if pixels were binarized by sampling; decoder_scale; elbo_exact for a
-        linear VAE. Without a density of q(z|x), elbo, kl and nll are missing.
+        linear VAE. elbo_se and nll_se are standard errors over images. Without a density of q(z|x),
+        elbo, kl and nll are missing.
 
     Raises:
         UserError: If samples is no positive integer.
@@ -90,8 +91,10 @@ def evaluate_likelihood(
     numbers: dict[str, Any] = {"split": split, "images": len(terms["reconstruction"])}
     numbers["measure"] = describe_measure(vae, data)
     numbers["rmse"] = _mean(terms.pop("square")) ** 0.5
+    for name in terms.keys() & {"elbo", "nll"}:
+        numbers[f"{name}_se"] = compute_standard_error(terms[name])
     if "nll" in terms:
-        numbers |= {"samples": samples, "nll_se": compute_standard_error(terms["nll"])}
+        numbers["samples"] = samples
         density = vae.likelihood.measure(data.pixels) == "density"
         if not density or data.pixels == "dequantized":
             level_bits = 8 if density else 0  # a density of pixels in [0, 1] has 256 levels

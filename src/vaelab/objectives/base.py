@@ -34,6 +34,9 @@ class Objective(nn.Module):
     The losses of critics are left out, because a critic that improves makes them incomparable.
 
     Attributes:
+        min_images: The fewest images of a batch for which the terms are defined.
+        evaluated_images: The number of images that are evaluated, set before each evaluation batch
+            if it is known.
         monitor: The logged metric that sweeps compare runs by; larger is better.
         criterion: The logged metric that the best weights of a run have the largest value of. It is
             `monitor` if training maximises that, and else the term `criterion`.
@@ -48,6 +51,8 @@ class Objective(nn.Module):
 
     monitor = "val/elbo"
     trains_bound = True
+    min_images = 1
+    evaluated_images: int | None = None
     supports_layers = False
     dataset_size: int | None = None
     needs_dataset_size = False
@@ -75,6 +80,13 @@ class Objective(nn.Module):
                 "single point, so the KL has no gradient: set objective=vq, or another posterior= "
                 "(diagonal, full, iaf, ...)"
             )
+
+    def check_training(self, vae: "VAE") -> None:
+        """Check what matters only while the model is trained; `prepare` checks the rest.
+
+        Raises:
+            UserError: If the training would not maximise what it claims to.
+        """
 
     @property
     def weighting(self) -> KLWeighting | None:

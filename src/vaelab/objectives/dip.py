@@ -39,6 +39,7 @@ class DIP(ELBO):
 
     supports_layers = False
     trains_bound = False
+    min_images = 2
 
     def __init__(
         self,

@@ -43,6 +43,7 @@ class Factor(ELBO):
     """
 
     critic: nn.Module
+    min_images = 2
 
     def __init__(
         self,

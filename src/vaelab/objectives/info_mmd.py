@@ -42,6 +42,7 @@ class InfoMMD(Objective):
 
     supports_layers = True
     trains_bound = False
+    min_images = 2
 
     def __init__(
         self,

@@ -60,6 +60,14 @@ class MultiSampleBound(Objective):
                 f"{type(vae.posterior).__name__} relaxes its samples: set objective=elbo"
             )
 
+    def check_training(self, vae: "VAE") -> None:
+        if self.samples > 1 and vae.likelihood.needs_calibration:
+            raise UserError(
+                "loss.scale=optimal is the scale of the ELBO, from errors that all samples share "
+                f"equally, but {type(self).__name__} weights its {self.samples} samples: set "
+                "loss.scale=learned"
+            )
+
     @abstractmethod
     def bound(self, log_w: Tensor) -> Tensor:
         """Compute the bound (B,), which training maximises, from log weights (samples, B)."""

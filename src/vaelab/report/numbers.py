@@ -16,7 +16,7 @@ MEASURES = {
     "normalised: there is no NLL, and the ELBO is comparable only between runs with this loss.",
 }
 PROVENANCE_KEYS = {  # keys of metrics.json that describe the run or the evaluation, not the model
-    *("split", "images", "measure", "samples", "nll_se", "bits_sha256", "kl_per_dimension"),
+    *("split", "images", "measure", "samples", "bits_sha256", "kl_per_dimension"),
     *("pixels", "shape", "step", "monitor", "seed", "epochs", "steps", "wall_s", "parameters"),
     *("choices", "command", "git", "versions", "parameters_of", "encoder_outputs"),
     *("decoder_outputs", "checkpoint"),
@@ -42,7 +42,8 @@ def make_metric_rows(numbers: Mapping[str, Any], latent_dim: int | None = None) 
         latent_dim: The number of latent dimensions, for the unit of active units.
     """
     known = [key for key in METRICS if key in numbers]
-    others = [key for key in numbers if key not in METRICS and key not in PROVENANCE_KEYS]
+    hidden = {*METRICS, *PROVENANCE_KEYS, *(f"{key}_se" for key in METRICS)}
+    others = [key for key in numbers if key not in hidden]
     return [_make_row(key, numbers, latent_dim) for key in [*known, *others]]
 
 
@@ -52,9 +53,8 @@ def _make_row(key: str, numbers: Mapping[str, Any], latent_dim: int | None) -> M
         title, unit, meaning = metric.name, metric.unit, metric.meaning
     else:
         title, unit, meaning = _describe_unknown_key(key, numbers)
-    value = format_number(numbers[key])
+    value = format_with_error(numbers[key], numbers.get(f"{key}_se"))
     if key == "nll":
-        value = format_with_error(numbers["nll"], numbers.get("nll_se"))
         meaning += (
             f" {numbers.get('samples')} importance samples; ± is the standard error over images."
         )

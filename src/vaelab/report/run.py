@@ -66,9 +66,9 @@ def _make_title(run: RunFolder) -> list[str]:
 def _make_headline(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the title and the value of the main metrics."""
     present = [key for key in HEADLINE_KEYS if numbers.get(key) is not None]
-    errors = {"nll": numbers.get("nll_se")}
     return [
-        (METRICS[key].name, format_with_error(numbers[key], errors.get(key))) for key in present
+        (METRICS[key].name, format_with_error(numbers[key], numbers.get(f"{key}_se")))
+        for key in present
     ]
 
 
@@ -94,7 +94,12 @@ def _make_evaluation_rows(
     evaluations: Mapping[str, EvaluationNumbers],
 ) -> list[tuple[str, str, list[str]]]:
     """Return the title, the unit and the values in all evaluations of each number."""
-    keys = dict.fromkeys(key for numbers in evaluations.values() for key in numbers)
+    keys = dict.fromkeys(
+        key
+        for numbers in evaluations.values()
+        for key in numbers
+        if key.removesuffix("_se") not in METRICS or key in METRICS
+    )
     known = [key for key in (*FIRST_KEYS, *METRICS) if key in keys]
     rows = []
     for key in [*known, *(key for key in keys if key not in {*known, *PROVENANCE_KEYS})]:
@@ -108,9 +113,7 @@ def _make_evaluation_rows(
 def _format_value(key: str, numbers: Mapping[str, Any]) -> str:
     if key not in numbers or isinstance(numbers[key], dict):
         return ""
-    if key == "nll":
-        return format_with_error(numbers["nll"], numbers.get("nll_se"))
-    return format_number(numbers[key])
+    return format_with_error(numbers[key], numbers.get(f"{key}_se"))
 
 
 def _list_absent_parts(evaluations: Mapping[str, EvaluationNumbers]) -> list[str]:

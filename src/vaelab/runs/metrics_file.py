@@ -25,7 +25,7 @@ class LikelihoodNumbers(TypedDict, total=False):
         shape: The shape of an image.
         step: The optimizer steps taken.
         samples: The number of importance samples of the NLL.
-        nll_se: The standard error of nll.
+        elbo_se, nll_se: The standard errors of elbo and nll over images.
         kl_per_dimension: The KL of each latent dimension in nats per image.
         bits_sha256: The SHA-256 of the binarized pixels.
         choices: The chosen option of each config group.
@@ -40,6 +40,7 @@ class LikelihoodNumbers(TypedDict, total=False):
     shape: Sequence[int]
     step: int
     elbo: float | None
+    elbo_se: float | None
     elbo_exact: float | None
     reconstruction: float | None
     kl: float | None
@@ -121,8 +122,10 @@ class EvaluationNumbers(LikelihoodNumbers, total=False):
     generalisation_samples: int
     elbo_train: float | None
     elbo_gap: float | None
+    elbo_gap_se: float | None
     nll_train: float | None
     nll_gap: float | None
+    nll_gap_se: float | None
     # latents
     latent_images: int
     mutual_information: float | None

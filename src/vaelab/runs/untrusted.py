@@ -27,7 +27,8 @@ MAX_NUMBER = 1e100  # larger numbers are treated as infinite; no axis could show
 
 NUMBER_KEYS = {
     *METRICS,
-    *("nll_se", "images", "all_images", "samples", "seed", "epochs", "steps", "step", "wall_s"),
+    *(f"{key}_se" for key in METRICS),
+    *("images", "all_images", "samples", "seed", "epochs", "steps", "step", "wall_s"),
     *("parameters", "encoder_outputs"),
 }
 SENTENCES = ("collapse", "kl_warning", "weight_warning")  # remarks about the numbers
