@@ -311,7 +311,7 @@ def _describe_unreached_weight(run: RunParts, trainer: Trainer) -> str | None:
     kl, steps = run.module.objective.weighting, trainer.global_step
     if kl is None or steps == 0:
         return None
-    option = f"kl={read_choices(Path(run.cfg.folder)).get('kl', type(kl).__name__)}"
+    option = f"kl={kl.name}"
     if not any(kl.has_arrived(step) for step in range(1, steps + 1)):
         period = getattr(kl, "period", None)
         remedy = "train longer" if period is None else f"set kl.period below {steps}"

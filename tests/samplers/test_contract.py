@@ -93,7 +93,7 @@ def test_latents_on_the_sphere_are_refused(sampler, vae, option):
 
 @pytest.mark.parametrize("option", FITTED)
 def test_too_few_or_non_finite_latents_are_refused(sampler, option):
-    with pytest.raises(ValueError, match="of which there are 1; .* set sampler=prior"):
+    with pytest.raises(ValueError, match=r"of which there are 1; .* set sampler=prior"):
         sampler(option).fit(LATENTS[:1])
     with pytest.raises(ValueError, match="needs latents without NaN or infinity, but only 0 of"):
         sampler(option).fit(LATENTS * math.nan)

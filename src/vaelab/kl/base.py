@@ -38,6 +38,11 @@ class KLWeighting(nn.Module):
         return self.weight(step) * kl.sum(-1)
 
     @property
+    def name(self) -> str:
+        """The name of the option in the config group `kl`."""
+        return type(self).__module__.rpartition(".")[2]
+
+    @property
     def final_weight(self) -> float:
         """The weight at the end of a training that is long enough."""
         return self.weight(self.final_step)

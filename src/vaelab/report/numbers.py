@@ -19,10 +19,16 @@ PROVENANCE_KEYS = {  # keys of metrics.json that describe the run or the evaluat
     *("split", "images", "measure", "samples", "bits_sha256", "kl_per_dimension"),
     *("pixels", "shape", "step", "monitor", "seed", "epochs", "steps", "wall_s", "parameters"),
     *("choices", "command", "git", "versions", "parameters_of", "encoder_outputs"),
-    *("decoder_outputs", "checkpoint"),
+    *(
+        "decoder_outputs",
+        "checkpoint",
+        "scale_kind",
+        "kl_weighting",
+        "final_weight",
+        "latent_images",
+    ),
+    *SENTENCES,
 }
-COLLAPSE_KL = 0.1  # nats; with a smaller KL the posterior counts as collapsed
-MIN_DECODER_SCALE = 1 / 256  # in units of a pixel; the default floor in likelihoods/scaled.py
 
 
 @dataclass(frozen=True)
@@ -85,49 +91,6 @@ def describe_measurement(numbers: Mapping[str, Any]) -> str:
     pixels = f"{numbers.get('pixels', '?')} pixels of {format_shape(numbers.get('shape'))}."
     conditional = f" All numbers are conditional on {condition}." if condition else ""
     return f"{images}{pixels} {MEASURES.get(measure, '')}{conditional}"
-
-
-def find_warnings(numbers: Mapping[str, Any]) -> list[str]:
-    """Return warnings about non-finite metrics, posterior collapse and an unbounded density."""
-    found = [str(numbers[key]) for key in SENTENCES if key in numbers]
-    if broken := [key for key in numbers if key in METRICS and numbers[key] is None]:
-        names = ", ".join(METRICS[key].name for key in broken)
-        found.append(f"Non-finite metrics: {names}. The training diverged: lower optimizer.lr.")
-    if is_collapsed(numbers):
-        found.append(_describe_collapse(numbers))
-    scale = numbers.get("decoder_scale")
-    is_discrete = numbers.get("pixels") in ("levels", "binary")
-    is_density = str(numbers.get("measure")).startswith("density")
-    is_at_floor = scale is not None and scale < 1.01 * MIN_DECODER_SCALE
-    if is_density and is_discrete and is_at_floor:
-        found.append(
-            "The decoder scale has reached its floor of one pixel level: the density of discrete "
-            "pixels is unbounded, and the floor determines its value. Set data.dequantize=true, or "
-            "do not compare this density with that of other runs."
-        )
-    return found
-
-
-def is_collapsed(numbers: Mapping[str, Any]) -> bool:
-    """True if the latents carry almost no information: no active units, or KL < COLLAPSE_KL."""
-    kl, active = numbers.get("kl"), numbers.get("active_units")
-    return active == 0 or (kl is not None and kl < COLLAPSE_KL)
-
-
-def _describe_collapse(numbers: Mapping[str, Any]) -> str:
-    kl, active = numbers.get("kl"), numbers.get("active_units")
-    facts = [f"KL {format_number(kl, 3)} nats"] if kl is not None else []
-    if active is not None:
-        facts.append(f"{active} active latent dimension{'s' * (active != 1)}")
-    learned_scale = (
-        ", or a smaller scale of p(x|z), for example a learned one (loss=gaussian)"
-        if "decoder_scale" in numbers
-        else ""
-    )
-    return (
-        f"Posterior collapse ({', '.join(facts)}): the decoder generates almost the same image for "
-        f"all latents. Try kl=warmup, a smaller kl.beta{learned_scale}."
-    )
 
 
 def format_number(value: Any, digits: int = 5) -> str:

@@ -12,13 +12,13 @@ from vaelab.report.images import embed_images
 from vaelab.report.numbers import (
     PROVENANCE_KEYS,
     describe_measurement,
-    find_warnings,
     format_number,
     format_setting,
     format_with_error,
     make_metric_rows,
 )
 from vaelab.runs.metrics_file import EvaluationNumbers
+from vaelab.runs.verdicts import find_verdicts
 from vaelab.runtime.metric_names import METRICS, get_metric
 
 FIRST_KEYS = ("split", "images", "samples", "checkpoint")  # shown before the metrics
@@ -40,7 +40,7 @@ def write_run_report(folder: Path) -> Path:
         run=run,
         title=_make_title(run),
         headline=_make_headline(run.numbers),
-        warnings=find_warnings(run.numbers),
+        warnings=[_make_sentence(words) for words in find_verdicts(run.numbers)],
         model=make_model_diagram(run),
         layouts=LAYOUTS,
         panels=make_curve_panels(run.rows),
@@ -55,6 +55,11 @@ def write_run_report(folder: Path) -> Path:
         choices=_make_choice_rows(run),
         config=_read_config(folder),
     )
+
+
+def _make_sentence(words: str) -> str:
+    """Give words a capital letter and a full stop."""
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _make_title(run: RunFolder) -> list[str]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-from vaelab.runs.untrusted import SENTENCES, read_numbers
+from vaelab.runs.untrusted import read_numbers
+from vaelab.runs.verdicts import find_verdicts
 from vaelab.runtime.files import atomic_write
 from vaelab.runtime.metric_names import METRICS
 
@@ -28,6 +29,9 @@ class LikelihoodNumbers(TypedDict, total=False):
         elbo_se, nll_se: The standard errors of elbo and nll over images.
         kl_per_dimension: The KL of each latent dimension in nats per image.
         bits_sha256: The SHA-256 of the binarized pixels.
+        scale_kind: fixed, learned, optimal or pixel: how the scale of p(x|z) is set, if it has one.
+        kl_weighting: The option of kl=, if the loss has a weighted KL.
+        final_weight: Its weight of the KL at the end of a training that is long enough.
         choices: The chosen option of each config group.
         command: The command that computed the numbers.
         git, versions, threads: Provenance, see `vaelab.runs.provenance.collect_provenance`.
@@ -53,6 +57,10 @@ class LikelihoodNumbers(TypedDict, total=False):
     rmse: float | None
     decoder_scale: float | None
     implied_scale: float | None
+    aggregate_kl_bound: float | None
+    scale_kind: str
+    kl_weighting: str
+    final_weight: float
     bits_sha256: str
     choices: dict[str, str]
     command: str
@@ -238,7 +246,7 @@ def table_heading(numbers: Mapping[str, Any]) -> tuple[str, str]:
 
 def list_remarks(numbers: Mapping[str, Any]) -> list[str]:
     """Return warnings about the model, and why parts of an evaluation do not apply."""
-    warnings = [numbers[key] for key in SENTENCES if key in numbers]
+    warnings = find_verdicts(numbers)
     absent = numbers.get("absent", {}).items()
     return [*warnings, *(f"no {part}: {reason}" for part, reason in absent)]
 

@@ -29,11 +29,12 @@ NUMBER_KEYS = {
     *METRICS,
     *(f"{key}_se" for key in METRICS),
     *("images", "all_images", "samples", "seed", "epochs", "steps", "step", "wall_s"),
-    *("parameters", "encoder_outputs"),
+    *("parameters", "encoder_outputs", "final_weight"),
 }
 SENTENCES = ("collapse", "kl_warning", "weight_warning")  # remarks about the numbers
 TEXT_KEYS = (
     *("monitor", "measure", "split", "pixels", "command", "checkpoint", "bits_sha256"),
+    *("scale_kind", "kl_weighting", "sampler"),
     *SENTENCES,
 )
 LIST_KEYS = ("shape", "decoder_outputs", "kl_per_dimension")

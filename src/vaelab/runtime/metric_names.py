@@ -70,6 +70,13 @@ METRICS = {
         "The number of latent dimensions whose posterior mean varies between images.",
         None,
     ),
+    "aggregate_kl_bound": Metric(
+        "KL(q(z) || p(z)), at least",
+        NATS_PER_IMAGE,
+        "A lower bound on how far the aggregate posterior q(z) is from the prior, by the mean and "
+        "variance of each latent dimension. If it is large, samples of the prior are unusable.",
+        False,
+    ),
     "rmse": Metric(
         "RMSE",
         PIXEL,
@@ -122,7 +129,8 @@ METRICS = {
     "total_correlation": Metric(
         "total correlation",
         NATS_PER_IMAGE,
-        "How strongly the latent dimensions depend on each other under q(z).",
+        "How strongly the latent dimensions depend on each other under q(z). The noise of the "
+        "estimate may make it negative.",
         None,
     ),
     "dimension_kl": Metric(
