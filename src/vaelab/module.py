@@ -4,6 +4,7 @@ The only mean over images is taken here.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
@@ -249,7 +250,18 @@ class VAEModule(TrainableModule):
             self._log_training(terms)
         loss = terms["loss"].mean()
         self.guard.record_loss(loss)
-        return loss
+        return loss if self.trainer.accumulate_grad_batches == 1 else self._weigh(loss, batch_idx)
+
+    def _weigh(self, loss: Tensor, batch_idx: int) -> Tensor:
+        """Make the last step of an epoch the mean over its batches, of which there may be fewer.
+
+        Lightning divides every loss by accumulate_grad_batches.
+        """
+        batches, steps = self.trainer.num_training_batches, self.trainer.accumulate_grad_batches
+        if not math.isfinite(batches):
+            return loss
+        rest = int(batches) % steps
+        return loss * (steps / rest) if rest and batch_idx >= batches - rest else loss
 
     def check_batch(self, images: int) -> None:
         """Raise a UserError if a batch of so many images is too small for the objective."""

@@ -299,6 +299,7 @@ def _describe_training(run: RunParts, trainer: Trainer, score: float | None) -> 
         "seed": run.cfg.seed,
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
+        "step_images": run.data.batch_size * trainer.accumulate_grad_batches,
         "wall_s": state.seconds,
         "resumed": state.resumed,
         **run.module.guard.final_counts(),

@@ -63,7 +63,7 @@ def test_samplers_and_encodings_do_not_depend_on_the_batch_size(build):
 
 @pytest.mark.parametrize("words", [DYNAMIC, DEQUANTIZED, *slow((PLAIN,))])
 def test_validation_during_training_does_not_depend_on_the_batch_size(train, words):
-    settings = ["optimizer.lr=0", "trainer.limit_val_batches=1.0", "~callbacks.pictures"]
+    settings = ["optimizer.lr=1e-30", "trainer.limit_val_batches=1.0", "~callbacks.pictures"]
     bounds = []
     for size in (1, 7, 128):
         numbers = train(*TINY, *words, *settings, f"data.batch_size={size}", folder=f"run-{size}")

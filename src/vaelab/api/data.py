@@ -41,7 +41,7 @@ def make_data(
             random, and always the same.
         binarize: none | dynamic | fixed, as in `vaelab.data.base.DataModule`.
         dequantize: Add uniform noise to 256 levels, so that they have a density.
-        batch_size: Rows in one optimizer step.
+        batch_size: Rows in one batch.
         seed: The seed of the order of the training rows.
 
     Raises:

@@ -65,7 +65,8 @@ class DataModule(LightningDataModule):
         binarize: none | dynamic | fixed. Pixels are treated as probabilities of a 1. With dynamic,
             training images are sampled again each time they are seen, and val and test images once;
             with fixed, all images are sampled once.
-        batch_size: Images in one optimizer step, summed over all processes.
+        batch_size: Images in one batch, summed over all processes. An optimizer step takes
+            trainer.accumulate_grad_batches batches, by default one.
         seed: The seed of the order of the training images and of the dequantization noise in
             evaluation.
         dequantize: If true, level v of 256 becomes a real number, uniform in [v, v + 1] / 256, so

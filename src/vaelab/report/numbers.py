@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vaelab.runs.untrusted import SENTENCES
-from vaelab.runtime.metric_names import METRICS, NATS_PER_IMAGE
+from vaelab.runtime.metric_names import METRICS, NATS_PER_IMAGE, name_data
 
 MEASURES = {
     "probability": "log p(x) is a log probability of discrete pixels.",
@@ -66,6 +66,8 @@ def _make_row(key: str, numbers: Mapping[str, Any], latent_dim: int | None) -> M
         )
     if key == "active_units" and latent_dim:
         unit = f"of {latent_dim} dimensions"
+    shape = numbers.get("shape")
+    title, unit, meaning = (name_data(text, shape) for text in (title, unit, meaning))
     return MetricRow(title, value, unit, meaning)
 
 
@@ -90,7 +92,8 @@ def describe_measurement(numbers: Mapping[str, Any]) -> str:
     images = f"{numbers.get('images', '?')} {numbers.get('split', '')} images, "
     pixels = f"{numbers.get('pixels', '?')} pixels of {format_shape(numbers.get('shape'))}."
     conditional = f" All numbers are conditional on {condition}." if condition else ""
-    return f"{images}{pixels} {MEASURES.get(measure, '')}{conditional}"
+    words = f"{images}{pixels} {MEASURES.get(measure, '')}{conditional}"
+    return name_data(words, numbers.get("shape"))
 
 
 def format_number(value: Any, digits: int = 5) -> str:

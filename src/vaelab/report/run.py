@@ -19,7 +19,7 @@ from vaelab.report.numbers import (
 )
 from vaelab.runs.metrics_file import EvaluationNumbers
 from vaelab.runs.verdicts import find_verdicts
-from vaelab.runtime.metric_names import METRICS, get_metric
+from vaelab.runtime.metric_names import METRICS, get_metric, name_data
 
 FIRST_KEYS = ("split", "images", "samples", "checkpoint")  # shown before the metrics
 TITLE_GROUPS = ("experiment", "model", "posterior", "prior", "loss", "objective", "data")
@@ -40,10 +40,10 @@ def write_run_report(folder: Path) -> Path:
         run=run,
         title=_make_title(run),
         headline=_make_headline(run.numbers),
-        warnings=[_make_sentence(words) for words in find_verdicts(run.numbers)],
+        warnings=[_make_sentence(words, run.numbers) for words in find_verdicts(run.numbers)],
         model=make_model_diagram(run),
         layouts=LAYOUTS,
-        panels=make_curve_panels(run.rows),
+        panels=make_curve_panels(run.rows, run.numbers.get("shape")),
         images=list(images.values()),
         missing=[path.relative_to(folder).as_posix() for path in missing],
         metric_rows=make_metric_rows(run.numbers, run.cfg.get("latent_dim")),
@@ -57,9 +57,9 @@ def write_run_report(folder: Path) -> Path:
     )
 
 
-def _make_sentence(words: str) -> str:
-    """Give words a capital letter and a full stop."""
-    return f"{words[:1].upper()}{words[1:]}."
+def _make_sentence(words: str, numbers: Mapping[str, Any]) -> str:
+    """Give words about numbers a capital letter and a full stop."""
+    return name_data(f"{words[:1].upper()}{words[1:]}.", numbers.get("shape"))
 
 
 def _make_title(run: RunFolder) -> list[str]:
@@ -110,7 +110,8 @@ def _make_evaluation_rows(
     for key in [*known, *(key for key in keys if key not in {*known, *PROVENANCE_KEYS})]:
         values = [_format_value(key, numbers) for numbers in evaluations.values()]
         if any(values):
-            metric = get_metric(key)
+            shapes = [numbers.get("shape") for numbers in evaluations.values()]
+            metric = get_metric(key, shape=shapes[0])
             rows.append((metric.name, metric.unit, values))
     return rows
 

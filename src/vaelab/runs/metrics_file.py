@@ -9,7 +9,7 @@ from typing import Any, TypedDict, cast
 from vaelab.runs.untrusted import read_numbers
 from vaelab.runs.verdicts import find_verdicts
 from vaelab.runtime.files import atomic_write
-from vaelab.runtime.metric_names import METRICS
+from vaelab.runtime.metric_names import METRICS, get_metric, name_data
 
 
 class LikelihoodNumbers(TypedDict, total=False):
@@ -78,6 +78,8 @@ class RunMetrics(LikelihoodNumbers, total=False):
     Attributes:
         monitor: The metric by which runs are compared, for example val/elbo.
         weight_warning: A sentence, if the weight of the KL never reached its final value.
+        step_images: The images of an optimizer step: data.batch_size times
+            trainer.accumulate_grad_batches.
         wall_s: The duration of the training in seconds.
         resumed: The steps at which the training was resumed.
         skipped, restored: The number of optimizer steps with NaN or infinity that were skipped, or
@@ -92,6 +94,7 @@ class RunMetrics(LikelihoodNumbers, total=False):
     seed: int
     epochs: int
     steps: int
+    step_images: int
     wall_s: float
     resumed: list[int]
     skipped: int
@@ -229,7 +232,8 @@ def all_finite(value: Any) -> bool:
 def format_numbers(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the name with the unit and the value with the standard error of every metric."""
     rows = []
-    for key, metric in METRICS.items():
+    for key in METRICS:
+        metric = get_metric(key, shape=numbers.get("shape"))
         if numbers.get(key) is not None:
             error = numbers.get(f"{key}_se")
             error = f" +- {error:.2g}" if error is not None else ""
@@ -240,15 +244,16 @@ def format_numbers(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
 def table_heading(numbers: Mapping[str, Any]) -> tuple[str, str]:
     """Return the evaluated images, and the likelihood with its kind of pixels."""
     images = f"{numbers['choices']['data']}, {numbers['images']} {numbers['split']} images"
-    loss = numbers["choices"]["loss"]
-    return images, f"{loss} on {numbers['pixels']} pixels: {numbers['measure']}"
+    measure = f"{numbers['choices']['loss']} on {numbers['pixels']} pixels: {numbers['measure']}"
+    return name_data(images, numbers["shape"]), name_data(measure, numbers["shape"])
 
 
 def list_remarks(numbers: Mapping[str, Any]) -> list[str]:
     """Return warnings about the model, and why parts of an evaluation do not apply."""
     warnings = find_verdicts(numbers)
     absent = numbers.get("absent", {}).items()
-    return [*warnings, *(f"no {part}: {reason}" for part, reason in absent)]
+    remarks = [*warnings, *(f"no {part}: {reason}" for part, reason in absent)]
+    return [name_data(remark, numbers.get("shape")) for remark in remarks]
 
 
 def print_numbers(numbers: Mapping[str, Any]) -> None:

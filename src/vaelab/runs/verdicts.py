@@ -116,8 +116,14 @@ def _judge_aggregate(numbers: Mapping[str, Any]) -> Iterator[str]:
     """Say if the terms of q(z) are beyond what they can measure."""
     information, kl = numbers.get("mutual_information"), numbers.get("kl")
     limit = numbers.get("mutual_information_limit")
-    is_known = information is not None and kl is not None and limit is not None
-    if is_known and information > limit - LIMIT_TOLERANCE and kl > limit:
+    is_at_limit = (
+        information is not None
+        and limit is not None
+        and kl is not None
+        and information > limit - LIMIT_TOLERANCE
+        and kl > limit
+    )
+    if is_at_limit:
         yield (
             f"the mutual information {information:.2f} is at its limit ln N = {limit:.2f}: the "
             f"latents distinguish all images, and what exceeds ln N of the KL {kl:.2f} is counted "

@@ -3,9 +3,12 @@
 The keys are those of metrics.json, of the numbers.json of an evaluation and of the logged curves.
 """
 
-from typing import NamedTuple
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 NATS_PER_IMAGE = "nats per image"
+ROW_WORDS = {"image": "row", "pixel": "value"}  # for data that are no images
 PIXEL = "of a pixel"  # in units of a pixel, whose values lie in [0, 1] for most data sets
 
 
@@ -315,11 +318,26 @@ OTHER_METRICS = {
 """Metrics that the tables and loggers of a trained model leave out."""
 
 
-def get_metric(key: str, unit: str = "") -> Metric:
+def get_metric(key: str, unit: str = "", shape: Any = None) -> Metric:
     """Return the table entry of a key, or for other keys one with the key as its name.
 
     Arguments:
         unit: The unit of keys that are not in the table.
+        shape: The shape of one x, see `name_data`.
     """
     unnamed = Metric(key.replace("_", " "), unit, "", None)
-    return METRICS.get(key) or OTHER_METRICS.get(key) or unnamed
+    found = METRICS.get(key) or OTHER_METRICS.get(key) or unnamed
+    name, unit, meaning = (name_data(text, shape) for text in found[:3])
+    return Metric(name, unit, meaning, found.higher_is_better)
+
+
+def name_data(text: str, shape: Any) -> str:
+    """Call images rows and pixels values in a text about data that are no images.
+
+    Arguments:
+        shape: The shape of one x. Data of shape (C, H, W), and of an unknown shape, are images.
+    """
+    if not isinstance(shape, Sequence) or len(shape) == 3:
+        return text
+    pattern = rf"\b({'|'.join(ROW_WORDS)})(s?)\b"
+    return re.sub(pattern, lambda found: ROW_WORDS[found[1]] + found[2], text)
