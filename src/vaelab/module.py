@@ -4,6 +4,7 @@ The only mean over images is taken here.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
@@ -31,7 +32,7 @@ from vaelab.runtime.trusted_config import check_config
 from vaelab.schedules.base import LearningRateSchedule
 from vaelab.schedules.constant import ConstantSchedule
 from vaelab.training.base import TrainableModule
-from vaelab.training.batches import count_new_images, count_training_images, read_batch
+from vaelab.training.batches import count_images, count_new_images, read_batch
 from vaelab.training.loop import ShortLoop
 from vaelab.training.nan_guard import NaNGuard, OnNaN
 from vaelab.vae import VAE
@@ -178,7 +179,8 @@ class VAEModule(TrainableModule):
         self.steps_taken = checkpoint["global_step"]
 
     def on_train_start(self) -> None:
-        size = count_training_images(self.trainer.train_dataloader)
+        self.objective.check_training(self.vae)
+        size = count_images(self.trainer.train_dataloader)
         if size is not None:
             self.objective.dataset_size = size
         if self.objective.needs_dataset_size and self.objective.dataset_size is None:
@@ -238,6 +240,7 @@ class VAEModule(TrainableModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         batch = read_batch(batch)
+        self.check_batch(len(batch[0]))
         self.guard.record_batch(self, batch, batch_idx)
         terms = self.terms(batch)
         if not isinstance(self.trainer.fit_loop.epoch_loop, ShortLoop):
@@ -247,7 +250,27 @@ class VAEModule(TrainableModule):
             self._log_training(terms)
         loss = terms["loss"].mean()
         self.guard.record_loss(loss)
-        return loss
+        return loss if self.trainer.accumulate_grad_batches == 1 else self._weigh(loss, batch_idx)
+
+    def _weigh(self, loss: Tensor, batch_idx: int) -> Tensor:
+        """Make the last step of an epoch the mean over its batches, of which there may be fewer.
+
+        Lightning divides every loss by accumulate_grad_batches.
+        """
+        batches, steps = self.trainer.num_training_batches, self.trainer.accumulate_grad_batches
+        if not math.isfinite(batches):
+            return loss
+        rest = int(batches) % steps
+        return loss * (steps / rest) if rest and batch_idx >= batches - rest else loss
+
+    def check_batch(self, images: int) -> None:
+        """Raise a UserError if a batch of so many images is too small for the objective."""
+        if images < self.objective.min_images:
+            raise UserError(
+                f"objective: {type(self.objective).__name__} compares the images of a batch, and "
+                f"needs at least {self.objective.min_images}, but there is a batch of {images}: "
+                "set a larger batch size, and drop_last=True in a data loader of your own"
+            )
 
     def _is_logged(self) -> bool:
         """True if the terms of the next optimizer step of a vaelab run are logged."""
@@ -269,7 +292,7 @@ class VAEModule(TrainableModule):
         logged = {f"train/{name}": mean for name, mean in zip(terms, means, strict=True)}
         logged |= {f"train/{name}": count for name, count in self.guard.logged_counts().items()}
         logged |= {"train/lr": learning_rate, "epoch": self.current_epoch}
-        monitored = self.objective.monitor.removeprefix("val/")
+        monitored = self.objective.criterion.removeprefix("val/")
         self.latest = {monitored: logged[f"train/{monitored}"]}
         for logger in self.trainer.loggers:
             logger.log_metrics(logged, self.global_step)
@@ -297,20 +320,27 @@ class VAEModule(TrainableModule):
             self.means.append(MeanTerms().to(self.device))
         batch = read_batch(batch)
         is_fitting = self.trainer.state.fn == TrainerFn.FITTING
+        images, least = len(batch[0]), self.objective.min_images
+        if images < least:  # as a last batch may be: its terms are not defined, and do not count
+            if batch_idx == 0 and self.trainer.world_size == 1:
+                self.check_batch(images)
+            batch = tuple(torch.cat([part] * least) for part in batch)
+        loader = get_evaluation_loader(self.trainer, dataloader_idx)
+        self.objective.evaluated_images = count_images(loader)
         with self._noise_of_batch(batch_idx):
             terms = self.terms(batch, self.global_step if is_fitting else self.steps_taken)
-        loader = get_evaluation_loader(self.trainer, dataloader_idx)
-        place = batch_idx, len(batch[0]), self.global_rank, self.trainer.world_size
+        place = batch_idx, images, self.global_rank, self.trainer.world_size
         means = cast(MeanTerms, self.means[dataloader_idx])
-        means.update(terms, count_new_images(loader, *place))
+        means.update(terms, count_new_images(loader, *place) if images >= least else 0)
 
     def on_validation_epoch_end(self) -> None:
-        monitored = self._log_means("val").get(self.objective.monitor)
-        if monitored is None or self.trainer.sanity_checking:
+        criterion = self._log_means("val").get(self.objective.criterion)
+        is_compared = self.objective.has_arrived(self.global_step)
+        if criterion is None or self.trainer.sanity_checking or not is_compared:
             return
         for each in self.trainer.lr_scheduler_configs:
             if each.reduce_on_plateau and self.trainer.state.fn == TrainerFn.FITTING:
-                each.scheduler.step(monitored.item())  # type: ignore[arg-type]
+                each.scheduler.step(criterion.item())  # type: ignore[arg-type]
 
     def on_test_epoch_end(self) -> None:
         self._log_means("test")
@@ -328,7 +358,7 @@ class VAEModule(TrainableModule):
                 }
             means.reset()
         for key, mean in logged.items():
-            shown = key == self.objective.monitor
+            shown = key == self.objective.criterion
             # Every process has the same mean already; sync_dist only silences a warning.
             self.log(key, mean, prog_bar=shown, sync_dist=True, add_dataloader_idx=False)
         return logged
@@ -388,5 +418,6 @@ class VAEModule(TrainableModule):
         config: dict[str, Any] = {"scheduler": scheduler, "interval": self.schedule.interval}
         if isinstance(scheduler, ReduceLROnPlateau):
             # Lightning would let it step after the checkpoints at the end of an epoch.
-            config |= {"interval": "epoch", "frequency": NEVER, "monitor": self.objective.monitor}
+            config |= {"interval": "epoch", "frequency": NEVER}
+            config["monitor"] = self.objective.criterion
         return {"optimizer": optimizer, "lr_scheduler": config}

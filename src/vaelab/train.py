@@ -73,7 +73,7 @@ def train(
         stages: What a resumed run still has to do; None is what its folder lacks.
 
     Returns:
-        The best value of what the objective monitors, by default the validation ELBO in nats per
+        What the objective monitors at the kept weights, by default the validation ELBO in nats per
         image; NaN without validation images.
 
     Raises:
@@ -213,9 +213,16 @@ def _check_steps(run: RunParts, trainer: Trainer) -> None:
         raise
     except (TypeError, ValueError) as error:
         raise UserError(f"schedule: {error}") from error
-    train = run.data.splits["train"]
+    run.module.objective.check_training(run.vae)
+    train, validation = run.data.splits["train"], run.data.splits["val"]
     batches = TrainingBatches(train, run.data.batch_size, run.cfg.seed, 0, trainer.world_size)
     _check_length(trainer, len(batches))
+    run.module.check_batch(batches.min_images)
+    if run.data.has_validation:
+        run.module.check_batch(len(validation.images))
+    size = batches.max_images
+    if size > run.data.batch_size and trainer.is_global_zero:
+        print(f"the last batch of an epoch has {size} images, so that no batch has a single one")
 
 
 def _check_length(trainer: Trainer, batches: int) -> None:
@@ -310,7 +317,7 @@ def _evaluate_weights(run: RunParts, trainer: Trainer) -> None:
     config = EvaluationConfig(samples=run.cfg.samples, seed=run.cfg.seed)
     numbers: dict[str, Any] = {**evaluate(run, config)}
     if trainer.is_global_zero:
-        score = getattr(trainer.checkpoint_callback, "best_score", None)
+        score = getattr(trainer.checkpoint_callback, "best_value", None)
         numbers |= _describe_training(run, trainer, score)
         write_numbers(numbers, Path(run.cfg.folder, "metrics.json"))
 
@@ -322,10 +329,13 @@ def _describe_training(run: RunParts, trainer: Trainer, score: float | None) -> 
     numbers: dict[str, Any] = {"monitor": monitor}
     if score is not None:
         numbers[monitor.replace("/", "_")] = score
+    if sentence := _describe_unreached_weight(run, trainer):
+        numbers["weight_warning"] = sentence
     numbers |= {
         "seed": run.cfg.seed,
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
+        "step_images": run.data.batch_size * trainer.accumulate_grad_batches,
         "wall_s": state.seconds,
         "resumed": state.resumed,
         **run.module.guard.final_counts(),
@@ -340,6 +350,29 @@ def _read_results(folder: Path) -> dict[str, Any]:
         if value is None and (name in METRICS or name.startswith("kl_")):
             numbers[name] = [math.nan] if name == "kl_per_dimension" else math.nan
     return numbers
+
+
+def _describe_unreached_weight(run: RunParts, trainer: Trainer) -> str | None:
+    """Return a sentence if no weights were chosen by the final weight of the KL, or None."""
+    kl, steps = run.module.objective.weighting, trainer.global_step
+    if kl is None or steps == 0:
+        return None
+    option = f"kl={kl.name}"
+    if not any(kl.has_arrived(step) for step in range(1, steps + 1)):
+        period = getattr(kl, "period", None)
+        remedy = "train longer" if period is None else f"set kl.period below {steps}"
+        too_long = "" if period is None else f": kl.period={period} is too long for"
+        return (
+            f"{option} reached {kl.describe_progress(steps)}{too_long or ' in'} the {steps} steps "
+            f"of the training, and the last weights are kept: {remedy}"
+        )
+    checkpoint = trainer.checkpoint_callback
+    if isinstance(checkpoint, Checkpoint) and run.data.has_validation and not checkpoint.has_chosen:
+        return (
+            f"{option}: no validation came after a step with the final weight of the KL, and the "
+            "last weights are kept: validate more often (trainer.val_check_interval)"
+        )
+    return None
 
 
 def _draw_results(run: RunParts, trainer: Trainer, numbers: dict[str, Any]) -> None:

@@ -75,7 +75,7 @@ def test_training_batch_is_divided_equally_among_processes(data, world_size):
     for number, batch in enumerate(zip(*parts, strict=True)):
         assert len({len(y) for _, y in batch}) == 1
         combined = torch.cat([y for _, y in batch]).sort().values
-        if number < 6:
+        if number < 5:  # with 4 processes, batch 5 also has the 4 images after it
             assert torch.equal(combined, whole[number][1].sort().values)
     assert sum(len(y) for part in parts for _, y in part) == 103 - 103 % world_size
 

@@ -147,13 +147,13 @@ def test_total_correlation_of_a_normal_has_its_known_value():
     assert (log_q_z - log_q_product).mean().item() == pytest.approx(exact.item(), abs=0.04)
 
 
-def test_aggregate_posterior_uses_the_number_of_training_images(train):
+def test_aggregate_posterior_uses_the_number_of_images_of_the_split(train):
     from unittest.mock import patch
 
     name = "vaelab.objectives.beta_tc.compute_log_weights"
     with patch(name, side_effect=compute_log_weights) as compute:
         train("objective=beta_tc", "model.hidden=[8]")
-    assert {call.args[2] for call in compute.call_args_list} == {4000}
+    assert {call.args[2] for call in compute.call_args_list} == {4000, 500}
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,10 @@ def test_mmd_equals_its_definition():
     torch.testing.assert_close(MultiScaleMMD("imq", [0.5, 2.0])(z, p), expected)
 
 
-def test_mmd_of_one_image_is_finite():
-    assert torch.isfinite(estimate_mmd(torch.randn(1, 2), torch.randn(1, 2), torch.exp))
+def test_mmd_of_one_image_is_refused():
+    """It has no pair i != j; without the mean over pairs, the rest would be at most 0."""
+    with pytest.raises(ValueError, match="MMD needs at least 2 images"):
+        estimate_mmd(torch.randn(1, 2), torch.randn(1, 2), torch.exp)
 
 
 def test_sliced_distance_in_one_dimension_is_that_of_the_best_pairing():

@@ -1,7 +1,6 @@
 import pytest
 
 from vaelab.report.numbers import (
-    find_warnings,
     format_duration,
     format_number,
     format_setting,
@@ -53,14 +52,6 @@ def test_unknown_metrics_are_titled_by_their_key():
 def test_active_units_show_the_number_of_dimensions():
     (row,) = make_metric_rows({"active_units": 7}, latent_dim=20)
     assert (row.value, row.unit) == ("7", "of 20 dimensions")
-
-
-def test_density_at_the_floor_of_the_scale_gives_a_warning():
-    numbers = {"decoder_scale": 1 / 256, "pixels": "levels", "measure": "density"}
-    assert "floor of one pixel level" in find_warnings(numbers)[0]
-    assert not find_warnings(numbers | {"pixels": "dequantized"})
-    assert not find_warnings(numbers | {"measure": "probability"})
-    assert not find_warnings(numbers | {"decoder_scale": 0.1})
 
 
 @pytest.mark.parametrize(

@@ -93,9 +93,10 @@ def test_latents_on_the_sphere_are_refused(sampler, vae, option):
 
 @pytest.mark.parametrize("option", FITTED)
 def test_too_few_or_non_finite_latents_are_refused(sampler, option):
-    for latents in (LATENTS[:1], LATENTS * math.nan):
-        with pytest.raises(ValueError, match="needs at least 2 latents without NaN or infinity"):
-            sampler(option).fit(latents)
+    with pytest.raises(ValueError, match=r"of which there are 1; .* set sampler=prior"):
+        sampler(option).fit(LATENTS[:1])
+    with pytest.raises(ValueError, match="needs latents without NaN or infinity, but only 0 of"):
+        sampler(option).fit(LATENTS * math.nan)
 
 
 @pytest.mark.parametrize(
@@ -117,3 +118,10 @@ def test_invalid_settings_are_refused(sampler, setting):
     word = f"++sampler.{value}"  # `++` also for settings that the yaml file does not name
     with pytest.raises(ValueError, match=f"sampler.{value.split('=')[0]}="):
         sampler(option, word).fit(LATENTS)
+
+
+@pytest.mark.parametrize("option", ["flow", "two_stage"])
+@pytest.mark.parametrize("count", [2, 5, 99])
+def test_network_needs_a_hundred_latents(sampler, vae, option, count):
+    with pytest.raises(ValueError, match=f"at least 100 training images .* there are {count};"):
+        fit_and_sample(sampler(option), vae(), LATENTS[:count])

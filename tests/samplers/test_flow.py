@@ -63,7 +63,7 @@ def test_patience_stops_the_fit(monkeypatch):
     )
     monkeypatch.setattr(FlowSampler, "_validate", lambda *_: -float(len(steps)))  # always worse
     sampler = FlowSampler(hidden=[4], steps=5000, patience=200)
-    sampler.fit(torch.randn(50, 2))
+    sampler.fit(torch.randn(100, 2))
     assert len(steps) == 300
 
 
@@ -71,4 +71,4 @@ def test_diverging_fit_raises_an_error():
     sampler = FlowSampler(kind="affine", hidden=[4], steps=1)
     sampler.log_prob = lambda latents: sampler.network(None).log_prob(latents) * math.nan
     with pytest.raises(ValueError, match=r"sampler\.lr=0\.001: the fit has diverged"):
-        sampler.fit(torch.randn(50, 2))
+        sampler.fit(torch.randn(100, 2))

@@ -1,5 +1,6 @@
 import logging
 
+import pytest
 import torch
 from samplers.moments import compute_moment_errors
 
@@ -68,3 +69,27 @@ def test_missing_convergence_is_logged(caplog):
     with caplog.at_level(logging.WARNING):
         fit_mixture(make_correlated_latents(), components=5, iterations=1)
     assert "raise sampler.iterations" in caplog.text
+
+
+@pytest.mark.parametrize(("dim", "components"), [(2, 10), (3, 1), (20, 4)])
+def test_least_number_of_latents_is_enforced_and_the_advice_works(dim, components):
+    least = 2 * (dim + 1) * components
+    assert torch.isfinite(
+        fit_mixture(torch.randn(least, dim), components=components).sample(5)
+    ).all()
+    too_few = torch.randn(least - 1, dim)
+    with pytest.raises(ValueError, match=f"needs at least {least} training images") as error:
+        fit_mixture(too_few, components=components)
+    words = str(error.value).rpartition("set sampler.")[2].partition("=")
+    if words[1] and words[0] == "components":
+        fit_mixture(too_few, components=int(words[2]))
+    else:
+        assert "set sampler=prior" in str(error.value)
+
+
+def test_smallest_number_of_latents_gives_no_copies():
+    """12 latents and 10 components, which are refused, would give copies."""
+    latents = torch.randn(60, 2)
+    spacing = torch.cdist(latents, latents).kthvalue(2, dim=1).values.mean()
+    z = fit_mixture(latents, components=10).sample(1000)
+    assert torch.cdist(z, latents).min(1).values.mean() > 0.2 * spacing

@@ -45,7 +45,7 @@ def make_data(
             random, and always the same.
         binarize: none | dynamic | fixed, as in `vaelab.data.base.DataModule`.
         dequantize: Add uniform noise to 256 levels, so that they have a density.
-        batch_size: Rows in one optimizer step.
+        batch_size: Rows in one batch.
         seed: The seed of the order of the training rows.
         scale: The number by which x is divided; None = 1, and 255 for uint8. With 255, whole
             numbers from 0 to 255 of any dtype become 256 levels.

@@ -26,9 +26,11 @@ MAX_SYNC_SECONDS = 5.0  # seconds between two exchanges, if steps are slow
 class Checkpoint(callbacks.Checkpoint):
     """Keeps best.ckpt and last.ckpt in `folder`; both hold the complete training state.
 
-    The best checkpoint has the largest monitored value of the objective; without validation images
-    it is the last one. Both are written at the end of an epoch. After SIGTERM or SIGUSR1, last.ckpt
-    is written at the end of the current step, and the training stops.
+    The best checkpoint has the largest value of the objective's criterion among the validations
+    that count: those after a step with the final weight of the KL. Until the first of them, and
+    without validation images, the best checkpoint is the last one. Both are written at the end of
+    an epoch. After SIGTERM or SIGUSR1, last.ckpt is written at the end of the current step, and the
+    training stops.
 
     Arguments:
         folder: The folder of the checkpoints.
@@ -43,19 +45,35 @@ class Checkpoint(callbacks.Checkpoint):
             raise UserError(f"callbacks.checkpoint.minutes={minutes}: it must be positive, or null")
         self.folder = Path(folder)
         self.seconds = math.inf if minutes is None else 60 * minutes
-        self.best_score: float | None = None
-        self.score: float | None = None  # the monitored value of the last validation in this epoch
+        self.criterion: str | None = None  # of best_score
+        self.best_score: float | None = None  # None until a validation counts
+        self.best_value: float | None = None  # what the objective monitors, at the best weights
+        self.score: float | None = None  # of the last validation in this epoch, if it counts
+        self.value: float | None = None  # what the objective monitors, of that validation
         self.signal = 0  # the signal received, 0 for none
         self.due = math.inf
 
+    @property
+    def has_chosen(self) -> bool:
+        """True if a validation has counted, so that best.ckpt is not merely the last one."""
+        return self.best_score is not None
+
     def state_dict(self) -> dict[str, Any]:
-        return {"best_score": self.best_score, "score": self.score}
+        names = ("criterion", "best_score", "best_value", "score", "value")
+        return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_score = state_dict["best_score"]
-        self.score = state_dict.get("score")  # older checkpoints have none
+        # Older checkpoints have no score, and those without a criterion used the monitored value.
+        self.criterion = state_dict.get("criterion")
+        self.best_score, self.score = state_dict["best_score"], state_dict.get("score")
+        self.best_value = state_dict.get("best_value", self.best_score)
+        self.value = state_dict.get("value", self.score)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        objective = cast(VAEModule, pl_module).objective
+        if (self.criterion or objective.monitor) != objective.criterion:
+            self.best_score = self.score = None  # not comparable
+        self.criterion = objective.criterion
         self.due = time.monotonic() + self.seconds
         self.synced_at = trainer.global_step, time.monotonic()  # steps and seconds
         self.next_sync = trainer.global_step
@@ -106,14 +124,16 @@ class Checkpoint(callbacks.Checkpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        monitor = cast(VAEModule, pl_module).objective.monitor
-        self.score = trainer.callback_metrics[monitor].item()
+        objective = cast(VAEModule, pl_module).objective
+        self.value = trainer.callback_metrics[objective.monitor].item()
+        counts = objective.has_arrived(trainer.global_step)
+        self.score = trainer.callback_metrics[objective.criterion].item() if counts else None
         self._save_if_due(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         best, last = self.folder / "best.ckpt", self.folder / "last.ckpt"
-        is_best = self._update_best_score(trainer)
-        self.score = None
+        is_best = self._update_best_score()
+        self.score = self.value = None
         if is_best:
             trainer.save_checkpoint(best, weights_only=False)
             if trainer.is_global_zero:
@@ -127,13 +147,14 @@ class Checkpoint(callbacks.Checkpoint):
     def _resume_command(self) -> str:
         return f"{train_command()} resume={self.folder.parent}{project_flags()}"
 
-    def _update_best_score(self, trainer: Trainer) -> bool:
-        if not trainer.datamodule.has_validation:  # type: ignore[attr-defined]
-            return True
+    def _update_best_score(self) -> bool:
+        """Return True if the weights of this epoch are the best so far, or none counts yet."""
         score = math.nan if self.score is None else self.score
-        if not score > (-math.inf if self.best_score is None else self.best_score):
+        if score > (-math.inf if self.best_score is None else self.best_score):
+            self.best_score = score
+        elif self.best_score is not None:
             return False
-        self.best_score = score
+        self.best_value = self.value
         return True
 
 

@@ -71,7 +71,8 @@ class DataModule(LightningDataModule):
         binarize: none | dynamic | fixed. Pixels are treated as probabilities of a 1. With dynamic,
             training images are sampled again each time they are seen, and val and test images once;
             with fixed, all images are sampled once.
-        batch_size: Images in one optimizer step, summed over all processes.
+        batch_size: Images in one batch, summed over all processes. An optimizer step takes
+            trainer.accumulate_grad_batches batches, by default one.
         seed: The seed of the order of the training images and of the dequantization noise in
             evaluation.
         dequantize: If true, level v of 256 becomes a real number, uniform in [v, v + 1] / 256, so
@@ -339,7 +340,8 @@ class TrainingBatches:
     """Shuffled batches, of which process `rank` of `world_size` receives an equal part.
 
     The last batch of an epoch is shortened to a multiple of `world_size`, so that the mean over the
-    processes' means is the mean over the batch.
+    processes' means is the mean over the batch. If a single image per process is left for it, the
+    batch before it takes that image: statistics of a batch need at least two images.
 
     Arguments:
         split: The training images.
@@ -390,7 +392,25 @@ class TrainingBatches:
         self.resume_point = state["epoch"], state["taken"]
 
     def __len__(self) -> int:
-        return -(-self.num_images // self.size)
+        return len(self._batch_sizes())
+
+    @property
+    def min_images(self) -> int:
+        """The number of images that a process receives of the smallest batch."""
+        return min(self._batch_sizes()) // self.world_size
+
+    @property
+    def max_images(self) -> int:
+        """The number of images of the largest batch, for all processes together."""
+        return max(self._batch_sizes())
+
+    def _batch_sizes(self) -> list[int]:
+        """Return the number of images of every batch of an epoch, for all processes together."""
+        whole, rest = divmod(self.num_images, self.size)
+        sizes = [self.size] * whole + [rest] * (rest > 0)
+        if len(sizes) > 1 and sizes[-1] == self.world_size < self.size:
+            sizes[-2:] = [sum(sizes[-2:])]
+        return sizes
 
     def indices(self, epoch: int, number: int) -> Tensor:
         """Return the indices in the split of this process's images in batch `number`."""
@@ -401,7 +421,7 @@ class TrainingBatches:
         epoch = 0 if self.repeats_epoch else epoch
         generator = seeded_generator(Stream.ORDER, self.seed, epoch)
         order = torch.randperm(len(self.split.images), generator=generator)
-        return order.to(self.split.images.device)[: self.num_images].split(self.size)
+        return order.to(self.split.images.device)[: self.num_images].split(self._batch_sizes())
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         resume_epoch, skipped = self.resume_point

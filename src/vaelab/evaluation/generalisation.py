@@ -4,6 +4,7 @@ Both bounds use the same number of images, so that they have the same noise, and
 importance samples, since more samples tighten a bound.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,8 +20,9 @@ def evaluate(run: RunParts, config: EvaluationConfig) -> EvaluationNumbers:
     """Compute elbo_train and nll_train, and elbo_gap and nll_gap, which are 0 without overfitting.
 
     Returns:
-        Those four in nats per image; nll_* only where there is an NLL. Also generalisation_images,
-        the number of images on each side, and generalisation_samples.
+        Those four, and the standard errors of both gaps as ..._se, in nats per image; nll_* only
+        where there is an NLL. Also generalisation_images, the number of images on each side, and
+        generalisation_samples.
 
     Raises:
         NotApplicable: If the split is the training split, or q(z|x) has no density.
@@ -45,6 +47,8 @@ def evaluate(run: RunParts, config: EvaluationConfig) -> EvaluationNumbers:
         "generalisation_samples": samples,
     }
     numbers |= {"elbo_train": train["elbo"], "elbo_gap": train["elbo"] - other["elbo"]}
+    numbers["elbo_gap_se"] = math.hypot(train["elbo_se"], other["elbo_se"])
     if "nll" in train:
         numbers |= {"nll_train": train["nll"], "nll_gap": other["nll"] - train["nll"]}
+        numbers["nll_gap_se"] = math.hypot(train["nll_se"], other["nll_se"])
     return numbers

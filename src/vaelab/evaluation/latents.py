@@ -21,6 +21,7 @@ from torch.distributions import Distribution
 
 from vaelab.distributions.point_estimates import estimate_mean_twice
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
+from vaelab.evaluation.likelihood import describe_settings
 from vaelab.inference.batches import (
     EvaluationBatch,
     PerImage,
@@ -34,6 +35,7 @@ from vaelab.posteriors.diagonal import Diagonal
 from vaelab.priors.normal import UnitNormal
 from vaelab.runs.metrics_file import EvaluationNumbers
 from vaelab.runs.run import RunParts
+from vaelab.runs.verdicts import list_remedies
 from vaelab.runtime.precision import to_double
 from vaelab.vae import VAE
 
@@ -43,9 +45,6 @@ ROUNDING_TOLERANCE = 1e-3  # ... plus these nats
 COLLAPSED_INFORMATION = 0.1  # nats of mutual information
 PARTIAL_UNITS = 1 / 4  # a smaller fraction of active units is a partial collapse, if also ...
 PARTIAL_INFORMATION = 1 / 2  # ... the mutual information is below this fraction of its limit
-REMEDIES = (
-    "try kl=warmup, kl=free_bits, a smaller kl.beta or, if there is one, a smaller loss.scale"
-)
 
 
 def evaluate(run: RunParts, config: EvaluationConfig) -> EvaluationNumbers:
@@ -91,13 +90,19 @@ def evaluate(run: RunParts, config: EvaluationConfig) -> EvaluationNumbers:
     numbers: EvaluationNumbers = {} if reason else _summarize_latents(values)
     information = numbers.get("mutual_information")
     limit = numbers.get("mutual_information_limit") or 0.0
-    if sentence := describe_collapse(active, vae.latent_dim, kl, information, limit):
+    remedies = list_remedies(describe_settings(run))
+    if sentence := describe_collapse(active, vae.latent_dim, kl, information, limit, remedies):
         numbers["collapse"] = sentence
     return numbers
 
 
 def describe_collapse(
-    active: int, units: int, kl: float, information: float | None = None, limit: float = 0.0
+    active: int,
+    units: int,
+    kl: float,
+    information: float | None = None,
+    limit: float = 0.0,
+    remedies: str = "",
 ) -> str | None:
     """Return a sentence about posterior collapse and its remedies, or None without a collapse.
 
@@ -120,12 +125,13 @@ def describe_collapse(
         kl: The mean KL(q(z|x) || p(z)) in nats.
         information: The mutual information in nats; None if it is unknown.
         limit: The limit ln N of the mutual information in nats.
+        remedies: What may help.
     """
     facts = f"{active} of {units} units active, KL {kl:.2f} nats"
     if information is not None:
         facts = f"{max(information, 0):.2f} of {limit:.2f} nats of information, {facts}"
     if active == 0 if information is None else information < COLLAPSED_INFORMATION:
-        return f"posterior collapse: the latents ignore the images ({facts}): {REMEDIES}"
+        return f"posterior collapse: the latents ignore the images ({facts}): {remedies}"
     if (
         information is not None
         and active < PARTIAL_UNITS * units
@@ -133,7 +139,7 @@ def describe_collapse(
     ):
         return (
             "partial posterior collapse: the latents say little about the images "
-            f"({facts}): {REMEDIES}"
+            f"({facts}): {remedies}"
         )
     return None
 

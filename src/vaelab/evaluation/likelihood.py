@@ -20,11 +20,12 @@ from vaelab.inference.batches import (
 )
 from vaelab.inference.calibration import compute_mean_error_statistic
 from vaelab.inference.elbo_terms import sample_elbo_terms
-from vaelab.kl.base import KLWeighting
 from vaelab.kl.capacity import Capacity
 from vaelab.likelihoods.gaussian import Gaussian
-from vaelab.metrics.latents import ActiveUnits
+from vaelab.likelihoods.scaled import LocationScaleLikelihood
+from vaelab.metrics.latents import ActiveUnits, bound_aggregate_kl
 from vaelab.metrics.linear import exact_elbo, is_linear
+from vaelab.priors.normal import UnitNormal
 from vaelab.runs.config_check import check_samples
 from vaelab.runs.metrics_file import LikelihoodNumbers
 from vaelab.runs.run import RunParts
@@ -42,15 +43,26 @@ def evaluate(run: RunParts, config: EvaluationConfig) -> LikelihoodNumbers:
         run.vae, run.data, config.split, config.samples, config.seed, config.images, journal
     )
     numbers |= {"pixels": run.data.pixels, "shape": run.data.shape, "step": run.step}
+    numbers |= describe_settings(run)
     objective = run.module.objective
-    kl = getattr(objective, "kl", None) if objective.maximises_likelihood else None
+    kl = objective.weighting if objective.maximises_likelihood else None
     weight = 0.0
-    if isinstance(kl, KLWeighting) and not isinstance(kl, Capacity):  # Capacity weighs |KL - C|
+    if kl is not None and not isinstance(kl, Capacity):  # Capacity weighs |KL - C|
         weight = kl.weight(max(run.step - 1, 0))  # in the last optimizer step
     scale = numbers.get("decoder_scale")
     if isinstance(run.vae.likelihood, Gaussian) and scale is not None and weight > 0:
         numbers["implied_scale"] = scale * math.sqrt(weight)
     return numbers
+
+
+def describe_settings(run: RunParts) -> LikelihoodNumbers:
+    """Return the settings that verdicts about the numbers depend on."""
+    settings: LikelihoodNumbers = {}
+    if (kl := run.module.objective.weighting) is not None:
+        settings |= {"kl_weighting": kl.name, "final_weight": kl.final_weight}
+    if isinstance(run.vae.likelihood, LocationScaleLikelihood):
+        settings["scale_kind"] = run.vae.likelihood.scale_kind
+    return settings
 
 
 @torch.no_grad()
@@ -74,10 +86,11 @@ def evaluate_likelihood(
     Returns:
         split, images, measure (see `describe_measure`), elbo, reconstruction, kl, rmse (of the
         reconstruction from the mode of q(z|x), in units of a pixel), kl_per_dimension, or for
-        several layers kl_layer_1, ..., active_units; nll and its standard error nll_se, unless
-        grayscale pixels are treated as probabilities; bits_per_dim for discrete and for dequantized
-        pixels; bits_sha256 if pixels were binarized by sampling; decoder_scale; elbo_exact for a
-        linear VAE. Without a density of q(z|x), elbo, kl and nll are missing.
+        several layers kl_layer_1, ..., active_units; nll, unless grayscale pixels are treated as
+        probabilities; bits_per_dim for discrete and for dequantized pixels; bits_sha256 if pixels
+        were binarized by sampling; decoder_scale; elbo_exact for a linear VAE; aggregate_kl_bound
+        for p(z) = N(0, I). elbo_se and nll_se are standard errors over images. Without a density of
+        q(z|x), elbo, kl and nll are missing.
 
     Raises:
         UserError: If samples is no positive integer.
@@ -90,8 +103,10 @@ def evaluate_likelihood(
     numbers: dict[str, Any] = {"split": split, "images": len(terms["reconstruction"])}
     numbers["measure"] = describe_measure(vae, data)
     numbers["rmse"] = _mean(terms.pop("square")) ** 0.5
+    for name in terms.keys() & {"elbo", "nll"}:
+        numbers[f"{name}_se"] = compute_standard_error(terms[name])
     if "nll" in terms:
-        numbers |= {"samples": samples, "nll_se": compute_standard_error(terms["nll"])}
+        numbers["samples"] = samples
         density = vae.likelihood.measure(data.pixels) == "density"
         if not density or data.pixels == "dequantized":
             level_bits = 8 if density else 0  # a density of pixels in [0, 1] has 256 levels
@@ -103,6 +118,8 @@ def evaluate_likelihood(
         numbers["decoder_scale"] = vae.likelihood.scale.item()
     if "kl_per_dimension" in terms:
         numbers["kl_per_dimension"] = terms.pop("kl_per_dimension").double().mean(0).tolist()
+    if "z" in terms:
+        numbers["aggregate_kl_bound"] = bound_aggregate_kl(terms.pop("z"))
     active = ActiveUnits(vae.latent_dim)
     active.update(terms.pop("mean"), terms.pop("mean_again"))
     numbers["active_units"] = int(active.compute().item())
@@ -140,7 +157,9 @@ def collect_likelihood_terms(
 
 def _compute_terms(model: VAE, x: Tensor) -> PerImage:
     """Compute the terms of each image, each (B, ...), from which the numbers are made."""
-    q, _, _, kl, terms = sample_elbo_terms(model, x)
+    q, z, _, kl, terms = sample_elbo_terms(model, x)
+    if type(model.prior) is UnitNormal and not model.layered:
+        terms["z"] = z
     if kl is not None and isinstance(q, HierarchicalNormal):
         terms |= {f"kl_layer_{number}": layer for number, layer in enumerate(kl.T, 1)}
     elif kl is not None and kl.shape[1] == model.latent_dim:

@@ -58,20 +58,23 @@ def compute_psnr(x: Tensor, y: Tensor) -> Tensor:
 def compute_ssim(x: Tensor, y: Tensor, window: int) -> Tensor:
     """Compute the structural similarity (B,) of images (B, C, H, W) in [0, 1].
 
-    There is a window around every pixel; images are mirrored at their border.
+    The mean is over the windows that lie inside the image, as in the paper.
 
     Arguments:
         window: The edge of the window in pixels. 11 is a Gaussian window, smaller ones are uniform.
     """
-    similarity: Any = structural_similarity_index_measure(
+    _, similarities = structural_similarity_index_measure(
         x,
         y,
         gaussian_kernel=window == GAUSSIAN_WINDOW,
         kernel_size=window,
         data_range=1.0,
         reduction="none",
+        return_full_image=True,  # with windows at the border too, where it is mirrored
     )
-    return similarity
+    border = window // 2
+    inside: Tensor = similarities[..., border:-border, border:-border]
+    return inside.flatten(1).mean(1)
 
 
 def _choose_window(edge: int) -> tuple[int, str]:

@@ -43,7 +43,7 @@ from vaelab.runs.history import KL_FILE, read_kl_history, read_metric_curves, st
 from vaelab.runs.run import RunParts
 from vaelab.runtime.distributed import progress_bar
 from vaelab.runtime.errors import UserError
-from vaelab.runtime.metric_names import METRICS
+from vaelab.runtime.metric_names import METRICS, NATS_PER_IMAGE, name_data
 from vaelab.vae import VAE
 
 if TYPE_CHECKING:
@@ -221,7 +221,8 @@ def draw_curves(inputs: FigureInputs) -> Figure:
             terms[METRICS[term].name] = stages
     if not terms:
         raise FigureNotApplicable("metrics.csv has no curves, train with logger=csv to write them")
-    return plot_metric_curves(terms, steps_per_epoch(curves))
+    unit = name_data(NATS_PER_IMAGE, inputs.data.shape)
+    return plot_metric_curves(terms, steps_per_epoch(curves), unit)
 
 
 GRID_FIGURES = ("reconstructions", "samples")  # cheap enough to draw during the training

@@ -51,6 +51,12 @@ class Capacity(KLWeighting):
         """Return C in nats after `step` optimizer steps."""
         return self.nats * min(1.0, step / self.period)
 
+    def has_arrived(self, steps: int) -> bool:
+        return steps > self.period
+
+    def describe_progress(self, steps: int) -> str:
+        return f"a capacity of {self.capacity(max(steps - 1, 0)):.3g} of {self.nats:.3g} nats"
+
     def forward(self, kl: Tensor, step: int) -> Tensor:
         excess = kl.sum(-1) - self.capacity(step)
         if self.mean:

@@ -29,6 +29,7 @@ class Cyclical(KLWeighting):
         if not 0 < rise <= 1:
             raise UserError(f"kl.rise={rise}: it must be a fraction of the period, in (0, 1]")
         self.period = period
+        self.final_step = period - 1  # a step with the largest weight
         self.rise = rise
         self.beta = beta
 

@@ -71,7 +71,7 @@ class Wandb(WandbLogger, MediaLogger, ResumableLogger):
             run = self._start(os.environ.get("WANDB_MODE") or choose_wandb_mode())
             run.define_metric("trainer/global_step")
             run.define_metric("*", step_metric="trainer/global_step")
-            for name in ("elbo", "iw_bound", "log_p", "objective"):  # monitored by objectives
+            for name in ("elbo", "iw_bound", "log_p", "objective", "criterion"):  # larger is better
                 run.define_metric(f"val/{name}", summary="max,last")
             set_experiment(self, run)
         return get_experiment(self)

@@ -72,3 +72,17 @@ class ActiveUnits(Float64Metric):
     def compute(self) -> Tensor:
         covariance = self.products / self.count - self.first * self.second / self.count**2
         return (covariance > self.threshold).sum()
+
+
+def bound_aggregate_kl(z: Tensor) -> float:
+    """Compute a lower bound on KL(q(z) || N(0, I)) in nats, from a sample z (N, D) per image.
+
+    It is the KL of the normal with the mean m_d and the variance v_d of each dimension:
+
+        KL(q(z) || p(z)) = KL(q(z) || N(m, v)) + KL(N(m, v) || p(z)) >= KL(N(m, v) || p(z))
+
+    Unlike the KL of a mixture over N images, it is not larger for fewer images.
+    """
+    mean, variance = z.double().mean(0), z.double().var(0, correction=0)
+    variance = variance.clamp(min=torch.finfo(torch.float32).tiny)
+    return (0.5 * (variance + mean.square() - 1 - variance.log()).sum()).item()

@@ -28,7 +28,8 @@ class AAE(Objective):
         loss = -log p(x|z) - weight log P(critic takes z for a sample of p(z)),    z ~ q(z|x)
 
     The critic learns to distinguish samples of q(z) from samples of p(z). The loss has no KL, so
-    q(z|x) may be deterministic, and no ELBO is logged.
+    q(z|x) may be deterministic, and no ELBO is logged. The best weights are chosen by log p(x|z)
+    alone, because the terms of the critic are not comparable between steps.
 
     Arguments:
         critic: A network factory, called with the input shape (latent_dim,) and the number of

@@ -14,6 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from vaelab.distributions.layers import HierarchicalNormal
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.distributions.one_hot import OneHotAndNormal
+from vaelab.kl.base import KLWeighting
 from vaelab.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,8 +28,19 @@ class Objective(nn.Module):
     separate parameter group with the learning rate `lr`. Statistics of the batch are computed from
     the images of one process; under trainer=ddp they are not reduced over processes.
 
+    A run keeps the weights with the largest value of `criterion`, which is what is trained: minus
+    the loss with the KL term in its final form. Only validations after a step with the final weight
+    of the KL are compared (`has_arrived`); until the first of them, the latest weights are kept.
+    The losses of critics are left out, because a critic that improves makes them incomparable.
+
     Attributes:
-        monitor: The logged metric that checkpoints and sweeps monitor; larger is better.
+        min_images: The fewest images of a batch for which the terms are defined.
+        evaluated_images: The number of images that are evaluated, set before each evaluation batch
+            if it is known.
+        monitor: The logged metric that sweeps compare runs by; larger is better.
+        criterion: The logged metric that the best weights of a run have the largest value of. It is
+            `monitor` if training maximises that, and else the term `criterion`.
+        trains_bound: True if training maximises `monitor` where the final KL has weight 1.
         dataset_size: The number of training images, set before the first step if it is known.
         needs_dataset_size: True if it cannot train without that number.
         lr: The learning rate of the objective's parameters.
@@ -38,6 +50,9 @@ class Objective(nn.Module):
     """
 
     monitor = "val/elbo"
+    trains_bound = True
+    min_images = 1
+    evaluated_images: int | None = None
     supports_layers = False
     dataset_size: int | None = None
     needs_dataset_size = False
@@ -69,6 +84,27 @@ class Objective(nn.Module):
     def check_range(self, low: float, high: float) -> None:
         """Raise a UserError if the objective cannot compare pixels between low and high."""
 
+    def check_training(self, vae: "VAE") -> None:
+        """Check what matters only while the model is trained; `prepare` checks the rest.
+
+        Raises:
+            UserError: If the training would not maximise what it claims to.
+        """
+
+    @property
+    def weighting(self) -> KLWeighting | None:
+        """The weighting of the KL; None if the objective has none."""
+        return getattr(self, "kl", None)
+
+    @property
+    def criterion(self) -> str:
+        is_plain = self.weighting is None or self.weighting.is_plain
+        return self.monitor if self.trains_bound and is_plain else "val/criterion"
+
+    def has_arrived(self, steps: int) -> bool:
+        """Return True if the last of so many optimizer steps minimised the final loss."""
+        return self.weighting is None or self.weighting.has_arrived(steps)
+
     @abstractmethod
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:
         """Compute the named terms of the loss, in nats per image.
@@ -79,9 +115,10 @@ class Objective(nn.Module):
             step: The number of optimizer steps taken.
 
         Returns:
-            `loss` and the other terms to log. Each term is (B,), or () for a statistic of the
-            batch, summed over pixels and latent dimensions; the caller averages over images. Only
-            the gradient of `loss` is used for training, so its value may differ from the objective.
+            `loss`, the terms of `monitor` and `criterion`, and others to log. Each term is (B,), or
+            () for a statistic of the batch, summed over pixels and latent dimensions; the caller
+            averages over images. Only the gradient of `loss` is used for training, so its value may
+            differ from the objective.
         """
 
 

@@ -30,20 +30,27 @@ class BetaTC(Objective):
         TC   = log q(z) - sum_d log q(z_d)        total correlation
         DKL  = sum_d log q(z_d) - log p(z)        dimension-wise KL
 
-    q(z) is the aggregate posterior, the mean of q(z|x) over the training images, estimated from a
-    batch. With all weights at 1 the loss is a one-sample estimate of minus the ELBO.
+    q(z) is the aggregate posterior, the mean of q(z|x) over the N training images, or in validation
+    over the N validation images, estimated from a batch. MI is at most ln N. TC is an estimate that
+    may be negative, although the exact one is not. With all weights at 1 the loss is a one-sample
+    estimate of minus the ELBO.
 
     Arguments:
         beta: The weight of the total correlation.
         alpha: The weight of the mutual information.
         gamma: The weight of the dimension-wise KL.
-        estimator: How q(z) is estimated from a batch: `stratified` is unbiased; `weighted` is the
-            simpler estimator of the paper; `full` treats the batch as the whole data set, and is
-            exact if it is.
+        estimator: How q(z) is estimated from a batch: `stratified` is unbiased; `full` treats the
+            batch as the whole data set, is exact if it is, and has MI of at most ln B; `weighted`
+            is the simpler estimator of the paper, which is 1/N times `full`. That factor has no
+            gradient, and is left out of the terms: with it they would be no information, as TC
+            would be larger by (D - 1) ln N.
 
     Raises:
         UserError: If a weight is negative or not finite.
     """
+
+    trains_bound = False
+    min_images = 2
 
     def __init__(
         self,
@@ -70,26 +77,38 @@ class BetaTC(Objective):
         q: Any = vae.encode(x)
         p, z = vae.latents(), q.rsample()
         reconstruction = -vae.decode(z).log_prob(x)
-        weights = compute_log_weights(self.estimator, len(x), self.dataset_size or len(x)).to(z)
+        images = self.count_images(len(x))
+        weights = compute_log_weights(self.estimator, len(x), images).to(z)
+        shift = math.log(images) if self.estimator == "weighted" else 0.0
         log_q = q.elementwise_log_prob(z.unsqueeze(1))  # (B of z, B of q, D)
         log_q_zx = log_q.sum(-1).diagonal()
-        log_q_z = (weights + log_q.sum(-1)).logsumexp(1)
-        log_q_product = (weights.unsqueeze(-1) + log_q).logsumexp(1).sum(-1)  # sum_d log q(z_d)
+        log_q_z = (weights + log_q.sum(-1)).logsumexp(1) + shift
+        log_q_d = (weights.unsqueeze(-1) + log_q).logsumexp(1) + shift
+        log_q_product = log_q_d.sum(-1)
         mutual_information, total_correlation = log_q_zx - log_q_z, log_q_z - log_q_product
         dimension_kl = log_q_product - p.log_prob(z)
         kl = kl_divergence(q, p)
-        return {
-            "loss": reconstruction
+        loss = (
+            reconstruction
             + self.alpha * mutual_information
             + self.beta * total_correlation
-            + self.gamma * dimension_kl,
+            + self.gamma * dimension_kl
+        )
+        return {
+            "loss": loss,
             "reconstruction": reconstruction,
             "kl": kl,
             "elbo": -(reconstruction + kl),
             "mutual_information": mutual_information,
             "total_correlation": total_correlation,
             "dimension_kl": dimension_kl,
+            "criterion": -loss,
         }
+
+    def count_images(self, batch: int) -> int:
+        """Return N, the number of images that a batch of the current stage is a part of."""
+        images = self.dataset_size if self.training else self.evaluated_images
+        return max(images or batch, batch)
 
 
 def compute_log_weights(estimator: Estimator, batch: int, images: int) -> Tensor:

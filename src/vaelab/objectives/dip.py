@@ -38,6 +38,8 @@ class DIP(ELBO):
     """
 
     supports_layers = False
+    trains_bound = False
+    min_images = 2
 
     def __init__(
         self,
@@ -72,7 +74,8 @@ class DIP(ELBO):
         off_diagonal = (covariance - variances.diag()).square().sum()
         penalty = self.off_diagonal * off_diagonal
         penalty = penalty + self.diagonal * (variances - 1).square().sum()
-        return terms | {"loss": terms["loss"] + penalty, "dip": penalty}
+        criterion = terms.get("criterion", terms["elbo"]) - penalty
+        return terms | {"loss": terms["loss"] + penalty, "dip": penalty, "criterion": criterion}
 
     def covariance(self, q: Distribution) -> Tensor:
         """Compute C (D, D) from posteriors q(z|x) of batch shape (B,)."""

@@ -38,11 +38,13 @@ class ELBO(Objective):
     def compute_terms(self, reconstruction: Tensor, kl: Tensor, step: int) -> dict[str, Tensor]:
         """Compute the loss and the ELBO from -log p(x|z) (B,) and the KL (B, D) by dimension."""
         loss = reconstruction + self.kl(kl, step)
-        kl = kl.sum(-1)
-        return {
+        terms = {
             "loss": loss,
             "reconstruction": reconstruction,
-            "kl": kl,
-            "elbo": -(reconstruction + kl),
+            "kl": kl.sum(-1),
+            "elbo": -(reconstruction + kl.sum(-1)),
             "kl_weight": loss.new_full((), self.kl.weight(step)),
         }
+        if not self.kl.is_plain:
+            terms["criterion"] = -(reconstruction + self.kl(kl, self.kl.final_step)).detach()
+        return terms

@@ -28,7 +28,8 @@ class Factor(ELBO):
 
     The critic learns to distinguish latents from latents whose dimensions are permuted over the
     batch. The logit of an optimal critic is log q(z) - sum_d log q(z_d), and its mean estimates TC.
-    The paper permutes a second batch; here the permuted latents come from the same batch.
+    The paper permutes a second batch; here the permuted latents come from the same batch. The best
+    weights are chosen by the ELBO with the final weight of the KL, without the critic's TC.
 
     Arguments:
         kl: The weighting of the KL.
@@ -42,6 +43,7 @@ class Factor(ELBO):
     """
 
     critic: nn.Module
+    min_images = 2
 
     def __init__(
         self,

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from vaelab.objectives.base import Objective, check_prior_is_fixed, sample_prior, sample_with_kl
+from vaelab.objectives.base import (
+    Objective,
+    check_prior_is_fixed,
+    sample_prior,
+    sample_with_kl,
+)
 from vaelab.objectives.mmd import KernelName, MultiScaleMMD
 from vaelab.runtime.errors import UserError
 
@@ -36,6 +41,8 @@ class InfoMMD(Objective):
     """
 
     supports_layers = True
+    trains_bound = False
+    min_images = 2
 
     def __init__(
         self,
@@ -72,4 +79,5 @@ class InfoMMD(Objective):
             "kl": kl,
             "elbo": -(reconstruction + kl),
             "mmd": mmd,
+            "criterion": -loss,
         }

@@ -31,6 +31,7 @@ class AggregateMatching(Objective):
     """
 
     monitor = "val/objective"
+    min_images = 2
 
     def __init__(self, weight: float):
         super().__init__()

@@ -23,9 +23,14 @@ def estimate_mmd(z: Tensor, p: Tensor, kernel: Callable[[Tensor], Tensor]) -> Te
 
     Arguments:
         kernel: k as a function of the squared distance.
+
+    Raises:
+        UserError: If there is no pair of samples.
     """
     count = len(z)
-    pairs = max(count * (count - 1), 1)
+    if count < 2:
+        raise UserError(f"MMD needs at least 2 images in a batch, not {count}: set data.batch_size")
+    pairs = count * (count - 1)
     within = sum(
         (kernel(_squared_distances(points, points)) * _off_diagonal_mask(points)).sum() / pairs
         for points in (z, p)

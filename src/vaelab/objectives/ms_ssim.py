@@ -87,13 +87,16 @@ class MSSSIM(Objective):
         similarity = self.similarity(x, vae.decode(z).mean)
         distortion = self.weight * (1 - similarity)
         loss = distortion + self.kl(kl, step)
-        return {
+        terms = {
             "loss": loss,
             "ms_ssim": similarity,
             "kl": kl.sum(-1),
             "objective": -(distortion + kl.sum(-1)),
             "kl_weight": loss.new_full((), self.kl.weight(step)),
         }
+        if not self.kl.is_plain:
+            terms["criterion"] = -(distortion + self.kl(kl, self.kl.final_step)).detach()
+        return terms
 
     def similarity(self, x: Tensor, y: Tensor) -> Tensor:
         """Compute MS-SSIM (B,) of images x, y (B, C, H, W) with pixels in [0, 1]."""

@@ -27,7 +27,8 @@ class MultiSampleBound(Objective):
 
     The weight is that of kl=. The other logged terms have weight 1: those of the ELBO are averaged
     over samples, and `iw_bound` is the importance-weighted bound of all samples, whichever bound is
-    trained.
+    trained. It is also the criterion of the best weights if the final weight is 1, because it is
+    the tightest of these lower bounds; with another weight, the criterion is the trained bound.
 
     Arguments:
         kl: The weighting of the KL, which must be linear.
@@ -59,6 +60,14 @@ class MultiSampleBound(Objective):
                 f"{type(vae.posterior).__name__} relaxes its samples: set objective=elbo"
             )
 
+    def check_training(self, vae: "VAE") -> None:
+        if self.samples > 1 and vae.likelihood.needs_calibration:
+            raise UserError(
+                "loss.scale=optimal is the scale of the ELBO, from errors that all samples share "
+                f"equally, but {type(self).__name__} weights its {self.samples} samples: set "
+                "loss.scale=learned"
+            )
+
     @abstractmethod
     def bound(self, log_w: Tensor) -> Tensor:
         """Compute the bound (B,), which training maximises, from log weights (samples, B)."""
@@ -83,7 +92,7 @@ class MultiSampleBound(Objective):
         self, loss: Tensor, log_p: Tensor, kl: Tensor, weight: float
     ) -> dict[str, Tensor]:
         """Return the loss (B,) and the terms to log, from log p(x|z) and the KL (samples, B)."""
-        return {
+        terms = {
             "loss": loss,
             "reconstruction": -log_p.mean(0),
             "kl": kl.mean(0),
@@ -91,3 +100,6 @@ class MultiSampleBound(Objective):
             "iw_bound": log_mean_exp(log_p - kl),
             "kl_weight": loss.new_full((), weight),
         }
+        if not self.kl.is_plain:
+            terms["criterion"] = self.bound(log_p - self.kl.final_weight * kl).detach()
+        return terms

@@ -51,7 +51,9 @@ class VAEGAN(Objective):
     confident. Spectral normalization keeps the critic smooth (Miyato et al., 2018,
     arXiv:1802.05957).
 
-    The ELBO of the pixels is logged, but no part of the loss trains p(x|z) as a density. With
+    The ELBO of the pixels is logged, but no part of the loss trains p(x|z) as a density. The best
+    weights are chosen by it, with the final weight of the KL: F is no criterion, because the
+    critic changes its features from step to step. With
     binarized images the critic recognises y by its non-binary pixels: set data.binarize=none.
 
     Arguments:
@@ -124,17 +126,20 @@ class VAEGAN(Objective):
             )
         images = (x, y.detach(), y_prior.detach())
         critic = discriminator_loss(*(self._classify(self.critic(image)) for image in images))
-        reconstruction, kl = -p_x.log_prob(x), kl.sum(-1)
-        return {
+        reconstruction = -p_x.log_prob(x)
+        terms = {
             "loss": encoder + self.gamma * features + fooling + critic,
             "reconstruction": reconstruction,
-            "kl": kl,
-            "elbo": -(reconstruction + kl),
+            "kl": kl.sum(-1),
+            "elbo": -(reconstruction + kl.sum(-1)),
             "features": features,
             "fooling": fooling,
             "critic": critic,
             "kl_weight": x.new_full((), self.kl.weight(step)),
         }
+        if not self.kl.is_plain:
+            terms["criterion"] = -(reconstruction + self.kl(kl, self.kl.final_step)).detach()
+        return terms
 
     def _classify(self, features: Tensor) -> Tensor:
         """Compute the logits (B,) of D from features (B, features) of images."""

@@ -23,7 +23,8 @@ class VectorQuantised(Objective):
 
     out is the encoder's output, z its nearest codebook vectors, and sg stops the gradient. q(z|x)
     is a point, so the first two terms are minus a bound on log p(x). log p(z) is constant for
-    prior=codes; a learned prior is trained by it, but the encoder is not.
+    prior=codes; a learned prior is trained by it, but the encoder is not. The best weights are
+    chosen by this bound, without the commitment loss, which only keeps the encoder near the codes.
 
     Arguments:
         commitment: Nats per unit of the squared distance, which is summed over latent dimensions;

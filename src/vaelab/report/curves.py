@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import isfinite
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vaelab.report.axis import Axis, Frame, Tick, make_axis
 from vaelab.report.numbers import format_number
@@ -55,13 +55,14 @@ class CurvePanel:
     frame: Frame = FRAME
 
 
-def make_curve_panels(rows: list[dict[str, float]]) -> list[CurvePanel]:
+def make_curve_panels(rows: list[dict[str, float]], shape: Any = None) -> list[CurvePanel]:
     """Return panels of the ELBO, the reconstruction term and the KL, then of other logged terms.
 
     Other terms are left out if they are constant or equal to a previous term up to the sign.
 
     Arguments:
         rows: The rows of metrics.csv, each with the keys that were logged at its step.
+        shape: The shape of one x, which decides whether it is called an image.
     """
     plotted: dict[str, dict[str, list[Point]]] = {}
     for term in _order_terms(rows):
@@ -71,7 +72,7 @@ def make_curve_panels(rows: list[dict[str, float]]) -> list[CurvePanel]:
         is_new = len(values) > 1 and not _repeats_another_term(series, plotted.values())
         if (term in FIRST_TERMS and values) or is_new:
             plotted[term] = series
-    return [_make_panel(term, series) for term, series in plotted.items()]
+    return [_make_panel(term, series, shape) for term, series in plotted.items()]
 
 
 def _order_terms(rows: list[dict[str, float]]) -> list[str]:
@@ -102,11 +103,11 @@ def _select_points(rows: list[dict[str, float]], key: str) -> list[Point]:
     return [(row["step"], row[key]) for row in with_step]
 
 
-def _make_panel(term: str, series: dict[str, list[Point]]) -> CurvePanel:
+def _make_panel(term: str, series: dict[str, list[Point]], shape: Any) -> CurvePanel:
     steps = [step for points in series.values() for step, _ in points]
     x = Axis(0.0, max(*steps, 1.0), FRAME.left, FRAME.right)
     y, is_cut = _make_vertical_axis(series, START_FRACTION * x.high)
-    metric = get_metric(term, NATS_PER_IMAGE)
+    metric = get_metric(term, NATS_PER_IMAGE, shape)
     curves = [_make_curve(stage, points, x, y) for stage, points in series.items()]
     ticks = x.make_ticks(), y.make_ticks()
     return CurvePanel(term, metric.name, metric.unit, curves, *ticks, is_cut)

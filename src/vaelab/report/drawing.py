@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from vaelab.report.folder import RunFolder
-from vaelab.report.numbers import format_number, format_setting, format_shape, is_collapsed
+from vaelab.report.numbers import format_number, format_setting, format_shape
 from vaelab.runs import untrusted
+from vaelab.runs.verdicts import is_collapsed
 
 GROUPS = {  # the config group of each box
     "encoder": "model",

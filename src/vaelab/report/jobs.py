@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.report.folder import RunFolder
-from vaelab.report.numbers import is_collapsed
 from vaelab.runs import jobs
+from vaelab.runs.verdicts import is_collapsed
 
 COLUMN_DECIMALS = {  # the columns of the table, and the number of decimals of each
     "val": 2,

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vaelab.runtime.metric_names import METRICS, NATS_PER_IMAGE
+from vaelab.runs.untrusted import SENTENCES
+from vaelab.runtime.metric_names import METRICS, NATS_PER_IMAGE, name_data
 
 MEASURES = {
     "probability": "log p(x) is a log probability of discrete pixels.",
@@ -15,13 +16,19 @@ MEASURES = {
     "normalised: there is no NLL, and the ELBO is comparable only between runs with this loss.",
 }
 PROVENANCE_KEYS = {  # keys of metrics.json that describe the run or the evaluation, not the model
-    *("split", "images", "measure", "samples", "nll_se", "bits_sha256", "kl_per_dimension"),
+    *("split", "images", "measure", "samples", "bits_sha256", "kl_per_dimension"),
     *("pixels", "shape", "step", "monitor", "seed", "epochs", "steps", "wall_s", "parameters"),
     *("choices", "command", "git", "versions", "parameters_of", "encoder_outputs"),
-    *("decoder_outputs", "checkpoint"),
+    *(
+        "decoder_outputs",
+        "checkpoint",
+        "scale_kind",
+        "kl_weighting",
+        "final_weight",
+        "latent_images",
+    ),
+    *SENTENCES,
 }
-COLLAPSE_KL = 0.1  # nats; with a smaller KL the posterior counts as collapsed
-MIN_DECODER_SCALE = 1 / 256  # in units of a pixel; the default floor in likelihoods/scaled.py
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,8 @@ def make_metric_rows(numbers: Mapping[str, Any], latent_dim: int | None = None) 
         latent_dim: The number of latent dimensions, for the unit of active units.
     """
     known = [key for key in METRICS if key in numbers]
-    others = [key for key in numbers if key not in METRICS and key not in PROVENANCE_KEYS]
+    hidden = {*METRICS, *PROVENANCE_KEYS, *(f"{key}_se" for key in METRICS)}
+    others = [key for key in numbers if key not in hidden]
     return [_make_row(key, numbers, latent_dim) for key in [*known, *others]]
 
 
@@ -51,21 +59,22 @@ def _make_row(key: str, numbers: Mapping[str, Any], latent_dim: int | None) -> M
         title, unit, meaning = metric.name, metric.unit, metric.meaning
     else:
         title, unit, meaning = _describe_unknown_key(key, numbers)
-    value = format_number(numbers[key])
+    value = format_with_error(numbers[key], numbers.get(f"{key}_se"))
     if key == "nll":
-        value = format_with_error(numbers["nll"], numbers.get("nll_se"))
         meaning += (
             f" {numbers.get('samples')} importance samples; ± is the standard error over images."
         )
     if key == "active_units" and latent_dim:
         unit = f"of {latent_dim} dimensions"
+    shape = numbers.get("shape")
+    title, unit, meaning = (name_data(text, shape) for text in (title, unit, meaning))
     return MetricRow(title, value, unit, meaning)
 
 
 def _describe_unknown_key(key: str, numbers: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return the title, unit and meaning of a key that is not in METRICS."""
     if key == str(numbers.get("monitor")).replace("/", "_"):
-        meaning = "The best validation value, which selected best.ckpt."
+        meaning = "The value on the validation images, of the weights of best.ckpt."
         return str(numbers["monitor"]), NATS_PER_IMAGE, meaning
     if key.startswith("kl_layer_"):
         number = key.removeprefix("kl_layer_")
@@ -83,50 +92,8 @@ def describe_measurement(numbers: Mapping[str, Any]) -> str:
     images = f"{numbers.get('images', '?')} {numbers.get('split', '')} images, "
     pixels = f"{numbers.get('pixels', '?')} pixels of {format_shape(numbers.get('shape'))}."
     conditional = f" All numbers are conditional on {condition}." if condition else ""
-    return f"{images}{pixels} {MEASURES.get(measure, '')}{conditional}"
-
-
-def find_warnings(numbers: Mapping[str, Any]) -> list[str]:
-    """Return warnings about non-finite metrics, posterior collapse and an unbounded density."""
-    found = []
-    if broken := [key for key in numbers if key in METRICS and numbers[key] is None]:
-        names = ", ".join(METRICS[key].name for key in broken)
-        found.append(f"Non-finite metrics: {names}. The training diverged: lower optimizer.lr.")
-    if is_collapsed(numbers):
-        found.append(_describe_collapse(numbers))
-    scale = numbers.get("decoder_scale")
-    is_discrete = numbers.get("pixels") in ("levels", "binary")
-    is_density = str(numbers.get("measure")).startswith("density")
-    is_at_floor = scale is not None and scale < 1.01 * MIN_DECODER_SCALE
-    if is_density and is_discrete and is_at_floor:
-        found.append(
-            "The decoder scale has reached its floor of one pixel level: the density of discrete "
-            "pixels is unbounded, and the floor determines its value. Set data.dequantize=true, or "
-            "do not compare this density with that of other runs."
-        )
-    return found
-
-
-def is_collapsed(numbers: Mapping[str, Any]) -> bool:
-    """True if the latents carry almost no information: no active units, or KL < COLLAPSE_KL."""
-    kl, active = numbers.get("kl"), numbers.get("active_units")
-    return active == 0 or (kl is not None and kl < COLLAPSE_KL)
-
-
-def _describe_collapse(numbers: Mapping[str, Any]) -> str:
-    kl, active = numbers.get("kl"), numbers.get("active_units")
-    facts = [f"KL {format_number(kl, 3)} nats"] if kl is not None else []
-    if active is not None:
-        facts.append(f"{active} active latent dimension{'s' * (active != 1)}")
-    learned_scale = (
-        ", or a smaller scale of p(x|z), for example a learned one (loss=gaussian)"
-        if "decoder_scale" in numbers
-        else ""
-    )
-    return (
-        f"Posterior collapse ({', '.join(facts)}): the decoder generates almost the same image for "
-        f"all latents. Try kl=warmup, a smaller kl.beta{learned_scale}."
-    )
+    words = f"{images}{pixels} {MEASURES.get(measure, '')}{conditional}"
+    return name_data(words, numbers.get("shape"))
 
 
 def format_number(value: Any, digits: int = 5) -> str:

@@ -12,7 +12,6 @@ from vaelab.report.images import embed_images
 from vaelab.report.numbers import (
     PROVENANCE_KEYS,
     describe_measurement,
-    find_warnings,
     format_number,
     format_setting,
     format_shape,
@@ -21,7 +20,8 @@ from vaelab.report.numbers import (
 )
 from vaelab.runs.metrics_file import EvaluationNumbers
 from vaelab.runs.untrusted import read_message
-from vaelab.runtime.metric_names import METRICS, get_metric
+from vaelab.runs.verdicts import find_verdicts
+from vaelab.runtime.metric_names import METRICS, get_metric, name_data
 
 MAX_SHOWN_CONFIG = 100_000  # characters
 FIRST_KEYS = ("split", "images", "samples", "checkpoint")  # shown before the metrics
@@ -43,11 +43,14 @@ def write_run_report(folder: Path) -> Path:
         run=run,
         title=_make_title(run),
         headline=_make_headline(run.numbers),
-        warnings=[*_list_texts(run.data.get("warnings")), *find_warnings(run.numbers)],
+        warnings=[
+            *_list_texts(run.data.get("warnings")),
+            *(_make_sentence(words, run.numbers) for words in find_verdicts(run.numbers)),
+        ],
         data_rows=_make_data_rows(run.data),
         model=make_model_diagram(run),
         layouts=LAYOUTS,
-        panels=make_curve_panels(run.rows),
+        panels=make_curve_panels(run.rows, run.numbers.get("shape")),
         images=list(images.values()),
         missing=[path.relative_to(folder).as_posix() for path in missing],
         metric_rows=make_metric_rows(run.numbers, run.cfg.get("latent_dim")),
@@ -61,6 +64,11 @@ def write_run_report(folder: Path) -> Path:
     )
 
 
+def _make_sentence(words: str, numbers: Mapping[str, Any]) -> str:
+    """Give words about numbers a capital letter and a full stop."""
+    return name_data(f"{words[:1].upper()}{words[1:]}.", numbers.get("shape"))
+
+
 def _make_title(run: RunFolder) -> list[str]:
     """Return the options of TITLE_GROUPS, or the name of the folder, word by word."""
     words = [run.options[group] for group in TITLE_GROUPS if group in run.options] or [run.name]
@@ -70,9 +78,9 @@ def _make_title(run: RunFolder) -> list[str]:
 def _make_headline(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the title and the value of the main metrics."""
     present = [key for key in HEADLINE_KEYS if numbers.get(key) is not None]
-    errors = {"nll": numbers.get("nll_se")}
     return [
-        (METRICS[key].name, format_with_error(numbers[key], errors.get(key))) for key in present
+        (METRICS[key].name, format_with_error(numbers[key], numbers.get(f"{key}_se")))
+        for key in present
     ]
 
 
@@ -98,13 +106,19 @@ def _make_evaluation_rows(
     evaluations: Mapping[str, EvaluationNumbers],
 ) -> list[tuple[str, str, list[str]]]:
     """Return the title, the unit and the values in all evaluations of each number."""
-    keys = dict.fromkeys(key for numbers in evaluations.values() for key in numbers)
+    keys = dict.fromkeys(
+        key
+        for numbers in evaluations.values()
+        for key in numbers
+        if key.removesuffix("_se") not in METRICS or key in METRICS
+    )
     known = [key for key in (*FIRST_KEYS, *METRICS) if key in keys]
     rows = []
     for key in [*known, *(key for key in keys if key not in {*known, *PROVENANCE_KEYS})]:
         values = [_format_value(key, numbers) for numbers in evaluations.values()]
         if any(values):
-            metric = get_metric(key)
+            shapes = [numbers.get("shape") for numbers in evaluations.values()]
+            metric = get_metric(key, shape=shapes[0])
             rows.append((metric.name, metric.unit, values))
     return rows
 
@@ -112,9 +126,7 @@ def _make_evaluation_rows(
 def _format_value(key: str, numbers: Mapping[str, Any]) -> str:
     if key not in numbers or isinstance(numbers[key], dict):
         return ""
-    if key == "nll":
-        return format_with_error(numbers["nll"], numbers.get("nll_se"))
-    return format_number(numbers[key])
+    return format_with_error(numbers[key], numbers.get(f"{key}_se"))
 
 
 def _list_absent_parts(evaluations: Mapping[str, EvaluationNumbers]) -> list[str]:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from vaelab.runs.untrusted import read_numbers
+from vaelab.runs.verdicts import find_verdicts
 from vaelab.runtime.files import atomic_write
-from vaelab.runtime.metric_names import METRICS
+from vaelab.runtime.metric_names import METRICS, get_metric, name_data
 
 
 class LikelihoodNumbers(TypedDict, total=False):
@@ -25,9 +26,12 @@ class LikelihoodNumbers(TypedDict, total=False):
         shape: The shape of an image.
         step: The optimizer steps taken.
         samples: The number of importance samples of the NLL.
-        nll_se: The standard error of nll.
+        elbo_se, nll_se: The standard errors of elbo and nll over images.
         kl_per_dimension: The KL of each latent dimension in nats per image.
         bits_sha256: The SHA-256 of the binarized pixels.
+        scale_kind: fixed, learned, optimal or pixel: how the scale of p(x|z) is set, if it has one.
+        kl_weighting: The option of kl=, if the loss has a weighted KL.
+        final_weight: Its weight of the KL at the end of a training that is long enough.
         choices: The chosen option of each config group.
         command: The command that computed the numbers.
         git, versions, threads: Provenance, see `vaelab.runs.provenance.collect_provenance`.
@@ -40,6 +44,7 @@ class LikelihoodNumbers(TypedDict, total=False):
     shape: Sequence[int]
     step: int
     elbo: float | None
+    elbo_se: float | None
     elbo_exact: float | None
     reconstruction: float | None
     kl: float | None
@@ -52,6 +57,10 @@ class LikelihoodNumbers(TypedDict, total=False):
     rmse: float | None
     decoder_scale: float | None
     implied_scale: float | None
+    aggregate_kl_bound: float | None
+    scale_kind: str
+    kl_weighting: str
+    final_weight: float
     bits_sha256: str
     choices: dict[str, str]
     command: str
@@ -63,11 +72,14 @@ class LikelihoodNumbers(TypedDict, total=False):
 class RunMetrics(LikelihoodNumbers, total=False):
     """The numbers of metrics.json, which a run writes at its end.
 
-    There are also kl_layer_1, kl_layer_2, ... for several stochastic layers, and the best value of
-    the monitored metric, for example val_elbo.
+    There are also kl_layer_1, kl_layer_2, ... for several stochastic layers, and the value of
+    the monitored metric at the kept weights, for example val_elbo.
 
     Attributes:
-        monitor: The metric that selected the best weights, for example val/elbo.
+        monitor: The metric by which runs are compared, for example val/elbo.
+        weight_warning: A sentence, if the weight of the KL never reached its final value.
+        step_images: The images of an optimizer step: data.batch_size times
+            trainer.accumulate_grad_batches.
         wall_s: The duration of the training in seconds.
         resumed: The steps at which the training was resumed.
         skipped, restored: The number of optimizer steps with NaN or infinity that were skipped, or
@@ -78,9 +90,11 @@ class RunMetrics(LikelihoodNumbers, total=False):
     """
 
     monitor: str
+    weight_warning: str
     seed: int
     epochs: int
     steps: int
+    step_images: int
     wall_s: float
     resumed: list[int]
     skipped: int
@@ -119,8 +133,10 @@ class EvaluationNumbers(LikelihoodNumbers, total=False):
     generalisation_samples: int
     elbo_train: float | None
     elbo_gap: float | None
+    elbo_gap_se: float | None
     nll_train: float | None
     nll_gap: float | None
+    nll_gap_se: float | None
     # latents
     latent_images: int
     mutual_information: float | None
@@ -216,7 +232,8 @@ def all_finite(value: Any) -> bool:
 def format_numbers(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the name with the unit and the value with the standard error of every metric."""
     rows = []
-    for key, metric in METRICS.items():
+    for key in METRICS:
+        metric = get_metric(key, shape=numbers.get("shape"))
         if numbers.get(key) is not None:
             error = numbers.get(f"{key}_se")
             error = f" +- {error:.2g}" if error is not None else ""
@@ -227,15 +244,16 @@ def format_numbers(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
 def table_heading(numbers: Mapping[str, Any]) -> tuple[str, str]:
     """Return the evaluated images, and the likelihood with its kind of pixels."""
     images = f"{numbers['choices']['data']}, {numbers['images']} {numbers['split']} images"
-    loss = numbers["choices"]["loss"]
-    return images, f"{loss} on {numbers['pixels']} pixels: {numbers['measure']}"
+    measure = f"{numbers['choices']['loss']} on {numbers['pixels']} pixels: {numbers['measure']}"
+    return name_data(images, numbers["shape"]), name_data(measure, numbers["shape"])
 
 
 def list_remarks(numbers: Mapping[str, Any]) -> list[str]:
     """Return warnings about the model, and why parts of an evaluation do not apply."""
-    warnings = [numbers[key] for key in ("collapse", "kl_warning") if key in numbers]
+    warnings = find_verdicts(numbers)
     absent = numbers.get("absent", {}).items()
-    return [*warnings, *(f"no {part}: {reason}" for part, reason in absent)]
+    remarks = [*warnings, *(f"no {part}: {reason}" for part, reason in absent)]
+    return [name_data(remark, numbers.get("shape")) for remark in remarks]
 
 
 def print_numbers(numbers: Mapping[str, Any]) -> None:

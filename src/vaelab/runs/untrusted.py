@@ -31,10 +31,16 @@ MAX_NUMBER = 1e100  # larger numbers are treated as infinite; no axis could show
 
 NUMBER_KEYS = {
     *METRICS,
-    *("nll_se", "images", "all_images", "samples", "seed", "epochs", "steps", "step", "wall_s"),
-    *("parameters", "encoder_outputs"),
+    *(f"{key}_se" for key in METRICS),
+    *("images", "all_images", "samples", "seed", "epochs", "steps", "step", "wall_s"),
+    *("parameters", "encoder_outputs", "final_weight", "step_images"),
 }
-TEXT_KEYS = ("monitor", "measure", "split", "pixels", "command", "checkpoint", "bits_sha256")
+SENTENCES = ("collapse", "kl_warning", "weight_warning")  # remarks about the numbers
+TEXT_KEYS = (
+    *("monitor", "measure", "split", "pixels", "command", "checkpoint", "bits_sha256"),
+    *("scale_kind", "kl_weighting", "sampler"),
+    *SENTENCES,
+)
 LIST_KEYS = ("shape", "decoder_outputs", "kl_per_dimension")
 TABLE_KEYS = ("choices", "versions", "parameters_of", "git", "parts", "absent", "asked")
 

@@ -3,9 +3,12 @@
 The keys are those of metrics.json, of the numbers.json of an evaluation and of the logged curves.
 """
 
-from typing import NamedTuple
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 NATS_PER_IMAGE = "nats per image"
+ROW_WORDS = {"image": "row", "pixel": "value"}  # for data that are no images
 PIXEL = "of a pixel"  # in units of a pixel, whose values lie in [0, 1] for most data sets
 
 
@@ -70,6 +73,13 @@ METRICS = {
         "The number of latent dimensions whose posterior mean varies between images.",
         None,
     ),
+    "aggregate_kl_bound": Metric(
+        "KL(q(z) || p(z)), at least",
+        NATS_PER_IMAGE,
+        "A lower bound on how far the aggregate posterior q(z) is from the prior, by the mean and "
+        "variance of each latent dimension. If it is large, samples of the prior are unusable.",
+        False,
+    ),
     "rmse": Metric(
         "RMSE",
         PIXEL,
@@ -122,7 +132,8 @@ METRICS = {
     "total_correlation": Metric(
         "total correlation",
         NATS_PER_IMAGE,
-        "How strongly the latent dimensions depend on each other under q(z).",
+        "How strongly the latent dimensions depend on each other under q(z). The noise of the "
+        "estimate may make it negative.",
         None,
     ),
     "dimension_kl": Metric(
@@ -287,6 +298,12 @@ OTHER_METRICS = {
     "nll_train": Metric(
         "NLL, train", NATS_PER_IMAGE, "The NLL of as many training images as test images.", False
     ),
+    "criterion": Metric(
+        "criterion",
+        NATS_PER_IMAGE,
+        "What training maximises: minus the loss, with the KL term in its final form.",
+        True,
+    ),
     "loss": Metric("loss", NATS_PER_IMAGE, "The loss that the optimizer minimises.", False),
     "kl_weight": Metric("weight of the KL", "", "The weight of the KL in the loss.", None),
     "lr": Metric("learning rate", "", "The learning rate of the optimizer.", None),
@@ -301,11 +318,26 @@ OTHER_METRICS = {
 """Metrics that the tables and loggers of a trained model leave out."""
 
 
-def get_metric(key: str, unit: str = "") -> Metric:
+def get_metric(key: str, unit: str = "", shape: Any = None) -> Metric:
     """Return the table entry of a key, or for other keys one with the key as its name.
 
     Arguments:
         unit: The unit of keys that are not in the table.
+        shape: The shape of one x, see `name_data`.
     """
     unnamed = Metric(key.replace("_", " "), unit, "", None)
-    return METRICS.get(key) or OTHER_METRICS.get(key) or unnamed
+    found = METRICS.get(key) or OTHER_METRICS.get(key) or unnamed
+    name, unit, meaning = (name_data(text, shape) for text in found[:3])
+    return Metric(name, unit, meaning, found.higher_is_better)
+
+
+def name_data(text: str, shape: Any) -> str:
+    """Call images rows and pixels values in a text about data that are no images.
+
+    Arguments:
+        shape: The shape of one x. Data of shape (C, H, W), and of an unknown shape, are images.
+    """
+    if not isinstance(shape, Sequence) or len(shape) == 3:
+        return text
+    pattern = rf"\b({'|'.join(ROW_WORDS)})(s?)\b"
+    return re.sub(pattern, lambda found: ROW_WORDS[found[1]] + found[2], text)

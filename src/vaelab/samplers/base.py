@@ -80,10 +80,17 @@ class FittedSampler(Sampler):
     scale: Tensor
 
     def fit(self, latents: Tensor) -> None:
-        if len(latents) < 2 or not torch.isfinite(latents).all():
+        if not torch.isfinite(latents).all():
             raise UserError(
-                f"sampler={self.name} needs at least 2 latents without NaN or infinity, but "
+                f"sampler={self.name} needs latents without NaN or infinity, but only "
                 f"{_count_finite(latents)} of {len(latents)} are finite: train the model again"
+            )
+        least = self.min_latents(latents.shape[-1])
+        if len(latents) < least:
+            raise UserError(
+                f"sampler={self.name} needs at least {least} training images for "
+                f"{latents.shape[-1]} latent dimensions, of which there are {len(latents)}; with "
+                f"fewer, its samples would be copies: {self.remedy(latents)}"
             )
         self.mean, self.scale = latents.mean(0), latents.std(0)
         self.scale = torch.where(self.scale > 0, self.scale, 1.0)
@@ -92,6 +99,14 @@ class FittedSampler(Sampler):
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
         return self.mean + self.scale * self.sample_standardized(n).to(self.mean)
+
+    @abstractmethod
+    def min_latents(self, latent_dim: int) -> int:
+        """Return the least number of latents that the density can be fitted to."""
+
+    def remedy(self, latents: Tensor) -> str:
+        """Return what to do if there are too few latents (N, latent_dim)."""
+        return "set sampler=prior"
 
     @abstractmethod
     def fit_standardized(self, latents: Tensor) -> None:

@@ -10,7 +10,6 @@ import warnings
 import torch
 from torch import Tensor
 
-from vaelab.runtime.errors import UserError
 from vaelab.samplers.base import FittedSampler, check_at_least_one
 
 log = logging.getLogger(__name__)
@@ -18,6 +17,10 @@ log = logging.getLogger(__name__)
 
 class GMMSampler(FittedSampler):
     """A mixture z ~ sum_k w_k N(m_k, T^2 S_k) with temperature T, fitted at T = 1 by EM.
+
+    A covariance of D dimensions needs D + 1 latents not to be singular, and a normal with a
+    singular covariance copies its latents. Twice as many per component are required, because EM
+    does not divide them equally.
 
     Arguments:
         components: The number of normals, each with a full covariance S_k.
@@ -33,15 +36,17 @@ class GMMSampler(FittedSampler):
         check_at_least_one(components=components, iterations=iterations)
         self.components, self.iterations = components, iterations
 
+    def min_latents(self, latent_dim: int) -> int:
+        return 2 * (latent_dim + 1) * self.components
+
+    def remedy(self, latents: Tensor) -> str:
+        components = len(latents) // (2 * (latents.shape[-1] + 1))
+        return f"set sampler.components={components}" if components else super().remedy(latents)
+
     def fit_standardized(self, latents: Tensor) -> None:
         from sklearn.exceptions import ConvergenceWarning  # this import takes a second
         from sklearn.mixture import GaussianMixture
 
-        if self.components > len(latents):
-            raise UserError(
-                f"sampler.components={self.components}: there are only {len(latents)} latents to "
-                "fit, use fewer components"
-            )
         seed = int(torch.randint(2**31 - 1, ()))
         mixture = GaussianMixture(self.components, max_iter=self.iterations, random_state=seed)
         with warnings.catch_warnings():

@@ -13,6 +13,7 @@ from vaelab.runtime.errors import UserError
 from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.samplers.base import FittedSampler, check_at_least_one
 
+MIN_LATENTS = 100  # of which 10 are held out
 HELD_OUT_RATIO = 10  # one in so many latents is held out for early stopping
 VALIDATION_INTERVAL = 100  # steps
 
@@ -21,7 +22,7 @@ class LearnedSampler(FittedSampler):
     """A sampler that maximizes the mean of log p(z), or of a lower bound, with Adam.
 
     The learning rate decays to 0 on a cosine. A tenth of the latents is held out, and the weights
-    with the best value on them are kept.
+    with the best value on them are kept. At least 100 latents are needed.
 
     Arguments:
         steps: The maximum number of optimizer steps.
@@ -60,6 +61,9 @@ class LearnedSampler(FittedSampler):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the parameter groups for the optimizer."""
         return [{"params": list(self.network.parameters())}]
+
+    def min_latents(self, latent_dim: int) -> int:
+        return MIN_LATENTS
 
     @torch.enable_grad()
     def fit_standardized(self, latents: Tensor) -> None:

@@ -53,9 +53,10 @@ def _describe_batch(batch: Any) -> str:
     return f"of type {name}"
 
 
-def count_training_images(loader: Any) -> int | None:
-    """Return the number of images of a training data loader, or None if it is unknown."""
-    images = loader.split.images if isinstance(loader, TrainingBatches) else None
+def count_images(loader: Any) -> int | None:
+    """Return the number of images of a data loader's whole split, or None if it is unknown."""
+    is_own = isinstance(loader, TrainingBatches | OrderedBatches)
+    images = loader.split.images if is_own else None
     if images is None:
         images = getattr(loader, "dataset", None)
     try:

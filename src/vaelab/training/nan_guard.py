@@ -238,9 +238,17 @@ class NaNGuard:
             saved = f", the weights before it in {path}"
         repeated = f", the {self.in_a_row}th time in a row" if self.in_a_row > 1 else ""
         raise UserError(
-            f"{event.summary}{repeated}: lower optimizer.lr, set trainer.gradient_clip_val, or "
-            f"set on_nan=skip if single batches cause it ({event.details}{saved})"
+            f"{event.summary}{repeated}: {self._list_remedies(module)} ({event.details}{saved})"
         )
+
+    def _list_remedies(self, module: TrainableModule) -> str:
+        """Return what may help, without what is set already."""
+        remedies = ["lower optimizer.lr"]
+        if not module.trainer.gradient_clip_val:
+            remedies.append("set trainer.gradient_clip_val")
+        if self.on_nan == "stop":
+            remedies.append("set on_nan=skip if single batches cause it")
+        return ", or ".join([", ".join(remedies[:-1]), remedies[-1]] if remedies[1:] else remedies)
 
     def _copy_states(self) -> None:
         self.copies.append(deepcopy([each.state_dict() for each in self.restorable]))

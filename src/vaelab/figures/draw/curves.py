@@ -26,9 +26,11 @@ STYLES = {
 
 @plot_style()
 def plot_metric_curves(
-    terms: Mapping[str, Mapping[str, MetricCurve]], per_epoch: float | None = None
+    terms: Mapping[str, Mapping[str, MetricCurve]],
+    per_epoch: float | None = None,
+    unit: str = "nats per image",
 ) -> Figure:
-    """Plot a panel for each term, with its training and validation curves in nats per image.
+    """Plot a panel for each term, with its training and validation curves.
 
     The first IGNORED_FRACTION of the steps may lie outside a panel, since they often span a much
     larger range than the rest.
@@ -36,6 +38,7 @@ def plot_metric_curves(
     Arguments:
         terms: Curves by the name of the term and by stage, "train" or "val".
         per_epoch: Optimizer steps per epoch, for a second axis; None leaves it out.
+        unit: The unit of the terms.
     """
     figure = new_figure(WIDTH / 3 * max(2, len(terms)), HEIGHT)
     panels = figure.subplots(1, len(terms), squeeze=False)[0]
@@ -48,7 +51,7 @@ def plot_metric_curves(
         axes.set(title=term, xlabel="optimizer step")
         if per_epoch:
             _add_epoch_axis(axes, per_epoch)
-    panels[0].set_ylabel("nats per image")
+    panels[0].set_ylabel(unit)
     panels[-1].legend()
     return figure
 
