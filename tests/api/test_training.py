@@ -161,7 +161,10 @@ def test_a_used_folder_is_refused(fit, tmp_path):
 
 def test_two_runs_of_one_second_have_two_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    folders = {training._create_folder(None) for _ in range(5)}
+    folders = set()
+    for _ in range(5):
+        with training._new_folder(None) as folder:
+            folders.add(folder)
     assert len(folders) == 5
 
 
