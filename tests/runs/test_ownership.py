@@ -174,6 +174,18 @@ def test_run_without_checkpoints_is_not_overwritten(command, tmp_path):
         assert snapshot_files(tmp_path) == before
 
 
+def test_folder_whose_record_is_incomplete_can_be_used(command, tmp_path):
+    """Hydra was killed while it wrote the record; nothing can be resumed."""
+    (tmp_path / "run" / ".hydra").mkdir(parents=True)
+    (tmp_path / "run" / ".hydra" / "config.yaml").write_text("seed: 1")
+    assert command("train.py", *SMALL, "hydra.run.dir=run")[0] == 0
+
+
+def test_other_users_of_a_folder_can_open_its_lock(tmp_path):
+    with owned(tmp_path / "F"):
+        assert get_lock_path(tmp_path / "F").stat().st_mode & 0o777 == 0o666
+
+
 def test_run_is_not_written_into_the_folder_of_a_multirun(multirun, command, tmp_path):
     before = snapshot_files(tmp_path)
     status, _ = command("train.py", *SMALL, "hydra.run.dir=here")

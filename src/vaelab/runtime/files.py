@@ -37,7 +37,7 @@ def locked(path: Path) -> Iterator[bool]:
     Yields True as well on disks without locks. The file is removed at the end.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, mode=0o666)  # so that other users of a folder can open it
+    lock = FileLock(path)
     try:
         _acquire(lock, path)
     except Timeout:
@@ -61,6 +61,8 @@ def _acquire(lock: FileLock, path: Path) -> None:
     """
     while True:
         with path.open("ab") as file:
+            with suppress(OSError):  # another user owns it, who has done so
+                path.chmod(0o666)  # so that other users of a folder can open it
             lock.acquire(blocking=False)
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), path.stat()):

@@ -31,12 +31,8 @@ from vaelab.runtime.private_api import job_result
 from vaelab.sweeps import multirun
 from vaelab.sweeps.job_table import print_job_tables, write_job_table
 
-RECORDS = (
-    ".hydra",
-    "checkpoints",
-    "metrics.json",
-    paths.MULTIRUN_RECORD,
-)  # of a run, or of several
+# Files of a run or a multirun; overrides.yaml is the last one that Hydra writes.
+RECORDS = (".hydra/overrides.yaml", "checkpoints", "metrics.json", paths.MULTIRUN_RECORD)
 
 
 class JobCallback(Callback):
