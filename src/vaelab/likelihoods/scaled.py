@@ -6,7 +6,7 @@ arXiv:2006.13202
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -59,6 +59,7 @@ class LocationScaleLikelihood(Likelihood):
         self.outputs = (2 if self.scale_kind == "pixel" else 1) * shape[0]
         self.needs_calibration = self.scale_kind == "optimal"
         self.register_buffer("floor", None)
+        self.register_load_state_dict_pre_hook(_adopt_saved_floor)
         if isinstance(scale, str):
             is_valid = scale in self.scale_options
         else:
@@ -107,14 +108,6 @@ class LocationScaleLikelihood(Likelihood):
             own = own.reshape(-1, *[1] * (variance.ndim - 1)).expand_as(variance)
             lowest = torch.where(own > 0, RELATIVE_FLOOR * own.sqrt(), lowest)
         self.floor = lowest
-
-    def _load_from_state_dict(  # type: ignore[override]
-        self, state_dict: dict[str, Any], prefix: str, *args: Any
-    ) -> None:
-        saved = state_dict.get(f"{prefix}floor")
-        if saved is None or self.floor is None:  # the floor of the saved weights decides
-            self.floor = None if saved is None else torch.empty_like(saved)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @property
     def scale(self) -> Tensor | None:
@@ -168,6 +161,15 @@ class LocationScaleLikelihood(Likelihood):
         lowest = self.lowest_scale
         excess = (self.fit_scale(mean_error) - lowest).clamp(min=lowest)
         return excess + torch.log(-torch.expm1(-excess))  # the inverse of softplus
+
+
+def _adopt_saved_floor(
+    likelihood: LocationScaleLikelihood, state: Mapping[str, Any], prefix: str, *_: Any
+) -> None:
+    """Make room for the floor of saved weights, or remove the floor if they have none."""
+    saved = state.get(f"{prefix}floor")
+    if saved is None or likelihood.floor is None:
+        likelihood.floor = None if saved is None else torch.empty_like(saved)
 
 
 class _BatchFittedDistribution(Distribution):
