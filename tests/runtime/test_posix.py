@@ -46,6 +46,8 @@ for module, names in ((os, {POSIX_NAMES["os"]}), (signal, {POSIX_NAMES["signal"]
     for name in names:
         if hasattr(module, name) and name not in KEPT:
             delattr(module, name)
+from pytorch_lightning.trainer.connectors import signal_connector
+signal_connector._IS_WINDOWS = True
 import_all()
 """
 LIBRARIES_NEED = ["kill", "wait", "uname", "link", "getuid", "sched_getaffinity"]
