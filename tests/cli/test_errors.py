@@ -56,7 +56,7 @@ CASES = {
     "key of the model that nothing reads": ("+model.hiden=[4]", "did you mean model.hidden?"),
     "value in place of a callback": ("+callbacks.foo=1", "callbacks.foo: there is no such key"),
     "unknown group with a plus": ("+x/y=z", "x/y: there is no such key"),
-    "part in another place": ("model@modl=mlp", "modl: there is no such key; did you mean model?"),
+    "part in another place": ("+model@modl=mlp", "modl: there is no such key; did you mean model?"),
     "deleted group": ("~kl", "~kl: every run needs kl; write kl=<value>"),
     "deleted callbacks": (
         "~callbacks",

@@ -27,7 +27,7 @@ LOCALE = {"sweeps/hydra_callback.py"}  # writes numbers and messages of one line
 TEXT_FUNCTIONS = {"read_text": 0, "write_text": 1}  # and the place of their argument encoding
 # Imports everything twice: libraries are loaded the first time, when nothing is missing yet.
 IMPORT_ALL = f"""
-import importlib, os, pkgutil, signal, sys
+import importlib, os, pkgutil, signal, sys, types
 def import_all():
     import vaelab
     for each in [*pkgutil.walk_packages(vaelab.__path__, "vaelab.")]:
@@ -40,6 +40,8 @@ def import_all():
 import_all()
 for name in [name for name in sys.modules if name.partition(".")[0] == "vaelab"]:
     del sys.modules[name]
+from pytorch_lightning.trainer.connectors import signal_connector
+signal_connector.signal = types.SimpleNamespace(**vars(signal))  # Lightning asks sys.platform
 for name in {POSIX_MODULES}:
     sys.modules[name] = None
 for module, names in ((os, {POSIX_NAMES["os"]}), (signal, {POSIX_NAMES["signal"]})):

@@ -24,7 +24,15 @@ from vaelab.runtime import private_api
 SRC = ROOT / "src" / "vaelab"
 LIGHTNING_FOLDERS = ("loggers", "callbacks", "training")
 # documented attributes of named tuples and Hydra's configs, and torch's own
-ALLOWED = {"_replace", "_asdict", "_fields", "_target_", "_foreach_copy_", "_foreach_lerp_"}
+ALLOWED = {
+    "_replace",
+    "_asdict",
+    "_fields",
+    "_target_",
+    "_apply",
+    "_foreach_copy_",
+    "_foreach_lerp_",
+}
 ALLOWED |= {
     "_amp_foreach_non_finite_check_and_unscale_",
     "_is_mkldnn_bf16_supported",

@@ -119,18 +119,18 @@ class FakeMPS:
     def set_rng_state(self, state, device="mps"):
         self.state = state.clone()
 
+    def manual_seed(self, seed):
+        self.state = torch.tensor([seed % 251], dtype=torch.uint8)
+
+    def _is_in_bad_fork(self):
+        return False
+
 
 @pytest.fixture
 def mps(monkeypatch):
-    generator, seed_others = FakeMPS(), torch.manual_seed
-
-    def manual_seed(seed):
-        generator.set_rng_state(torch.tensor([seed % 251], dtype=torch.uint8))
-        return seed_others(seed)
-
+    generator = FakeMPS()
     monkeypatch.setattr(torch, "mps", generator)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    monkeypatch.setattr(torch, "manual_seed", manual_seed)
     return generator
 
 

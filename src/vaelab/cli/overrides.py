@@ -28,7 +28,7 @@ from vaelab.cli.menu import (
 from vaelab.runs.compose import compose_config
 from vaelab.runs.config_keys import check_keys_are_read, list_config_keys
 from vaelab.runtime.errors import UserError, one_line_message, suggest
-from vaelab.runtime.overrides import quote_for_shell, quote_paths
+from vaelab.runtime.overrides import PATH_KEYS, quote_for_shell, quote_paths
 from vaelab.runtime.trusted_config import check_target_names
 
 OTHER_CONFIG = ("-c", "--config", "-sc", "--shell")  # flags that choose another config, or complete
@@ -64,7 +64,9 @@ def _check_words_are_overrides(words: Sequence[str]) -> None:
         is_value_of_flag = before.startswith("-") and before not in ("-m", "--multirun")
         if word.startswith(("-", "~")) or "=" in word or is_value_of_flag:
             continue
-        hint = quote_for_shell(f"{before} {word}") if "=" in before else "<key>=<value>"
+        key, is_override, _ = before.partition("=")
+        has_text = is_override and ("." in key or key in PATH_KEYS)  # and is no choice of an option
+        hint = quote_for_shell(f"{before} {word}") if has_text else "<key>=<value>"
         raise UserError(f"{word}: this word sets nothing; type {hint}")
 
 
