@@ -39,7 +39,11 @@ def test_healthy_numbers_have_no_verdict():
     [
         ({"kl": 0.05, "active_units": 3}, True),  # the information is at most the KL
         ({"kl": 30.0, "active_units": 0, "final_weight": 1.0}, True),  # the same shift for all x
-        ({"kl": 30.0, "active_units": 0}, False),  # without a KL in the loss z has any scale
+        ({"kl": 30.0, "active_units": 0}, True),  # an older run
+        (
+            {"kl": 30.0, "active_units": 0, "final_weight": 0.0},
+            False,
+        ),  # without a KL in the loss z has any scale
         ({"active_units": 0}, False),  # a deterministic posterior
         ({"kl": 30.0, "active_units": 0, "final_weight": 1.0, "mutual_information": 4.0}, False),
         ({"kl": 5.0, "active_units": 2, "mutual_information": 0.02}, True),

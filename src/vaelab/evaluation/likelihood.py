@@ -60,6 +60,8 @@ def describe_settings(run: RunParts) -> LikelihoodNumbers:
     settings: LikelihoodNumbers = {}
     if (kl := run.module.objective.weighting) is not None:
         settings |= {"kl_weighting": kl.name, "final_weight": kl.final_weight}
+    elif run.module.objective.monitor not in ("val/elbo", "val/iw_bound"):
+        settings["final_weight"] = 0.0  # the loss has no KL
     if isinstance(run.vae.likelihood, LocationScaleLikelihood):
         settings["scale_kind"] = run.vae.likelihood.scale_kind
     return settings

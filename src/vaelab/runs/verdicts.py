@@ -48,8 +48,8 @@ def list_remedies(numbers: Mapping[str, Any]) -> str:
     """Return what may prevent a collapse, without what is set already."""
     chosen = numbers.get("kl_weighting")
     options = [f"kl={option}" for option in ("warmup", "free_bits") if option != chosen]
-    remedies = options if numbers.get("final_weight") is not None else []
-    if _final_weight(numbers) > 0:
+    remedies = options if chosen is not None else []
+    if chosen is not None and _final_weight(numbers) > 0:
         remedies.append("a smaller kl.beta")
     if numbers.get("scale_kind") == "fixed":
         remedies.append("loss.scale=learned")
@@ -138,5 +138,5 @@ def _judge_aggregate(numbers: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _final_weight(numbers: Mapping[str, Any]) -> float:
-    """Return the final weight of the KL, 0 if the loss has none; older runs did not record it."""
-    return numbers.get("final_weight") or 0.0
+    """Return the final weight of the KL in the loss, 1 if it is not recorded."""
+    return numbers.get("final_weight", 1.0)
