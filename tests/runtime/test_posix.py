@@ -99,7 +99,7 @@ def text_calls_without_encoding(tree):
         if place is not None and len(node.args) <= place:
             yield node.lineno
         owner = getattr(getattr(node.func, "value", None), "id", "")
-        is_class = owner[:1].isupper() or owner in ("cls", "webbrowser")
+        is_class = owner[:1].isupper() or owner in ("cls", "os", "webbrowser")
         if name == "open" and not is_class:
             modes = [each for each in node.args if isinstance(each, ast.Constant)]
             if not any("b" in str(mode.value) for mode in modes):

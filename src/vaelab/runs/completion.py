@@ -37,4 +37,4 @@ def write_missing_stages(folder: Path, stages: Sequence[str]) -> None:
         (folder / UNFINISHED).unlink(missing_ok=True)
         return
     with atomic_write(folder / UNFINISHED) as part:
-        part.write_text("\n".join([*stages, ""]))
+        part.write_text("\n".join([*stages, ""]), encoding="utf-8")
