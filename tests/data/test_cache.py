@@ -89,7 +89,7 @@ def test_file_is_mapped_and_cannot_be_changed_through_the_tensor(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_processes_share_the_work_and_keep_the_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "_count_cores", lambda: 2)
+    monkeypatch.setattr(cache, "count_usable_cores", lambda: 2)
     count = 5 * 64 + 1
     assert read_values(build_numbers(tmp_path, count=count).images) == [
         i % 256 for i in range(count)

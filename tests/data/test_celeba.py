@@ -219,7 +219,7 @@ def test_forked_process_opens_the_zip_again(tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_several_processes_read_the_zip(tmp_path, reference, monkeypatch):
-    monkeypatch.setattr(cache, "_count_cores", lambda: 2)
+    monkeypatch.setattr(cache, "count_usable_cores", lambda: 2)
     settings = {"shape": (3, 256, 256), "crop": None}  # few images in a chunk
     write_zip_layout(tmp_path / "zip")
     write_celeba(tmp_path / "folder")

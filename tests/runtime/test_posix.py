@@ -22,8 +22,7 @@ POSIX_NAMES = {
         *("SIGQUIT", "alarm", "setitimer", "pause", "sigwait", "pthread_kill", "pthread_sigmask"),
     ],
 }
-GUARDED = {"runtime/posix.py", "data/cache.py"}  # cache.py asks hasattr
-LOCALE = {"sweeps/hydra_callback.py"}  # writes numbers and messages of one line
+GUARDED = {"runtime/posix.py"}
 TEXT_FUNCTIONS = {"read_text": 0, "write_text": 1}  # and the place of their argument encoding
 # Imports everything twice: libraries are loaded the first time, when nothing is missing yet.
 IMPORT_ALL = f"""
@@ -116,7 +115,7 @@ def test_every_text_file_names_its_encoding(folder):
         for path in (ROOT / folder).rglob("*.py")
         for line in text_calls_without_encoding(ast.parse(path.read_text("utf-8")))
     }
-    assert {place for place in found if place.partition(":")[0] not in LOCALE} == set()
+    assert found == set()
 
 
 def test_default_names_of_folders_have_no_character_that_windows_refuses():

@@ -15,6 +15,7 @@ from vaelab.module import VAEModule
 from vaelab.runtime.errors import TrainingStopped, UserError
 from vaelab.runtime.files import atomic_write
 from vaelab.runtime.installation import train_command
+from vaelab.runtime.overrides import quote_for_shell
 from vaelab.runtime.own_project import project_flags
 from vaelab.runtime.private_api import accumulates_gradients
 from vaelab.runtime.slurm import stop_signals
@@ -145,7 +146,8 @@ class Checkpoint(callbacks.Checkpoint):
             raise TrainingStopped(stop_signal, trainer.global_step, self._resume_command())
 
     def _resume_command(self) -> str:
-        return f"{train_command()} resume={self.folder.parent}{project_flags()}"
+        word = quote_for_shell(f"resume={self.folder.parent}")
+        return f"{train_command()} {word}{project_flags()}"
 
     def _update_best_score(self) -> bool:
         """Return True if the weights of this epoch are the best so far, or none counts yet."""

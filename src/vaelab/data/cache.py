@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from vaelab.runtime.errors import UserError
+from vaelab.runtime.posix import count_usable_cores, is_process_running
 
 FORMAT_VERSION = 1  # increase it when the same settings and sources give other bytes
 SECONDS_PER_DAY = 24 * 60 * 60
@@ -144,7 +145,7 @@ def _decode_chunks(chunks: "_ChunkDecoder") -> Iterator[list[str] | OSError]:
     Two processes decode 1.9 times as fast as one. Two threads, which compete for the interpreter
     lock, are only 1.2 times as fast. If there is only one chunk, no worker is started.
     """
-    workers = min(_count_cores(), len(chunks), 16)
+    workers = min(count_usable_cores(), len(chunks), 16)
     if workers == 1 or multiprocessing.current_process().daemon:  # daemons cannot have children
         workers = 0
     # With a separate generator the loader does not advance torch's global random state, so that a
@@ -152,11 +153,6 @@ def _decode_chunks(chunks: "_ChunkDecoder") -> Iterator[list[str] | OSError]:
     return iter(
         DataLoader(chunks, batch_size=None, num_workers=workers, generator=torch.Generator())
     )
-
-
-def _count_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _ChunkDecoder(Dataset):
@@ -201,18 +197,10 @@ def _remove_leftovers(folder: Path) -> None:
         with suppress(OSError):
             is_local = node == platform.node() and process.isdigit()
             age = time.time() - part.stat().st_mtime
-            if not _is_running(int(process)) if is_local else age > SECONDS_PER_DAY:
+            is_own = process == str(os.getpid())
+            if (
+                (is_own or not is_process_running(int(process)))
+                if is_local
+                else age > SECONDS_PER_DAY
+            ):
                 part.unlink()
-
-
-def _is_running(process: int) -> bool:
-    """True if another process with this id is running on this machine."""
-    if process == os.getpid():
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

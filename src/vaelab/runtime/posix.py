@@ -1,4 +1,4 @@
-"""What not every system has: signals of POSIX, and the memory allocator of glibc.
+"""What not every system has: signals and processes of POSIX, and the memory allocator of glibc.
 
 No other module uses them, so that everything else works on Windows.
 """
@@ -26,6 +26,11 @@ def is_process_running(process: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def count_usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:

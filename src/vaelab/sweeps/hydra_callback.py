@@ -80,7 +80,7 @@ class JobCallback(Callback):
                 _record_failure(result, config.hydra.job.num, folder)
             else:
                 with atomic_write(folder / paths.VALUE) as part:
-                    part.write_text(f"{result}\n")
+                    part.write_text(f"{result}\n", encoding="utf-8")
             job_return.status = JobStatus.COMPLETED
             job_return.return_value = None if has_failed or math.isnan(result) else result
         elif has_failed:
@@ -114,7 +114,7 @@ def _record_failure(error: Exception, job: int, folder: Path) -> None:
     if not is_user_error(error):
         traceback.print_exception(error)
     if not isinstance(error, FolderInUseError):  # its owner records how the job ends
-        (folder / paths.FAILURE).write_text(one_line_message(error) + "\n")
+        (folder / paths.FAILURE).write_text(one_line_message(error) + "\n", encoding="utf-8")
     print(f"job {job} failed: {one_line_message(error)}")
 
 
