@@ -4,17 +4,19 @@ import gradio as gr
 import pytest
 import torch
 
+from vaelab.explorer import explorer as explorer_module
 from vaelab.explorer import markup
 from vaelab.explorer.compare import CompareTab
 from vaelab.explorer.explore import ExploreTab
-from vaelab.explorer.explorer import Explorer
 from vaelab.explorer.walk import WalkTab
 
 
 @pytest.fixture
 def explorer(save_run, tmp_path, monkeypatch):
-    monkeypatch.setattr("vaelab.explorer.explorer.MAX_TEST_IMAGES", 10)
-    return Explorer.open(save_run(tmp_path / "run", "model.hidden=[16]", "latent_dim=2"))
+    monkeypatch.setattr(explorer_module, "MAX_TEST_IMAGES", 10)
+    return explorer_module.Explorer.open(
+        save_run(tmp_path / "run", "model.hidden=[16]", "latent_dim=2")
+    )
 
 
 def test_tabs_start_with_images_of_the_subset(explorer):

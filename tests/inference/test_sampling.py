@@ -242,7 +242,10 @@ WRONG_COMMANDS = {
     "checkpoint": ("{run} checkpoint=first", "checkpoint=first: it should be 'best' or 'last'"),
     "label": ("{run} label=3", "label=3: the model of this run is unconditional: leave it out"),
     "not autoregressive": ("{run} sampler=autoregressive", "UnitNormal, the prior of this run"),
-    "more components than latents": ("{run} sampler=gmm sampler.components=9999", "latents"),
+    "more components than latents": (
+        "{run} sampler=gmm sampler.components=9999",
+        "sampler=gmm needs at least 79992 training images for 3 latent dimensions",
+    ),
     "two samplers": ("{run} sampler=prior,gmm", "sampler=prior,gmm"),
     "added key": (
         "{run} +m=3",

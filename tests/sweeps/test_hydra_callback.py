@@ -110,7 +110,7 @@ def sweeper_with_best_trial(monkeypatch):
     [
         (["latent_dim=0,-1"], "latent_dim=.*: it must be at least 1"),
         (["latent_dim=0"], "latent_dim=0: it must be at least 1"),
-        (["start=nowhere,elsewhere", "latent_dim=2"], "start=nowhere: there is no such run"),
+        (["start=nowhere,elsewhere", "latent_dim=2"], "start=nowhere,elsewhere: there is no such"),
     ],
 )
 def test_sweep_whose_jobs_all_failed_says_so(
