@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import slow
 from PIL import Image
 
 from vaelab.inference.encoding import encode_batches
@@ -194,7 +195,7 @@ def test_numbers_without_meaning_are_missing(train, offline, words, columns):
     ("words", "ids"),
     [
         ([], ["my-id-0", "my-id-1"]),
-        (["hydra.sweep.subdir='a/b ${hydra.job.num}'"], ["my-id-a-b-0", "my-id-a-b-1"]),
+        *slow((["hydra.sweep.subdir='a/b ${hydra.job.num}'"], ["my-id-a-b-0", "my-id-a-b-1"])),
     ],
 )
 def test_jobs_of_a_multirun_have_ids_of_their_own(

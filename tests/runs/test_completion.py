@@ -45,6 +45,8 @@ KILLS = {  # a function of vaelab.train, whether it runs before the kill, and wh
     "the report begins": ("_finish_report", False, "report"),
 }
 
+QUICK_KILLS = {"the training ends", "metrics.json is written", "the figures end"}
+
 
 @pytest.fixture
 def killed_at(monkeypatch):
@@ -91,7 +93,7 @@ def assert_same_results(folder, other):
         assert sum(bool(row.get("test/elbo")) for row in csv.DictReader(file)) == 1
 
 
-@pytest.mark.parametrize("stage", KILLS)
+@pytest.mark.parametrize("stage", [*QUICK_KILLS, *slow(*(KILLS.keys() - QUICK_KILLS))])
 def test_run_killed_at_any_stage_is_finished_with_the_same_results(
     train, finished_run, killed_at, tmp_path, capsys, stage
 ):
@@ -120,6 +122,7 @@ def test_run_killed_at_any_stage_is_finished_with_the_same_results(
         resume_run([f"resume={folder}"])
 
 
+@pytest.mark.slow
 def test_kills_one_after_another_end_with_the_same_results(
     train, finished_run, killed_at, tmp_path
 ):
@@ -135,7 +138,8 @@ def test_kills_one_after_another_end_with_the_same_results(
     assert_same_results(folder, expected)
 
 
-@pytest.mark.parametrize("stage", ["the report begins", *slow(*KILLS)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", KILLS)
 def test_killed_job_of_a_multirun_is_finished(command, killed_at, tmp_path, stage):
     words = ["-m", "seed=0,1", "hydra.sweep.dir=here", *WORDS, "trainer=smoke"]
     assert command("train.py", *words[:2], "hydra.sweep.dir=whole", *words[3:])[0] == 0
@@ -149,6 +153,7 @@ def test_killed_job_of_a_multirun_is_finished(command, killed_at, tmp_path, stag
         assert_same_results(tmp_path / "here" / job, tmp_path / "whole" / job)
 
 
+@pytest.mark.slow
 def test_job_that_was_finished_by_itself_is_not_trained_again(command, tmp_path, monkeypatch):
     words = ["-m", "seed=0", "hydra.sweep.dir=here", *WORDS, "trainer=smoke"]
     assert command("train.py", *words)[0] == 0
@@ -160,6 +165,7 @@ def test_job_that_was_finished_by_itself_is_not_trained_again(command, tmp_path,
     assert value.read_text() == text
 
 
+@pytest.mark.slow
 def test_run_without_checkpoints_is_trained_again(train, finished_run, killed_at, tmp_path):
     words = [*WORDS, "~callbacks.checkpoint"]
     expected = finished_run(*words, folder="uninterrupted")["folder"]

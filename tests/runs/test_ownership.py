@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, slow
 
 import vaelab
 import vaelab.train
@@ -138,6 +138,7 @@ def multirun(command, tmp_path, monkeypatch):
     return tmp_path / "here"
 
 
+@pytest.mark.slow
 def test_multirun_has_one_owner_and_its_jobs_too(multirun, command, tmp_path):
     refused = {
         multirun: (["resume=here"], ["resume=here/1"], [*SMALL, "hydra.run.dir=here/5"]),
@@ -165,6 +166,7 @@ def test_job_that_is_in_training_elsewhere_is_not_marked_failed(multirun, comman
     assert not (multirun / "1" / "failed.txt").exists()
 
 
+@pytest.mark.slow
 def test_run_without_checkpoints_is_not_overwritten(command, tmp_path):
     words = [*SMALL, "~callbacks.checkpoint", "hydra.run.dir=run"]
     assert command("train.py", *words)[0] == 0
@@ -242,6 +244,7 @@ def test_new_folders_are_unique(tmp_path):
         assert [first.name, second.name] == ["now_3", "now_4"]
 
 
+@pytest.mark.slow
 def test_lock_file_that_its_owner_removes_is_never_shared(tmp_path):
     """Many processes lock and remove one file; a counter shows whether two held it at once."""
     script = """
@@ -267,7 +270,7 @@ print(count)
     assert not (tmp_path / "lock").exists()
 
 
-@pytest.mark.parametrize("mode", [[], ["-m"]], ids=["run", "multirun"])
+@pytest.mark.parametrize("mode", [[], *slow(["-m"])])
 def test_default_folders_of_the_same_second_differ(command, tmp_path, monkeypatch, mode):
     monkeypatch.setattr("time.time", lambda: 1e9)
     root = tmp_path / ("multirun" if mode else "runs")

@@ -94,6 +94,7 @@ def test_job_with_a_truncated_value_file_is_evaluated_again(command, tmp_path):
 
 
 @with_stub
+@pytest.mark.slow
 def test_failed_jobs_run_again(command, tmp_path, make_job_fail):
     make_job_fail(1, ValueError("it failed"))
     status, output = command("train.py", *WORDS)
