@@ -76,3 +76,8 @@ def test_rows_of_another_kind_are_refused(run):
         run.encode(X[:, :, :3])
     with pytest.raises(vaelab.UserError, match="is no likelihood"):
         run.nll(X * 0.5)
+
+
+def test_names_of_classes_are_refused_where_some_may_be_missing(run):
+    with pytest.raises(vaelab.UserError, match="give the numbers that make_data printed"):
+        run.encode(X[:2], ["cat", "ant"])

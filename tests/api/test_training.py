@@ -100,7 +100,7 @@ def test_words_factories_and_objects_train(fit):
         kl="warmup kl.period=7",
         optimizer=partial(torch.optim.SGD, lr=1e-3),
         schedule=Cosine(),
-        callbacks=[QUICK["callbacks"], recorder],
+        callbacks=(each for each in [QUICK["callbacks"], recorder]),
         logger=["csv", CSVLogger("own")],
         max_epochs=2,
     )

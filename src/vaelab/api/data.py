@@ -112,11 +112,20 @@ def name_test_rows(x: Any, y: Any = None) -> dict[str, np.ndarray]:
     """Return the arrays of x and y with all rows in the test split, for an evaluation.
 
     A data set without training rows is refused elsewhere, so they are training rows as well.
+
+    Raises:
+        UserError: If the labels are names, whose numbers depend on all classes of the training.
     """
     rows, labels = _read_rows(x, y)
     arrays: dict[str, np.ndarray] = {}
     if labels is not None:
-        labels = _number_labels({"y": labels})[0]["y"]
+        labels, named = _number_labels({"y": labels})
+        labels = labels["y"]
+        if named:
+            raise UserError(
+                "y: names of classes cannot be numbered here, because some classes may be missing: "
+                "give the numbers that make_data printed"
+            )
     for suffix, end in (("_train", None), ("_val", 0), ("_test", None)):
         arrays |= _name_arrays(rows[:end], None if labels is None else labels[:end], suffix)
     return arrays

@@ -12,9 +12,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
-from pytorch_lightning import Callback, Trainer, seed_everything
+from pytorch_lightning import Callback, LightningDataModule, Trainer, seed_everything
 from pytorch_lightning.loggers import Logger
 from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 
 from vaelab.api.data import make_data
 from vaelab.api.model import ModelRecipe, insert_nodes
@@ -119,6 +120,13 @@ def fit(
     recipe = vae.recipe or ModelRecipe([], {}, ["vae"])
     callback_words, callback_objects = _split_objects(callbacks)
     logger_words, logger_objects = _split_objects(logger)
+    if isinstance(data, DataLoader) or (
+        isinstance(data, LightningDataModule) and not isinstance(data, DataModule)
+    ):
+        raise UserError(
+            f"fit needs the data themselves, not a {type(data).__name__}: pass its data set, or "
+            "train with pytorch_lightning.Trainer(...).fit(vaelab.VAEModule(vae), data)"
+        )
     data = data if isinstance(data, DataModule | str) else make_data(data)
     words = [*recipe.words, f"seed={seed}"]
     words += _select_several("callbacks", ["default", *callback_words])
@@ -222,7 +230,7 @@ def _split_objects(parts: Any) -> tuple[list[str], list[Any]]:
     """Split one or several callbacks or loggers into words and objects."""
     if parts is None:
         return [], []
-    several = [*parts] if isinstance(parts, list | tuple) else [parts]
+    several = [*parts] if isinstance(parts, Iterable) and not isinstance(parts, str) else [parts]
     words = [part for part in several if isinstance(part, str)]
     return words, [part for part in several if not isinstance(part, str)]
 
