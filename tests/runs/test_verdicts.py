@@ -108,6 +108,12 @@ def test_scale_at_its_floor_is_named(pixels, remedy):
     assert find_verdicts(HEALTHY | FLOOR | {"pixels": pixels, "measure": "probability"}) == []
 
 
+def test_scale_of_small_real_data_is_not_at_its_floor():
+    numbers = HEALTHY | FLOOR | {"pixels": "real", "scale_floor": FLOOR["decoder_scale"] / 100}
+    assert find_verdicts(numbers) == []
+    assert "reached its floor" in verdict(**FLOOR, scale_floor=FLOOR["decoder_scale"])
+
+
 def test_unusable_prior_samples_name_the_sampler_and_not_one_that_is_used():
     sentence = verdict(aggregate_kl_bound=1846.0, final_weight=1e-6)
     assert "at least 1846 nats" in sentence

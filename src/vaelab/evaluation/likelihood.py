@@ -64,6 +64,7 @@ def describe_settings(run: RunParts) -> LikelihoodNumbers:
         settings["final_weight"] = 0.0  # the loss has no KL
     if isinstance(run.vae.likelihood, LocationScaleLikelihood):
         settings["scale_kind"] = run.vae.likelihood.scale_kind
+        settings["scale_floor"] = float(torch.as_tensor(run.vae.likelihood.lowest_scale).mean())
     return settings
 
 

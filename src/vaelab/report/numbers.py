@@ -23,6 +23,7 @@ PROVENANCE_KEYS = {  # keys of metrics.json that describe the run or the evaluat
         "decoder_outputs",
         "checkpoint",
         "scale_kind",
+        "scale_floor",
         "kl_weighting",
         "final_weight",
         "latent_images",

@@ -30,6 +30,7 @@ class LikelihoodNumbers(TypedDict, total=False):
         kl_per_dimension: The KL of each latent dimension in nats per image.
         bits_sha256: The SHA-256 of the binarized pixels.
         scale_kind: fixed, learned, optimal or pixel: how the scale of p(x|z) is set, if it has one.
+        scale_floor: The lowest scale of p(x|z), averaged over pixels where it differs.
         kl_weighting: The option of kl=, if the loss has a weighted KL.
         final_weight: Its weight of the KL at the end of a training that is long enough.
         choices: The chosen option of each config group.
@@ -59,6 +60,7 @@ class LikelihoodNumbers(TypedDict, total=False):
     implied_scale: float | None
     aggregate_kl_bound: float | None
     scale_kind: str
+    scale_floor: float
     kl_weighting: str
     final_weight: float
     bits_sha256: str

@@ -33,7 +33,7 @@ NUMBER_KEYS = {
     *METRICS,
     *(f"{key}_se" for key in METRICS),
     *("images", "all_images", "samples", "seed", "epochs", "steps", "step", "wall_s"),
-    *("parameters", "encoder_outputs", "final_weight", "step_images"),
+    *("parameters", "encoder_outputs", "final_weight", "scale_floor", "step_images"),
 }
 SENTENCES = ("collapse", "kl_warning", "weight_warning")  # remarks about the numbers
 TEXT_KEYS = (

@@ -12,7 +12,7 @@ from vaelab.runtime.metric_names import METRICS
 COLLAPSED_KL = 0.1  # nats; the mutual information is at most the KL
 MAX_PRIOR_DISTANCE = 10.0  # nats from q(z) to p(z), above which samples of p(z) are unusable
 MAX_SCALE_RATIO = 3.0  # between the decoder scale and the RMSE
-MIN_DECODER_SCALE = 1 / 256  # the default floor in likelihoods/scaled.py
+MIN_DECODER_SCALE = 1 / 256  # the floor of runs that did not record it
 LIMIT_TOLERANCE = 0.05  # nats below ln N at which the mutual information is at its limit
 
 
@@ -103,11 +103,12 @@ def _judge_scale(numbers: Mapping[str, Any]) -> Iterator[str]:
             )
         return
     is_density = str(numbers.get("measure")).startswith("density")
-    if not is_density or scale >= 1.01 * MIN_DECODER_SCALE:
+    floor = numbers.get("scale_floor", MIN_DECODER_SCALE)
+    if not is_density or scale >= 1.01 * floor:
         return
     remedies = {"levels": "set data.dequantize=true, or do", "binary": "set loss=bce, or do"}
     yield (
-        "the decoder scale has reached its floor of one pixel level, and the floor determines the "
+        f"the decoder scale has reached its floor of {floor:.3g}, and the floor determines the "
         f"density: {remedies.get(str(numbers.get('pixels')), 'do')} not compare it with other runs"
     )
 
