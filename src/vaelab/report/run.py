@@ -142,7 +142,7 @@ def _make_data_rows(data: Mapping[str, Any]) -> list[tuple[str, str]]:
         return []
     sizes = data.get("sizes")
     counts = sizes.items() if isinstance(sizes, dict) else ()
-    low, high = format_number(data.get("low")), format_number(data.get("high"))
+    low, high = format_setting(data.get("low")), format_setting(data.get("high"))
     examined = format_number(data.get("examined"))
     rows = [
         ("images", ", ".join(f"{format_number(count)} {name}" for name, count in counts)),
