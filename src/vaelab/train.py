@@ -1,6 +1,7 @@
 """One run: check the config, load the data, build, fit, evaluate, report."""
 
 import math
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +26,8 @@ from vaelab.callbacks.pictures import Pictures
 from vaelab.callbacks.resume_state import ResumeState
 from vaelab.data.base import TrainingBatches
 from vaelab.data.description import announce_data
-from vaelab.evaluation.base import EvaluationConfig
 from vaelab.evaluation.likelihood import evaluate
+from vaelab.evaluation.size import configure_run_evaluation
 from vaelab.loggers.base import ResumableLogger
 from vaelab.loggers.run_summary import log_run_summary
 from vaelab.loggers.wandb import Wandb
@@ -42,9 +43,10 @@ from vaelab.runs.provenance import collect_provenance, count_sizes, read_choices
 from vaelab.runs.resolved import record_config
 from vaelab.runs.run import RunParts
 from vaelab.runtime.build import build_from_config
-from vaelab.runtime.errors import UserError, error_log
+from vaelab.runtime.errors import TrainingStopped, UserError, error_log
 from vaelab.runtime.files import expand_home
 from vaelab.runtime.metric_names import METRICS
+from vaelab.runtime.own_project import format_resume_command
 from vaelab.runtime.slurm import is_worker_rank, requeue_on_signal
 from vaelab.training.ddp import ddp_process_group
 from vaelab.training.loop import use_short_loop
@@ -81,19 +83,29 @@ def train(
     """
     drop_unused_optimizer_settings(cfg)
     check_run_config(cfg)
-    with owned(Path(cfg.folder)), error_log(Path(cfg.folder)):
+    folder = Path(cfg.folder)
+    with owned(folder), error_log(folder), _announced_interruption(folder):
         if stages is None:
-            stages = find_missing_stages(Path(cfg.folder)) if resume else STAGES
+            stages = find_missing_stages(folder) if resume else STAGES
         if "figures" not in stages:  # neither data nor weights are needed
             if stages:
                 print("the run is complete but for its report")
-            return _finish_report(Path(cfg.folder), is_missing="report" in stages)
+            return _finish_report(folder, is_missing="report" in stages)
         seed_everything(cfg.seed, verbose=False)
         is_complete = cfg.latent_dim is not None
         run = RunParts.build(cfg, started)
         if not is_complete and not is_worker_rank():
-            record_config(cfg, Path(cfg.folder))
+            record_config(cfg, folder)
         return train_run(run, resume, stages)
+
+
+@contextmanager
+def _announced_interruption(folder: Path) -> Iterator[None]:
+    """Say how to resume the run if Ctrl-C stops it before or after its training."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise TrainingStopped(signal.SIGINT, format_resume_command(folder)) from error
 
 
 def train_run(
@@ -314,7 +326,8 @@ def _complete_stage(trainer: Trainer, folder: Path, stage: str) -> None:
 
 def _evaluate_weights(run: RunParts, trainer: Trainer) -> None:
     """Evaluate the weights on the test images, and write metrics.json."""
-    config = EvaluationConfig(samples=run.cfg.samples, seed=run.cfg.seed)
+    trained = trainer.global_step * _count_step_images(run, trainer)
+    config = configure_run_evaluation(run.cfg, trained, len(run.data.splits["test"].images))
     numbers: dict[str, Any] = {**evaluate(run, config)}
     if trainer.is_global_zero:
         score = getattr(trainer.checkpoint_callback, "best_value", None)
@@ -335,12 +348,17 @@ def _describe_training(run: RunParts, trainer: Trainer, score: float | None) -> 
         "seed": run.cfg.seed,
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
-        "step_images": run.data.batch_size * trainer.accumulate_grad_batches,
+        "step_images": _count_step_images(run, trainer),
         "wall_s": state.seconds,
         "resumed": state.resumed,
         **run.module.guard.final_counts(),
     }
     return numbers | count_sizes(run) | collect_provenance(Path(run.cfg.folder))
+
+
+def _count_step_images(run: RunParts, trainer: Trainer) -> int:
+    """Return the number of images of an optimizer step."""
+    return run.data.batch_size * trainer.accumulate_grad_batches
 
 
 def _read_results(folder: Path) -> dict[str, Any]:

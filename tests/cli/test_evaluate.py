@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -183,7 +184,7 @@ def evaluate(folder, tmp_path):
     """Evaluate a run, and write its record to tmp_path."""
 
     def evaluate_with(**settings):
-        return evaluate_folder(folder, results_folder=tmp_path / "results", **settings)
+        return evaluate_folder(folder, record_folder=tmp_path / "results", **settings)
 
     return evaluate_with
 
@@ -195,12 +196,13 @@ def read_records(tmp_path):
 def test_evaluation_writes_json_markdown_a_logger_row_and_a_record(train, tmp_path):
     folder = train(*SMALL, "logger=csv")["folder"]
     before = (folder / "metrics.json").read_bytes()
-    numbers = evaluate_folder(folder, FEW, samples=3, results_folder=tmp_path / "results")
+    numbers = evaluate_folder(folder, FEW, samples=3, record_folder=tmp_path / "results")
     output = folder / "evaluation" / "test-best-3"
     assert json.loads((output / "numbers.json").read_text())["nll"] == numbers["nll"]
-    assert (
-        f"| NLL (nats per image) | {numbers['nll']:.6g} +-" in (output / "numbers.md").read_text()
-    )
+    page = (output / "numbers.md").read_text()
+    row = re.search(r"NLL \(3 samples\) \(nats per image\) \| ([\d.]+) ± ([\d.]+) \|", page)
+    assert float(row[1]) == pytest.approx(numbers["nll"], abs=0.1 * numbers["nll_se"])
+    assert float(row[2]) == pytest.approx(numbers["nll_se"], rel=0.05)
     header, row = (output / "metrics.csv").read_text().splitlines()
     logged = dict(zip(header.split(","), row.split(","), strict=True))
     assert float(logged["test/nll"]) == numbers["nll"]
@@ -283,7 +285,7 @@ def test_folder_that_is_not_a_run_is_refused_before_any_run_is_evaluated(command
 
 def test_multirun_folder_stands_for_its_jobs(command, folder, tmp_path):
     (tmp_path / "multirun.yaml").write_text("")
-    words = ["--samples", "2", "--parts", "likelihood", "--images", "100"]
+    words = ["--samples", "2", "--parts", "likelihood", "--images", "100", "--record"]
     status, output = command("scripts/evaluate.py", str(tmp_path), *words)
     assert status == 0
     *_, left_out, path = output.splitlines()
@@ -299,7 +301,7 @@ def test_unfinished_jobs_of_a_multirun_are_skipped(command, folder, tmp_path):
         shutil.copytree(folder, tmp_path / name)
     (tmp_path / "failed" / "failed.txt").write_text("it failed")
     (tmp_path / "interrupted" / "metrics.json").unlink()
-    words = ["--samples", "2", "--parts", "likelihood", "--images", "100"]
+    words = ["--samples", "2", "--parts", "likelihood", "--images", "100", "--record"]
     status, output = command("scripts/evaluate.py", str(tmp_path), *words)
     assert status == 0
     assert "skipped unfinished jobs: failed, interrupted" in output
@@ -308,9 +310,18 @@ def test_unfinished_jobs_of_a_multirun_are_skipped(command, folder, tmp_path):
 
 def test_last_weights_have_a_separate_record_from_the_best(command, folder, tmp_path):
     for checkpoint in ("best", "last"):
-        words = ["--samples", "2", "--parts", "likelihood", "--checkpoint", checkpoint]
+        words = ["--samples", "2", "--parts", "likelihood", "--checkpoint", checkpoint, "--record"]
         assert command("scripts/evaluate.py", str(folder), *words)[0] == 0
     assert sorted(record["name"] for record in read_records(tmp_path)) == ["run", "run-last"]
+
+
+def test_without_record_only_the_run_folders_are_written(command, folder, tmp_path):
+    runs = [folder, shutil.copytree(folder, tmp_path / "second")]
+    before = set(tmp_path.iterdir())
+    words = ["--samples", "2", "--parts", "likelihood", "--images", "100"]
+    assert command("scripts/evaluate.py", *map(str, runs), *words)[0] == 0
+    assert set(tmp_path.iterdir()) == before
+    assert (folder / "evaluation" / "rate_distortion.png").is_file()
 
 
 @pytest.mark.parametrize("images", [0, -50])

@@ -160,6 +160,8 @@ def test_help_and_errors_list_own_options(command, tmp_path):
     shutil.copytree(PARTS, tmp_path, dirs_exist_ok=True)
     status, output = command("train.py", "--help")
     assert status == 0
+    assert "squares (own)" in output
+    status, output = command("train.py", "--help", "data")
     assert "squares            (own) Bright squares" in output
     status, _ = command("train.py", "loss=zzz")
     assert "unit_laplace (own)" in status

@@ -15,9 +15,10 @@ from omegaconf import DictConfig
 from PIL import Image
 from test_celeba import write_celeba
 
-from vaelab.cli.menu import render_menu
+from vaelab.cli.menu import render_help
 from vaelab.runs.run import RunParts
 from vaelab.runtime.build import build_from_config
+from vaelab.runtime.errors import UserError
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
 FILES = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml"))
@@ -62,11 +63,23 @@ def test_first_line_of_a_file_explains_it(file):
 
 
 def test_menu_names_every_option():
-    text = render_menu()
-    assert "hydra/launcher=joblib|ray|slurm" in text
+    overview = " ".join(render_help(recipe) for recipe in ("train", "sample"))
+    assert "hydra/launcher=joblib|ray|slurm" in overview
     for group in GROUPS:
-        section = text.split(f"\n{group}=\n")[1].split("\n\n")[0]
-        assert [line[4:].split()[0] for line in section.splitlines()] == options(group)
+        section = render_help(RECIPES.get(group, "train"), [group])
+        assert [line[4:].split()[0] for line in section.splitlines()[1:]] == options(group)
+        assert {*options(group)} <= {word.lstrip("*") for word in overview.split()}
+
+
+def test_overview_fits_one_screen():
+    lines = render_help("train").splitlines()
+    assert len(lines) <= 45
+    assert max(map(len, lines)) <= 80
+
+
+def test_help_about_an_unknown_group_suggests_the_nearest():
+    with pytest.raises(UserError, match=r"--help modle: .*did you mean model\?"):
+        render_help("train", ["modle"])
 
 
 # Groups that use classes of torch or Lightning, or no classes.

@@ -247,7 +247,7 @@ REFUSED: dict[str, Sequence[tuple[Sequence[str], str]]] = {
         ),
         (["trainer.limit_val_batches=-1"], "limit_val_batches"),
     ],
-    "limit_test_batches": [(["+trainer.limit_test_batches=1"], "takes all test images")],
+    "limit_test_batches": [(["+trainer.limit_test_batches=1"], "set evaluate.images")],
     "limit_predict_batches": [(["+trainer.limit_predict_batches=1"], "a run predicts nothing")],
     "overfit_batches": [
         (["+trainer.overfit_batches=1"], "would replace trainer.limit_train_batches=2"),

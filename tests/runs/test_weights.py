@@ -81,7 +81,7 @@ def test_sampling_needs_no_data_set(save_run, idx, command, tmp_path):
 
 def test_file_can_be_evaluated(save_run, command):
     folder, path = save_run()
-    words = ("--samples", "2", "--parts", "likelihood")
+    words = ("--samples", "2", "--images", "100", "--parts", "likelihood")
     status, output = command("scripts/evaluate.py", str(path), *words)
     assert status == 0, output
     (file,) = (path.parent / "evaluation").glob("*/numbers.json")

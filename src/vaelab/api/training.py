@@ -245,7 +245,7 @@ def _select_several(group: str, words: Sequence[str]) -> list[str]:
 def _apply_settings(cfg: DictConfig, settings: dict[str, Any]) -> None:
     """Set the arguments of the Trainer, and the keys of conf/train.yaml that belong to no group."""
     arguments = inspect.signature(Trainer.__init__).parameters.keys() - {"self"}
-    keys = ("samples", "compile", "start", "channels_last", "on_nan", "published")
+    keys = ("samples", "evaluate", "compile", "start", "channels_last", "on_nan", "published")
     for name, value in settings.items():
         if name not in arguments and name not in keys:
             raise UserError(

@@ -14,9 +14,7 @@ from pytorch_lightning import LightningModule, Trainer, callbacks
 from vaelab.module import VAEModule
 from vaelab.runtime.errors import TrainingStopped, UserError
 from vaelab.runtime.files import atomic_write
-from vaelab.runtime.installation import train_command
-from vaelab.runtime.overrides import quote_for_shell
-from vaelab.runtime.own_project import project_flags
+from vaelab.runtime.own_project import format_resume_command
 from vaelab.runtime.private_api import accumulates_gradients
 from vaelab.runtime.slurm import stop_signals
 
@@ -83,6 +81,8 @@ class Checkpoint(callbacks.Checkpoint):
                 signal.signal(number, self._record_signal)
 
     def _record_signal(self, number: int, frame: Any) -> None:
+        if self.signal == number == signal.SIGINT:  # a second Ctrl-C does not wait for the step
+            raise KeyboardInterrupt
         self.signal = number
 
     def on_train_batch_end(
@@ -100,7 +100,8 @@ class Checkpoint(callbacks.Checkpoint):
             trainer.save_checkpoint(self.folder / "last.ckpt", weights_only=False)
             self.due = time.monotonic() + self.seconds
         if stop_signal:
-            raise TrainingStopped(stop_signal, trainer.global_step, self._resume_command())
+            resume = format_resume_command(self.folder.parent)
+            raise TrainingStopped(stop_signal, resume, trainer.global_step)
 
     def _sync_processes(self, trainer: Trainer, now: bool = False) -> tuple[int, bool]:
         """Return the received signal and whether a checkpoint is due, equal in all processes.
@@ -143,11 +144,8 @@ class Checkpoint(callbacks.Checkpoint):
             trainer.save_checkpoint(last, weights_only=False)
         stop_signal, _ = self._sync_processes(trainer, now=True)
         if stop_signal:
-            raise TrainingStopped(stop_signal, trainer.global_step, self._resume_command())
-
-    def _resume_command(self) -> str:
-        word = quote_for_shell(f"resume={self.folder.parent}")
-        return f"{train_command()} {word}{project_flags()}"
+            resume = format_resume_command(self.folder.parent)
+            raise TrainingStopped(stop_signal, resume, trainer.global_step)
 
     def _update_best_score(self) -> bool:
         """Return True if the weights of this epoch are the best so far, or none counts yet."""

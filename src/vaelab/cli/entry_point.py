@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from vaelab.cli.menu import render_menu, render_menu_section
+from vaelab.cli.menu import render_help
 from vaelab.cli.secrets import find_secret
 from vaelab.runtime import slurm
 from vaelab.runtime.errors import (
@@ -49,8 +49,11 @@ def run_command(main: Callable[[], Any], recipe: str | None = None) -> None:
 
 def _run_command(main: Callable[[], Any], recipe: str | None) -> None:
     """Run a command whose own options and trusted packages are known."""
-    if recipe and {"--help", "-h"} & set(sys.argv[1:]):
-        print(render_menu() if recipe == "train" else render_menu_section(recipe))
+    if recipe and {"--help", "-h"} & {*sys.argv[1:]}:
+        try:
+            print(render_help(recipe, _find_words_after_help(sys.argv[1:])))
+        except UserError as error:
+            sys.exit(f"error: {error}")
         return
     from vaelab.runs.jobs import read_jobs  # imports Hydra, which --help does not need
     from vaelab.sweeps import multirun
@@ -86,6 +89,13 @@ def _run_command(main: Callable[[], Any], recipe: str | None) -> None:
         if folder := multirun.active_folder.get():
             print(f"interrupted; resume with: {multirun.resume_hint(folder)}")
             multirun.active_folder.set(None)
+
+
+def _find_words_after_help(words: list[str]) -> list[str]:
+    """Return the groups that --help is asked about: `--help model`, also `--help model=conv`."""
+    first = next(number for number, word in enumerate(words) if word in ("--help", "-h"))
+    groups = (word.partition("=")[0] for word in words[first + 1 :])
+    return [group for group in groups if not group.startswith("-")]
 
 
 def _check_words(recipe: str) -> None:

@@ -1,10 +1,10 @@
 """Evaluate finished runs: `vaelab evaluate runs/<run> [...] [--samples 5000]`.
 
 Every part of the evaluation that applies to a run computes its numbers. They are written to
-<run>/evaluation/<split>-<checkpoint>-<samples>/ as numbers.json and numbers.md, logged to the
-loggers of the run and, for the test images, recorded in results/. Finished parts are not computed
-again, and an interrupted evaluation resumes. The folder of a multirun stands for its finished jobs;
-several runs end with a rate-distortion figure. To use several processes, run
+<run>/evaluation/<split>-<checkpoint>-<samples>/ as numbers.json and numbers.md, and logged to the
+loggers of the run. With --record, a record of the test images is written too. Finished parts are
+not computed again, and an interrupted evaluation resumes. The folder of a multirun stands for its
+finished jobs; several runs end with a rate-distortion figure. To use several processes, run
 `torchrun --nproc-per-node 2 -m vaelab evaluate ...`.
 """
 
@@ -50,16 +50,17 @@ def main() -> None:
                 checkpoint=arguments.checkpoint,
                 sampler=_build_sampler(arguments.sampler),
                 features=arguments.features,
-                results_folder=arguments.results,
+                record_folder=arguments.record,
                 precision=arguments.precision,
                 compile=arguments.compile,
             )
             for folder in folders
         }
         if rank_and_world_size()[0] == 0:
-            write_record_table(arguments.results)
+            if arguments.record:
+                write_record_table(arguments.record)
             if len(folders) > 1:
-                output = _common_multirun(folders) or arguments.results
+                output = _common_multirun(folders) or folders[0] / "evaluation"
                 print(*write_rate_distortion(evaluated, output))
 
 
@@ -87,7 +88,12 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--compile", action="store_true", help="compile the decoder")
     parser.add_argument(
-        "--results", type=expand_home, default=Path("results"), help="for the records"
+        *("--record", "--results"),  # the second in commands of older records
+        nargs="?",
+        type=expand_home,
+        const=Path("results"),
+        metavar="FOLDER",
+        help="write a record of the test images, by default to results/",
     )
     return parser
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from vaelab.evaluation.base import EvaluationConfig
+from vaelab.evaluation.duration import estimate_evaluation_seconds
 from vaelab.evaluation.parts import (
     DEFAULT_PARTS,
     evaluate_run,
@@ -18,14 +19,18 @@ from vaelab.loggers.wandb import Wandb
 from vaelab.report.write import write_report_or_warn
 from vaelab.reproduction.records import make_record, save_record
 from vaelab.runs import weights
+from vaelab.runs.config_check import AUTO
 from vaelab.runs.metrics_file import markdown_page, print_numbers, write_numbers
 from vaelab.runs.provenance import collect_provenance
 from vaelab.runs.run import RunParts
 from vaelab.runtime.build import build_from_config
 from vaelab.runtime.distributed import rank_and_world_size, wait_for_all_processes
+from vaelab.runtime.durations import format_duration
 from vaelab.runtime.metric_names import METRICS
 from vaelab.samplers.base import Sampler
 from vaelab.samplers.prior import PriorSampler
+
+SAMPLES = 100
 
 
 def evaluate_folder(
@@ -52,7 +57,7 @@ def evaluate_opened_run(
     images: int | None = None,
     sampler: Sampler | None = None,
     features: str | None = None,
-    results_folder: Path | None = None,
+    record_folder: Path | None = None,
     precision: str = "32-true",
     compile: bool = False,
 ) -> dict[str, Any]:
@@ -63,8 +68,9 @@ def evaluate_opened_run(
         path: Where it was opened.
         parts: The names of the parts of the evaluation.
         checkpoint: The checkpoint that was opened: best or last.
-        samples: Importance samples of the bound on log p(x); None takes those of the run's config.
-        results_folder: Where the record of an evaluation of the test images goes; None writes none.
+        samples: Importance samples of the bound on log p(x); None takes those of the run's config,
+            or 100.
+        record_folder: Where a record of an evaluation of the test images goes; None writes none.
         precision: As in `EvaluationConfig`, or auto: bf16-mixed if it is fast on this machine.
 
     The other arguments are those of `EvaluationConfig`.
@@ -72,8 +78,8 @@ def evaluate_opened_run(
     Returns:
         The numbers by name, in nats per image where they are log probabilities.
     """
-    folder = weights.results_folder(path)
-    samples = int(run.cfg.samples if samples is None else samples)
+    parts, folder = tuple(parts), weights.results_folder(path)
+    samples = samples or (SAMPLES if run.cfg.samples == AUTO else int(run.cfg.samples))
     name = f"{split}-{checkpoint}-{samples}"
     name += f"-random{images}" if images is not None else ""
     sampler = sampler or PriorSampler()
@@ -83,7 +89,6 @@ def evaluate_opened_run(
         split=split,
         samples=samples,
         images=images,
-        seed=run.cfg.seed,
         sampler=sampler,
         features=features,
         precision=resolve_precision(precision, next(run.vae.parameters()).device.type),
@@ -91,6 +96,10 @@ def evaluate_opened_run(
         folder=output,
     )
     finished_parts = read_finished_parts(output).get("parts")
+    missing = [part for part in parts if part not in (finished_parts or {})]
+    if missing and rank_and_world_size()[0] == 0:
+        seconds = estimate_evaluation_seconds(run, config, missing)
+        print(f"{folder}: evaluating {name}, about {format_duration(seconds)}", flush=True)
     numbers: dict[str, Any] = evaluate_run(run, config, parts) | collect_provenance(path)
     numbers["checkpoint"] = checkpoint
     if rank_and_world_size()[0] == 0:
@@ -100,8 +109,8 @@ def evaluate_opened_run(
         if numbers["parts"] != finished_parts:
             _log_numbers(run, output, numbers)
         print_numbers(numbers)
-        if results_folder and split == "test":
-            save_record(make_record(run, folder, numbers), results_folder)
+        if record_folder and split == "test":
+            save_record(make_record(run, folder, numbers), record_folder)
         if weights.find_weights_file(path) is None:
             write_report_or_warn(folder)
         print(output)

@@ -1,64 +1,115 @@
-"""The text of --help: every config group with its options, and the keys that belong to none.
+"""The text of --help: an overview of the config groups, and `--help <group>` with its options.
 
 Options of the user's own project are listed too.
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from textwrap import wrap
 
+from vaelab.runtime.errors import UserError, suggest
 from vaelab.runtime.installation import CONF, train_command
 from vaelab.runtime.own_project import find_own_conf
 
+WIDTH = 80
+TITLE_WIDTH = 11
+KEYS = "keys"  # the title of the keys that belong to no group
 USAGE = {
     "train": """\
-{train} [group=option ...] [key=value ...]     train one run
-{train} -m model=mlp,conv loss=bce,mse         one run for each combination
-{train} resume=runs/<run>                      resume an interrupted run
-{train} resume=multirun/<folder>               run its missing and failed jobs
+{train} [group=option ...] [key=value ...]   train one run
+{train} -m model=mlp,conv loss=bce,mse       one run per combination
+{train} resume=runs/<run>                    resume a run or multirun
 
-Every group has a default, marked *. Keys of a group are set by its name, as in kl.beta=4.
+The options of each group, * is the default:
 """,
     "sample": """\
 vaelab sample <run> [sampler=option] [key=value ...]     images of a finished run
+
+The options of each group, * is the default:
 """,
+}
+HINTS = {
+    "train": [
+        "--help model describes the options of a group, --help keys those of no group.",
+        "model.hidden=[300,300] sets a key of the chosen option; --cfg job shows all.",
+        "hydra/launcher=joblib|ray|slurm runs the jobs of -m in parallel: docs/scale.md",
+    ],
+    "sample": ["--help sampler describes the samplers, --help keys the keys of no group."],
 }
 
 
-def render_menu() -> str:
-    """Return the help text of a training: each group, its options and their first comments."""
-    lines = [render_menu_section(recipe) for recipe in USAGE]
-    lines.append("hydra/launcher=joblib|ray|slurm runs the jobs of -m in parallel: docs/scale.md")
-    lines.append("Hydra's own options: --hydra-help. The composed config: --cfg job")
-    return "\n".join(lines)
+def render_help(recipe: str, groups: Sequence[str] = ()) -> str:
+    """Return the help text of the command that composes conf/<recipe>.yaml.
+
+    Arguments:
+        groups: The config groups to describe; none means an overview of all.
+
+    Raises:
+        UserError: If there is no such group.
+    """
+    known = [*find_groups(recipe), KEYS]
+    for group in groups:
+        if group not in known:
+            hint = suggest(group, known) or f"choose from {', '.join(known)}"
+            raise UserError(f"--help {group}: there is no such config group; {hint}")
+    sections = [_render_group(recipe, group) for group in groups]
+    return "\n\n".join(sections or [_render_overview(recipe)])
 
 
-def render_menu_section(recipe: str) -> str:
-    """Return the help text of the command that composes conf/<recipe>.yaml."""
-    text = (CONF / f"{recipe}.yaml").read_text(encoding="utf-8")
+def _render_overview(recipe: str) -> str:
+    """Return the usage, and the names of all options of each group, at most WIDTH columns wide."""
     lines = [USAGE[recipe].format(train=train_command())]
     for group in find_groups(recipe):
-        defaults = re.findall(rf"^  - {group}: (\w+)", text, re.MULTILINE)
-        lines.append(f"{group}=")
-        for option, file in find_options(group).items():
-            mark = "*" if option in defaults else " "
-            own = "" if file.is_relative_to(CONF) else "(own) "
-            lines.append(f"  {mark} {option:18} {own}{_first_comment(file)}")
-        lines.append("")
-    keys = text.split("\n\n")[1].splitlines()
-    lines += ["Other keys", *(f"    {line}" for line in keys), ""]
+        default = _find_default(recipe, group)
+        names = [
+            f"{'*' * (name == default)}{name}{'' if file.is_relative_to(CONF) else ' (own)'}"
+            for name, file in find_options(group).items()
+        ]
+        lines += _wrap(group, names)
+    lines += _wrap(KEYS, re.findall(r"^(\w+):", _read_own_keys(recipe), re.MULTILINE))
+    return "\n".join([*lines, "", *HINTS[recipe]])
+
+
+def _wrap(title: str, words: Iterable[str]) -> list[str]:
+    text = f"{title:<{TITLE_WIDTH}}{' '.join(words)}"
+    return wrap(text, WIDTH, subsequent_indent=" " * TITLE_WIDTH, break_long_words=False)
+
+
+def _render_group(recipe: str, group: str) -> str:
+    """Return the options of a group with their first comments, or the keys of no group."""
+    if group == KEYS:
+        return _read_own_keys(recipe)
+    lines, default = [f"{group}="], _find_default(recipe, group)
+    for option, file in find_options(group).items():
+        mark = "*" if option == default else " "
+        own = "" if file.is_relative_to(CONF) else "(own) "
+        lines.append(f"  {mark} {option:18} {own}{_first_comment(file)}")
     return "\n".join(lines)
+
+
+def _find_default(recipe: str, group: str) -> str | None:
+    found = re.search(rf"^  - {group}: (\w+)", _read_recipe(recipe), re.MULTILINE)
+    return found[1] if found else None
+
+
+def _read_recipe(recipe: str) -> str:
+    return (CONF / f"{recipe}.yaml").read_text(encoding="utf-8")
+
+
+def _read_own_keys(recipe: str) -> str:
+    """Return the part of conf/<recipe>.yaml with the keys that belong to no group."""
+    return _read_recipe(recipe).split("\n\n")[1]
 
 
 def find_groups(recipe: str) -> list[str]:
     """Return the config groups that conf/<recipe>.yaml selects from."""
-    text = (CONF / f"{recipe}.yaml").read_text(encoding="utf-8")
-    return re.findall(r"^  - (\w+):", text, re.MULTILINE)
+    return re.findall(r"^  - (\w+):", _read_recipe(recipe), re.MULTILINE)
 
 
 def find_optional_groups(recipe: str) -> list[str]:
     """Return the config groups that need no option."""
-    text = (CONF / f"{recipe}.yaml").read_text(encoding="utf-8")
-    return re.findall(r"^  - (\w+): null$", text, re.MULTILINE)
+    return re.findall(r"^  - (\w+): null$", _read_recipe(recipe), re.MULTILINE)
 
 
 def find_options(group: str) -> dict[str, Path]:

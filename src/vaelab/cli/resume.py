@@ -23,7 +23,7 @@ from vaelab.runtime.errors import UserError, suggest
 from vaelab.runtime.overrides import RESUME
 from vaelab.train import train
 
-SAMPLES = "samples="
+EVALUATION = ("samples=", "evaluate.images=", "evaluate.samples=")  # may change before it
 
 
 def resume_run(words: list[str]) -> float:
@@ -31,7 +31,7 @@ def resume_run(words: list[str]) -> float:
 
     Arguments:
         words: The command line: resume=<run folder>, and trainer.<key>=<value> for what changes.
-            samples=<number> may change as long as the run has not been evaluated.
+            samples and evaluate.* may change as long as the run has not been evaluated.
 
     Returns:
         The best monitored value, as `train` does.
@@ -50,10 +50,10 @@ def resume_run(words: list[str]) -> float:
             "program: train it there again"
         )
     for word in [*others, *folders[1:]]:
-        if not word.startswith(("trainer.", SAMPLES)):
+        if not word.startswith(("trainer.", *EVALUATION)):
             raise UserError(
                 f"{word}: resume= takes the folder of one run, and only trainer.* may change, and "
-                "samples= before the evaluation"
+                "samples= and evaluate.* before the evaluation"
             )
     stages = _list_stages(folder, others)
     cfg = _apply_overrides(record.cfg, others)
@@ -71,21 +71,22 @@ def resume_run(words: list[str]) -> float:
 
 def _list_stages(folder: Path, words: list[str]) -> list[str]:
     """Return what the run still has to do: everything if the training changes."""
-    if any(not word.startswith(SAMPLES) for word in words):
+    if any(not word.startswith(EVALUATION) for word in words):
         return [*STAGES]
     stages = find_missing_stages(folder)
     if words and "evaluation" not in stages:
         raise UserError(
             f"{words[0]}: {folder} has been evaluated: for other numbers beside those of the run, "
-            f"use vaelab evaluate {folder} --{words[0].replace('=', ' ')}"
+            f"use vaelab evaluate {folder}"
+            f" --{words[0].removeprefix('evaluate.').replace('=', ' ')}"
         )
     return stages
 
 
 def _apply_overrides(cfg: DictConfig, words: list[str]) -> DictConfig:
     for override in OverridesParser.create().parse_overrides(words):
-        if override.key_or_group == "samples":
-            cfg.samples = override.value()
+        if override.input_line and override.input_line.startswith(EVALUATION):
+            OmegaConf.update(cfg, override.key_or_group, override.value())
             continue
         key = override.key_or_group.removeprefix("trainer.")
         if key.split(".")[0] not in cfg.trainer:

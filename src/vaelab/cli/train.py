@@ -68,11 +68,17 @@ def silence_messages() -> None:
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", ".*could not find the monitored key.*")
     warnings.filterwarnings("ignore", ".*`srun` command is available.*")
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertisement)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_informative)
 
 
-def _is_no_advertisement(entry: logging.LogRecord) -> bool:
-    return "/lit" not in entry.getMessage().lower()
+def _is_informative(entry: logging.LogRecord) -> bool:
+    """False for advertisements, devices that are not there, and the end of the training."""
+    message = entry.getMessage()
+    return not (
+        "/lit" in message.lower()
+        or "available: False" in message
+        or message.startswith("`Trainer.fit` stopped")
+    )
 
 
 def main() -> None:

@@ -25,7 +25,10 @@ class EvaluationConfig:
         split: The split of the data: train, val or test.
         samples: The number of importance samples of the bound on log p(x).
         images: The size of a random subset of the split; None means all.
-        seed: The seed of all random numbers.
+        calibration_images: The size of a random subset of the training images from which
+            loss.scale=optimal computes its scale; None means all.
+        seed: The seed of all random numbers; the same for all runs, so that they are compared with
+            the same noise.
         sampler: The sampler of the latents of new images, by default p(z).
         features: The name of the network whose features compare images; None means that of the
             data set.
@@ -40,6 +43,7 @@ class EvaluationConfig:
     split: str = "test"
     samples: int = 100
     images: int | None = None
+    calibration_images: int | None = None
     seed: int = 0
     sampler: Sampler = field(default_factory=PriorSampler)
     features: str | None = None

@@ -40,8 +40,16 @@ def evaluate(run: RunParts, config: EvaluationConfig) -> LikelihoodNumbers:
     """
     journal = config.journal_folder("likelihood")
     numbers = evaluate_likelihood(
-        run.vae, run.data, config.split, config.samples, config.seed, config.images, journal
+        run.vae,
+        run.data,
+        config.split,
+        config.samples,
+        config.seed,
+        config.images,
+        journal,
+        config.calibration_images,
     )
+    numbers["all_images"] = len(run.data.splits[config.split].images)
     numbers |= {"pixels": run.data.pixels, "shape": run.data.shape, "step": run.step}
     numbers |= describe_settings(run)
     objective = run.module.objective
@@ -77,6 +85,7 @@ def evaluate_likelihood(
     seed: int = 0,
     images: int | None = None,
     journal: Path | None = None,
+    calibration_images: int | None = None,
 ) -> LikelihoodNumbers:
     """Compute the numbers of a split in nats per image. Numbers without meaning are missing.
 
@@ -85,6 +94,8 @@ def evaluate_likelihood(
             always uses one.
         images: The size of a random subset of the split; None means all.
         journal: The folder that keeps the results of each batch, to resume from.
+        calibration_images: The size of a random subset of the training images from which
+            loss.scale=optimal computes its scale; None means all.
 
     Returns:
         split, images, measure (see `describe_measure`), elbo, reconstruction, kl, rmse (of the
@@ -101,7 +112,7 @@ def evaluate_likelihood(
     check_samples(samples)
     samples = samples if vae.posterior.is_random else 1
     if vae.likelihood.needs_calibration:
-        vae.likelihood.calibrate(compute_mean_error_statistic(vae, data, seed))
+        vae.likelihood.calibrate(compute_mean_error_statistic(vae, data, seed, calibration_images))
     terms = collect_likelihood_terms(vae, data, split, samples, seed, images, journal)
     numbers: dict[str, Any] = {"split": split, "images": len(terms["reconstruction"])}
     numbers["measure"] = describe_measure(vae, data)

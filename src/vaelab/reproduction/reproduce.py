@@ -28,7 +28,10 @@ from vaelab.runtime.overrides import quote_override
 ENTRY_EXAMPLE = "{seeds: [0, 1], weights: true}"
 DEFAULT_SAMPLES = records.RECORD_SAMPLES
 HYDRA_FILES = ("config", "hydra")  # without which a run cannot resume
-IGNORED_KEYS = ("published.", "logger.", "callbacks.progress.", "callbacks.pictures.")
+IGNORED_KEYS = (
+    *("published.", "logger.", "callbacks.progress.", "callbacks.pictures."),
+    *("samples", "evaluate."),
+)
 SMOKE_OVERRIDES = (
     *("trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=2"),
     *("samples=2", "logger=csv", "callbacks.pictures.only=[]"),

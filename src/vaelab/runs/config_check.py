@@ -17,6 +17,7 @@ from vaelab.runtime.errors import UserError
 from vaelab.runtime.precision import warn_if_bf16_is_slow
 
 PRECISIONS = ("32-true", "32", "bf16-mixed", "16-mixed")
+AUTO = "auto"  # for evaluate.images and evaluate.samples: follow from the length of the training
 REFUSED_IN_TRAINER = {  # arguments that a run sets itself or does not use, and what to write
     "logger": "choose loggers by logger=, as in logger=csv",
     "callbacks": "choose callbacks by callbacks=, as in callbacks=[default,ema], or "
@@ -24,7 +25,7 @@ REFUSED_IN_TRAINER = {  # arguments that a run sets itself or does not use, and 
     "default_root_dir": "set the folder of a run by hydra.run.dir=<folder>",
     "enable_checkpointing": "write ~callbacks.checkpoint to keep no checkpoints",
     "fast_dev_run": "write trainer=smoke, which takes two steps",
-    "limit_test_batches": "the evaluation of a run takes all test images: leave it out",
+    "limit_test_batches": "set evaluate.images=<number> for the evaluation at the end of a run",
     "limit_predict_batches": "a run predicts nothing: leave it out",
     "inference_mode": "it has no effect during a fit: leave it out",
     "use_distributed_sampler": "vaelab divides every batch among the processes: leave it out",
@@ -62,7 +63,7 @@ def check_run_config(cfg: DictConfig) -> None:
         raise UserError(f"+resume={cfg.resume} would start a new run: write resume={cfg.resume}")
     check_keys_are_read(cfg, sorted({*map(str, cfg)} - {*list_config_keys(), GIVEN}))
     check_types(cfg)
-    check_samples(cfg.samples)
+    _check_evaluation_size(cfg)
     _check_seed(cfg.seed)
     _check_kl_is_used(cfg)
     _check_optimizer(cfg)
@@ -73,8 +74,23 @@ def check_run_config(cfg: DictConfig) -> None:
 
 def check_samples(samples: Any) -> None:
     """Raise UserError unless `samples` is a positive integer."""
-    if type(samples) is not int or samples < 1:
-        raise UserError(f"samples={samples}: it must be an integer of at least 1")
+    _check_positive("samples", samples)
+
+
+def _check_positive(name: str, value: Any, others: str = "") -> None:
+    if type(value) is not int or value < 1:
+        raise UserError(f"{name}={value}: it must be an integer of at least 1{others}")
+
+
+def _check_evaluation_size(cfg: DictConfig) -> None:
+    """Check the numbers of images and samples of the evaluation at the end of a run."""
+    settings = cfg.get("evaluate") or {}
+    for name, value in (("samples", cfg.samples), ("evaluate.samples", settings.get("samples"))):
+        if value not in (AUTO, None):
+            _check_positive(name, value, f", or {AUTO}")
+    images = settings.get("images")
+    if images not in (AUTO, None):
+        _check_positive("evaluate.images", images, f", or {AUTO}, or null for all images")
 
 
 def is_published_value(value: Any) -> bool:

@@ -4,12 +4,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, NamedTuple, TypedDict, cast
 
 from vaelab.runs.untrusted import read_numbers
 from vaelab.runs.verdicts import find_verdicts
 from vaelab.runtime.files import atomic_write
 from vaelab.runtime.metric_names import METRICS, get_metric, name_data
+
+EXPLANATION = "ELBO <= log p(x), higher is better; NLL >= -log p(x), lower is better and closer."
 
 
 class LikelihoodNumbers(TypedDict, total=False):
@@ -21,6 +23,7 @@ class LikelihoodNumbers(TypedDict, total=False):
     Attributes:
         split: train, val or test.
         images: The number of images.
+        all_images: The number of images of the split.
         measure: What log p(x) is, see `vaelab.evaluation.likelihood.describe_measure`.
         pixels: binary, levels, dequantized or real.
         shape: The shape of an image.
@@ -40,6 +43,7 @@ class LikelihoodNumbers(TypedDict, total=False):
 
     split: str
     images: int
+    all_images: int
     measure: str
     pixels: str
     shape: Sequence[int]
@@ -116,7 +120,6 @@ class EvaluationNumbers(LikelihoodNumbers, total=False):
         asked: The settings of the evaluation.
         parts: The seconds that each finished part took.
         absent: Why parts do not apply to the run.
-        all_images: The number of images of the split.
         checkpoint: best or last.
         collapse: A sentence about posterior collapse.
         kl_check, kl_check_se: mutual_information + aggregate_kl - kl, and its standard error.
@@ -128,7 +131,6 @@ class EvaluationNumbers(LikelihoodNumbers, total=False):
     asked: dict[str, Any]
     parts: dict[str, float]
     absent: dict[str, str]
-    all_images: int
     checkpoint: str
     # generalisation
     generalisation_images: int
@@ -231,23 +233,65 @@ def all_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def format_numbers(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the name with the unit and the value with the standard error of every metric."""
+class FormattedMetric(NamedTuple):
+    """A metric in a table.
+
+    Attributes:
+        name: The name, without the unit.
+        value: The value, in as many decimals as its standard error is known to.
+        error: The standard error over images with two significant digits, or an empty text.
+        unit: The unit, or an empty text.
+    """
+
+    name: str
+    value: str
+    error: str
+    unit: str
+
+
+def format_numbers(numbers: Mapping[str, Any]) -> list[FormattedMetric]:
+    """Return the metrics among the numbers of a run or an evaluation, in the order of METRICS."""
     rows = []
     for key in METRICS:
+        if (value := numbers.get(key)) is None:
+            continue
         metric = get_metric(key, shape=numbers.get("shape"))
-        if numbers.get(key) is not None:
-            error = numbers.get(f"{key}_se")
-            error = f" +- {error:.2g}" if error is not None else ""
-            rows.append((str(metric), f"{numbers[key]:.6g}{error}"))
+        error = numbers.get(f"{key}_se")
+        decimals = None
+        if error is not None and math.isfinite(error) and error > 0:
+            decimals = max(0, 1 - math.floor(math.log10(error)))
+        name = f"{metric.name} ({numbers['samples']} samples)" if key == "nll" else metric.name
+        rows.append(
+            FormattedMetric(
+                name,
+                f"{value:.{decimals}f}" if decimals is not None else _format_value(value),
+                "" if error is None else f"{error:.{decimals or 0}f}",
+                metric.unit,
+            )
+        )
     return rows
+
+
+def _format_value(value: float) -> str:
+    """Return a number with five significant digits, without an exponent unless it is tiny."""
+    if isinstance(value, int) or abs(value) >= 10_000:
+        return f"{value:.0f}"
+    return f"{value:.5g}"
 
 
 def table_heading(numbers: Mapping[str, Any]) -> tuple[str, str]:
     """Return the evaluated images, and the likelihood with its kind of pixels."""
-    images = f"{numbers['choices']['data']}, {numbers['images']} {numbers['split']} images"
+    images = f"{numbers['choices']['data']}, {describe_images(numbers)}"
     measure = f"{numbers['choices']['loss']} on {numbers['pixels']} pixels: {numbers['measure']}"
     return name_data(images, numbers["shape"]), name_data(measure, numbers["shape"])
+
+
+def describe_images(numbers: Mapping[str, Any]) -> str:
+    """Return the number of evaluated images, as in `500 random images of 10,000 test images`."""
+    images, every = numbers["images"], numbers.get("all_images")
+    if every is None or images == every:
+        return f"{images:,} {numbers['split']} images"
+    return f"{images:,} random images of {every:,} {numbers['split']} images"
 
 
 def list_remarks(numbers: Mapping[str, Any]) -> list[str]:
@@ -263,19 +307,35 @@ def print_numbers(numbers: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    title, measure = table_heading(numbers)
-    table = Table("", measure, title=title)
-    for row in format_numbers(numbers):
-        table.add_row(*row)
-    Console().print(table)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print("", *table_heading(numbers), sep="\n")
+    rows = format_numbers(numbers)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for row, value in zip(rows, _align_points([row.value for row in rows]), strict=True):
+        table.add_row(row.name, value, f"± {row.error}" if row.error else "", row.unit)
+    console.print(table)
+    if "elbo" in numbers and "nll" in numbers:
+        console.print(EXPLANATION)
     for remark in list_remarks(numbers):
-        print(remark)
+        console.print(remark)
+
+
+def _align_points(values: Sequence[str]) -> list[str]:
+    """Pad numbers with blanks so that their decimal points are below each other."""
+    parts = [value.partition(".") for value in values]
+    left = max((len(whole) for whole, _, _ in parts), default=0)
+    right = max((len(point + fraction) for _, point, fraction in parts), default=0)
+    return [f"{whole:>{left}}{point + fraction:<{right}}" for whole, point, fraction in parts]
 
 
 def markdown_table(numbers: Mapping[str, Any]) -> list[str]:
     """Return the table as lines of markdown."""
     _, measure = table_heading(numbers)
-    rows = [f"| {name} | {value} |" for name, value in format_numbers(numbers)]
+    rows = [
+        f"| {row.name}{f' ({row.unit})' if row.unit else ''} "
+        f"| {row.value}{f' ± {row.error}' if row.error else ''} |"
+        for row in format_numbers(numbers)
+    ]
     return [f"| | {measure} |", "|---|---|", *rows]
 
 

@@ -46,17 +46,18 @@ class JobFailed(BaseException):
 
 
 class TrainingStopped(BaseException):
-    """A signal stopped the training after an optimizer step that the last checkpoint contains.
+    """A signal stopped a run, which its last checkpoint, if any, resumes.
 
     Arguments:
         number: The signal.
-        step: The optimizer steps taken.
         resume: The command that resumes the run.
+        step: The optimizer steps taken, if the training was stopped after a step.
     """
 
-    def __init__(self, number: int, step: int, resume: str):
-        name = signal.Signals(number).name
-        super().__init__(f"stopped by {name} after step {step}; resume with: {resume}")
+    def __init__(self, number: int, resume: str, step: int | None = None):
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        after = "" if step is None else f" after step {step}"
+        super().__init__(f"stopped by {name}{after}; resume with: {resume}")
         self.status = 128 + number
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.files import expand_home
-from vaelab.runtime.installation import CONF
+from vaelab.runtime.installation import CONF, train_command
+from vaelab.runtime.overrides import quote_for_shell
 
 CONF_VARIABLE = "VAELAB_CONF"  # the folder of own options; set but empty means that there is none
 TRUST_VARIABLE = "VAELAB_TRUST"  # names of packages, separated by commas
@@ -185,3 +186,8 @@ def project_flags() -> str:
     if folder and Path(folder) != Path("conf").resolve():
         flags += ["--config-dir", folder]
     return f" {shlex.join(flags)}" if flags else ""
+
+
+def format_resume_command(folder: Path) -> str:
+    """Return the command that resumes the run in a folder."""
+    return f"{train_command()} {quote_for_shell(f'resume={folder}')}{project_flags()}"

@@ -35,7 +35,7 @@ def was_requeued() -> bool:
 def stop_signals() -> list[int]:
     """Return the signals that stop a training; SIGUSR2 only where submitit handles it."""
     submitit = [each for each in USER_SIGNALS[1:] if callable(signal.getsignal(each))]
-    return [signal.SIGTERM, *USER_SIGNALS[:1], *submitit]
+    return [signal.SIGINT, signal.SIGTERM, *USER_SIGNALS[:1], *submitit]
 
 
 @contextmanager
