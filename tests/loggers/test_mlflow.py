@@ -20,6 +20,7 @@ needs_mlflow = pytest.mark.skipif(
 def working_folder(monkeypatch, tmp_path):
     """Work in an empty folder, without a server."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.chdir(tmp_path)
 
 

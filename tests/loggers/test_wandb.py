@@ -26,7 +26,7 @@ def inspect_run(folder, *options):
     """Print an offline run by what `wandb leet inspect` calls."""
     tool = [get_core_path(), "leet", "inspect", "--no-observability"]
     (file,) = folder.glob("*.wandb")
-    tool += [*options, "--json", str(file)]
+    tool += [*options, "--json", "--run-file", str(file), str(folder.parent)]
     done = subprocess.run(tool, capture_output=True, text=True, check=True, timeout=60)
     return done.stdout
 

@@ -189,6 +189,8 @@ class Mlflow(Logger, MediaLogger, ResumableLogger, RunTracker):
         self.is_joining = True
         self.id = read_tracking_id(run_folder, "mlflow")
         self.display_name = f"{run_folder.name} {self.folder.name}"
+        if self.id is not None:
+            print(f"MLflow: the numbers are added to run {self.id} in {self.uri}")
 
     def add_image(self, name: str, image: Image.Image, step: int) -> None:
         self.experiment.log_image(self.id, image, artifact_file=f"{name}.png")
@@ -203,8 +205,9 @@ class Mlflow(Logger, MediaLogger, ResumableLogger, RunTracker):
         if self._client is None:
             return
         client, self._client = self._client, None
-        if not self.is_joining:
-            client.set_terminated(self.id, "FAILED" if failed else "FINISHED")
+        if self.is_joining:
+            return
+        client.set_terminated(self.id, "FAILED" if failed else "FINISHED")
         if not is_multirun_job():
             print(f"MLflow: run {self.id} of experiment {self.experiment_name} in {self.uri}")
 

@@ -36,6 +36,10 @@ RUN_FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-([\w.-]+)")  # of W&B, en
 MAX_ID = 128  # characters of an id
 HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")  # old and new host names in the netrc file
 STEP = "trainer/global_step"  # the key of the optimizer step, over which curves are drawn
+TABLE_PARTS = (  # of a table in the summary; W&B decides for each part whether to keep it
+    *("_type", "path", "sha256", "size", "nrows", "ncols"),
+    *("artifact_path", "_latest_artifact_path"),
+)
 UNNAMED_CRITERIA = ("log_p", "objective")  # larger is better; not in the table of metrics
 
 
@@ -184,7 +188,8 @@ class Wandb(WandbLogger, MediaLogger, ResumableLogger, RunTracker):
 
     def add_table(self, name: str, rows: list[dict[str, Any]], step: int) -> None:
         """Log a table, which is also in the summary: the table panel of W&B reads it there."""
-        self._define(name, "last")
+        for part in TABLE_PARTS:
+            self._define(f"{name}.{part}", "last")
         cells = [[_to_table_cell(value) for value in row.values()] for row in rows]
         self._log_table(name, [*rows[0]], cells, step)
 
