@@ -123,11 +123,11 @@ def _log_numbers(run: RunParts, folder: Path, numbers: dict[str, Any]) -> None:
     for node in cfg.logger.values():
         places = {key: str(folder) for key in ("folder", "save_dir") if key in node}
         logger = build_from_config(node, **places)
-        prefix = numbers["split"]
-        if isinstance(logger, RunTracker):
-            logger.join(folder.parents[1])
-            prefix = folder.name.replace("-", "_")
+        tracker = logger if isinstance(logger, RunTracker) else None
+        prefix = folder.name.replace("-", "_") if tracker else numbers["split"]
+        if tracker:
+            tracker.join(folder.parents[1])
         logger.log_metrics({f"{prefix}/{key}": value for key, value in metrics.items()}, run.step)
         logger.save()
-        if isinstance(logger, RunTracker):
-            logger.close()
+        if tracker:
+            tracker.close()
