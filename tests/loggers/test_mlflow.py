@@ -1,11 +1,13 @@
 """MLflow runs in a local SQLite database, read back with the client of MLflow."""
 
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from PIL import Image
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from vaelab.cli.evaluate_folder import evaluate_folder
 from vaelab.loggers.mlflow import Mlflow
 from vaelab.loggers.run_identity import read_tracking_id
 from vaelab.runtime.errors import MissingExtraError, UserError
@@ -27,7 +29,7 @@ def working_folder(monkeypatch, tmp_path):
 def open_client():
     from mlflow import MlflowClient
 
-    return MlflowClient("sqlite:///mlflow.db")
+    return MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db")
 
 
 def find_runs(client):
@@ -57,9 +59,12 @@ def test_other_processes_open_no_database(tmp_path, monkeypatch):
 
 @needs_mlflow
 def test_no_setting_chooses_the_database(tmp_path, monkeypatch):
-    assert Mlflow(str(tmp_path)).uri == "sqlite:///mlflow.db"
+    assert Mlflow(str(tmp_path)).uri == f"sqlite:///{tmp_path}/mlflow.db"
     with pytest.raises(TypeError, match="uri"):
         Mlflow(str(tmp_path), uri="http://elsewhere")
+    (tmp_path / "a?b").mkdir()
+    monkeypatch.chdir(tmp_path / "a?b")
+    assert Mlflow(str(tmp_path)).uri == "sqlite:///mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mine:5000")
     assert Mlflow(str(tmp_path)).uri == "http://mine:5000"
 
@@ -138,9 +143,10 @@ def test_run_is_resumed_without_duplicates_and_joined(tmp_path, capsys):
 
 @needs_mlflow
 @pytest.mark.slow
-def test_jobs_of_a_multirun_are_runs_and_an_evaluation_joins_its_run(command, shell, tmp_path):
+def test_jobs_of_a_multirun_are_runs_and_an_evaluation_joins_its_run(command, tmp_path):
     words = ["-m", "seed=0,1", "hydra.sweep.dir=sweep", "callbacks.pictures.only=[]", *QUICK]
-    shell("train.py", *words, "hydra/launcher=basic")
+    status, output = command("train.py", *words)
+    assert status == 0, output
     client = open_client()
     runs = {run.info.run_name: run for run in find_runs(client)}
     assert runs.keys() == {"seed=0", "seed=1"}
@@ -148,7 +154,7 @@ def test_jobs_of_a_multirun_are_runs_and_an_evaluation_joins_its_run(command, sh
     assert {run.data.tags["vaelab.group"] for run in runs.values()} == {"sweep"}
     assert runs["seed=1"].data.params["seed"] == "1"
     assert {"test/elbo", "val/elbo"} <= runs["seed=1"].data.metrics.keys()
-    shell("scripts/evaluate.py", "sweep/1", "--parts", "likelihood", "--samples", "3")
+    evaluate_folder(tmp_path / "sweep" / "1", ["likelihood"], samples=3)
     found = {run.info.run_name: run for run in find_runs(client)}
     assert found.keys() == runs.keys()
     assert "test_best_3/nll" in found["seed=1"].data.metrics

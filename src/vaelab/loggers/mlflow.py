@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ from vaelab.runs.provenance import flatten
 from vaelab.runtime.errors import UserError, check_extra_installed
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-DATABASE = "sqlite:///mlflow.db"  # in the working folder: what `mlflow ui` shows by default
+DATABASE = "mlflow.db"  # in the working folder: what `mlflow ui` shows by default
 MAX_VALUE = 500  # characters of a parameter that every server stores
 MAX_BATCH = 100  # parameters in one request
 QUIET = ("alembic", "mlflow.store.db.utils")  # loggers that announce a new database
@@ -66,7 +67,7 @@ class Mlflow(Logger, MediaLogger, ResumableLogger, RunTracker):
         self.experiment_name = experiment
         self.display_name = name or describe_choices(self.folder)
         self.tags = {key: str(value) for key, value in (tags or {}).items()}
-        self.uri = os.environ.get(URI_VARIABLE) or DATABASE
+        self.uri = os.environ.get(URI_VARIABLE) or _make_database_uri()
         self.id: str | None = None  # of the MLflow run
         self.is_joining = False
         self._client: Any = None
@@ -210,6 +211,12 @@ class Mlflow(Logger, MediaLogger, ResumableLogger, RunTracker):
         client.set_terminated(self.id, "FAILED" if failed else "FINISHED")
         if not is_multirun_job():
             print(f"MLflow: run {self.id} of experiment {self.experiment_name} in {self.uri}")
+
+
+def _make_database_uri() -> str:
+    """Return the address of the database in the working folder, absolute where a URI can be."""
+    path = Path(DATABASE).absolute().as_posix()
+    return f"sqlite:///{DATABASE if re.search('[?#%]', path) else path}"
 
 
 def _find_experiment(client: Any, name: str) -> str:
