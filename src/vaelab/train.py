@@ -28,9 +28,8 @@ from vaelab.data.base import TrainingBatches
 from vaelab.data.description import announce_data
 from vaelab.evaluation.likelihood import evaluate
 from vaelab.evaluation.size import configure_run_evaluation
-from vaelab.loggers.base import ResumableLogger
+from vaelab.loggers.base import ResumableLogger, RunTracker
 from vaelab.loggers.run_summary import log_run_summary
-from vaelab.loggers.wandb import Wandb
 from vaelab.posteriors.vq import VQ
 from vaelab.runs.checkpoints import AtomicCheckpointIO, find_latest_checkpoint, read_checkpoint
 from vaelab.runs.completion import STAGES, find_missing_stages, write_missing_stages
@@ -129,7 +128,7 @@ def train_run(
     trainer = _build_trainer(run, callbacks, loggers)
     _check_steps(run, trainer)
 
-    with _closed_wandb_runs(trainer), ddp_process_group():
+    with _closed_tracked_runs(trainer), ddp_process_group():
         if resume:
             _prepare_resume(trainer, checkpoint, folder, stages)
         _record_start(run, trainer, stages)
@@ -263,15 +262,15 @@ def _check_length(trainer: Trainer, batches: int) -> None:
 
 
 @contextmanager
-def _closed_wandb_runs(trainer: Trainer) -> Iterator[None]:
-    """Close W&B runs at the end, as failed after an error; an open one would join the next job."""
+def _closed_tracked_runs(trainer: Trainer) -> Iterator[None]:
+    """Close tracked runs at the end, as failed after an error: an open one joins the next job."""
     failed = True
     try:
         yield
         failed = False
     finally:
         for logger in trainer.loggers:
-            if isinstance(logger, Wandb):
+            if isinstance(logger, RunTracker):
                 logger.close(failed)
 
 

@@ -371,5 +371,6 @@ def test_every_experiment_trains(train, folders, config, tmp_path, name):
 @pytest.mark.parametrize(
     "option", ["default", *slow(*(name for name in options("logger") if name != "default"))]
 )
-def test_every_logger_logs_a_run(train, option):
+def test_every_logger_logs_a_run(train, option, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # for the database of MLflow
     assert math.isfinite(train(f"logger={option}", "model.hidden=[8]")["elbo"])

@@ -3,27 +3,48 @@
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import slow
 from PIL import Image
+from wandb.util import get_core_path
 
+from vaelab.cli.evaluate_folder import evaluate_folder
 from vaelab.inference.encoding import encode_batches
 from vaelab.inference.image_grid import make_image_grid
 from vaelab.loggers import wandb_workspace
 from vaelab.loggers.base import open_png
-from vaelab.loggers.wandb import Wandb, choose_wandb_mode
+from vaelab.loggers.run_identity import read_tracking_id
+from vaelab.loggers.wandb import Wandb, choose_summary, choose_wandb_mode
 from vaelab.runs.run import RunParts
+from vaelab.runtime.metric_names import METRICS
 
 QUICK = ["logger=wandb", "trainer=smoke", "samples=1", "model.hidden=[4]"]
 
 
 def inspect_run(folder, *options):
-    tool = [sys.executable, "-m", "wandb", "leet", "inspect", *options, "--json", str(folder)]
+    """Print an offline run by what `wandb leet inspect` calls."""
+    tool = [get_core_path(), "leet", "inspect", "--no-observability"]
+    (file,) = folder.glob("*.wandb")
+    tool += [*options, "--json", "--run-file", str(file), str(folder.parent)]
     done = subprocess.run(tool, capture_output=True, text=True, check=True, timeout=60)
     return done.stdout
+
+
+def read_summary(folder):
+    return json.loads(inspect_run(folder, "--summary"))["summary"]
+
+
+def read_start(folder):
+    """Read the record with which a run starts."""
+    return json.loads(inspect_run(folder).splitlines()[1])["run"]
+
+
+def count_entries(node):
+    """Count the values in nested dicts and lists."""
+    if isinstance(node, dict | list):
+        return sum(map(count_entries, node.values() if isinstance(node, dict) else node))
+    return 1
 
 
 def read_artifacts(folder):
@@ -41,11 +62,96 @@ def _find_files(artifact):
 @pytest.fixture
 def offline(monkeypatch, tmp_path):
     """Remove keys and settings of the user from the environment."""
-    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_DATA_DIR", "NETRC"):
+    names = ("MODE", "API_KEY", "BASE_URL", "DATA_DIR", "ENTITY", "RUN_ID", "RUN_GROUP", "JOB_TYPE")
+    for name in ("NETRC", *(f"WANDB_{name}" for name in names)):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))  # without a netrc
 
 
+NUMBERS = {"test/elbo": -3.0, "test/nll": 2.5, "val/elbo": -4.0, "val/kl": 1.0, "val/loss": 4.0}
+CURVES = {"train/elbo": -5.0, "train/lr": 0.1, "val/kl_weight": 1.0, "epoch": 3, "train/dip": 2.0}
+
+
+def test_summary_holds_the_numbers_and_an_evaluation_joins_the_run(tmp_path, offline, capfd):
+    run = tmp_path / "a run"
+    logger = Wandb(str(run), tags=["one", "two"], notes="why", job_type="study", group="mine")
+    logger.log_metrics({**NUMBERS, **CURVES}, 1)
+    logger.log_metrics({**NUMBERS, "val/elbo": -4.5}, 2)
+    logger.add_histogram("test/kl_per_dimension", [0.5] * 20, 2)
+    logger.add_image("figures/samples", Image.new("RGB", (4, 4)), 2)
+    logger.add_table("test/images", [{"index": 0, "image": Image.new("RGB", (4, 4))}], 2)
+    run_id = logger.version
+    logger.close()
+    (training,) = run.glob("wandb/offline-run-*")
+    assert f"To upload it:\nwandb sync '{run}/wandb'" in capfd.readouterr().out
+    start = read_start(training)
+    assert start["tags"] == ["one", "two"]
+    assert (start["notes"], start["job_type"], start["run_group"]) == ("why", "study", "mine")
+    summary = read_summary(training)
+    assert summary.pop("test/images")["nrows"] == 1  # read by the table panel of W&B
+    own = [key for key in summary if key.startswith("_")]  # of W&B itself
+    assert summary.keys() - own == NUMBERS.keys()
+    assert summary["val/elbo"] == {"max": -4.0}
+    assert summary["val/loss"] == {"min": 4.0}
+    assert (summary["test/elbo"], summary["val/kl"]) == (-3, 1)
+
+    evaluation = run / "evaluation" / "test-best-5"
+    logger = Wandb(str(evaluation), tags=["one", "two"])
+    logger.join(run)
+    logger.log_metrics({"test_best_5/nll": 2.25}, 2)
+    logger.close()
+    (joined,) = evaluation.glob("wandb/offline-run-*")
+    start = read_start(joined)
+    assert start["run_id"] == run_id == read_tracking_id(run, "wandb")
+    assert start["resume"]  # `wandb sync` appends to the run instead of replacing it
+    assert start.keys().isdisjoint({"display_name", "tags", "notes", "job_type", "run_group"})
+    assert read_summary(joined)["test_best_5/nll"] == 2.25
+    output = capfd.readouterr().out
+    assert f"W&B: the numbers are added to run {run_id} of project vaelab\n" in output
+    assert f"\nwandb sync '{run}/evaluation/test-best-5/wandb' '{run}/wandb'\n" in output
+
+
+@pytest.mark.parametrize(
+    ("key", "summary"),
+    [
+        ("val/elbo", "max"),
+        ("val/log_p", "max"),
+        ("val/nll", "min"),
+        ("val/kl", "last"),
+        ("val/kl_weight", "none"),
+        ("train/elbo", "none"),
+        ("test/elbo", "last"),
+        ("test_best_100/fid", "last"),
+        ("test/kl_layer_1", "none"),
+        ("figures/samples", "none"),
+        ("epoch", "none"),
+        ("trainer/global_step", "none"),
+    ],
+)
+def test_summary_of_a_key(key, summary):
+    assert choose_summary(key) == summary
+
+
+def test_hostile_ids_are_ignored(tmp_path, offline):
+    run = tmp_path / "run"
+    (run / "wandb" / "offline-run-20260101_010203-a b").mkdir(parents=True)
+    (run / "tracking_ids.json").write_text('{"wandb": "../x y"}')
+    logger = Wandb(str(run / "evaluation" / "test-best-5"))
+    logger.join(run)
+    assert (logger.id, logger.display_name) == (None, "run test-best-5")
+
+
+def test_rerun_is_a_run_of_its_own_in_the_same_group(tmp_path, offline):
+    (tmp_path / "sweep" / "0").mkdir(parents=True)
+    (tmp_path / "sweep" / "multirun.yaml").write_text("hydra: {}")
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "rerun_of.txt").write_text(f"{tmp_path}/sweep/0\n")
+    logger = Wandb(str(tmp_path / "again"))
+    assert (logger.id, logger.group, logger.job_type) == (None, "sweep", "rerun")
+    assert logger.notes == f"rerun of {tmp_path}/sweep/0"
+
+
+@pytest.mark.slow
 def test_run_without_a_key_is_offline_and_complete(command, tmp_path, offline):
     run = tmp_path / "run"
     (run / "figures").mkdir(parents=True)
@@ -55,26 +161,44 @@ def test_run_without_a_key_is_offline_and_complete(command, tmp_path, offline):
     status, output = command("train.py", *words, *QUICK[1:])
     assert status == 0
     (folder,) = tmp_path.glob("run/wandb/offline-run-*")
-    assert f"wandb sync {folder}" in output
+    assert f"\nwandb sync {folder.parent}\n" in output
     assert f"wandb leet {folder}" in output
     info = json.loads(inspect_run(folder, "--summary"))
     summary, config = info["summary"], info["config"]
-    assert "kl.beta=2 latent_dim=3" in info["name"]
+    assert info["name"].startswith("callbacks.pictures.only=[reconstructions,samples,curves] kl.be")
     assert info["exit_code"] == 0
     assert config["choices"]["model"] == "mlp"
     assert config["kl"]["beta"] == 2
-    assert {"max", "last"} == summary["val/elbo"].keys()
+    history = read_history_keys(folder)
     for panels in wandb_workspace.LAYOUT.values():  # every panel has data
         for kind, _, keys in panels:
             for key in keys:
-                assert key in summary or kind == "images" or _has_key(config, key), key
-    assert f"{wandb_workspace.LAYOUT['Latents'][0].keys[0]}_bars_table" in summary
-    check_figures(folder, summary)
+                is_curve = kind in ("lines", "kl", "images")
+                found = key in (history if is_curve else summary)
+                assert found or kind == "images" or _has_key(config, key), key
+    numbers = {key for key in summary if not key.startswith("_")} - {"test/images"}
+    assert {key.partition("/")[2] for key in numbers} <= {*METRICS, "criterion", "loss"}
+    assert count_entries(summary) <= 30  # 221 before
+    check_figures(folder)
     check_table(folder)
-    assert sum(summary["test/kl_per_dimension"]["values"]) == 3
     check_model(folder, tmp_path / "downloaded")
     for _, files in read_artifacts(folder):
         assert all(path.is_relative_to(folder.parent.parent) for path in files.values())
+
+    evaluate_folder(run, ["likelihood"], samples=1)
+    (joined,) = run.glob("evaluation/test-best-1/wandb/offline-run-*")
+    assert read_start(joined)["run_id"] == info["run_id"]
+    assert "test_best_1/elbo" in read_summary(joined)
+
+
+def read_history(folder):
+    lines = [json.loads(line) for line in inspect_run(folder).splitlines()]
+    return [line["history"]["item"] for line in lines if line["type"] == "history"]
+
+
+def read_history_keys(folder):
+    """Read the keys of all curves and media, without the parts of media."""
+    return {key.partition(".")[0] for row in read_history(folder) for key in row}
 
 
 def _has_key(config, key):
@@ -83,12 +207,13 @@ def _has_key(config, key):
     return config is not None
 
 
-def check_figures(folder, summary):
+def check_figures(folder):
     """Check that every figure of the run folder is logged without loss."""
     figures = sorted((folder.parent.parent / "figures").glob("*.png"))
     assert {path.stem for path in figures} == {"reconstructions", "samples", "curves", "mine"}
     for path in figures:
-        (name,) = summary[f"figures/{path.stem}"]["filenames"]
+        (row,) = [row for row in read_history(folder) if f"figures/{path.stem}._type" in row]
+        (name,) = row[f"figures/{path.stem}.filenames"]
         assert open_png(path).tobytes() == open_png(folder / "files" / name).tobytes()
 
 
@@ -126,9 +251,8 @@ def test_artifacts_can_be_disabled(train, offline):
     folder = train(*QUICK, "logger.wandb.artifacts=false", "latent_dim=3")["folder"]
     (run,) = folder.glob("wandb/offline-run-*")
     assert "model" not in [kind for kind, _ in read_artifacts(run)]
-    summary = json.loads(inspect_run(run, "--summary"))["summary"]
-    drawn = {path.stem for path in (folder / "figures").glob("*.png")}
-    assert drawn == {key.removeprefix("figures/") for key in summary if "figures/" in key}
+    drawn = {f"figures/{path.stem}" for path in (folder / "figures").glob("*.png")}
+    assert drawn == {key for key in read_history_keys(run) if key.startswith("figures/")}
 
 
 @pytest.mark.parametrize("host", ["api.wandb.ai", "api.forge.coreweave.com"])
@@ -155,14 +279,14 @@ def test_failed_run_is_marked_as_failed(train, offline, tmp_path):
     (folder,) = tmp_path.glob("run/wandb/offline-run-*")
     info = json.loads(inspect_run(folder, "--summary"))
     assert info["exit_code"] == 1
-    assert "test/kl_per_dimension" not in info["summary"]
+    assert "test/elbo" not in info["summary"]
 
 
 @pytest.mark.slow
 def test_only_the_first_of_two_processes_logs(shell, tmp_path):
     words = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=1", *QUICK[2:]]
     output = shell("train.py", "logger=wandb", *words, WANDB_MODE="offline")
-    assert output.count("wandb sync") == 1
+    assert output.count("\nwandb sync ") == 1
     (folder,) = tmp_path.glob("runs/*/wandb/offline-run-*")
     assert json.loads(inspect_run(folder, "--summary"))["summary"]["test/images"]["nrows"] == 32
 
@@ -187,34 +311,42 @@ def test_numbers_without_meaning_are_missing(train, offline, words, columns):
     summary = json.loads(inspect_run(run, "--summary"))["summary"]
     table = json.loads((run / "files" / summary["test/images"]["path"]).read_text())
     assert table["columns"] == columns
-    assert "test/kl_per_dimension" not in summary
-    assert ("test/kl_per_layer" in summary) == ("model=ladder" in words)
+    history = read_history_keys(run)
+    assert "test/kl_per_dimension" not in history
+    assert ("test/kl_per_layer" in history) == ("model=ladder" in words)
 
 
-@pytest.mark.parametrize(
-    ("words", "ids"),
-    [
-        ([], ["my-id-0", "my-id-1"]),
-        *slow((["hydra.sweep.subdir='a/b ${hydra.job.num}'"], ["my-id-a-b-0", "my-id-a-b-1"])),
-    ],
-)
-def test_jobs_of_a_multirun_have_ids_of_their_own(
-    command, tmp_path, offline, monkeypatch, words, ids
-):
+@pytest.mark.parametrize("place", ["0", "a/b 1"])
+def test_jobs_of_a_multirun_have_ids_of_their_own(tmp_path, offline, monkeypatch, place):
     for name, value in {"ID": "my-id", "GROUP": "mine"}.items():
         monkeypatch.setenv(f"WANDB_RUN_{name}", value)
-    monkeypatch.setenv("WANDB_RESUME", "allow")
-    words = ["-m", "seed=0,1", "hydra.sweep.dir=here", *words]
-    status, output = command("train.py", *words, "callbacks.pictures.only=[]", *QUICK)
+    (tmp_path / "multirun.yaml").write_text("hydra: {}")
+    logger = Wandb(str(tmp_path / place))
+    assert (logger.id, logger.group) == (
+        f"my-id-{place.replace('/', '-').replace(' ', '-')}",
+        "mine",
+    )
+
+
+@pytest.mark.slow
+def test_multirun_is_a_group_and_ends_with_one_command(command, tmp_path, offline, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_ID", "my-id")
+    words = ["-m", "seed=0,1", "kl.beta=2", "hydra.sweep.dir='my sweep'"]
+    words += ["hydra.sweep.subdir='a/b ${hydra.job.num}'", "callbacks.pictures.only=[]", *QUICK]
+    status, output = command("train.py", *words)
     assert status == 0, output
-    starts = [
-        json.loads(inspect_run(folder).splitlines()[1])["run"]
-        for folder in sorted((tmp_path / "here").rglob("offline-run-*"))
-    ]
-    assert sorted(start["run_id"] for start in starts) == ids
-    assert {start["run_group"] for start in starts} == {"mine"}
-    for each in ids:
-        assert output.count(f"W&B: the id of this run is {each}, not WANDB_RUN_ID=my-id") == 1
+    folders = sorted((tmp_path / "my sweep").rglob("offline-run-*"))
+    starts = [read_start(folder) for folder in folders]
+    assert {start["run_id"] for start in starts} == {"my-id-a-b-0", "my-id-a-b-1"}
+    assert {start["run_group"] for start in starts} == {"my sweep"}
+    assert {start["display_name"] for start in starts} == {"seed=0", "seed=1"}
+    for start in starts:
+        warning = f"W&B: the id of this run is {start['run_id']}, not WANDB_RUN_ID=my-id"
+        assert output.count(warning) == 1
+    (line,) = [line for line in output.splitlines() if line.startswith("wandb sync ")]
+    listed = line.replace("wandb sync", "printf '%s\\n'")
+    done = subprocess.run(["bash", "-c", listed], capture_output=True, text=True, check=True)
+    assert sorted(done.stdout.splitlines()) == sorted(str(folder.parent) for folder in folders)
 
 
 @pytest.mark.parametrize("run_id", ["abc12345", "my-id-0", "2-3"])
@@ -230,18 +362,6 @@ def test_id_is_found_in_the_folder_of_a_run(tmp_path, offline, run_id):
 def test_single_run_takes_the_id_of_the_environment(tmp_path, offline, monkeypatch):
     monkeypatch.setenv("WANDB_RUN_ID", "my-id")
     assert Wandb(str(tmp_path / "run")).id is None  # W&B reads the variable
-
-
-@pytest.mark.slow
-def test_each_job_of_a_multirun_is_a_run_in_one_group(command, tmp_path):
-    status, _ = command("train.py", "-m", "seed=0,1", *QUICK)
-    assert status == 0
-    (sweep,) = (tmp_path / "multirun").iterdir()
-    folders = sorted(sweep.glob("*/wandb/offline-run-*"))
-    assert [folder.parent.parent.name for folder in folders] == ["0", "1"]
-    for folder in folders:
-        started = json.loads(inspect_run(folder).splitlines()[1])
-        assert started["run"]["run_group"] == sweep.name
 
 
 @pytest.mark.slow
@@ -265,11 +385,10 @@ def test_resumed_run_keeps_its_wandb_id(shell, offline, tmp_path):
     folders = sorted(tmp_path.glob("run/wandb/offline-run-*"))
     assert len(folders) == 2
     assert len({folder.name.rpartition("-")[2] for folder in folders}) == 1
+    assert read_start(folders[1])["resume"]
     steps = [_steps(folder) for folder in folders]
     assert max(steps[0]) < min(steps[1])
 
 
 def _steps(folder):
-    lines = [json.loads(line) for line in inspect_run(folder).splitlines()]
-    rows = [line["history"]["item"] for line in lines if line["type"] == "history"]
-    return [row["trainer/global_step"] for row in rows if "train/elbo" in row]
+    return [row["trainer/global_step"] for row in read_history(folder) if "train/elbo" in row]

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from conftest import slow
 
 from vaelab.loggers import wandb_workspace
 
@@ -34,7 +35,7 @@ def _is_panel_line(line, kind, title, keys):
     return line.split()[:1] == [kind] and title in line and line.endswith(", ".join(keys))
 
 
-@pytest.mark.parametrize("group", [None, "Group", "choices.model"])
+@pytest.mark.parametrize("group", ["choices.model", *slow(None, "Group")])
 def test_workspace_is_built_offline_with_the_logged_keys(offline, group):
     view = wandb_workspace.build_workspace("me", "vaelab", group)
     spec = json.loads(view._to_model().spec.model_dump_json(by_alias=True, exclude_none=True))

@@ -84,6 +84,7 @@ def test_job_of_a_multirun_is_repeated_and_differences_end_in_status_2(shell, co
     (sweep,) = (tmp_path / "multirun").iterdir()
     assert "bit-identical" in shell("scripts/rerun.py", str(sweep / "1"), "--out", "again")
     assert json.loads((tmp_path / "again" / "metrics.json").read_text())["seed"] == 4
+    assert (tmp_path / "again" / "rerun_of.txt").read_text().strip() == str(sweep / "1")
     assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == ["0", "1"]
     copy_with_changes(sweep / "1", "metrics.json", elbo=0.0)
     status, output = command("scripts/rerun.py", str(sweep / "other"), "--out", "third")

@@ -15,7 +15,7 @@ from vaelab.evaluation.parts import (
     read_finished_parts,
     resolve_precision,
 )
-from vaelab.loggers.wandb import Wandb
+from vaelab.loggers.base import RunTracker
 from vaelab.report.write import write_report_or_warn
 from vaelab.reproduction.records import make_record, save_record
 from vaelab.runs import weights
@@ -121,17 +121,22 @@ def evaluate_opened_run(
 def _log_numbers(run: RunParts, folder: Path, numbers: dict[str, Any]) -> None:
     """Log the numbers to each logger of the run's config, with its files in `folder`.
 
+    W&B and MLflow append them to the run that the training has logged, under the name of `folder`.
     The config may be untrusted, so it does not choose where the loggers write.
     """
     cfg = run.cfg.copy()
     cfg.folder = str(folder)
     if "wandb" in cfg.logger:
-        cfg.logger.wandb.name = f"{folder.parents[1].name} {folder.name}"
-    metrics = {f"{numbers['split']}/{key}": numbers[key] for key in METRICS if key in numbers}
+        cfg.logger.wandb.name = None  # older runs refer to Hydra, which did not start this command
+    metrics = {key: numbers[key] for key in METRICS if key in numbers}
     for node in cfg.logger.values():
         places = {key: str(folder) for key in ("folder", "save_dir") if key in node}
         logger = build_from_config(node, **places)
-        logger.log_metrics(metrics, run.step)
+        tracker = logger if isinstance(logger, RunTracker) else None
+        prefix = folder.name.replace("-", "_") if tracker else numbers["split"]
+        if tracker:
+            tracker.join(folder.parents[1])
+        logger.log_metrics({f"{prefix}/{key}": value for key, value in metrics.items()}, run.step)
         logger.save()
-        if isinstance(logger, Wandb):
-            logger.close()
+        if tracker:
+            tracker.close()

@@ -36,6 +36,28 @@ class ResumableLogger:
         """
 
 
+class RunTracker:
+    """A logger of a run in a tracking service, to which later commands can append.
+
+    Only the first process starts or joins a run.
+    """
+
+    def join(self, run_folder: Path) -> None:
+        """Prepare to append to the tracked run of a run folder, which may be untrusted.
+
+        If it has none, a new one is started, named after this folder and that of the logger.
+        """
+        raise NotImplementedError
+
+    def close(self, failed: bool = False) -> None:
+        """End the tracked run, if it was started, so that the next job starts its own.
+
+        Arguments:
+            failed: True to mark the run as failed.
+        """
+        raise NotImplementedError
+
+
 def open_png(path: Path) -> Image.Image:
     """Read a PNG file into memory, as RGB."""
     with Image.open(path, formats=("PNG",)) as file:

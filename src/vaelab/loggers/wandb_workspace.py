@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from vaelab.figures.run_figures import FIGURES
 from vaelab.loggers.run_summary import IMAGES_KEY, KL_KEY
+from vaelab.loggers.wandb import STEP
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.metric_names import METRICS, get_metric
 
-X_AXIS = "trainer/global_step"
 BEST_METRIC = "val/elbo.max"  # a summary metric
 
 
@@ -75,7 +75,7 @@ LAYOUT = {
 
 def describe_layout() -> str:
     """Describe the layout in lines, without W&B."""
-    lines = [f"runs sorted by {BEST_METRIC}, curves over {X_AXIS}"]
+    lines = [f"runs sorted by {BEST_METRIC}, curves over {STEP}"]
     for section, panels in LAYOUT.items():
         lines += ["", section]
         for kind, title, keys in panels:
@@ -108,7 +108,7 @@ def build_workspace(entity: str, project: str, group: str | None = None) -> Any:
             workspaces.Section(name=name, panels=[*map(_build_panel, panels)], is_open=True)
             for name, panels in LAYOUT.items()
         ],
-        settings=workspaces.WorkspaceSettings(x_axis=X_AXIS, max_runs=20),
+        settings=workspaces.WorkspaceSettings(x_axis=STEP, max_runs=20),
         runset_settings=workspaces.RunsetSettings(groupby=by, order=[best], pinned_columns=pinned),
     )
 
@@ -119,7 +119,7 @@ def _build_panel(panel: WorkspacePanel) -> Any:
     kind, title, keys = panel
     match kind:
         case "lines":
-            return v2.LinePlot(title=title, x=X_AXIS, y=list(keys))
+            return v2.LinePlot(title=title, x=STEP, y=list(keys))
         case "bars":
             return v2.BarPlot(title=title, metrics=list(keys))
         case "scatter":
@@ -150,11 +150,11 @@ def _build_column(key: str) -> Any:
 
 
 def _build_bar_chart(title: str, key: str) -> Any:
-    """Build a chart of the bars that `Wandb.add_histogram` logs."""
+    """Build a bar chart of the table that `Wandb.add_histogram` logs."""
     from wandb_workspaces.reports import v2
 
     return v2.CustomChart(
-        query={"summaryTable": {"tableKey": f"{key}_bars_table"}},
+        query={"historyTable": {"tableKey": key}},
         chart_name="wandb/bar/v0",
         chart_fields={"label": "number", "value": key.rpartition("/")[2]},
         chart_strings={"title": title},

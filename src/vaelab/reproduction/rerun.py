@@ -15,7 +15,7 @@ import torch
 from vaelab.runs import provenance, weights
 from vaelab.runs.checkpoints import read_checkpoint
 from vaelab.runs.ownership import owned_new_folder, owned_run
-from vaelab.runs.paths import DATA
+from vaelab.runs.paths import DATA, RERUN_OF
 from vaelab.runs.recorded import RecordedRun, read_recorded_run
 from vaelab.runs.untrusted import read_text
 from vaelab.runtime.errors import UserError, subprocess_environment
@@ -52,6 +52,7 @@ def repeat_run(folder: Path, out: Path | None) -> Path:
         shutil.copytree(folder / ".hydra", out / ".hydra")
         if (folder / DATA).is_file():
             shutil.copy(folder / DATA, out / DATA)
+        (out / RERUN_OF).write_text(f"{folder.resolve()}\n", encoding="utf-8")
     training = subprocess.run(
         subprocess_command("resume", str(out)),
         cwd=run.started,

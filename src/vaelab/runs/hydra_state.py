@@ -21,7 +21,7 @@ def hydra_config_of_run(
 
     Arguments:
         folder: The run folder.
-        overrides: The overrides of the run, which name it in W&B.
+        overrides: The overrides of the run, which older configs name it by.
         command: The words that another process of the run starts with.
     """
     setup_globals()

@@ -15,6 +15,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, read_write
 
+from vaelab.loggers.offline_runs import find_upload_command
 from vaelab.runs import paths
 from vaelab.runs.jobs import read_jobs, read_overrides
 from vaelab.runs.ownership import (
@@ -106,6 +107,8 @@ def finish_multirun(folder: Path) -> bool:
     from vaelab.report.write import write_report_or_warn  # slow to import
 
     write_report_or_warn(folder)
+    if command := find_upload_command(folder):
+        print(f"W&B is offline. To upload the runs of this multirun:\n{command}")
     print(folder.resolve())
     return not has_failed_jobs
 
