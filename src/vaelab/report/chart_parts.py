@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Spec = dict[str, Any]  # of Vega-Lite, or a part of one
+Rows = list[dict[str, Any]]  # of the data of a chart
 
 ZOOM_KEYS = "event.ctrlKey || event.metaKey"
 ZOOM = {
@@ -32,6 +33,19 @@ def make_chart(layers: Sequence[Spec], height: int, description: str, **more: An
     return {**size, "description": description, "layer": list(layers), **more}
 
 
+def make_layer(
+    kind: str, rows: Rows | None = None, encoding: Spec | None = None, **mark: Any
+) -> Spec:
+    """Return a layer of marks of one kind with their settings, with data of their own if given."""
+    layer = {"mark": {"type": kind, **mark}, "encoding": encoding or {}}
+    return layer if rows is None else {"data": {"values": rows}, **layer}
+
+
+def choose(test: Any, value: Any, otherwise: Any) -> Spec:
+    """Return the encoding of a value if a test is true, and of another value otherwise."""
+    return {"condition": {"test": test, "value": value}, "value": otherwise}
+
+
 def make_position(field: str, title: str | None, domain: Sequence[float], **more: Any) -> Spec:
     """Return the encoding of a position on a linear axis from domain[0] to domain[1]."""
     scale = {"domain": list(domain), "zero": False, "nice": False}
@@ -40,7 +54,7 @@ def make_position(field: str, title: str | None, domain: Sequence[float], **more
 
 def make_colour(field: str, colours: Mapping[str, str], title: str | None = None) -> Spec:
     """Return the encoding of the colour of each value: the name of a variable of style.css."""
-    legend = {"title": title, "orient": "top"} if title else None
+    legend = {"title": title, "orient": "top", "titleOrient": "left"} if title else None
     variables = [f"var(--{colour})" for colour in colours.values()]
     scale = {"domain": list(colours), "range": variables}
     return {"field": field, "type": "nominal", "scale": scale, "legend": legend}

@@ -9,11 +9,14 @@ from vaelab.report.chart_parts import (
     LIT,
     SHOWN,
     ZOOM,
+    Rows,
     Spec,
+    choose,
     compute_range,
     list_round_values,
     make_chart,
     make_colour,
+    make_layer,
     make_position,
     make_tooltip,
 )
@@ -24,7 +27,11 @@ from vaelab.runtime.metric_names import METRICS, get_metric
 MAX_COLOURS = 7
 MAX_EVENLY_SPACED = 8  # distinct values; more numbers are placed in proportion
 HEIGHT = 300  # pixels
-NUMBERS = {key: str(METRICS[key]) for key in ("elbo", "reconstruction", "kl")}
+AXES = {"orient": "top", "domain": False, "ticks": False, "grid": True, "labelAngle": 0}
+AXES |= {"gridColor": "var(--quiet)", "labelColor": "var(--ink)"}
+AXES |= {"labelLimit": 120, "labelPadding": 20}
+LABEL = {"field": "label", "type": "nominal"}
+NUMBERS = {key: METRICS[key].name for key in ("elbo", "reconstruction", "kl")}
 
 
 def make_rate_distortion_chart(jobs: Sequence[SweepJob]) -> Spec | None:
@@ -43,13 +50,8 @@ def make_rate_distortion_chart(jobs: Sequence[SweepJob]) -> Spec | None:
         for name in ("kl", "reconstruction")
     )
     rows = [
-        {
-            **_describe_job(job, keys),
-            "x": job.values["kl"],
-            "y": job.values["reconstruction"],
-            "choice": choice,
-            **{name: format_number(job.values.get(name)) for name in NUMBERS},
-        }
+        _describe_job(job, keys, *NUMBERS)
+        | {"x": job.values["kl"], "y": job.values["reconstruction"], "choice": choice}
         for job, choice in zip(plotted, choices, strict=True)
     ]
     distinct = sorted(set(choices), key=make_sort_key)
@@ -58,21 +60,14 @@ def make_rate_distortion_chart(jobs: Sequence[SweepJob]) -> Spec | None:
         "x": make_position("x", f"{METRICS['kl'].name}, nats", x),
         "y": make_position("y", f"{METRICS['reconstruction'].name}, nats", y),
     }
-    points = {
-        "data": {"values": rows},
-        "params": [ZOOM],
-        "mark": {"type": "point", "filled": True, "size": 110, "strokeWidth": 1.5, "opacity": 1},
-        "encoding": {
-            "color": make_colour("choice", colours, key),
-            "stroke": {
-                "condition": {"test": LIT, "value": "var(--ink)"},
-                "value": "var(--paper)",
-            },
-            "opacity": {"condition": {"test": SHOWN, "value": 1}, "value": 0.12},
-            "tooltip": make_tooltip(job="job", settings="settings", **NUMBERS),
-        },
+    look = {
+        "color": make_colour("choice", colours, key),
+        "stroke": choose(LIT, "var(--ink)", "var(--paper)"),
+        "opacity": choose(SHOWN, 1, 0.12),
+        "tooltip": make_tooltip(job="job", settings="settings", **NUMBERS),
     }
-    layers = [*_make_elbo_lines(x, y), points]
+    points = make_layer("point", rows, look, filled=True, size=110, strokeWidth=1.5, opacity=1)
+    layers = [*_make_elbo_lines(x, y), points | {"params": [ZOOM]}]
     description = "KL against reconstruction of each job, with lines of equal ELBO"
     return make_chart(layers, HEIGHT, description, encoding=place, params=JOB_PARAMETERS)
 
@@ -81,8 +76,9 @@ def _has_few_values(key: str, jobs: Sequence[SweepJob]) -> bool:
     return len({job.run.choices.get(key) for job in jobs}) <= MAX_COLOURS
 
 
-def _describe_job(job: SweepJob, keys: Sequence[str]) -> dict[str, str]:
-    return {"job": job.name, "settings": job.describe(keys).partition(": ")[2]}
+def _describe_job(job: SweepJob, keys: Sequence[str], *numbers: str) -> dict[str, Any]:
+    texts = {name: format_number(job.values.get(name)) for name in numbers}
+    return {"job": job.name, "settings": job.describe(keys).partition(": ")[2], **texts}
 
 
 def _make_elbo_lines(x: tuple[float, float], y: tuple[float, float]) -> list[Spec]:
@@ -99,19 +95,14 @@ def _make_elbo_lines(x: tuple[float, float], y: tuple[float, float]) -> list[Spe
         for total in totals
         if (kl := min(x[1], total - y[0])) - max(x[0], total - y[1]) > 0.15 * width
     ]
-    lines = {
-        "data": {"values": ends},
-        "mark": {"type": "line", "clip": True, "strokeDash": [3, 4], "opacity": 0.55}
-        | {"strokeWidth": 1, "color": "var(--quiet)", "tooltip": None},
-        "encoding": {"detail": {"field": "line"}},
-    }
-    texts = {
-        "data": {"values": labels},
-        "mark": {"type": "text", "clip": True, "align": "right", "baseline": "bottom", "dx": -4}
-        | {"fontSize": 10, "color": "var(--quiet)", "stroke": "var(--paper)", "strokeWidth": 3},
-        "encoding": {"text": {"field": "label", "type": "nominal"}},
-    }
-    return [lines, texts]
+    look = {"color": "var(--quiet)", "clip": True, "tooltip": None}
+    dashes = {"strokeDash": [3, 4], "strokeWidth": 1, "opacity": 0.55}
+    halo = {"stroke": "var(--paper)", "strokeWidth": 3, "fontSize": 10}
+    corner = {"align": "right", "baseline": "bottom", "dx": -4}
+    return [
+        make_layer("line", ends, {"detail": {"field": "line"}}, **dashes, **look),
+        make_layer("text", labels, {"text": LABEL}, **corner, **halo, **look),
+    ]
 
 
 def make_parallel_coordinates(jobs: Sequence[SweepJob], monitor: str) -> Spec | None:
@@ -126,102 +117,69 @@ def make_parallel_coordinates(jobs: Sequence[SweepJob], monitor: str) -> Spec | 
     plotted, keys = [job for job in jobs if "val" in job.values], find_varied_keys(jobs)
     if len(plotted) < 2 or not keys:
         return None
-    scores = [job.values["val"] for job in plotted]
     metric = get_metric(monitor)
-    titles = [*keys, f"{metric.name} {metric.arrow}"]
-    low, high = compute_range(scores)
-    ticks, decimals = list_round_values(low, high)
-    labels: list[dict[str, Any]] = [
-        {
-            "axis": titles[-1],
-            "y": (tick - low) / (high - low),
-            "label": format_rounded(tick, decimals),
-        }
-        for tick in ticks
-    ]
-    rows: list[dict[str, Any]] = []
-    strengths = _compute_strengths(scores)
+    title = f"{metric.name} {metric.arrow}"
+    strengths = _compute_strengths([job.values["val"] for job in plotted])
     lines = [
-        _describe_job(job, keys) | {"score": format_number(score), "strength": strength}
-        for job, score, strength in zip(plotted, scores, strengths, strict=True)
+        _describe_job(job, keys, "val") | {"strength": strength}
+        for job, strength in zip(plotted, strengths, strict=True)
     ]
+    rows, labels = _place_scores(plotted, title)
+    rows = [{**line, **row} for line, row in zip(lines, rows, strict=True)]
     for number, key in enumerate(keys):
         values = [job.run.choices.get(key, "") for job in plotted]
         places = place_values(values)
-        rows += [
-            {**line, "axis": key, "y": places[value]}
-            for line, value in zip(lines, values, strict=True)
-        ]
+        joined = zip(lines, values, strict=True)
+        rows += [{**line, "axis": key, "y": places[value]} for line, value in joined]
         labels += [
-            {"axis": key, "y": y, "label": value, "choice": f"{number}:{value}"}
-            for value, y in _choose_labelled(places)
+            {"axis": key, "y": places[value], "label": value, "choice": f"{number}:{value}"}
+            for value in list(places)[:: math.ceil(len(places) / MAX_EVENLY_SPACED)]
         ]
-    rows += [
-        {**line, "axis": titles[-1], "y": (score - low) / (high - low)}
-        for line, score in zip(lines, scores, strict=True)
-    ]
-    axis = {"orient": "top", "domain": False, "ticks": False, "grid": True, "labelAngle": 0}
-    axis |= {
-        "gridColor": "var(--quiet)",
-        "labelColor": "var(--ink)",
-        "labelLimit": 120,
-        "labelPadding": 12,
-    }
+    axes = {"domain": [*keys, title], "type": "point", "padding": 0.4}
     place = {
-        "x": {"field": "axis", "type": "nominal", "title": None, "axis": axis}
-        | {"scale": {"domain": titles, "type": "point", "padding": 0.4}},
+        "x": {"field": "axis", "type": "nominal", "title": None, "axis": AXES, "scale": axes},
         "y": {"field": "y", "type": "quantitative", "axis": None, "scale": {"domain": [0, 1]}},
     }
-    line = {
-        "data": {"values": rows},
-        "encoding": {
-            "detail": {"field": "job"},
-            "tooltip": make_tooltip(job="job", settings="settings", score=str(metric)),
-        },
-        "layer": [
-            {
-                "mark": {"type": "line", "strokeJoin": "round"},
-                "encoding": {
-                    "color": _if_lit("var(--c4)", "var(--c1)"),
-                    "strokeWidth": _if_lit(3, 1.8),
-                    "opacity": {
-                        "condition": [
-                            {"test": LIT, "value": 1},
-                            {
-                                "test": SHOWN,
-                                "field": "strength",
-                                "type": "quantitative",
-                                "scale": None,
-                            },
-                        ],
-                        "value": 0.06,
-                    },
-                },
-            },
-            {"mark": {"type": "line", "strokeWidth": 12, "opacity": 0}},  # easier to point at
-        ],
-    }
-    text = {
-        "data": {"values": labels},
-        "mark": {"type": "text", "align": "left", "dx": 7, "limit": 110, "strokeWidth": 3}
-        | {"stroke": "var(--paper)", "tooltip": {"expr": "datum.label"}},
-        "encoding": {
-            "text": {"field": "label", "type": "nominal"},
-            "color": {
-                "condition": [
-                    {"test": "indexof(chosen, datum.choice) >= 0", "value": "var(--c4)"},
-                    {"test": "datum.choice", "value": "var(--ink)"},
-                ],
-                "value": "var(--quiet)",
-            },
-        },
-    }
+    tooltip = make_tooltip(job="job", settings="settings", val=str(metric))
+    layers = [_make_job_lines(rows, tooltip), _make_value_labels(labels)]
     description = "Parallel coordinates of the settings and the metric, with a line for each job"
-    return make_chart([line, text], HEIGHT, description, encoding=place, params=JOB_PARAMETERS)
+    return make_chart(layers, HEIGHT, description, encoding=place, params=JOB_PARAMETERS)
 
 
-def _if_lit(value: Any, otherwise: Any) -> Spec:
-    return {"condition": {"test": LIT, "value": value}, "value": otherwise}
+def _place_scores(jobs: Sequence[SweepJob], title: str) -> tuple[Rows, Rows]:
+    """Return the place of each job on the axis of the metric, and the labels of that axis."""
+    low, high = compute_range(job.values["val"] for job in jobs)
+    ticks, decimals = list_round_values(low, high)
+    scores = [(job.values["val"], {}) for job in jobs]
+    labelled = [(tick, {"label": format_rounded(tick, decimals)}) for tick in ticks]
+    rows, labels = (
+        [{"axis": title, "y": (value - low) / (high - low), **more} for value, more in pairs]
+        for pairs in (scores, labelled)
+    )
+    return rows, labels
+
+
+def _make_job_lines(rows: Rows, tooltip: list[Spec]) -> Spec:
+    """Return the layer of the lines, with invisible wide ones that are easier to point at."""
+    strength = {"test": SHOWN, "field": "strength", "type": "quantitative", "scale": None}
+    look = {
+        "color": choose(LIT, "var(--c4)", "var(--c1)"),
+        "strokeWidth": choose(LIT, 3, 1.8),
+        "opacity": {"condition": [{"test": LIT, "value": 1}, strength], "value": 0.06},
+    }
+    layers = [make_layer("line", None, look), make_layer("line", strokeWidth=12, opacity=0)]
+    encoding = {"detail": {"field": "job"}, "tooltip": tooltip}
+    return {"data": {"values": rows}, "encoding": encoding, "layer": layers}
+
+
+def _make_value_labels(labels: Rows) -> Spec:
+    """Return the layer of the labels of values, which can be chosen, and of the metric."""
+    chosen = {"test": "indexof(chosen, datum.choice) >= 0", "value": "var(--c4)"}
+    choice = {"test": "datum.choice", "value": "var(--ink)"}
+    colour = {"condition": [chosen, choice], "value": "var(--quiet)"}
+    corner = {"align": "left", "dx": 6, "dy": -7, "limit": 110, "tooltip": {"expr": "datum.label"}}
+    halo = {"stroke": "var(--paper)", "strokeWidth": 3}
+    return make_layer("text", labels, {"text": LABEL, "color": colour}, **corner, **halo)
 
 
 def place_values(values: Sequence[str]) -> dict[str, float]:
@@ -239,12 +197,6 @@ def place_values(values: Sequence[str]) -> dict[str, float]:
     span = scale[-1] - scale[0]
     places = [(place - scale[0]) / span if span else 0.5 for place in scale]
     return dict(zip(distinct, places, strict=True))
-
-
-def _choose_labelled(places: dict[str, float]) -> list[tuple[str, float]]:
-    """Return the values that are labelled: all, or at most MAX_EVENLY_SPACED of many."""
-    step = math.ceil(len(places) / MAX_EVENLY_SPACED)
-    return list(places.items())[::step]
 
 
 def make_sort_key(value: str) -> tuple[bool, float, str]:

@@ -9,9 +9,11 @@ from typing import Any
 from vaelab.report.chart_parts import (
     ZOOM,
     Spec,
+    choose,
     compute_range,
     make_chart,
     make_colour,
+    make_layer,
     make_position,
     make_tooltip,
 )
@@ -113,33 +115,22 @@ def _make_panel(term: str, series: dict[str, list[Point]], shape: Any) -> CurveP
         "y": make_position("value", None, domain),
         "color": make_colour("stage", {name: stage for stage, name in STAGES.items()}),
     }
-    line = {"params": [ZOOM], "mark": {"type": "line", "clip": True}} | {
-        "encoding": {"strokeWidth": _is_stage("val", 1.8, 1.2)}
+    width = choose({"field": "stage", "equal": STAGES["val"]}, 1.8, 1.2)
+    line = make_layer("line", None, {"strokeWidth": width}, clip=True) | {"params": [ZOOM]}
+    few = [STAGES[stage] for stage, points in series.items() if len(points) <= MAX_DOTS]
+    dots = make_layer("point", filled=True, size=14, clip=True, opacity=1)
+    dots["transform"] = [{"filter": {"field": "stage", "oneOf": few}}]
+    look = {
+        "opacity": {"condition": {"param": "near", "empty": False, "value": 1}, "value": 0},
+        "tooltip": make_tooltip(step="step", stage="images", text=metric.name),
     }
-    is_short = {stage: len(points) <= MAX_DOTS for stage, points in series.items()}
-    stages = [STAGES[stage] for stage, points in series.items() if is_short[stage]]
-    dots = {
-        "transform": [{"filter": {"field": "stage", "oneOf": stages}}],
-        "mark": {"type": "point", "filled": True, "size": 14, "clip": True, "opacity": 1},
-    }
-    near = {
-        "params": [{"name": "near", "select": NEAREST}],
-        "mark": {"type": "point", "filled": True, "size": 50, "clip": True},
-        "encoding": {
-            "opacity": {"condition": {"param": "near", "empty": False, "value": 1}, "value": 0},
-            "tooltip": make_tooltip(step="step", stage="images", text=metric.name),
-        },
-    }
+    near = make_layer("point", None, look, filled=True, size=50, clip=True)
+    near["params"] = [{"name": "near", "select": NEAREST}]
     description = f"{metric.name} by optimizer step"
-    chart = make_chart([line, dots, near], HEIGHT, description, encoding=place)
-    chart["data"] = {"values": rows}
+    data = {"values": rows}
+    chart = make_chart([line, dots, near], HEIGHT, description, encoding=place, data=data)
     last = {stage: format_number(points[-1][1]) for stage, points in series.items()}
     return CurvePanel(metric, last, chart)
-
-
-def _is_stage(stage: str, value: float, otherwise: float) -> Spec:
-    condition = {"test": {"field": "stage", "equal": STAGES[stage]}, "value": value}
-    return {"condition": condition, "value": otherwise}
 
 
 def _compute_domain(
@@ -190,12 +181,11 @@ def make_kl_chart(kl: Sequence[float | None] | None) -> Spec | None:
     ]
     if not rows:
         return None
-    end = max(compute_range(value for value, _ in numbered)[1], 0.0)
     place = {
         "x": {"field": "rank", "type": "ordinal", "axis": None},
-        "y": make_position("kl", "nats", [0.0, end]),
+        "y": {"field": "kl", "type": "quantitative", "title": "nats"},
         "tooltip": make_tooltip(dimension="latent dimension", text="KL in nats"),
     }
-    bars = {"mark": {"type": "bar", "cornerRadiusEnd": 1, "clip": True}}
+    bars = make_layer("bar", rows, cornerRadiusEnd=1)
     description = "KL of each latent dimension in descending order"
-    return make_chart([bars], 120, description, encoding=place, data={"values": rows})
+    return make_chart([bars], 120, description, encoding=place)

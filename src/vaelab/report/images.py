@@ -27,6 +27,7 @@ CAPTIONS = {
     "map": "The latents of images, coloured by label",
     "aggregate": "The aggregate posterior q(z) against the prior p(z)",
     "kl_per_dimension": "KL of each latent dimension by epoch",
+    "nearest": "Samples, each row above the row of the nearest training images",
     "curves": "ELBO, reconstruction and KL by optimizer step",
 }
 
@@ -89,7 +90,7 @@ def make_caption(path: Path) -> str:
     words = path.stem.replace("_", " ").replace("-", " ")
     if path.parent.name == "figures":
         return CAPTIONS.get(path.stem, words)
-    return f"{path.parent.name}: {words}"
+    return f"{path.parent.name}: {CAPTIONS.get(path.stem, words)}"
 
 
 def _compress_image(path: Path, max_bytes: int) -> tuple[bytes, str, tuple[int, int]]:

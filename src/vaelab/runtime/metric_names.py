@@ -419,7 +419,7 @@ def _describe_derived_key(key: str) -> Metric | None:
     if term == key or found is None:
         return None
     meaning = "The value on the validation images, of the weights of best.ckpt."
-    return Metric(f"{found.name}, validation", found.unit, meaning, found.higher_is_better)
+    return Metric(f"validation {found.name}", found.unit, meaning, found.higher_is_better)
 
 
 def name_data(text: str, shape: Any) -> str:
