@@ -121,8 +121,9 @@ def format_with_error(value: Any, error: Any, decimals: int | None = None) -> st
     """
     numbers = (value, error)
     if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
-        is_rounded = decimals is not None and isinstance(value, int | float)
-        return format_rounded(value, decimals) if is_rounded else format_number(value)
+        if decimals is None or not isinstance(value, int | float):
+            return format_number(value)
+        return format_rounded(value, decimals)
     if decimals is None and error == 0:
         return f"{_replace_minus(f'{value:g}')} ± 0"
     if decimals is None:
