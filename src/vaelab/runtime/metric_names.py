@@ -357,7 +357,9 @@ OTHER_METRICS = {
     ),
     # counts
     "images": Metric("images", "", "The number of evaluated images.", None),
-    "samples": Metric("importance samples", "per image", "The importance samples of the NLL.", None),
+    "samples": Metric(
+        "importance samples", "per image", "The importance samples of the NLL.", None
+    ),
     "generalisation_images": Metric(
         "images of the gaps", "", "The training and test images of the ELBO and NLL gaps.", None
     ),
