@@ -7,6 +7,7 @@ import torch
 from conftest import options
 
 from vaelab.runs.run import RunParts
+from vaelab.runtime.metric_names import METRICS, OTHER_METRICS
 
 OPTIONS = options("objective")
 NEEDS = {"prior": ["prior=flow"]}
@@ -49,6 +50,12 @@ def test_terms_have_one_value_per_image_or_one_per_batch(run, option):
     assert all(torch.isfinite(term).all() for term in terms.values())
     assert run.module.objective.monitor.removeprefix("val/") in terms
     assert "loss" in terms
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_terms_have_names_and_units_in_the_table_of_metrics(run, option):
+    terms = terms_of(run(option), binary_images(7))
+    assert terms.keys() <= {**METRICS, **OTHER_METRICS}.keys()
 
 
 @pytest.mark.parametrize("option", OPTIONS)

@@ -1,9 +1,11 @@
+import json
 import math
 
 import pytest
 
-from vaelab.report.axis import choose_round_step, make_axis, place_values
-from vaelab.report.curves import MAX_POINTS, make_curve_panels, thin_points
+from vaelab.report.chart_parts import compute_range, list_round_values
+from vaelab.report.charts import place_values
+from vaelab.report.curves import MAX_POINTS, make_curve_panels, make_kl_chart, thin_points
 
 TERMS = {"loss": 110.0, "elbo": -110.0, "reconstruction": 85.0, "kl": 25.0, "lr": 0.001}
 
@@ -18,12 +20,12 @@ def make_rows(**changes):
 
 
 def get_titles(panels):
-    return [panel.title for panel in panels]
+    return [panel.metric.name for panel in panels]
 
 
 def test_elbo_reconstruction_and_kl_are_the_first_panels():
     logged = [row | {"val/mmd": row["step"]} for row in make_rows(loss=1.0)]
-    assert get_titles(make_curve_panels(logged)) == ["ELBO", "reconstruction", "KL", "mmd"]
+    assert get_titles(make_curve_panels(logged)) == ["ELBO", "reconstruction", "KL", "MMD"]
 
 
 def test_constant_terms_and_repetitions_of_the_elbo_are_left_out():
@@ -45,15 +47,17 @@ def test_terms_that_were_not_logged_have_no_panel():
     assert make_curve_panels([{"step": 1.0, "val/elbo": math.nan}]) == []
 
 
+def get_rows(panel, stage="validation"):
+    return [row for row in panel.chart["data"]["values"] if row["stage"] == stage]
+
+
 def test_curves_are_interrupted_at_non_finite_values():
     values = [1.0, 2.0, math.nan, 3.0, math.inf, 4.0]
     (panel,) = make_curve_panels(
         [{"step": float(n), "val/elbo": value} for n, value in enumerate(values)]
     )
-    (curve,) = panel.curves
-    assert curve.d.count("M") == 3
-    assert [point[0] for point in curve.points] == [0, 1, 3, 5]
-    assert "nan" not in curve.d
+    assert [row["value"] for row in get_rows(panel)] == [1.0, 2.0, None, 3.0, None, 4.0]
+    assert json.loads(json.dumps(panel.chart, allow_nan=False)) == panel.chart
 
 
 def test_thinning_keeps_every_spike():
@@ -66,52 +70,70 @@ def test_thinning_keeps_every_spike():
     assert thinned == sorted(thinned)
 
 
-def test_training_and_validation_have_the_same_scale():
+def test_training_and_validation_have_their_colours_and_the_same_scale():
     logged = [{"step": 1.0, "train/kl": 10.0}, {"step": 1.0, "val/kl": 20.0}]
     (panel,) = make_curve_panels(logged)
-    train, val = (curve.points[0] for curve in panel.curves)
-    assert train[2] == val[2]
-    assert train[3] > val[3]  # y grows downwards
-    assert train[1] == "10.000"
+    place = panel.chart["encoding"]
+    assert [get_rows(panel, stage)[0]["value"] for stage in ("training", "validation")] == [10, 20]
+    low, high = place["y"]["scale"]["domain"]
+    assert low < 10
+    assert high > 20
+    assert panel.last == {"train": "10.000", "val": "20.000"}
+    scale = place["color"]["scale"]
+    colours = dict(zip(scale["domain"], scale["range"], strict=True))
+    assert colours == {"training": "var(--train)", "validation": "var(--val)"}
 
 
 def test_first_steps_with_a_much_larger_range_are_cut():
     logged = [{"step": float(n), "val/elbo": -500.0 if n == 0 else n - 200.0} for n in range(100)]
-    (panel,) = make_curve_panels(logged)
-    assert panel.is_cut
-    assert not make_curve_panels(logged[1:])[0].is_cut
+    for rows, words in (
+        (logged, "optimizer steps, the first ones outside the frame"),
+        (logged[1:], "optimizer steps"),
+    ):
+        place = make_curve_panels(rows)[0].chart["encoding"]
+        assert place["x"]["title"] == words
+        assert place["y"]["scale"]["domain"][0] > -300
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-744.3, -740.2), (1e-6, 3e-6), (0, 640)])
-def test_ticks_are_round_and_at_their_values(low, high):
-    axis = make_axis([low, high], 0.0, 1000.0)
-    ticks = axis.make_ticks()
-    assert 2 <= len(ticks) <= 7
-    for tick in ticks:
-        value = float(tick.label.replace("\N{MINUS SIGN}", "-"))
-        assert axis.locate(value) == pytest.approx(tick.position, abs=0.1)
-        assert 0 <= tick.position <= 1000
+def test_kl_bars_are_in_descending_order():
+    chart = make_kl_chart([3.5, None, 0.25, 21.25])
+    assert chart is not None
+    bars = [
+        (row["rank"], row["dimension"], row["kl"]) for row in chart["layer"][0]["data"]["values"]
+    ]
+    assert bars == [(1, 3, 21.25), (2, 0, 3.5), (3, 2, 0.25)]
+    assert make_kl_chart(None) is None
+    assert make_kl_chart([None]) is None
 
 
-def test_axis_of_a_single_value():
-    axis = make_axis([3.0, 3.0], 0.0, 100.0)
-    assert axis.locate(3.0) == 50.0
+@pytest.mark.parametrize("values", [[1.0, 3.0], [3.0, 3.0], [0.0], [-1e-3, 1e6]])
+def test_range_contains_all_values(values):
+    low, high = compute_range(values)
+    assert low < min(values)
+    assert high > max(values)
 
 
-@pytest.mark.parametrize(("step", "expected"), [(0.9, 1), (1.0, 1), (1.1, 2), (3, 5), (0.06, 0.1)])
-def test_round_step_is_the_next_of_1_2_and_5(step, expected):
-    assert choose_round_step(step) == pytest.approx(expected)
+@pytest.mark.parametrize(
+    ("low", "high", "expected", "decimals"),
+    [
+        (0.0, 1.0, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0], 1),
+        (-744.3, -740.2, [-744.0, -743.0, -742.0, -741.0], 0),
+        (1e-6, 3e-6, [1e-6, 1.5e-6, 2e-6, 2.5e-6, 3e-6], 7),
+        (0, 640, [0, 200, 400, 600], 0),
+    ],
+)
+def test_round_values_have_steps_of_1_2_or_5(low, high, expected, decimals):
+    values, found = list_round_values(low, high)
+    assert values == pytest.approx(expected)
+    assert found == decimals
 
 
 def test_few_values_are_evenly_spaced_in_ascending_order():
-    positions, ticks = place_values(["10", "2", "null", "2", "1e-3"], 0.0, 300.0)
-    assert positions == {"1e-3": 0.0, "2": 100.0, "10": 200.0, "null": 300.0}
-    assert [tick.label for tick in ticks] == ["1e-3", "2", "10", "null"]
+    places = place_values(["10", "2", "null", "2", "1e-3"])
+    assert places == {"1e-3": 0.0, "2": 1 / 3, "10": 2 / 3, "null": 1.0}
+    assert place_values(["a", "a"]) == {"a": 0.5}
 
 
 def test_many_numbers_are_placed_linearly_or_logarithmically():
-    positions, _ = place_values([str(n) for n in range(11)], 0.0, 100.0)
-    assert positions["3"] == 30.0
-    positions, ticks = place_values([str(10.0**n) for n in range(-5, 6)], 0.0, 100.0)
-    assert positions["1.0"] == 50.0
-    assert len(ticks) == 3
+    assert place_values([str(n) for n in range(11)])["3"] == pytest.approx(0.3)
+    assert place_values([str(10.0**n) for n in range(-5, 6)])["1.0"] == pytest.approx(0.5)

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from report.conftest import write_image
 from report.test_run import HOSTILE, assert_self_contained
 
+from vaelab.figures.draw.style import PALETTE, STAGE_COLOURS
 from vaelab.report.charts import make_parallel_coordinates, make_rate_distortion_chart
 from vaelab.report.images import embed_images
 from vaelab.report.jobs import (
@@ -118,7 +119,7 @@ def test_means_are_over_seeds_with_the_same_settings_and_group(sweep, page):
     assert mlp.means["val"].error == pytest.approx(math.sqrt(13 / 3))
     best = [seed_group.means["val"].mean for seed_group in seed_groups[:2]]
     assert best == sorted(best, reverse=True)
-    assert "\N{MINUS SIGN}103.0 ± 2.1" in page(write_report(sweep)).text
+    assert "\N{MINUS SIGN}103.00 ± 2.08" in page(write_report(sweep)).text
 
 
 def test_incomparable_jobs_have_no_mean(make_run, tmp_path):
@@ -166,46 +167,59 @@ def test_posterior_collapse_is_marked_in_the_table(sweep, make_run, page):
     assert len(html.find("span", **{"class": "mark"})) == 1
 
 
+def list_finished_jobs(folder, loss="bce"):
+    jobs = read_report_jobs(folder)
+    return [job for job in jobs if job.run.options.get("loss") == loss and not job.failure]
+
+
 def test_rate_distortion_lines_have_the_elbo_of_their_label(sweep):
-    jobs = [
-        job
-        for job in read_report_jobs(sweep)
-        if job.run.options.get("loss") == "bce" and not job.failure
-    ]
+    jobs = list_finished_jobs(sweep)
     chart = make_rate_distortion_chart(jobs)
     assert chart is not None
-    (kl_0, kl_1), (r_0, r_1) = (
-        [(tick.position, float(tick.label)) for tick in (ticks[0], ticks[-1])]
-        for ticks in (chart.x, chart.y)
-    )
+    lines, labels, points = (layer["data"]["values"] for layer in chart["layer"])
+    assert {point["job"]: (point["x"], point["y"]) for point in points} == {
+        job.name: (job.values["kl"], job.values["reconstruction"]) for job in jobs
+    }
+    assert len(labels) >= 3
+    totals = [line["x"] + line["y"] for line in lines]
+    x, y = (chart["encoding"][axis]["scale"]["domain"] for axis in "xy")
+    for label in labels:
+        elbo = -float(label["label"].removeprefix("ELBO \N{MINUS SIGN}"))
+        assert label["x"] + label["y"] == pytest.approx(-elbo)
+        assert sum(total == pytest.approx(-elbo) for total in totals) == 2
+        assert x[0] <= label["x"] <= x[1]
+        assert y[0] <= label["y"] <= y[1] + 1e-9
 
-    def value(at, first, last):
-        return first[1] + (at - first[0]) * (last[1] - first[1]) / (last[0] - first[0])
 
-    for point in chart.points:
-        job = next(job for job in jobs if job.name == point.job)
-        assert value(point.x, kl_0, kl_1) == pytest.approx(job.values["kl"], abs=0.02)
-        assert value(point.y, r_0, r_1) == pytest.approx(job.values["reconstruction"], abs=0.05)
-    assert len(chart.lines) >= 3
-    for line in chart.lines:
-        elbo = -float(line.label.replace("ELBO \N{MINUS SIGN}", ""))
-        ends = [float(number) for number in re.findall(r"[\d.]+", line.d)]
-        for x, y in (ends[:2], ends[2:]):
-            assert value(x, kl_0, kl_1) + value(y, r_0, r_1) == pytest.approx(-elbo, abs=0.1)
+def test_rate_distortion_points_are_coloured_by_the_first_setting(sweep):
+    chart = make_rate_distortion_chart(list_finished_jobs(sweep))
+    assert chart is not None
+    colour = chart["layer"][-1]["encoding"]["color"]
+    assert colour["scale"] == {"domain": ["conv", "mlp"], "range": ["var(--c1)", "var(--c2)"]}
+    assert colour["legend"]["title"] == "model"
+
+
+def test_charts_have_the_palette_of_the_figures(sweep):
+    text = write_report(sweep).read_text()
+    for number, colour in enumerate(PALETTE[:6], 1):
+        assert f"--c{number}: {colour};" in text
+    for stage, colour in STAGE_COLOURS.items():
+        assert f"--{stage}: {colour};" in text
 
 
 def test_parallel_coordinates_show_varied_settings_and_the_metric(sweep):
-    jobs = [
-        job
-        for job in read_report_jobs(sweep)
-        if job.run.options.get("loss") == "bce" and not job.failure
-    ]
+    jobs = list_finished_jobs(sweep)
     chart = make_parallel_coordinates(jobs, "val/elbo")
     assert chart is not None
-    assert [axis.key for axis in chart.axes] == ["model", "seed", "val/elbo"]
+    axes = chart["encoding"]["x"]["scale"]["domain"]
+    assert axes == ["model", "seed", "validation ELBO \N{UPWARDS ARROW}"]
     assert find_varied_keys(jobs) == ["model", "seed"]
-    strengths = {line.job: line.strength for line in chart.lines}
+    lines, labels = (layer["data"]["values"] for layer in chart["layer"])
+    assert [line["y"] for line in lines if line["job"] == jobs[0].name][1:2] == [0.0]  # seed 0
+    strengths = {line["job"]: line["strength"] for line in lines}
     assert max(strengths, key=strengths.__getitem__) == jobs[0].name
+    choices = [label["choice"] for label in labels if "choice" in label]
+    assert choices == ["0:conv", "0:mlp", "1:0", "1:1", "1:2"]
     assert make_parallel_coordinates(jobs[:1], "val/elbo") is None
 
 
@@ -223,6 +237,11 @@ def test_hostile_settings_are_escaped(sweep, make_run, page):
         name for _, attributes in html.elements for name in attributes if name.startswith("on")
     ]
     assert_self_contained(html)
+    charts = [
+        json.loads(element["data-chart"]) for element in html.find("div") if "data-chart" in element
+    ]
+    assert len(charts) == 4
+    assert HOSTILE in {row.get("choice") for row in charts[1]["layer"][-1]["data"]["values"]}
     (images,) = re.findall(r'id="images">(.*?)</script>', html.source)
     assert set(json.loads(images)) == {str(number) for number in range(14)} - {"12"}
 
@@ -266,9 +285,15 @@ def render(page, tmp_path):
     return path
 
 
+def add_to_body(markup, path):
+    """Return the source of a page with markup before its end; a script may contain </body>, too."""
+    head, end, tail = path.read_text().rpartition("</body>")
+    return head + markup + end + tail
+
+
 def run_script(script, path, page, tmp_path):
     """Return the parsed page after a script has simulated a user."""
-    text = path.read_text().replace("</body>", f"<script>{script}</script></body>")
+    text = add_to_body(f"<script>{script}</script>", path)
     text = re.sub(r"<meta http-equiv.*?>", "", text)  # the policy would block our script
     (tmp_path / "with_script.html").write_text(text)
     return page(render(tmp_path / "with_script.html", tmp_path))
@@ -303,33 +328,37 @@ def test_two_selectable_jobs_are_shown_side_by_side(sweep, page, tmp_path):
     assert len([image for image in other.find("img") if "title" in image]) == 4
 
 
+def list_dim_jobs(html):
+    rows = [row for row in html.find("tr") if "data-job" in row]
+    return {row["data-job"] for row in rows if "dim" in (row.get("class") or "").split()}
+
+
 @pytest.mark.slow
 @needs_chromium
 def test_click_on_a_setting_dims_other_jobs(sweep, page, tmp_path):
-    script = (
-        "document.querySelector('text.value[data-value=conv]').dispatchEvent(new Event('click'))"
-    )
-    html = run_script(script, write_report(sweep), page, tmp_path)
-    dim = {
-        row["data-job"]
-        for row in html.find("tr")
-        if "data-job" in row and "dim" in (row.get("class") or "").split()
-    }
-    assert dim == {"0", "1", "2", "3", "4", "5", "12"}
+    script = """setTimeout(() => {
+      const texts = [...document.querySelectorAll(".jobs-chart .mark-text.role-mark text")];
+      const text = texts.find((text) => text.textContent === "conv");
+      for (const name of ["pointerdown", "pointerup", "click"]) {
+        text.dispatchEvent(new PointerEvent(name, { bubbles: true }));
+      }
+    }, 2000);"""
+    path = write_report(sweep)
+    assert list_dim_jobs(page(render(path, tmp_path))) == set()
+    html = run_script(script, path, page, tmp_path)
+    assert list_dim_jobs(html) == {"0", "1", "2", "3", "4", "5", "12"}
 
 
 @pytest.mark.slow
 @needs_chromium
-def test_curves_show_the_value_at_the_pointer(make_run, page, tmp_path):
-    rows = [{"step": float(n), "val/kl": 10.0 + n} for n in range(9)]
-    script = (
-        "const s = document.querySelector('[data-panel] svg'), b = s.getBoundingClientRect();"
-        "const at = b.left + b.width * (52 + 298 / 2) / 360;"
-        "s.dispatchEvent(new PointerEvent('pointermove', {clientX: at, clientY: b.top + 50}))"
-    )
-    path = write_report(make_run(rows=rows))
-    assert "validation 18.000" in page(render(path, tmp_path)).text
-    assert "validation 14.000" in run_script(script, path, page, tmp_path).text
+def test_charts_are_drawn_under_the_content_security_policy(sweep, make_run, page, tmp_path):
+    make_run("13", [f"model={HOSTILE}", "loss=bce", "seed=0"], choices={"model": "mlp"})
+    make_run("<img src=x>", ["model=conv", "loss=bce", "seed=1"], choices={"model": "conv"})
+    for path, charts in ((write_report(sweep), 4), (write_report(sweep / "0"), 4)):
+        html = page(render(path, tmp_path))
+        assert len(html.find("svg", **{"class": "marks"})) == charts
+        assert len(html.find("script")) == len(page(path).find("script"))
+        assert all(image.get("src", "data:").startswith("data:") for image in html.find("img"))
 
 
 @pytest.mark.slow
@@ -339,7 +368,7 @@ def test_content_security_policy_blocks_other_scripts(sweep, page, tmp_path):
     untrusted = (
         "<script>document.title = 'untrusted'</script><img src=x onerror=\"document.title='x'\">"
     )
-    (tmp_path / "more.html").write_text(path.read_text().replace("</body>", f"{untrusted}</body>"))
+    (tmp_path / "more.html").write_text(add_to_body(untrusted, path))
     html = page(render(tmp_path / "more.html", tmp_path))
     title = re.search(r"<title>(.*?)</title>", html.source)
     assert title is not None

@@ -1,39 +1,36 @@
-"""Curves of metrics.csv: a panel for each term, with its training and validation curve."""
+"""Charts of one run: its training and validation curves, and the KL of each latent dimension."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
-from vaelab.report.axis import Axis, Frame, Tick, make_axis
+from vaelab.report.chart_parts import (
+    ZOOM,
+    Spec,
+    choose,
+    compute_range,
+    make_chart,
+    make_colour,
+    make_layer,
+    make_position,
+    make_tooltip,
+)
 from vaelab.report.numbers import format_number
-from vaelab.runtime.metric_names import NATS_PER_IMAGE, get_metric
+from vaelab.runtime.metric_names import NATS_PER_IMAGE, Metric, get_metric
 
 FIRST_TERMS = ("elbo", "reconstruction", "kl")
 LAST_TERMS = ("kl_weight", "lr")
+STAGES = {"train": "training", "val": "validation"}
 MAX_POINTS = 300  # of a curve; more cannot be distinguished
+MAX_DOTS = 40  # points of a curve whose points are marked
 START_FRACTION = 0.1  # of the steps, at the start; they may lie outside the frame
 MAX_RANGE_RATIO = 1.5  # the range of all values / the range without the start, at most
-FRAME = Frame(360, 220, 52, 350, 10, 186)
+HEIGHT = 180  # pixels
+NEAREST = {"type": "point", "nearest": True, "on": "pointermove", "clear": "pointerout"}
 
 Point = tuple[float, float]  # step and value
-
-
-class PanelCurve(NamedTuple):
-    """A curve in a panel.
-
-    Attributes:
-        stage: "train" or "val".
-        d: The path, in the syntax of SVG's `d` attribute.
-        points: For each point the step, the formatted value, x and y.
-        last: The last value, formatted.
-    """
-
-    stage: str
-    d: str
-    points: list[tuple[float, str, float, float]]
-    last: str
 
 
 @dataclass(frozen=True)
@@ -41,18 +38,13 @@ class CurvePanel:
     """The curves of one term.
 
     Attributes:
-        x, y: The ticks of both axes.
-        is_cut: True if the first steps lie outside the frame.
+        last: The last value of each stage, "train" or "val", formatted.
+        chart: The Vega-Lite specification of the chart.
     """
 
-    term: str
-    title: str
-    unit: str
-    curves: list[PanelCurve]
-    x: list[Tick]
-    y: list[Tick]
-    is_cut: bool
-    frame: Frame = FRAME
+    metric: Metric
+    last: dict[str, str]
+    chart: Spec
 
 
 def make_curve_panels(rows: list[dict[str, float]], shape: Any = None) -> list[CurvePanel]:
@@ -104,38 +96,56 @@ def _select_points(rows: list[dict[str, float]], key: str) -> list[Point]:
 
 
 def _make_panel(term: str, series: dict[str, list[Point]], shape: Any) -> CurvePanel:
-    steps = [step for points in series.values() for step, _ in points]
-    x = Axis(0.0, max(*steps, 1.0), FRAME.left, FRAME.right)
-    y, is_cut = _make_vertical_axis(series, START_FRACTION * x.high)
     metric = get_metric(term, NATS_PER_IMAGE, shape)
-    curves = [_make_curve(stage, points, x, y) for stage, points in series.items()]
-    ticks = x.make_ticks(), y.make_ticks()
-    return CurvePanel(term, metric.name, metric.unit, curves, *ticks, is_cut)
+    end = max(*(step for points in series.values() for step, _ in points), 1.0)
+    domain, is_cut = _compute_domain(series, START_FRACTION * end)
+    rows = [
+        {
+            "step": step,
+            "value": value if isfinite(value) else None,
+            "stage": STAGES[stage],
+            "text": format_number(value),
+        }
+        for stage, points in series.items()
+        for step, value in thin_points(points)
+    ]
+    title = "optimizer steps, the first ones outside the frame" if is_cut else "optimizer steps"
+    place = {
+        "x": make_position("step", title, [0.0, end]),
+        "y": make_position("value", None, domain),
+        "color": make_colour("stage", {name: stage for stage, name in STAGES.items()}),
+    }
+    width = choose({"field": "stage", "equal": STAGES["val"]}, 1.8, 1.2)
+    line = make_layer("line", None, {"strokeWidth": width}, clip=True) | {"params": [ZOOM]}
+    few = [STAGES[stage] for stage, points in series.items() if len(points) <= MAX_DOTS]
+    dots = make_layer("point", filled=True, size=14, clip=True, opacity=1)
+    dots["transform"] = [{"filter": {"field": "stage", "oneOf": few}}]
+    look = {
+        "opacity": {"condition": {"param": "near", "empty": False, "value": 1}, "value": 0},
+        "tooltip": make_tooltip(step="step", stage="images", text=metric.name),
+    }
+    near = make_layer("point", None, look, filled=True, size=50, clip=True)
+    near["params"] = [{"name": "near", "select": NEAREST}]
+    description = f"{metric.name} by optimizer step"
+    data = {"values": rows}
+    chart = make_chart([line, dots, near], HEIGHT, description, encoding=place, data=data)
+    last = {stage: format_number(points[-1][1]) for stage, points in series.items()}
+    return CurvePanel(metric, last, chart)
 
 
-def _make_vertical_axis(series: dict[str, list[Point]], start: float) -> tuple[Axis, bool]:
-    """Return the vertical axis, and True if it leaves out values of steps before `start`.
+def _compute_domain(
+    series: dict[str, list[Point]], start: float
+) -> tuple[tuple[float, float], bool]:
+    """Return the vertical range, and True if it leaves out values of steps before `start`.
 
     It leaves them out if they would extend the range by more than MAX_RANGE_RATIO.
     """
     points = [point for part in series.values() for point in part if isfinite(point[1])]
-    full = make_axis([value for _, value in points], FRAME.bottom, FRAME.top)
+    full = compute_range(value for _, value in points)
     later = [value for step, value in points if step >= start]
-    axis = make_axis(later, FRAME.bottom, FRAME.top) if later else full
-    is_cut = full.high - full.low > MAX_RANGE_RATIO * (axis.high - axis.low)
-    return axis if is_cut else full, is_cut
-
-
-def _make_curve(stage: str, points: list[Point], x: Axis, y: Axis) -> PanelCurve:
-    segments = list(_split_at_non_finite(thin_points(points)))
-    located = [[(x.locate(step), y.locate(value)) for step, value in part] for part in segments]
-    d = " ".join(f"M{'L'.join(f'{px} {py}' for px, py in part)}h0" for part in located)
-    labelled = [
-        (step, format_number(value), *position)
-        for segment, positions in zip(segments, located, strict=True)
-        for (step, value), position in zip(segment, positions, strict=True)
-    ]
-    return PanelCurve(stage, d, labelled, format_number(points[-1][1]))
+    shown = compute_range(later) if later else full
+    is_cut = full[1] - full[0] > MAX_RANGE_RATIO * (shown[1] - shown[0])
+    return (shown, True) if is_cut else (full, False)
 
 
 def thin_points(points: list[Point], count: int = MAX_POINTS) -> list[Point]:
@@ -162,14 +172,20 @@ def thin_points(points: list[Point], count: int = MAX_POINTS) -> list[Point]:
     return thinned if thinned[-1] == points[-1] else [*thinned, points[-1]]
 
 
-def _split_at_non_finite(points: Iterable[Point]) -> Iterator[list[Point]]:
-    """Yield the segments between values that are NaN or infinity."""
-    segment: list[Point] = []
-    for point in points:
-        if isfinite(point[1]):
-            segment.append(point)
-        elif segment:
-            yield segment
-            segment = []
-    if segment:
-        yield segment
+def make_kl_chart(kl: Sequence[float | None] | None) -> Spec | None:
+    """Return the bars of the KL of each latent dimension in descending order, None without KL."""
+    numbered = [(value, n) for n, value in enumerate(kl or []) if value is not None]
+    rows = [
+        {"rank": rank, "kl": value, "dimension": n, "text": format_number(value)}
+        for rank, (value, n) in enumerate(sorted(numbered, reverse=True), 1)
+    ]
+    if not rows:
+        return None
+    place = {
+        "x": {"field": "rank", "type": "ordinal", "axis": None},
+        "y": {"field": "kl", "type": "quantitative", "title": "nats"},
+        "tooltip": make_tooltip(dimension="latent dimension", text="KL in nats"),
+    }
+    bars = make_layer("bar", rows, cornerRadiusEnd=1)
+    description = "KL of each latent dimension in descending order"
+    return make_chart([bars], 120, description, encoding=place)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from vaelab.runtime.errors import UserError
 
-MAX_BYTES = 3_300_000  # of all images of a page; base64 adds a third
+MAX_BYTES = 2_200_000  # of all images of a page; base64 adds a third, which makes 3 MB
 MAX_IMAGES = 250  # of a page; with more, each would have too few bytes
 SCALES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)
 MIN_EDGE = 80  # pixels of the longer edge of a reduced image
@@ -27,6 +27,7 @@ CAPTIONS = {
     "map": "The latents of images, coloured by label",
     "aggregate": "The aggregate posterior q(z) against the prior p(z)",
     "kl_per_dimension": "KL of each latent dimension by epoch",
+    "nearest": "Samples, each row above the row of the nearest training images",
     "curves": "ELBO, reconstruction and KL by optimizer step",
 }
 
@@ -48,8 +49,9 @@ class EmbeddedImage:
     height: int
 
     @property
-    def is_wide(self) -> bool:
-        return self.width > 1.7 * self.height
+    def ratio(self) -> float:
+        """The width divided by the height."""
+        return round(self.width / self.height, 3)
 
 
 def embed_images(
@@ -88,7 +90,7 @@ def make_caption(path: Path) -> str:
     words = path.stem.replace("_", " ").replace("-", " ")
     if path.parent.name == "figures":
         return CAPTIONS.get(path.stem, words)
-    return f"{path.parent.name}: {words}"
+    return f"{path.parent.name}: {CAPTIONS.get(path.stem, words)}"
 
 
 def _compress_image(path: Path, max_bytes: int) -> tuple[bytes, str, tuple[int, int]]:

@@ -1,12 +1,12 @@
 """The numbers of metrics.json as text: names, units, meanings and warnings."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vaelab.runs.untrusted import SENTENCES
-from vaelab.runtime.metric_names import METRICS, NATS_PER_IMAGE, name_data
+from vaelab.runtime.metric_names import METRICS, OTHER_METRICS, Metric, get_metric, name_data
 
 MEASURES = {
     "probability": "log p(x) is a log probability of discrete pixels.",
@@ -15,76 +15,72 @@ MEASURES = {
     "grey": "The Bernoulli likelihood treats grayscale pixels as probabilities and is not "
     "normalised: there is no NLL, and the ELBO is comparable only between runs with this loss.",
 }
-PROVENANCE_KEYS = {  # keys of metrics.json that describe the run or the evaluation, not the model
-    *("split", "images", "measure", "samples", "bits_sha256", "kl_per_dimension"),
-    *("pixels", "shape", "step", "monitor", "seed", "epochs", "steps", "wall_s", "parameters"),
-    *("choices", "command", "git", "versions", "parameters_of", "encoder_outputs"),
-    *(
-        "decoder_outputs",
-        "checkpoint",
-        "scale_kind",
-        "scale_floor",
-        "kl_weighting",
-        "final_weight",
-        "latent_images",
-    ),
-    *SENTENCES,
+HIDDEN_KEYS = {  # keys of metrics.json and numbers.json that have no row in the tables of metrics
+    *("split", "images", "measure", "samples", "bits_sha256", "kl_per_dimension", "all_images"),
+    *("pixels", "shape", "step", "monitor", "seed", "epochs", "steps", "step_images", "wall_s"),
+    *("choices", "command", "git", "versions", "threads", "parameters", "parameters_of"),
+    *("encoder_outputs", "decoder_outputs", "checkpoint", "scale_kind", "scale_floor"),
+    *("kl_weighting", "final_weight", "resumed", "asked", "parts", "absent", "features"),
+    *("sampler", "temperature", "compared", "nearest_compared", "ssim_window", "ais_chains"),
+    *("ais_temperatures", *SENTENCES),
 }
+FEATURE_KEYS = ("fid", "fid_reconstructions", "fid_floor", "kid", "precision", "recall")
+FEATURE_KEYS += ("density", "coverage")  # computed from the outputs of the network `features`
 
 
 @dataclass(frozen=True)
 class MetricRow:
-    """A row of the table of numbers."""
+    """A row of a table of numbers.
 
-    title: str
-    value: str
-    unit: str
-    meaning: str
+    Attributes:
+        values: The formatted value of each column, empty where it is missing.
+    """
+
+    metric: Metric
+    values: list[str]
 
 
-def make_metric_rows(numbers: Mapping[str, Any], latent_dim: int | None = None) -> list[MetricRow]:
-    """Return the numbers of a run in the order of METRICS, then those that are not in METRICS.
+def make_metric_rows(
+    columns: Sequence[Mapping[str, Any]],
+    first_keys: Sequence[str] = (),
+    latent_dim: int | None = None,
+) -> list[MetricRow]:
+    """Return the rows of a table of numbers: in the order of METRICS, then unknown keys.
 
     Arguments:
+        columns: The numbers of a run or of one evaluation each.
+        first_keys: The keys of HIDDEN_KEYS that nevertheless have a row, above the others.
         latent_dim: The number of latent dimensions, for the unit of active units.
     """
-    known = [key for key in METRICS if key in numbers]
-    hidden = {*METRICS, *PROVENANCE_KEYS, *(f"{key}_se" for key in METRICS)}
-    others = [key for key in numbers if key not in hidden]
-    return [_make_row(key, numbers, latent_dim) for key in [*known, *others]]
+    present = dict.fromkeys(key for numbers in columns for key in numbers)
+    hidden = HIDDEN_KEYS | {f"{key}_se" for key in {**METRICS, **OTHER_METRICS}}
+    keys = dict.fromkeys([*METRICS, *OTHER_METRICS, *present])
+    shown = [key for key in first_keys if key in present]
+    shown += [key for key in keys if key in present and key not in hidden]
+    rows = [_make_row(key, columns, latent_dim) for key in shown]
+    return [row for row in rows if any(row.values)]
 
 
-def _make_row(key: str, numbers: Mapping[str, Any], latent_dim: int | None) -> MetricRow:
-    if key in METRICS:
-        metric = METRICS[key]
-        title, unit, meaning = metric.name, metric.unit, metric.meaning
-    else:
-        title, unit, meaning = _describe_unknown_key(key, numbers)
-    value = format_with_error(numbers[key], numbers.get(f"{key}_se"))
-    if key == "nll":
-        meaning += (
-            f" {numbers.get('samples')} importance samples; ± is the standard error over images."
-        )
+def _make_row(key: str, columns: Sequence[Mapping[str, Any]], latent_dim: int | None) -> MetricRow:
+    metric = get_metric(key, shape=columns[0].get("shape"))
+    if key == "nll" and len(columns) == 1:
+        samples = f" {columns[0].get('samples')} importance samples; ± is the standard error"
+        metric = metric._replace(meaning=f"{metric.meaning}{samples} over the data.")
     if key == "active_units" and latent_dim:
-        unit = f"of {latent_dim} dimensions"
-    shape = numbers.get("shape")
-    title, unit, meaning = (name_data(text, shape) for text in (title, unit, meaning))
-    return MetricRow(title, value, unit, meaning)
+        metric = metric._replace(unit=f"of {latent_dim} dimensions")
+    return MetricRow(metric, [_format_value(key, numbers) for numbers in columns])
 
 
-def _describe_unknown_key(key: str, numbers: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return the title, unit and meaning of a key that is not in METRICS."""
-    if key == str(numbers.get("monitor")).replace("/", "_"):
-        meaning = "The value on the validation images, of the weights of best.ckpt."
-        return str(numbers["monitor"]), NATS_PER_IMAGE, meaning
-    if key.startswith("kl_layer_"):
-        number = key.removeprefix("kl_layer_")
-        return (
-            f"KL of layer {number}",
-            NATS_PER_IMAGE,
-            "The KL of one of several stochastic layers.",
-        )
-    return key.replace("_", " "), "", ""
+def _format_value(key: str, numbers: Mapping[str, Any]) -> str:
+    """Format a number with its standard error, and with the network whose features it compares."""
+    if key not in numbers or isinstance(numbers[key], dict):
+        return ""
+    text = format_with_error(numbers[key], numbers.get(f"{key}_se"))
+    return (
+        f"{text} ({numbers['features']})"
+        if key in FEATURE_KEYS and numbers.get("features")
+        else text
+    )
 
 
 def describe_measurement(numbers: Mapping[str, Any]) -> str:
@@ -117,13 +113,21 @@ def format_rounded(value: float, decimals: int) -> str:
     return _replace_minus(f"{value:,.{decimals}f}".replace(",", "\N{NARROW NO-BREAK SPACE}"))
 
 
-def format_with_error(value: float | None, error: float | None) -> str:
-    """Format a mean and its standard error with two significant digits of the error: 104.8 ± 1.2"""
-    if value is None or error is None or not math.isfinite(error):
-        return format_number(value)
-    if error == 0:
+def format_with_error(value: Any, error: Any, decimals: int | None = None) -> str:
+    """Format a mean and its standard error: 104.8 ± 1.2.
+
+    Arguments:
+        decimals: The decimals of both; None chooses two significant digits of the error.
+    """
+    numbers = (value, error)
+    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+        if decimals is None or not isinstance(value, int | float):
+            return format_number(value)
+        return format_rounded(value, decimals)
+    if decimals is None and error == 0:
         return f"{_replace_minus(f'{value:g}')} ± 0"
-    decimals = max(0, 1 - math.floor(math.log10(error)))
+    if decimals is None:
+        decimals = max(0, 1 - math.floor(math.log10(error)))
     return f"{_replace_minus(f'{value:.{decimals}f}')} ± {error:.{decimals}f}"
 
 

@@ -1,7 +1,10 @@
 """Rendering of a report as one html file without external resources.
 
-All values of a run are escaped. The content security policy of the page allows only its own script,
-by its hash, and only images that are embedded as data URLs.
+All values of a run are escaped. The content security policy of the page allows only its own script
+and the charting library, by their hashes, and only images that are embedded as data URLs.
+
+Vega-Lite draws the charts. Its published builds lie in the folder vega, so that neither the writing
+nor the opening of a page needs a network or another package.
 """
 
 import base64
@@ -13,6 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from vaelab.figures.draw.style import PALETTE, STAGE_COLOURS
 from vaelab.report.numbers import (
     format_duration,
     format_number,
@@ -22,6 +26,8 @@ from vaelab.report.numbers import (
 from vaelab.runtime.files import atomic_write
 
 TEMPLATE_FOLDER = Path(__file__).parent / "page"
+LIBRARY_FOLDER = Path(__file__).parent / "vega"
+LIBRARY = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
 REPORT_FILE = "report.html"
 
 
@@ -48,10 +54,16 @@ def _make_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = (TEMPLATE_FOLDER / "page.js").read_text(encoding="utf-8")
-    style = (TEMPLATE_FOLDER / "style.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment.globals |= {"script": Markup(script), "style": Markup(style), "digest": digest}
+    script, style = (
+        (TEMPLATE_FOLDER / name).read_text(encoding="utf-8") for name in ("page.js", "style.css")
+    )
+    library = read_library()
+    environment.globals |= {
+        "script": Markup(script),
+        "library": Markup(library),
+        "style": Markup(style.replace("/* palette */", _format_palette())),
+        "digests": [compute_digest(library), compute_digest(script)],
+    }
     environment.filters |= {
         "format_number": format_number,
         "format_rounded": format_rounded,
@@ -59,3 +71,19 @@ def _make_environment() -> Environment:
         "format_duration": format_duration,
     }
     return environment
+
+
+def read_library() -> str:
+    """Return the scripts of Vega, Vega-Lite and Vega-Embed in the order of their dependencies."""
+    return "\n".join((LIBRARY_FOLDER / name).read_text(encoding="utf-8") for name in LIBRARY)
+
+
+def _format_palette() -> str:
+    """Return the colours of the figures as variables of style.css."""
+    colours = {f"c{number}": colour for number, colour in enumerate(PALETTE[:6], 1)}
+    return " ".join(f"--{name}: {colour};" for name, colour in (colours | STAGE_COLOURS).items())
+
+
+def compute_digest(script: str) -> str:
+    """Return the digest of a script as in a content security policy."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"

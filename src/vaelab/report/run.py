@@ -1,16 +1,15 @@
 """The report of a run: <run>/report.html."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vaelab.report import page
-from vaelab.report.curves import make_curve_panels
+from vaelab.report.curves import make_curve_panels, make_kl_chart
 from vaelab.report.drawing import LAYOUTS, make_model_diagram
 from vaelab.report.folder import RunFolder, select_plain_values
 from vaelab.report.images import embed_images
 from vaelab.report.numbers import (
-    PROVENANCE_KEYS,
     describe_measurement,
     format_number,
     format_setting,
@@ -21,10 +20,11 @@ from vaelab.report.numbers import (
 from vaelab.runs.metrics_file import EvaluationNumbers
 from vaelab.runs.untrusted import read_message
 from vaelab.runs.verdicts import find_verdicts
-from vaelab.runtime.metric_names import METRICS, get_metric, name_data
+from vaelab.runtime.metric_names import METRICS, Metric, name_data
 
 MAX_SHOWN_CONFIG = 100_000  # characters
 FIRST_KEYS = ("split", "images", "samples", "checkpoint")  # shown before the metrics
+CURVES = "curves.png"  # the figure of the curves, which the charts show already
 TITLE_GROUPS = ("experiment", "model", "posterior", "prior", "loss", "objective", "data")
 HEADLINE_KEYS = ("elbo", "nll", "reconstruction", "kl", "rmse")
 
@@ -36,7 +36,9 @@ def write_run_report(folder: Path) -> Path:
         UserError: If a link leads out of the folder.
     """
     run = RunFolder.load(folder)
-    images, missing = embed_images([(path, folder) for path in run.images])
+    images, missing = embed_images(
+        [(path, folder) for path in run.images if not (run.rows and path.name == CURVES)]
+    )
     return page.render_page(
         folder,
         "run.html",
@@ -53,11 +55,11 @@ def write_run_report(folder: Path) -> Path:
         panels=make_curve_panels(run.rows, run.numbers.get("shape")),
         images=list(images.values()),
         missing=[path.relative_to(folder).as_posix() for path in missing],
-        metric_rows=make_metric_rows(run.numbers, run.cfg.get("latent_dim")),
+        metric_rows=make_metric_rows([run.numbers], latent_dim=run.cfg.get("latent_dim")),
         measurement=describe_measurement(run.numbers) if run.numbers else "",
-        bars=_make_kl_bars(run.numbers.get("kl_per_dimension")),
+        kl_chart=make_kl_chart(run.numbers.get("kl_per_dimension")),
         evaluations=list(run.evaluations),
-        evaluation_rows=_make_evaluation_rows(run.evaluations),
+        evaluation_rows=make_metric_rows(list(run.evaluations.values()), FIRST_KEYS),
         absent=_list_absent_parts(run.evaluations),
         choices=_make_choice_rows(run),
         config=_read_config(folder),
@@ -75,58 +77,12 @@ def _make_title(run: RunFolder) -> list[str]:
     return [*(f"{word} ·" for word in words[:-1]), words[-1]]
 
 
-def _make_headline(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the title and the value of the main metrics."""
+def _make_headline(numbers: Mapping[str, Any]) -> list[tuple[Metric, str]]:
+    """Return the main metrics and their values."""
     present = [key for key in HEADLINE_KEYS if numbers.get(key) is not None]
     return [
-        (METRICS[key].name, format_with_error(numbers[key], numbers.get(f"{key}_se")))
-        for key in present
+        (METRICS[key], format_with_error(numbers[key], numbers.get(f"{key}_se"))) for key in present
     ]
-
-
-def _make_kl_bars(kl: Sequence[float | None] | None) -> list[tuple[str, float, str]]:
-    """Return the bars of the KL of each latent dimension, in descending order.
-
-    Returns:
-        The formatted value, the height in per cent, and the tooltip of each bar.
-    """
-    numbered = [(value, n) for n, value in enumerate(kl or []) if value is not None]
-    largest = max((value for value, _ in numbered), default=0.0) or 1.0
-    return [
-        (
-            format_number(value, 3),
-            round(100 * max(value, 0.0) / largest, 1),
-            f"dimension {n}: {format_number(value)}",
-        )
-        for value, n in sorted(numbered, reverse=True)
-    ]
-
-
-def _make_evaluation_rows(
-    evaluations: Mapping[str, EvaluationNumbers],
-) -> list[tuple[str, str, list[str]]]:
-    """Return the title, the unit and the values in all evaluations of each number."""
-    keys = dict.fromkeys(
-        key
-        for numbers in evaluations.values()
-        for key in numbers
-        if key.removesuffix("_se") not in METRICS or key in METRICS
-    )
-    known = [key for key in (*FIRST_KEYS, *METRICS) if key in keys]
-    rows = []
-    for key in [*known, *(key for key in keys if key not in {*known, *PROVENANCE_KEYS})]:
-        values = [_format_value(key, numbers) for numbers in evaluations.values()]
-        if any(values):
-            shapes = [numbers.get("shape") for numbers in evaluations.values()]
-            metric = get_metric(key, shape=shapes[0])
-            rows.append((metric.name, metric.unit, values))
-    return rows
-
-
-def _format_value(key: str, numbers: Mapping[str, Any]) -> str:
-    if key not in numbers or isinstance(numbers[key], dict):
-        return ""
-    return format_with_error(numbers[key], numbers.get(f"{key}_se"))
 
 
 def _list_absent_parts(evaluations: Mapping[str, EvaluationNumbers]) -> list[str]:

@@ -62,11 +62,12 @@ def collect_template_values(folder: Path, jobs: list[SweepJob]) -> dict[str, Any
         "jobs": jobs,
         "keys": keys,
         "columns": {
-            key: (*_describe_column(key), decimals)
+            key: (get_metric(key), decimals)
             for key, decimals in COLUMN_DECIMALS.items()
             if any(key in job.values for job in jobs)
         },
         "groups": members,
+        "group_names": {group: _name_group(group) for group in groups},
         "failed_group": FAILED,
         "links": {job.name: f"{quote(job.name)}/{page.REPORT_FILE}" for job in jobs},
         "seeds": _make_seed_tables(jobs, groups),
@@ -82,12 +83,12 @@ def collect_template_values(folder: Path, jobs: list[SweepJob]) -> dict[str, Any
     }
 
 
-def _describe_column(key: str) -> tuple[str, str]:
-    """Return the title and the tooltip of a column."""
-    metric = get_metric(key)
-    title = str(metric) if metric.unit == "s" else metric.name
-    title = title.replace("reconstruction", "recon\N{SOFT HYPHEN}struction")
-    return title, f"{metric.meaning} ({metric.unit})"
+def _name_group(group: str) -> str:
+    """Return the title of a group of comparable jobs, with the name of the monitored metric."""
+    if group == FAILED:
+        return "failed"
+    words, by, monitor = group.rpartition(", ranked by ")
+    return f"{words}{by}{get_metric(monitor).name}"
 
 
 def _make_seed_tables(

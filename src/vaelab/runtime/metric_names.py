@@ -31,6 +31,13 @@ class Metric(NamedTuple):
     def __str__(self) -> str:
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
+    @property
+    def arrow(self) -> str:
+        """An arrow up if a higher value is better, down if a lower value is, empty if neither."""
+        return {True: "\N{UPWARDS ARROW}", False: "\N{DOWNWARDS ARROW}", None: ""}[
+            self.higher_is_better
+        ]
+
 
 METRICS = {
     # likelihood
@@ -305,6 +312,78 @@ OTHER_METRICS = {
         True,
     ),
     "loss": Metric("loss", NATS_PER_IMAGE, "The loss that the optimizer minimises.", False),
+    "kl_check": Metric(
+        "check of the KL",
+        NATS_PER_IMAGE,
+        "The mutual information plus KL(q(z) || p(z)) minus the KL. It is 0 up to sampling noise.",
+        None,
+    ),
+    # terms of objectives
+    "log_p": Metric("log p(x|z)", NATS_PER_IMAGE, "Minus the reconstruction term.", True),
+    "objective": Metric(
+        "objective", NATS_PER_IMAGE, "What training maximises: minus the loss.", True
+    ),
+    "mmd": Metric("MMD", "", "How far samples of q(z) are from samples of p(z).", False),
+    "discrepancy": Metric(
+        "discrepancy", "", "How far samples of q(z) are from samples of p(z).", False
+    ),
+    "dip": Metric(
+        "DIP penalty", NATS_PER_IMAGE, "The penalty on the covariance of the latents.", False
+    ),
+    "ms_ssim": Metric(
+        "MS-SSIM", "", "The structural similarity of images and means of p(x|z) at 5 sizes.", True
+    ),
+    "embedding": Metric("size of the latents", "", "Half the squared length of the latents.", None),
+    "smoothness": Metric(
+        "smoothness", "", "The regularizer of the decoder without its weight.", False
+    ),
+    "commitment": Metric(
+        "commitment", "", "The squared distance from the outputs to their codes.", False
+    ),
+    "perplexity": Metric(
+        "perplexity of the codes", "codes", "How many codes are used, as exp of the entropy.", None
+    ),
+    "features": Metric(
+        "feature distance",
+        NATS_PER_IMAGE,
+        "Minus the log likelihood of the features that the critic computes.",
+        False,
+    ),
+    "fooling": Metric(
+        "generator loss", NATS_PER_IMAGE, "The loss of the part that is judged by the critic.", None
+    ),
+    "critic": Metric(
+        "critic loss", NATS_PER_IMAGE, "The loss of the critic or discriminator.", None
+    ),
+    # counts
+    "images": Metric("images", "", "The number of evaluated images.", None),
+    "samples": Metric(
+        "importance samples", "per image", "The importance samples of the NLL.", None
+    ),
+    "generalisation_images": Metric(
+        "images of the gaps", "", "The training and test images of the ELBO and NLL gaps.", None
+    ),
+    "generalisation_samples": Metric(
+        "samples of the gaps", "per image", "The importance samples of the NLL gap.", None
+    ),
+    "latent_images": Metric(
+        "images of the latents", "", "The images of the mutual information and its relatives.", None
+    ),
+    "fid_images": Metric(
+        "images of the FID", "", "The number of compared real images, and of samples.", None
+    ),
+    "probe_images": Metric(
+        "images of the classifiers", "", "The training images of the classifiers of latents.", None
+    ),
+    "gap_images": Metric(
+        "images of the annealing", "", "The images of the annealed importance sampling.", None
+    ),
+    "skipped": Metric(
+        "skipped steps", "", "Optimizer steps with NaN or infinity that were skipped.", False
+    ),
+    "restored": Metric(
+        "restored weights", "", "How often earlier weights replaced those with NaN.", False
+    ),
     "kl_weight": Metric("weight of the KL", "", "The weight of the KL in the loss.", None),
     "lr": Metric("learning rate", "", "The learning rate of the optimizer.", None),
     "val": Metric(
@@ -326,9 +405,23 @@ def get_metric(key: str, unit: str = "", shape: Any = None) -> Metric:
         shape: The shape of one x, see `name_data`.
     """
     unnamed = Metric(key.replace("_", " "), unit, "", None)
-    found = METRICS.get(key) or OTHER_METRICS.get(key) or unnamed
+    found = METRICS.get(key) or OTHER_METRICS.get(key) or _describe_derived_key(key) or unnamed
     name, unit, meaning = (name_data(text, shape) for text in found[:3])
     return Metric(name, unit, meaning, found.higher_is_better)
+
+
+def _describe_derived_key(key: str) -> Metric | None:
+    """Return the entry of a validation value or of the KL of a layer, None for other keys."""
+    if key.startswith("kl_layer_"):
+        layer = key.removeprefix("kl_layer_")
+        meaning = "The KL of one of several stochastic layers."
+        return Metric(f"KL of layer {layer}", NATS_PER_IMAGE, meaning, None)
+    term = key.removeprefix("val/").removeprefix("val_")
+    found = METRICS.get(term) or OTHER_METRICS.get(term)
+    if term == key or found is None:
+        return None
+    meaning = "The value on the validation images, of the weights of best.ckpt."
+    return Metric(f"validation {found.name}", found.unit, meaning, found.higher_is_better)
 
 
 def name_data(text: str, shape: Any) -> str:

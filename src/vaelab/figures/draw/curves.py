@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vaelab.figures.draw.style import SKY, VERMILLION, WIDTH, new_figure, plot_style
+from vaelab.figures.draw.style import STAGE_COLOURS, WIDTH, new_figure, plot_style
 from vaelab.runs.history import MetricCurve
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ IGNORED_FRACTION = 0.05  # of the steps, at the start; they do not determine the
 MARGIN = 0.05  # of the range, above and below
 MIN_MARGIN = 0.01  # of the largest value, for a curve that hardly changes
 STYLES = {
-    "train": {"color": SKY, "linewidth": 1.0, "label": "train"},
-    "val": {"color": VERMILLION, "linewidth": 1.6, "label": "validation"},
+    "train": {"color": STAGE_COLOURS["train"], "linewidth": 1.0, "label": "train"},
+    "val": {"color": STAGE_COLOURS["val"], "linewidth": 1.6, "label": "validation"},
 }
 
 

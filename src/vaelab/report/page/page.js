@@ -56,62 +56,66 @@ function compare(a, b) {
   return String(a).localeCompare(String(b), undefined, { numeric: true });
 }
 
-// Highlight a job in the table and in all charts.
-for (const mark of all("[data-job]")) {
-  const highlight = (on) => all("[data-job]")
-    .filter((other) => other.dataset.job === mark.dataset.job)
-    .forEach((other) => other.classList.toggle("lit", on));
-  mark.addEventListener("pointerenter", () => highlight(true));
-  mark.addEventListener("pointerleave", () => highlight(false));
-  mark.addEventListener("focus", () => highlight(true));
-  mark.addEventListener("blur", () => highlight(false));
-}
-
-// A click on a value of a setting dims all other jobs, and a second click restores them.
-const keys = JSON.parse(document.getElementById("keys")?.textContent ?? "[]");
-for (const value of all("text.value")) {
-  const toggle = () => {
-    value.classList.toggle("chosen");
-    const chosen = all("text.value.chosen").map((text) => [keys.indexOf(text.dataset.key), text.dataset.value]);
-    const matching = new Set(all("tr[data-job]").filter((row) => matches(row, chosen)).map((row) => row.dataset.job));
-    for (const mark of all("[data-job]")) mark.classList.toggle("dim", !matching.has(mark.dataset.job));
-  };
-  value.addEventListener("click", toggle);
-  value.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") toggle(); });
-}
-
-function matches(row, chosen) {
-  const by = Map.groupBy ? Map.groupBy(chosen, ([n]) => n) : groupByKey(chosen);
-  return [...by].every(([n, pairs]) => pairs.some(([, text]) => row.getAttribute(`data-choice-${n}`) === text));
-}
-
-function groupByKey(pairs) {
-  const by = new Map();
-  for (const pair of pairs) by.set(pair[0], [...(by.get(pair[0]) ?? []), pair]);
-  return by;
-}
-
-// Show the value of each curve at the pointer instead of the last value.
-for (const panel of all("[data-panel]")) {
-  const svg = panel.querySelector("svg");
-  const curves = all(".curve", panel).map((path) => JSON.parse(path.dataset.points));
-  const outputs = all("output", panel);
-  const last = outputs.map((output) => output.textContent);
-  const [line, step] = all(".cursor", panel);
-  svg.addEventListener("pointermove", (event) => {
-    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse()).x;
-    const near = curves.map((points) => points.reduce((a, b) => (Math.abs(b[2] - at) < Math.abs(a[2] - at) ? b : a)));
-    near.forEach((point, n) => { outputs[n].textContent = point[1]; });
-    const first = near.reduce((a, b) => (Math.abs(b[2] - at) < Math.abs(a[2] - at) ? b : a));
-    line.setAttribute("transform", `translate(${first[2]} 0)`);
-    step.setAttribute("x", first[2]);
-    step.textContent = first[0];
-    for (const mark of [line, step]) mark.setAttribute("visibility", "visible");
+// Draw the charts. Their colours are variables of style.css; expressions are interpreted, since the
+// content security policy does not allow to compile them.
+const config = {
+  background: "transparent", font: getComputedStyle(document.body).fontFamily, padding: 2,
+  view: { stroke: null, cursor: "default" },
+  axis: {
+    labelColor: "var(--quiet)", titleColor: "var(--quiet)", titleFontWeight: "normal", gridColor: "var(--line)",
+    domainColor: "var(--quiet)", tickColor: "var(--quiet)", labelFontSize: 11, titleFontSize: 11, tickCount: 5,
+  },
+  axisX: { grid: false, tickSize: 4, titleAnchor: "end", labelFlush: false }, axisY: { domain: false, ticks: false },
+  legend: { labelColor: "var(--quiet)", titleColor: "var(--quiet)", titleFontWeight: "normal", symbolType: "circle" },
+  mark: { color: "var(--c1)", invalid: "break-paths-show-domains" },
+  locale: { number: { decimal: ".", thousands: "\u202f", grouping: [3], currency: ["", ""], minus: "\u2212" } },
+};
+const options = { renderer: "svg", ast: true, actions: false, config };
+const views = []; // those of charts with jobs
+for (const place of all("[data-chart]")) {
+  vegaEmbed(place, JSON.parse(place.dataset.chart), options).then(({ view }) => {
+    if (place.matches(".jobs-chart")) linkJobs(view);
   });
-  svg.addEventListener("pointerleave", () => {
-    last.forEach((text, n) => { outputs[n].textContent = text; });
-    for (const mark of [line, step]) mark.setAttribute("visibility", "hidden");
-  });
+}
+
+function setSignals(signals) {
+  for (const view of views) {
+    for (const [name, value] of Object.entries(signals)) view.signal(name, value);
+    view.runAsync();
+  }
+}
+
+// Highlight the job at the pointer in the table and in all charts.
+function highlight(job) {
+  for (const row of all("tr[data-job]")) row.classList.toggle("lit", row.dataset.job === job);
+  setSignals({ lit: job });
+}
+for (const row of all("tr[data-job]")) {
+  for (const name of ["pointerenter", "focusin"]) row.addEventListener(name, () => highlight(row.dataset.job));
+  for (const name of ["pointerleave", "focusout"]) row.addEventListener(name, () => highlight(null));
+}
+
+function linkJobs(view) {
+  views.push(view);
+  view.addEventListener("pointerover", (_, item) => { if (item?.datum?.job) highlight(item.datum.job); });
+  view.addEventListener("pointerout", (_, item) => { if (item?.datum?.job) highlight(null); });
+  view.addEventListener("click", (_, item) => { if (item?.datum?.choice) toggle(item.datum.choice); });
+}
+
+// A click on a value of a setting, "<number of the setting>:<value>", dims all other jobs, and a second
+// click restores them.
+const chosen = new Set();
+function toggle(choice) {
+  if (!chosen.delete(choice)) chosen.add(choice);
+  const rows = all("tr[data-job]");
+  const shown = rows.filter(isShown);
+  for (const row of rows) row.classList.toggle("dim", !shown.includes(row));
+  setSignals({ chosen: [...chosen], shown: chosen.size ? shown.map((row) => row.dataset.job) : null });
+}
+
+function isShown(row) {
+  const numbers = new Set([...chosen].map((choice) => choice.split(":", 1)[0]));
+  return [...numbers].every((n) => chosen.has(`${n}:${row.getAttribute(`data-choice-${n}`)}`));
 }
 
 // Show two jobs side by side, with a row for each image that one of them has.
