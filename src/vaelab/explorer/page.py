@@ -17,7 +17,25 @@ FONT = ("system-ui", "sans-serif")
 
 def serve_page(explorers: Sequence[Explorer], host: str, port: int, language: str = "en") -> None:
     """Serve the page until the process is interrupted."""
-    build_page(explorers, LANGUAGES[language]).launch(
+    launch_page(explorers, host, port, language)
+
+
+def launch_page(
+    explorers: Sequence[Explorer],
+    host: str,
+    port: int | None,
+    language: str = "en",
+    *,
+    prevent_thread_lock: bool = False,
+) -> gr.Blocks:
+    """Serve the page.
+
+    Arguments:
+        port: None for any free one.
+        prevent_thread_lock: Return at once and serve from a thread.
+    """
+    page = build_page(explorers, LANGUAGES[language])
+    page.launch(
         server_name=host,
         server_port=port,
         theme=gr.themes.Base(primary_hue="indigo", font=FONT, font_mono=FONT),
@@ -27,7 +45,9 @@ def serve_page(explorers: Sequence[Explorer], host: str, port: int, language: st
         footer_links=[],
         max_file_size=MAX_UPLOAD_SIZE,
         quiet=True,
+        prevent_thread_lock=prevent_thread_lock,
     )
+    return page
 
 
 def build_page(explorers: Sequence[Explorer], texts: Texts) -> gr.Blocks:

@@ -18,7 +18,7 @@ from vaelab.explorer.texts import Texts
 from vaelab.report.numbers import format_shape
 
 TILES_TAB = "tiles"
-MAX_TILES = 10 * TILES_PER_PAGE  # each is sent as a file when its page is opened
+MAX_TILES = 4 * TILES_PER_PAGE  # each is a file that the page loads
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,20 @@ CSS = """
 .gradio-container .html-container { padding: 0; }
 .gradio-container img, .map image { image-rendering: pixelated; }
 .gradio-container button[role=tab] { max-width: 85vw; overflow: hidden; text-overflow: ellipsis; }
-.picture label { position: static; border: 0; }
-.picture label svg { display: none; }
-.quiet { color: var(--body-text-color-subdued); }
-.cards { display: flex; flex-wrap: wrap; gap: .6rem; margin-top: .6rem; }
+.picture label { position: static !important; border: 0 !important; padding: 2px 8px; }
+.picture label > span { display: none !important; }
+.picture :is(.image-container, .image-frame, img) { width: 100% !important;
+        height: auto !important; }
+.quiet { opacity: .75; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(138px, 1fr)); gap: .5rem; }
 .cards div { border: 1px solid var(--border-color-primary); border-radius: 8px;
-        padding: .3rem .8rem; font-size: .8rem; }
-.cards b { display: block; font-size: 1.15rem; }
-.numbers table { width: 100% !important; font-variant-numeric: tabular-nums; }
-.numbers :is(th, td) { padding: .2rem .5rem !important; border-width: 0 0 1px !important;
-        border-color: var(--border-color-primary) !important; }
+        padding: .3rem .6rem; font-size: .8rem; }
+.cards b { display: block; font-size: 1.1rem; }
+.numbers :is(table, tr) { width: 100% !important; border: 0 !important; }
+.numbers :is(th, td) { padding: .2rem .4rem !important; border-width: 0 0 1px !important;
+        border-color: var(--border-color-primary) !important; font-variant-numeric: tabular-nums; }
+.numbers :is(th, td):not(:first-child) { text-align: right !important; }
+.gr-accordion { overflow: hidden !important; }
 .tiles .gallery { gap: 5px; justify-content: flex-start; }
 .tiles .gallery button:focus { outline: 3px solid var(--color-accent); }
 .tiles .gallery :is(.container, img) { width: 46px; height: 46px; }
@@ -34,6 +38,7 @@ CSS = """
 .pad { width: 100%; max-width: 340px; display: block; border-radius: 8px; cursor: crosshair;
         touch-action: none; }
 @media (max-width: 900px) {
+  .gradio-container button[role=tab] { padding-inline: .5rem; }
   .explore > .column:has(.pictures) { display: contents; }
   .explore .pictures { position: sticky; top: 0; z-index: 9;
         background: var(--body-background-fill); }
