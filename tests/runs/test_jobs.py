@@ -26,7 +26,7 @@ def test_single_run_is_named_by_its_folder(multirun):
     assert name_run(multirun / "1") == "1"
 
 
-def test_only_job_is_named_by_its_folder(multirun):
+def test_only_job_is_named_by_all_its_overrides(multirun):
     (multirun / "1" / ".hydra" / "overrides.yaml").unlink()
     (multirun / "1" / ".hydra").rmdir()
-    assert name_run(multirun / "0") == "0"
+    assert name_run(multirun / "0") == "0: data=mnist kl.beta=1"

@@ -10,13 +10,14 @@ CSS = """
 .gradio-container button[role=tab] { max-width: 85vw; overflow: hidden; text-overflow: ellipsis; }
 .picture label { position: static !important; border: 0 !important; padding: 2px 8px; }
 .picture label > span { display: none !important; }
-.picture :is(.image-container, .image-frame, img) { width: 100% !important;
+.pictures label { min-height: 2.8em; }
+.picture :is(.image-container, .image-frame, button, img) { width: 100% !important;
         height: auto !important; }
 .quiet { opacity: .75; }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(138px, 1fr)); gap: .5rem; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(148px, 1fr)); gap: .5rem; }
 .cards div { border: 1px solid var(--border-color-primary); border-radius: 8px;
-        padding: .3rem .6rem; font-size: .8rem; }
-.cards b { display: block; font-size: 1.1rem; }
+        padding: .3rem .5rem; font-size: .8rem; }
+.cards b { display: block; font-size: 1.05rem; white-space: nowrap; }
 .numbers :is(table, tr) { width: 100% !important; border: 0 !important; }
 .numbers :is(th, td) { padding: .2rem .4rem !important; border-width: 0 0 1px !important;
         border-color: var(--border-color-primary) !important; font-variant-numeric: tabular-nums; }
@@ -38,7 +39,7 @@ CSS = """
 .pad { width: 100%; max-width: 340px; display: block; border-radius: 8px; cursor: crosshair;
         touch-action: none; }
 @media (max-width: 900px) {
-  .gradio-container button[role=tab] { padding-inline: .5rem; }
+  button[role=tab] { padding-inline: .5rem; }
   .explore > .column:has(.pictures) { display: contents; }
   .explore .pictures { position: sticky; top: 0; z-index: 9;
         background: var(--body-background-fill); }
