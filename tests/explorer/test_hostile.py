@@ -7,6 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from vaelab.explorer import markup
+from vaelab.explorer.drawing import scatter_map_svg
 from vaelab.explorer.explorer import Explorer
 from vaelab.explorer.page import build_page
 from vaelab.explorer.texts import ENGLISH
@@ -26,10 +27,13 @@ def test_page_escapes_html_of_untrusted_run(save_run, tmp_path, free_port):
     (folder / "metrics.json").write_text(json.dumps(metrics))
     explorer = Explorer.open(folder)
     assert explorer.name == EVIL
-    heading = markup.heading_html(explorer, ENGLISH)
-    assert "<x-evil" not in heading
-    assert "<script" not in heading
-    assert "<img src=x" not in heading
+    explorer.run.data.classes = tuple(f"{EVIL}{label}" for label in range(10))
+    rendered = [markup.heading_html(explorer, ENGLISH), scatter_map_svg(explorer)]
+    for text in rendered:
+        assert "&lt;x-evil" in text
+        assert "<x-evil" not in text
+        assert "<script" not in text
+        assert "<img src=x" not in text
     other = Explorer.open(folder)
     other.name += " (2)"
     page = build_page([explorer, other], ENGLISH)

@@ -29,7 +29,10 @@ def test_heading_shows_the_choices_and_the_known_metrics(explorers, monkeypatch)
     explorer = explorers[0]
     monkeypatch.setattr(explorer, "metrics", METRICS)
     heading = markup.heading_html(explorer, ENGLISH)
-    assert "mlp with 2 latents on mnist5k, 28\N{MULTIPLICATION SIGN}28 grayscale, binary pixels" in heading
+    assert (
+        "mlp with 2 latents on mnist5k, 28\N{MULTIPLICATION SIGN}28 grayscale, binary pixels"
+        in heading
+    )
     assert "p(x|z) bce" in heading
     for value in ("\N{MINUS SIGN}104.49", "99.85 ± 0.26", "26.510", "2 of 2"):
         assert f"<b>{value}</b>" in heading

@@ -111,7 +111,7 @@ class ImageSources:
         with gr.Tab(texts["draw"]):
             self.pad: Any = gr.HTML(html_template=style.PAD_TEMPLATE, js_on_load=style.PAD_JS)
             clear = gr.Button(texts["clear"], size="sm")
-            connect_event(clear.click, str, [], [self.pad])
+            connect_event(clear.click, lambda: "", [], [self.pad])
             is_mnist = explorer.run.data.shape == (1, 28, 28)
             add_hint(texts["draw_as_mnist" if is_mnist else "draw_resized"])
         with gr.Tab(texts["upload"]):
