@@ -10,9 +10,10 @@ CSS = """
 .gradio-container button[role=tab] { max-width: 85vw; overflow: hidden; text-overflow: ellipsis; }
 .picture label { position: static !important; border: 0 !important; padding: 2px 8px; }
 .picture label > span { display: none !important; }
-.pictures label { min-height: 2.8em; }
+.pictures label { min-height: 3.2em; }
 .picture :is(.image-container, .image-frame, button, img) { width: 100% !important;
-        height: auto !important; }
+        height: auto !important; object-fit: contain !important; }
+.picture .icon-button-wrapper { display: none; }
 .quiet { opacity: .75; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(148px, 1fr)); gap: .5rem; }
 .cards div { border: 1px solid var(--border-color-primary); border-radius: 8px;
@@ -22,7 +23,7 @@ CSS = """
 .numbers :is(th, td) { padding: .2rem .4rem !important; border-width: 0 0 1px !important;
         border-color: var(--border-color-primary) !important; font-variant-numeric: tabular-nums; }
 .numbers :is(th, td):not(:first-child) { text-align: right !important; }
-.gr-accordion { overflow: hidden !important; }
+.gr-accordion { overflow: visible !important; }
 .tiles .gallery { gap: 5px; justify-content: flex-start; }
 .tiles .gallery button:focus { outline: 3px solid var(--color-accent); }
 .tiles .gallery :is(.container, img) { width: 46px; height: 46px; }
@@ -39,7 +40,7 @@ CSS = """
 .pad { width: 100%; max-width: 340px; display: block; border-radius: 8px; cursor: crosshair;
         touch-action: none; }
 @media (max-width: 900px) {
-  button[role=tab] { padding-inline: .5rem; }
+  .tab-container button { padding-inline: .5rem; }
   .explore > .column:has(.pictures) { display: contents; }
   .explore .pictures { position: sticky; top: 0; z-index: 9;
         background: var(--body-background-fill); }
