@@ -30,6 +30,17 @@ const pen = canvas.getContext('2d');
 pen.drawImage(image, 0, 0, size, size);
 return Array.from(pen.getImageData(0, 0, size, size).data);
 """
+CLIPPED = """
+const width = document.documentElement.clientWidth;
+return [...document.querySelectorAll('body *')].filter(element => {
+  if (!element.checkVisibility({visibilityProperty: true})) return false;
+  const style = getComputedStyle(element), box = element.getBoundingClientRect();
+  if (element.closest('.visually-hidden, .sr-only')) return false;
+  return box.right > width + 1 || box.left < -1
+    || (style.overflowX != 'visible' && element.scrollWidth > element.clientWidth + 1
+        && element.clientWidth && style.textOverflow != 'ellipsis');
+}).map(element => element.outerHTML.slice(0, 200));
+"""
 SET_SLIDER = """
 arguments[0].value = arguments[1];
 arguments[0].dispatchEvent(new Event('input', {bubbles: true}));
@@ -93,6 +104,19 @@ def wait_until_served(url: str, server: subprocess.Popen, log: Path) -> None:
 
 
 @contextmanager
+def serve_here(run: Path) -> Iterator[str]:
+    """Serve the page of a run from a thread of this process and yield its URL."""
+    from vaelab.explorer.explorer import Explorer
+    from vaelab.explorer.page import launch_page
+
+    page = launch_page([Explorer.open(run)], "127.0.0.1", None, prevent_thread_lock=True)
+    try:
+        yield page.local_url
+    finally:
+        page.close()
+
+
+@contextmanager
 def open_browser(folder: Path) -> Iterator[Any]:
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
@@ -129,7 +153,7 @@ class Page:
 
         self.driver, self.wait = driver, WebDriverWait(driver, TIMEOUT, 0.05)
         driver.get(url)
-        self.wait_until(lambda: self.find(".decoded img"))
+        self.wait_until(lambda: len(self.find_visible(".pictures img")) == 2)
 
     def wait_until(self, condition: Callable[[], Any]) -> None:
         self.wait.until(lambda _: condition())
@@ -150,7 +174,11 @@ class Page:
         return "\n".join(element.text for element in self.find_visible(selector))
 
     def messages(self) -> str:
-        return self.visible_text(".message")
+        return self.visible_text(".toast-body")
+
+    def find_button(self, text: str) -> Any:
+        """Return the visible button with this text."""
+        return next(button for button in self.find_visible("button") if button.text == text)
 
     def open_tab(self, name: str) -> None:
         """Open the first visible tab with this name."""
@@ -158,7 +186,25 @@ class Page:
         self.wait_until(lambda: any(tab.text == name for tab in self.find_visible(tabs)))
         next(tab for tab in self.find_visible(tabs) if tab.text == name).click()
 
-    def read_pixels(self, selector: str = ".decoded figure:last-of-type") -> np.ndarray:
+    def click_tile(self, position: int, grid: int = 0) -> None:
+        """Click a test image in one of the visible grids of test images."""
+        grids = self.find_visible(".tiles")
+        grids[grid].find_elements("css selector", "button.gallery-item")[position].click()
+
+    def captions(self) -> list[str]:
+        """Return the captions of the visible images."""
+        return [caption.text for caption in self.find_visible(".picture label")]
+
+    def set_width(self, width: int) -> None:
+        size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self.wait_until(lambda: self.driver.execute_script("return innerWidth") == width)
+
+    def find_clipped(self) -> list[str]:
+        """Return what is wider than the window, or than its visible part."""
+        return self.driver.execute_script(CLIPPED)
+
+    def read_pixels(self, selector: str = ".pictures .picture:last-child") -> np.ndarray:
         return np.array(self.driver.execute_script(PIXELS, selector, SIZE))
 
     def read_sliders(self) -> dict[str, float]:
@@ -172,12 +218,12 @@ class Page:
         self.driver.execute_script(SET_SLIDER, self._find_sliders()[name], value)
 
     def _find_sliders(self) -> dict[str, Any]:
-        sliders = self.find_visible(".dials input[type=range]")
+        sliders = self.find_visible(".dial input[type=range]")
         return {slider.get_attribute("aria-label").split()[3]: slider for slider in sliders}
 
     def read_ring_position(self) -> float:
         """Return the x coordinate of the ring on the map, in pixels."""
-        return self.find_visible(".map .here")[0].rect["x"]
+        return self.find_visible(".map div")[0].rect["x"]
 
     def drag(self, element: Any, *steps: tuple[int, int]) -> None:
         """Press at an offset from an element's centre, move by the other steps, and release."""

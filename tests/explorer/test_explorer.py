@@ -9,8 +9,10 @@ import pytest
 import torch
 from files import make_bad_files
 from PIL import Image
+from torch.distributions import Normal
 
 from vaelab.data.base import Split
+from vaelab.data.fashion_mnist import FashionMNIST
 from vaelab.distributions.one_hot import OneHotConstraint
 from vaelab.distributions.point_estimates import mode_or_mean
 from vaelab.evaluation.likelihood import evaluate_likelihood
@@ -177,13 +179,15 @@ def test_controls_are_sorted_by_kl(open_kind):
     metric.update(closed_form_kl(explorer.vae.encode(x), explorer.vae.latents()).detach())
     order = metric.compute().argsort(descending=True).tolist()
     assert [control.first for control in explorer.controls] == order
-    assert explorer.controls[0].activity == f"{metric.compute().max():.2f} nats"
+    assert explorer.controls[0].activity == pytest.approx(metric.compute().max().item())
+    assert explorer.controls[0].has_kl
 
 
 def test_controls_are_sorted_by_variance_without_a_kl_per_dimension(open_kind):
     explorer = open_kind("autoencoder")
     order = explorer.latents.var(0).argsort(descending=True).tolist()
     assert [control.first for control in explorer.controls] == order
+    assert not explorer.controls[0].has_kl
 
 
 def test_hierarchical_models_have_controls_for_the_first_layer_in_z(open_kind):
@@ -205,6 +209,43 @@ def test_encode_and_decode_match_the_model(open_kind):
         torch.testing.assert_close(explorer.encode(x, no_label), z[0])
         torch.testing.assert_close(explorer.latents[2], z[0])
         torch.testing.assert_close(explorer.decode(z[0], no_label), explorer.vae.decode(z).mean[0])
+
+
+def test_numbers_of_a_position_are_those_of_the_distributions(open_kind):
+    explorer = open_kind("mlp")
+    x, y = explorer.test_image(2), torch.zeros(0)
+    z = explorer.encode(x, y) + torch.randn(explorer.vae.latent_dim)
+    numbers = explorer.measure_latents(z, y, x)
+    with torch.no_grad():
+        q, p = explorer.vae.encode(x[None]), explorer.vae.decode(z[None])
+        expected = {
+            "log_prior": Normal(0.0, 1.0).log_prob(z).sum().item(),
+            "log_posterior": Normal(q.mean, q.stddev).log_prob(z).sum().item(),
+            "negative_log_likelihood": -p.log_prob(x[None]).item(),
+            "pixel_error": (p.mean - x).square().mean().sqrt().item(),
+            "distance": (z - q.mean).norm().item(),
+        }
+    assert list(numbers) == list(expected)
+    assert numbers == pytest.approx(expected, rel=1e-5)
+    assert list(explorer.measure_latents(z, y, None)) == ["log_prior"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_of_a_position_are_finite_for_every_kind(open_kind, kind):
+    explorer = open_kind(kind)
+    x, y = explorer.test_image(3), explorer.test_label(3)
+    numbers = explorer.measure_latents(explorer.encode(x, y), y, x)
+    assert all(math.isfinite(number) for number in numbers.values())
+    assert numbers["distance"] == pytest.approx(0, abs=1e-3)
+    assert ("log_prior" in numbers) == explorer.has_prior
+
+
+def test_classes_have_the_names_of_the_data_set(open_kind, monkeypatch):
+    explorer = open_kind("conditional")
+    monkeypatch.setattr(explorer.run.data, "classes", FashionMNIST.classes, raising=False)
+    assert explorer.name_class(9) == "Ankle boot"
+    assert explorer.label_names == list(FashionMNIST.classes)
+    assert explorer.make_label(["Sneaker"]).argmax() == 7
 
 
 @pytest.mark.parametrize("kind", ["mlp", "vq"])

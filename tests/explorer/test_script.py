@@ -25,10 +25,10 @@ def test_page_is_served_on_loopback_by_default(command, save_run, tmp_path, serv
     status, output = command(SCRIPT, str(run))
     assert status == 0
     assert "warning" not in output
-    assert served_pages[0][1:] == ("127.0.0.1", 7860)
-    _, output = command(SCRIPT, str(run), "--host", "0.0.0.0", "--port", "1234")
+    assert served_pages[0][1:] == ("127.0.0.1", 7860, "en")
+    _, output = command(SCRIPT, str(run), "--host", "0.0.0.0", "--port", "1234", "--language", "zh")
     assert "warning: with --host 0.0.0.0, every machine" in output
-    assert served_pages[1][1:] == ("0.0.0.0", 1234)
+    assert served_pages[1][1:] == ("0.0.0.0", 1234, "zh")
 
 
 def test_runs_with_equal_names_are_numbered(command, save_run, tmp_path, served_pages):

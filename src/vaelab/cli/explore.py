@@ -2,7 +2,8 @@
 
 Move the latents of a run with sliders, point into the map of its latents, draw a digit or upload an
 image, walk between two test images; with two runs or more, compare two of them on one image.
-`--data mnist5k` takes the images from the embedded digits if the run's data set is not available.
+`--data mnist5k` takes the images from the embedded digits if the run's data set is not available;
+`--language zh` shows the page in Chinese.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import socket
 import sys
 
 from vaelab.cli.menu import list_options
+from vaelab.explorer.texts import LANGUAGES
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.files import expand_home
 
@@ -26,6 +28,7 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--host", default="127.0.0.1", help="by default this machine only")
+    parser.add_argument("--language", choices=tuple(LANGUAGES), default="en", help="of the page")
     arguments = parser.parse_args()
     if arguments.host not in LOOPBACK:
         print(
@@ -50,7 +53,7 @@ def main() -> None:
             explorer.name += f" ({number})"
     torch.set_num_threads(1)  # faster for one image at a time, above all on busy cores
     print(f"http://{arguments.host}:{arguments.port}", flush=True)
-    serve_page(explorers, arguments.host, arguments.port)
+    serve_page(explorers, arguments.host, arguments.port, arguments.language)
 
 
 def check_port_is_free(host: str, port: int) -> None:

@@ -22,7 +22,8 @@ class LatentControl(NamedTuple):
         low, high, step: Range and step of the value, which is a number or the index of a category.
         first: Index of the first dimension in z.
         categories: Number of categories of the variable; 0 for a single dimension.
-        activity: How much the model uses it, as text.
+        activity: How much the model uses it: the mean KL in nats, or the variance of the latents.
+        has_kl: True if the activity is a KL.
     """
 
     name: str
@@ -31,7 +32,8 @@ class LatentControl(NamedTuple):
     step: float
     first: int
     categories: int = 0
-    activity: str = ""
+    activity: float = 0.0
+    has_kl: bool = False
 
     @property
     def digits(self) -> int:
@@ -78,17 +80,17 @@ def make_controls(vae: VAE, latents: Tensor, kl: Tensor | None) -> list[LatentCo
     else:
         return []
     if kl is not None and len(kl) == len(controls):
-        return _sort_by_activity(controls, kl, "{:.2f} nats")
+        return _sort_by_activity(controls, kl, has_kl=True)
     variances = [latents[:, control.first].var(unbiased=False) for control in controls]
-    return _sort_by_activity(controls, torch.stack(variances), "variance {:.2g}")
+    return _sort_by_activity(controls, torch.stack(variances), has_kl=False)
 
 
 def _sort_by_activity(
-    controls: list[LatentControl], activity: Tensor, text: str
+    controls: list[LatentControl], activity: Tensor, has_kl: bool
 ) -> list[LatentControl]:
-    """Sort controls by descending activity (controls,), which `text` formats."""
+    """Sort controls by descending activity (controls,)."""
     order = activity.argsort(descending=True, stable=True).tolist()
-    return [controls[i]._replace(activity=text.format(activity[i].item())) for i in order]
+    return [controls[i]._replace(activity=activity[i].item(), has_kl=has_kl) for i in order]
 
 
 def _controlled_dimensions(vae: VAE) -> int:

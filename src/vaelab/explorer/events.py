@@ -22,6 +22,7 @@ def connect_event(
     callback: Callable[..., Any],
     inputs: Sequence[Any],
     outputs: Sequence[Any],
+    queue: bool = False,
 ) -> None:
     """Call `callback(*inputs)` at each event and write its results to the outputs.
 
@@ -32,12 +33,13 @@ def connect_event(
         event: Event method of a gradio component, such as `button.click`.
         callback: Function of the values of the inputs.
         inputs, outputs: gradio components.
+        queue: Run the calls in gradio's queue, which is slower, but can show warnings.
     """
     event(
         callback,
         list(inputs),
         list(outputs),
-        queue=False,
+        queue=queue,
         show_progress="hidden",
         trigger_mode="always_last",
         api_visibility="private",

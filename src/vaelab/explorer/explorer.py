@@ -3,7 +3,7 @@
 import io
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +13,6 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from vaelab.data.base import choose_subset
 from vaelab.data.image_file import DEFAULT_CONVERSION, read_image
 from vaelab.data.image_folder import ImageFolder
 from vaelab.distributions.codebook import codebook_constraint, find_nearest_codes
@@ -23,10 +22,12 @@ from vaelab.estimators.importance import importance_bound
 from vaelab.explorer.controls import LatentControl, has_vector_latents, make_controls
 from vaelab.explorer.ink import IMAGE_SIZE, format_as_mnist
 from vaelab.explorer.plane import LatentPlane
+from vaelab.explorer.subset import are_classes, choose_test_images, order_test_images
 from vaelab.inference.calibration import compute_mean_error_statistic
 from vaelab.inference.elbo_terms import sample_elbo_terms
 from vaelab.objectives.base import closed_form_kl, sample_prior
 from vaelab.runs import untrusted
+from vaelab.runs.jobs import name_run
 from vaelab.runs.provenance import read_choices
 from vaelab.runs.run import RunParts
 from vaelab.runtime.errors import UserError
@@ -34,6 +35,7 @@ from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.vae import VAE
 
 MAX_TEST_IMAGES = 2000  # test images whose latents define the map and the range of the sliders
+TILES_PER_PAGE = 30  # test images that are shown at once
 BATCH_SIZE = 250
 ELBO_SAMPLES = 16  # samples of q(z|x) for the ELBO terms of one image
 NLL_SAMPLES = 64  # samples of q(z|x) for the bound on log p(x)
@@ -62,7 +64,9 @@ class Explorer:
         choices: The option of each config group; None if unknown.
 
     Attributes:
-        test_indices: The test images with known latents (N,), a random subset of a large split.
+        test_indices: The test images with known latents (N,), a random subset of a large split with
+            all classes.
+        tiles: The test images (N,) in random order, with all classes on each page.
         latents: The latents (N, D) of these test images.
         controls: What the sliders control, the most active first; empty for codebook latents.
         plane: The map of the latents; None for codebook or one-hot latents, or a single latent.
@@ -94,7 +98,10 @@ class Explorer:
                 run.vae.likelihood.calibrate(
                     compute_mean_error_statistic(run.vae, run.data, run.cfg.seed)
                 )
-        self.test_indices = choose_subset(len(run.data.splits["test"].images), MAX_TEST_IMAGES)
+        labels = run.data.splits["test"].labels
+        self.test_indices = choose_test_images(labels, MAX_TEST_IMAGES)
+        order = order_test_images(labels[self.test_indices], TILES_PER_PAGE)
+        self.tiles = self.test_indices[order]
         self.latents, kl = self._encode_test_images()
         if not torch.isfinite(self.latents).all():
             raise UserError(
@@ -121,7 +128,7 @@ class Explorer:
             run.replace_data(data)
         run.module.to("cuda" if torch.cuda.is_available() else "cpu")
         metrics = untrusted.read_numbers(folder / "metrics.json")
-        return cls(run, folder.resolve().name, metrics, read_choices(folder))
+        return cls(run, name_run(folder.resolve()), metrics, read_choices(folder))
 
     @property
     def vae(self) -> VAE:
@@ -149,8 +156,20 @@ class Explorer:
         vae: Any = self.vae
         if not vae.conditional:
             return []
-        numbered = [str(label) for label in range(vae.labels)]
-        return list(getattr(self.run.data, "attributes", ()) or numbered)
+        if self.has_attributes and (attributes := getattr(self.run.data, "attributes", ())):
+            return list(attributes)
+        return [self.name_class(label) for label in range(vae.labels)]
+
+    @property
+    def test_classes(self) -> Tensor | None:
+        """The class of each image of `test_indices`, (N,); None if the labels are not classes."""
+        labels = self.run.data.splits["test"].labels
+        return labels[self.test_indices] if are_classes(labels) else None
+
+    def name_class(self, label: int) -> str:
+        """Return the name of a class, or its number if the data set has no names."""
+        classes = getattr(self.run.data, "classes", ())
+        return classes[label] if 0 <= label < len(classes) else str(label)
 
     @property
     def has_attributes(self) -> bool:
@@ -255,6 +274,37 @@ class Explorer:
         terms["rmse"] = (mean - x).square().mean().sqrt()
         return {name: value.item() for name, value in terms.items()}
 
+    @torch.no_grad()
+    def measure_latents(self, z: Tensor, y: Tensor, x: Tensor | None) -> dict[str, float]:
+        """Compute numbers of one latent vector z (D,); those without a definition are absent.
+
+        Arguments:
+            y: Label (labels,).
+            x: Image (C, H, W) from which the latents were encoded; None if there is none.
+
+        Returns:
+            log_prior: log p(z) in nats. With an image also log_posterior: log q(z|x) in nats,
+            negative_log_likelihood: -log p(x|z) in nats, pixel_error: the RMSE between x and the
+            mean of p(x|z), and distance: the Euclidean distance of z from the encoded x.
+        """
+        model, z = self._condition_on(y), self._project_to_support(z).unsqueeze(0).to(self.device)
+        densities, numbers = {}, {}
+        with _locked_noise(Stream.PICTURES):
+            if self.has_prior:
+                densities["log_prior"] = model.latents()
+            if x is not None:
+                x = x.unsqueeze(0).to(self.device)
+                q, p = model.encode(x), model.decode(z)
+                if self.has_prior:
+                    densities["log_posterior"] = q
+                numbers["negative_log_likelihood"] = -p.log_prob(x)
+                numbers["pixel_error"] = (p.mean - x).square().mean().sqrt()
+                numbers["distance"] = torch.linalg.vector_norm(z - mode_or_mean(q))
+            for name, density in reversed(densities.items()):
+                with suppress(NotImplementedError):  # a flow without an inverse
+                    numbers = {name: density.log_prob(z)} | numbers
+        return {name: value.item() for name, value in numbers.items()}
+
     def interpolate(
         self, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], weight: float
     ) -> tuple[Tensor, Tensor]:
@@ -276,7 +326,7 @@ class Explorer:
     @property
     def first_test_index(self) -> int:
         """The test image that is selected at the start."""
-        return int(self.test_indices[0])
+        return int(self.tiles[0])
 
     @property
     def central_latent(self) -> Tensor:

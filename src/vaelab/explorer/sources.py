@@ -3,17 +3,22 @@
 import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
 
-from vaelab.explorer import markup, style
+from vaelab.explorer import style
+from vaelab.explorer.drawing import encode_png
 from vaelab.explorer.events import connect_event, gr
-from vaelab.explorer.explorer import Explorer
+from vaelab.explorer.explorer import TILES_PER_PAGE, Explorer
+from vaelab.explorer.texts import Texts
+from vaelab.report.numbers import format_shape
 
-TILES_PER_PAGE = 30  # test images that are shown at once
 TILES_TAB = "tiles"
+MAX_TILES = 4 * TILES_PER_PAGE  # each is a file that the page loads
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class ImageSource:
     path: str = ""
 
     def load(
-        self, explorer: Explorer, label: Tensor, home: Explorer | None = None
+        self, explorer: Explorer, label: Tensor, texts: Texts, home: Explorer | None = None
     ) -> tuple[Tensor, Tensor, str]:
         """Load the image for a run.
 
@@ -49,77 +54,78 @@ class ImageSource:
             OSError: If a file cannot be read.
         """
         if self.index is not None:
-            caption = f"test image {self.index}"
+            caption = name_test_image(home or explorer, self.index, texts)
             if home is not None and home.data_identity != explorer.data_identity:
-                content = markup.encode_png(home.to_display(home.test_image(self.index)))
+                content = encode_png(home.to_display(home.test_image(self.index)))
                 return explorer.read_image(content, caption), label, caption
             return explorer.test_image(self.index), explorer.test_label(self.index), caption
         if self.drawing:
             content = base64.b64decode(self.drawing.partition(",")[2])
-            return explorer.read_drawing(content), label, "the drawing"
+            return explorer.read_drawing(content), label, texts["drawing"]
         path = Path(self.path)
         return explorer.read_image(path.read_bytes(), path.name), label, path.name
 
 
+def name_test_image(explorer: Explorer, index: int, texts: Texts) -> str:
+    """Return the number of a test image, and its class if it has one."""
+    if explorer.test_classes is None:
+        return texts["test_image"].format(index=index)
+    label = int(explorer.run.data.splits["test"].labels[index])
+    return texts["test_image_of_class"].format(index=index, name=explorer.name_class(label))
+
+
 class TileInput:
-    """Test images to click on, and a button that shows others.
+    """Pages of test images to click on."""
 
-    The value of `selected` is the index of the selected image.
-    """
-
-    def __init__(self, explorer: Explorer, selected: int):
-        self.explorer = explorer
-        self.start = gr.State(0)
-        self.selected: Any = gr.HTML(
-            selected,
-            html_template=style.TILES_TEMPLATE,
-            js_on_load=style.TILES_JS,
-            tiles=self._render_tiles(0, selected),
+    def __init__(self, explorer: Explorer):
+        self.indices = explorer.tiles[:MAX_TILES].tolist()
+        images = [explorer.to_display(explorer.test_image(index)) for index in self.indices]
+        self.tiles = gr.Dataset(
+            components=[gr.Image(format="png", render=False)],
+            samples=[[to_pil_image(image)] for image in images],
+            samples_per_page=TILES_PER_PAGE,
+            type="index",
+            layout="gallery",
+            show_label=False,
+            elem_classes="tiles",
         )
-        has_more = len(explorer.test_indices) > TILES_PER_PAGE
-        more = gr.Button("Others", size="sm", visible=has_more)
-        state = [self.start, self.selected]
-        connect_event(more.click, self._next_page, state, state)
 
-    def _render_tiles(self, start: int, selected: int) -> str:
-        """Render the tiles from index `start`, sorted by class."""
-        labels = self.explorer.run.data.splits["test"].labels
-        indices = self.explorer.test_indices[start : start + TILES_PER_PAGE].tolist()
-        if labels.ndim == 1:
-            indices.sort(key=lambda index: labels[index].item())
-        suffixes = {i: f", label {labels[i]}" if labels.ndim == 1 else "" for i in indices}
-        tiles = [
-            (i, self.explorer.to_display(self.explorer.test_image(i)), f"{i}{suffixes[i]}")
-            for i in indices
-        ]
-        return markup.tiles_html(tiles, selected)
+    def connect(
+        self, callback: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any]
+    ) -> None:
+        """Call `callback(index, *inputs)` with the index of each test image that is clicked."""
 
-    def _next_page(self, start: int, selected: int) -> list[Any]:
-        following = start + TILES_PER_PAGE
-        start = following if following < len(self.explorer.test_indices) else 0
-        return [start, gr.HTML(tiles=self._render_tiles(start, selected))]
+        def use_tile(position: int, *values: Any) -> Any:
+            return callback(self.indices[position], *values)
+
+        connect_event(self.tiles.click, use_tile, [self.tiles, *inputs], outputs)
 
 
 class ImageSources:
     """Tabs with test images, a sketchpad and a file upload."""
 
-    def __init__(self, explorer: Explorer):
-        with gr.Tab("Test images", id=TILES_TAB):
-            self.tiles = TileInput(explorer, explorer.first_test_index)
-        with gr.Tab("Draw"):
+    def __init__(self, explorer: Explorer, texts: Texts):
+        self.texts = texts
+        with gr.Tab(texts["test_images"], id=TILES_TAB):
+            self.tiles = TileInput(explorer)
+        with gr.Tab(texts["draw"]):
             self.pad: Any = gr.HTML(html_template=style.PAD_TEMPLATE, js_on_load=style.PAD_JS)
+            clear = gr.Button(texts["clear"], size="sm")
+            connect_event(clear.click, lambda: "", [], [self.pad])
             is_mnist = explorer.run.data.shape == (1, 28, 28)
-            fitted = "centred and scaled like the digits of MNIST" if is_mnist else "resized"
-            add_hint(f"Draw with the mouse or a finger. The drawing is {fitted}.")
-        with gr.Tab("Upload"):
-            self.file = gr.File(label="Image", type="filepath", height=170)
-            height, width = explorer.run.data.shape[1:]
-            add_hint(f"The image is cropped at its centre and resized to {width}x{height} pixels.")
+            add_hint(texts["draw_as_mnist" if is_mnist else "draw_resized"])
+        with gr.Tab(texts["upload"]):
+            self.file = gr.File(label=texts["image_file"], type="filepath", height=170)
+            size = format_shape(explorer.run.data.shape[1:])
+            add_hint(texts["upload_resized"].format(size=size))
 
     def connect(
         self, callback: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any]
     ) -> None:
-        """Call `callback(source, *inputs)` whenever the user chooses an image."""
+        """Call `callback(source, *inputs)` whenever the user chooses an image.
+
+        A file that is not an image shows a warning and changes nothing.
+        """
 
         def use_tile(index: int, *values: Any) -> Any:
             return callback(ImageSource(index=index), *values)
@@ -128,24 +134,29 @@ class ImageSources:
             return callback(ImageSource(drawing=drawing), *values)
 
         def use_file(path: str, *values: Any) -> Any:
-            return [*callback(ImageSource(path=path), *values), None]  # clears the upload field
+            try:
+                results = callback(ImageSource(path=path), *values)
+            except (ValueError, OSError) as error:
+                gr.Warning(self.texts["image_error"].format(error=escape(str(error))), title="")
+                results = [gr.skip() for _ in outputs]
+            return [*results, None]  # clears the upload field
 
-        selected, upload = self.tiles.selected, self.file.upload
-        connect_event(selected.picked, use_tile, [selected, *inputs], outputs)
+        self.tiles.connect(use_tile, inputs, outputs)
         connect_event(self.pad.drawn, use_drawing, [self.pad, *inputs], outputs)
-        connect_event(upload, use_file, [self.file, *inputs], [*outputs, self.file])
+        upload = self.file.upload
+        connect_event(upload, use_file, [self.file, *inputs], [*outputs, self.file], queue=True)
 
 
 class LabelInput:
     """A choice of the label for a conditional model; hidden for other models."""
 
-    def __init__(self, explorer: Explorer, y: Tensor, info: str):
+    def __init__(self, explorer: Explorer, y: Tensor, texts: Texts, info: str):
         self.explorer = explorer
         self.choice = gr.Dropdown(
             explorer.label_names,
             value=self.selection_of(y),
             multiselect=explorer.has_attributes,
-            label="Label",
+            label=texts["label"],
             info=info,
             visible=bool(explorer.label_names),
         )
@@ -166,4 +177,16 @@ def selected_label(explorer: Explorer, selection: Any) -> Tensor:
 
 def add_hint(text: str) -> None:
     """Add a line of explanation to the open gradio block."""
-    gr.HTML(f"<p class='quiet'>{text}</p>")
+    gr.Markdown(text, elem_classes="quiet")
+
+
+def add_picture(x: Tensor | None, caption: str) -> Any:
+    """Add an image (C, H, W) in [0, 1] with a caption to the open gradio block."""
+    settings: Any = {"interactive": False, "buttons": [], "min_width": 120}
+    return make_picture(x, caption, elem_classes="picture", **settings)
+
+
+def make_picture(x: Tensor | None, caption: str, **settings: Any) -> Any:
+    """Return a gradio image of x (C, H, W) in [0, 1]; None is an empty place."""
+    image = None if x is None else to_pil_image(x)
+    return gr.Image(image, label=caption, format="png", **settings)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.runs import untrusted
-from vaelab.runs.paths import FAILURE
+from vaelab.runs.paths import FAILURE, MULTIRUN_RECORD
 
 COLUMNS = ("val", "elbo", "nll", "kl", "active_units", "rmse", "wall_s")
 FAILED = "~ failed"  # sorts after the groups of jobs that have numbers
@@ -37,6 +37,20 @@ def differing_overrides(choices: list[list[str]]) -> list[str]:
     """Return, for each of several runs, the overrides that not all of them have."""
     common = set.intersection(*map(set, choices)) if len(choices) > 1 else set()
     return [" ".join(word for word in words if word not in common) for words in choices]
+
+
+def name_run(folder: Path) -> str:
+    """Return the name of a run folder; for a job of a multirun also what differs: "0: kl.beta=4".
+
+    Arguments:
+        folder: The absolute path of the run folder.
+    """
+    if not (folder.parent / MULTIRUN_RECORD).is_file():
+        return folder.name
+    jobs = [path for path in sorted(folder.parent.iterdir()) if (path / ".hydra").is_dir()]
+    words = differing_overrides([read_overrides(job) for job in jobs])
+    described = dict(zip(jobs, words, strict=True)).get(folder)
+    return f"{folder.name}: {described}" if described else folder.name
 
 
 def comparison_group(numbers: Mapping[str, Any]) -> str:

@@ -89,7 +89,7 @@ def _scatter_latents(axes: Axes, latent_map: LatentMap) -> None:
     if np.isnan(distinct).any():
         axes.scatter(*points.T, color=PALETTE[0], **style)
     elif len(distinct) <= MAX_CLASSES and (distinct == distinct.round()).all():
-        colours = _choose_class_colours(len(distinct))
+        colours = choose_class_colours(len(distinct))
         axes.scatter(*points.T, c=colours[np.searchsorted(distinct, labels)], **style)
         _add_legend(axes, latent_map, distinct.astype(int), colours)
     else:
@@ -113,7 +113,7 @@ def _set_equal_units(axes: Axes, points: np.ndarray) -> None:
     axes.set_aspect("equal")
 
 
-def _choose_class_colours(count: int) -> np.ndarray:
+def choose_class_colours(count: int) -> np.ndarray:
     """Return a colour for each class (count, 3): the palette, then paler versions of it."""
     from matplotlib.colors import to_rgb
 
