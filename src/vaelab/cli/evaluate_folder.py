@@ -131,7 +131,7 @@ def _log_numbers(run: RunParts, folder: Path, numbers: dict[str, Any]) -> None:
     metrics = {key: numbers[key] for key in METRICS if key in numbers}
     for node in cfg.logger.values():
         places = {key: str(folder) for key in ("folder", "save_dir") if key in node}
-        logger = build_from_config(node, **places)
+        logger: Any = build_from_config(node, **places)
         tracker = logger if isinstance(logger, RunTracker) else None
         prefix = folder.name.replace("-", "_") if tracker else numbers["split"]
         if tracker:

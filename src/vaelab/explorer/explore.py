@@ -201,8 +201,8 @@ class ExploreTab:
         return position_table(self.explorer.measure_latents(z, state.y, state.x), self.texts)
 
     def _render_terms(self, state: ExplorerState) -> str:
-        has_image = state.x is not None
-        terms = self.explorer.compute_terms(state.x, state.y) if has_image else None
+        x = state.x
+        terms = None if x is None else self.explorer.compute_terms(x, state.y)
         return terms_table(terms, self.texts)
 
     def _render_map(self, view: str, y: Tensor) -> str:

@@ -27,7 +27,7 @@ class WalkTab:
                 first = self._add_end("from", indices[0])
             with gr.Column(scale=4, min_width=300):
                 gr.Markdown(f"### {texts['between']}")
-                self.between = add_picture(*self._interpolate_once(*indices, 0.5))
+                self.between = add_picture(*self._interpolate_once(indices[0], indices[1], 0.5))
                 self.weight = gr.Slider(0, 1, 0.5, step=0.01, label=texts["position"], buttons=[])
             with gr.Column(scale=4, min_width=300):
                 last = self._add_end("to", indices[1])
