@@ -96,11 +96,12 @@ def _render_formula(formula: re.Match[str], page: Page) -> str:
 def _label_cells(table: re.Match[str]) -> str:
     """Add the title of its column to each cell: style.css shows it where a screen is narrow."""
     titles = [TAG.sub("", title).replace('"', "&quot;") for title in TITLE.findall(table[0])]
-    rows = table[0].split("<tr>")
-    for number, row in enumerate(rows):
+
+    def label_row(row: str) -> str:
         labels = iter(titles)
-        rows[number] = CELL.sub(lambda cell: f'{cell[0]} data-label="{next(labels, "")}"', row)
-    return "<tr>".join(rows)
+        return CELL.sub(lambda cell: f'{cell[0]} data-label="{next(labels, "")}"', row)
+
+    return "<tr>".join(map(label_row, table[0].split("<tr>")))
 
 
 def _link_paper(number: re.Match[str]) -> str:

@@ -67,8 +67,7 @@ def test_choose_pages_start_with_a_short_list(page):
 
 @pytest.mark.parametrize("page", CHOOSE, ids=lambda page: page.stem)
 def test_figures_of_choose_pages_are_measured_ones(page):
-    text = page.read_text().partition("\n## A measurement")
-    rows = table_rows(text[0])
+    rows = table_rows(page.read_text().partition("\n## A measurement")[0])
     figures = {figure for row in rows for cell in row for figure in DECIMAL.findall(cell)}
     assert len(figures) > 15
     assert not {figure for figure in figures if figure not in MEASURED}
