@@ -1,13 +1,16 @@
-"""Hooks of MkDocs: pages of the repository's root, a section of Chinese pages, links out of docs/.
+"""Hooks of MkDocs: root pages, a section of Chinese pages, links, formulas and tables.
 
 The pages are also read in the repository, so a link may lead to README.md or to code.
 """
 
+import html
 import posixpath
 import re
 from pathlib import Path
 
+from math_core import LatexError, LatexToMathML
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -21,6 +24,12 @@ ROOT_PAGES = {
 LINK = re.compile(r"\[([^\]]*)\]\(((?![a-z]+:|#)[^)#]+)(#[^)]*)?\)")
 ARXIV = re.compile(r"(?<![/>\w])arXiv:([\w./-]*\d)(\n(?=[A-Z]))?")
 
+FORMULA = re.compile(r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', re.DOTALL)
+TO_MATHML = LatexToMathML(fancy_error=False)
+TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+TITLE = re.compile(r"<th\b[^>]*>(.*?)</th>", re.DOTALL)
+CELL = re.compile(r"<td\b")
+TAG = re.compile(r"<[^>]+>")
 NOT_SEARCHED = re.compile(
     r'<details class="mkdocstrings-source"|<div class="jp-RenderedText[^>]*>\s*<pre'
 )
@@ -64,14 +73,38 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     return LINK.sub(rewrite_link, markdown)
 
 
-def on_page_content(html: str, **_: object) -> str:
-    """Link the arXiv numbers of docstrings, one paper a line.
+def on_page_content(content: str, page: Page, **_: object) -> str:
+    """Render formulas, name the column in each cell, and link the arXiv numbers of docstrings.
 
     Source code and what notebooks print are hidden from search.
     """
+    content = FORMULA.sub(lambda formula: _render_formula(formula, page), content)
+    content = TABLE.sub(_label_cells, content)
+    content = NOT_SEARCHED.sub(r"\g<0> data-search-exclude", content)
+    return ARXIV.sub(_link_paper, content)
 
-    def link_paper(number: re.Match[str]) -> str:
-        end = "<br>" if number[2] else ""
-        return f'<a href="https://arxiv.org/abs/{number[1]}">arXiv:{number[1]}</a>{end}'
 
-    return ARXIV.sub(link_paper, NOT_SEARCHED.sub(r"\g<0> data-search-exclude", html))
+def _render_formula(formula: re.Match[str], page: Page) -> str:
+    """Return the MathML of a formula, which browsers draw without a script."""
+    latex = html.unescape(formula[3])
+    try:
+        return TO_MATHML.convert_with_local_state(latex, displaystyle=formula[1] == "div")
+    except LatexError as error:
+        raise PluginError(f"{page.file.src_uri}: cannot render ${latex}$: {error}") from error
+
+
+def _label_cells(table: re.Match[str]) -> str:
+    """Add the title of its column to each cell: style.css shows it where a screen is narrow."""
+    titles = [TAG.sub("", title).replace('"', "&quot;") for title in TITLE.findall(table[0])]
+
+    def label_row(row: str) -> str:
+        labels = iter(titles)
+        return CELL.sub(lambda cell: f'{cell[0]} data-label="{next(labels, "")}"', row)
+
+    return "<tr>".join(map(label_row, table[0].split("<tr>")))
+
+
+def _link_paper(number: re.Match[str]) -> str:
+    """Return a link to a paper, which ends its line."""
+    end = "<br>" if number[2] else ""
+    return f'<a href="https://arxiv.org/abs/{number[1]}">arXiv:{number[1]}</a>{end}'

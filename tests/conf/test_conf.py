@@ -83,7 +83,7 @@ def test_help_about_an_unknown_group_suggests_the_nearest():
 
 
 # Groups that use classes of torch or Lightning, or no classes.
-WITHOUT_CODE = {"optimizer", "trainer", "experiment", "sweep"}
+WITHOUT_CODE = {"optimizer", "trainer", "experiment", "sweep", "debug"}
 
 
 @pytest.mark.parametrize("group", sorted({*GROUPS} - WITHOUT_CODE))
@@ -111,7 +111,7 @@ def check_keys(cfg):
 
 
 # sweep sets only keys of Hydra; the keys of experiments have a test below
-@pytest.mark.parametrize("group", sorted({*GROUPS} - {"sweep", "experiment"}))
+@pytest.mark.parametrize("group", sorted({*GROUPS} - {"sweep", "experiment", "debug"}))
 def test_every_key_is_an_argument_of_its_target(config, group):
     for option in options(group):
         check_keys(config(f"{group}={option}", recipe=RECIPES.get(group, "train")))
@@ -120,6 +120,7 @@ def test_every_key_is_an_argument_of_its_target(config, group):
 CHOICES = [f"{group}={option}" for group in TRAINED for option in options(group)]
 # Tested in test_ddp and test_slurm; callbacks=default is used in every test.
 TESTED_IN_OTHER_FILES = {"trainer=ddp", "trainer=slurm_ddp", "callbacks=default"}
+TESTED_IN_OTHER_FILES |= {"trainer=gpu", "trainer=mps"}  # need such a device
 
 
 # Settings without which an option is refused.

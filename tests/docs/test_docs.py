@@ -61,6 +61,7 @@ def test_links_to_arxiv_show_their_number(page):
 # Parts that exist only in the examples of a page.
 EXAMPLES = {page.name: {"kl=mine"} for page in ROOT.glob("README*.md")}
 EXAMPLES |= {"docs/add-a-part.md": {"kl=sigmoid", "prior=laplace"}}
+EXAMPLES |= {"docs/migration.md": {"debug=fdr"}}  # of lightning-hydra-template
 EXAMPLES |= {"docs/own-project.md": {"experiment=wave", "data=wave", "loss=noisy_gaussian"}}
 GROUPS = [path.name for path in CONF.iterdir() if path.is_dir()]
 

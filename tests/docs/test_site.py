@@ -103,6 +103,21 @@ def test_site_has_the_notebooks_and_the_pages_of_the_root(site):
     assert "0.1.0" in (site / "changelog.html").read_text()
 
 
+@pytest.mark.parametrize("width", [1440, 1024, 500])
+def test_nothing_is_wider_than_the_window(site, tmp_path, width):
+    require_browser()
+    with open_browser(tmp_path) as page:
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        for name in ("index", "parts", "results", "migration", "choose-prior", "api/kl"):
+            page.get((site / f"{name}.html").as_uri())
+            is_wider = "return document.documentElement.scrollWidth > innerWidth"
+            assert not page.execute_script(is_wider), name
+            wide = "return [...document.querySelectorAll('.md-typeset__scrollwrap')]"
+            wide += ".filter(e => e.scrollWidth > e.clientWidth + 1).length"
+            assert page.execute_script(wide) == 0, name
+
+
 def test_notebook_page_requests_nothing_from_other_hosts(site, tmp_path):
     require_browser()
     with open_browser(tmp_path) as page:
@@ -133,6 +148,27 @@ def test_formulas_in_docstrings_are_not_read_as_markdown(site):
         (site / "api" / "vae.html").read_text()
     )
     assert "null = &lt;root&gt;/.vaelab-cache" in (site / "api" / "data.html").read_text()
+
+
+def test_formulas_are_drawn_without_a_script(site):
+    page = (site / "choose-likelihood.html").read_text()
+    assert page.count("<math") > 0
+    assert "arithmatex" not in page
+    field = (site / "notes" / "13-kl-field.html").read_text()
+    assert 'display="block"' in field
+    assert "\\mathrm" not in field
+    assert (site / "site" / "stix-two-math.woff2").is_file()
+
+
+def test_a_formula_that_cannot_be_drawn_fails_the_build(tmp_path):
+    done = build_site(tmp_path, {"docs/results.md": "# Results\n\n$\\nosuchsign$\n"})
+    assert done.returncode != 0
+    assert "results.md: cannot render $\\nosuchsign$" in done.stderr
+
+
+def test_cells_of_tables_name_their_column(site):
+    page = (site / "choose-prior.html").read_text()
+    assert '<td data-label="NLL (nats)">95.44' in page
 
 
 def test_broken_links_fail_the_build(tmp_path):

@@ -35,6 +35,16 @@ OTHER_CONFIG = ("-c", "--config", "-sc", "--shell")  # flags that choose another
 WIRING = ("module", "folder")  # keys that no command sets
 GROUPS_OF_ANY_NUMBER = ("callbacks", "logger")  # groups of which no option may be chosen
 UNKNOWN_KEY = re.compile(r"Could not (?:override|delete from config\.) '([^']+)'")
+OTHER_TOOLS = {  # keys of other tools, and what to type instead
+    "ckpt_path": "type resume=runs/<run> to resume a run, or start=runs/<run> to train its weights",
+    "tags": "type logger.wandb.tags=[<tag>]",
+    "hparams_search": "type sweep=optuna",
+    "task_name": "type hydra.run.dir=runs/<name>",
+    "num_epochs": "type trainer.max_epochs=<epochs>",
+    "learning_rate": "type optimizer.lr=<rate>",
+    "per_device_train_batch_size": "type data.batch_size=<images>",
+    "no_cuda": "type trainer=cpu",
+}
 REPEATED_GROUP = re.compile(r"Multiple values for ([\w/]+)")
 
 
@@ -192,5 +202,13 @@ def _describe_unknown_key(key: str, recipe: str, words: Iterable[str]) -> str:
     prefix = f"{parent}." if parent else ""
     names += [] if parent else [group for group in groups if group not in names]
     missing = key.removeprefix(prefix).partition(".")[0]
+    hint = OTHER_TOOLS.get(key) or suggest(missing, names, prefix) or _find_nested_key(cfg, key)
     has = f"{parent or 'the config'} has {', '.join(names) or 'no keys'}"
-    return f"{key}: there is no such key; {suggest(missing, names, prefix) or has}"
+    return f"{key}: there is no such key; {hint or has}"
+
+
+def _find_nested_key(cfg: DictConfig, name: str) -> str:
+    """Return "did you mean ...?" with the key of a part that has this name, or ""."""
+    groups = [group for group in cfg if group not in WIRING and OmegaConf.is_dict(cfg[group])]
+    keys = [f"{group}.{name}" for group in groups if name in cfg[group]]
+    return f"did you mean {' or '.join(keys)}?" if keys else ""
