@@ -178,7 +178,9 @@ class Page:
 
     def find_button(self, text: str) -> Any:
         """Return the visible button with this text."""
-        return next(button for button in self.find_visible("button") if button.text == text)
+        return next(
+            button for button in self.find_visible("button") if button.text.split("\n")[0] == text
+        )
 
     def open_tab(self, name: str) -> None:
         """Open the first visible tab with this name."""

@@ -5,7 +5,6 @@ import io
 from html import escape
 
 import torch
-from matplotlib.colors import to_hex
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
@@ -33,6 +32,8 @@ def scatter_map_svg(explorer: Explorer) -> str:
     The name of each class is at the median of its dots, or below where names would overlap. Without
     classes, or with too many of them, all dots have one colour.
     """
+    from matplotlib.colors import to_hex
+
     plane, classes = explorer.plane, explorer.test_classes
     if plane is None:
         return ""
