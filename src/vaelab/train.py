@@ -39,7 +39,7 @@ from vaelab.runs.optimizer_settings import drop_unused_optimizer_settings
 from vaelab.runs.ownership import owned
 from vaelab.runs.paths import FAILURE, VALUE
 from vaelab.runs.provenance import collect_provenance, count_sizes, read_choices, write_provenance
-from vaelab.runs.resolved import record_config
+from vaelab.runs.resolved import record_config, resolve_precision
 from vaelab.runs.run import RunParts
 from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import TrainingStopped, UserError, error_log
@@ -81,6 +81,7 @@ def train(
         UserError: If the config cannot be trained, or the results are NaN or infinite.
     """
     drop_unused_optimizer_settings(cfg)
+    is_changed = resolve_precision(cfg) or cfg.latent_dim is None
     check_run_config(cfg)
     folder = Path(cfg.folder)
     with owned(folder), error_log(folder), _announced_interruption(folder):
@@ -91,9 +92,8 @@ def train(
                 print("the run is complete but for its report")
             return _finish_report(folder, is_missing="report" in stages)
         seed_everything(cfg.seed, verbose=False)
-        is_complete = cfg.latent_dim is not None
         run = RunParts.build(cfg, started)
-        if not is_complete and not is_worker_rank():
+        if is_changed and not is_worker_rank():
             record_config(cfg, folder)
         return train_run(run, resume, stages)
 

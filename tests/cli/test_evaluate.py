@@ -110,7 +110,7 @@ def test_bf16_applies_to_the_networks_and_hardly_changes_the_numbers(folder):
 
 @pytest.mark.parametrize(("fast", "chosen"), [(True, "bf16-mixed"), (False, "32-true")])
 def test_auto_precision_is_bf16_if_the_machine_supports_it(folder, monkeypatch, fast, chosen):
-    monkeypatch.setattr("vaelab.evaluation.parts.is_bf16_fast", lambda on_cpu: fast)
+    monkeypatch.setattr(precision, "is_bf16_fast", lambda on_cpu: fast)
     numbers = evaluate_folder(folder, ["likelihood"], samples=2, precision="auto")
     assert numbers["asked"]["precision"] == chosen
 

@@ -369,6 +369,14 @@ def test_every_experiment_trains(train, folders, config, tmp_path, name):
     assert has_finite_loss(train(*words, "trainer.max_epochs=1"))
 
 
+@pytest.mark.parametrize("size", [32, 64])
+def test_colour_experiment_takes_a_step_at_both_sizes(train, folders, size):
+    words = [*folders["image_folder"], f"data.shape=[3,{size},{size}]", "data.batch_size=2"]
+    numbers = train("experiment=colour", *words, "trainer.limit_train_batches=1")
+    assert numbers["steps"] == 1
+    assert has_finite_loss(numbers)
+
+
 @pytest.mark.parametrize(
     "option", ["default", *slow(*(name for name in options("logger") if name != "default"))]
 )

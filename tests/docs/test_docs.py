@@ -8,7 +8,9 @@ import shlex
 import shutil
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import (
     FENCE,
@@ -20,6 +22,7 @@ from commands import (
     shorten_training,
 )
 from conftest import CONF, ROOT, options
+from PIL import Image
 
 DOCS = ROOT / "docs"
 DOCS_PAGES = [page for page in list_pages() if page.parent != ROOT]  # README: test_readme.py
@@ -161,8 +164,18 @@ def test_training_command_runs(line, shell, tmp_path):
     if "--help" in words:
         assert "objective=" in shell(*words)
         return
+    if "data.root=photos" in words:
+        write_photos(tmp_path / "photos")
     output = shell(*shorten_training(words), VAELAB_DATA=str(ROOT / real))
     assert (tmp_path / output.rstrip().splitlines()[-1]).is_dir()
+
+
+def write_photos(folder: Path) -> None:
+    """Write 40 color images of random pixels."""
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 30, 3), dtype=np.uint8)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"{number}.png")
 
 
 def shorten_command(line: str, run: str) -> str:

@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 from vaelab.runs.config_types import check_types
 from vaelab.runs.resolved import resolve_values
 from vaelab.runs.run import RunParts
-from vaelab.runtime import trusted_config
+from vaelab.runtime import precision, trusted_config
 from vaelab.runtime.errors import UserError
 
 SHORT = ["trainer=smoke", "trainer.accelerator=cpu", "samples=1", "logger=none"]
@@ -53,6 +53,15 @@ def test_other_resolvers_are_replaced(monkeypatch):
     OmegaConf.set_struct(cfg, True)
     assert resolve_values(cfg) == {"a": 0.5, "b": {"x": 1}}
     assert OmegaConf.is_struct(cfg)
+
+
+@pytest.mark.parametrize(("fast", "chosen"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_run_records_what_auto_precision_chose(train, monkeypatch, fast, chosen):
+    monkeypatch.setattr(precision, "is_bf16_fast", lambda on_cpu: fast)
+    words = ("trainer.precision=auto", "trainer.accelerator=cpu", "trainer.limit_train_batches=1")
+    folder = train(*words, "model.hidden=[8]")["folder"]
+    recorded = OmegaConf.load(folder / ".hydra" / "config.yaml")
+    assert recorded.trainer.precision == chosen
 
 
 @pytest.mark.parametrize("text", ["${seed}", "x${oc.env:HOME}", "[${seed}]"])

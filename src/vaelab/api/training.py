@@ -33,7 +33,7 @@ from vaelab.runs.hydra_state import hydra_config_of_run
 from vaelab.runs.ownership import owned_new_folder, owned_run
 from vaelab.runs.paths import DATA
 from vaelab.runs.recorded import write_recorded_run
-from vaelab.runs.resolved import resolve_values
+from vaelab.runs.resolved import resolve_precision, resolve_values
 from vaelab.runs.run import RunParts
 from vaelab.runs.weights import hash_weights
 from vaelab.runtime.build import build_from_config
@@ -152,6 +152,7 @@ def fit(
     choices |= _name_parts({**recipe.nodes, **slots, "data": data})
 
     with _new_folder(folder) as path, _running(path, words, [f"resume={path}"]):
+        resolve_precision(cfg)
         check_run_config(cfg)
         started = str(Path.cwd()) if isinstance(data, str) else None
         write_recorded_run(path, cfg, choices, words, started)

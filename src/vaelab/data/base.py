@@ -84,7 +84,7 @@ class DataModule(LightningDataModule):
             arguments, or if the train or test split is empty.
     """
 
-    features: ClassVar[str] = "inception"
+    features: ClassVar[str] = "objects"
     licence: ClassVar[str | None] = None
     factors: tuple[str, ...] = ()
     unordered: tuple[str, ...] = ()

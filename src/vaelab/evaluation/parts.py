@@ -16,7 +16,7 @@ from vaelab.runs.metrics_file import EvaluationNumbers, read_evaluation_numbers,
 from vaelab.runs.run import RunParts
 from vaelab.runs.weights import hash_weights
 from vaelab.runtime.distributed import rank_and_world_size, wait_for_all_processes
-from vaelab.runtime.precision import is_bf16_fast, warn_if_bf16_is_slow
+from vaelab.runtime.precision import choose_precision, warn_if_bf16_is_slow
 from vaelab.vae import VAE
 
 DEFAULT_PARTS = (
@@ -72,7 +72,7 @@ def resolve_precision(precision: str, device: str) -> str:
     """
     on_cpu = device == "cpu"
     if precision == "auto":
-        return "bf16-mixed" if is_bf16_fast(on_cpu) else "32-true"
+        return choose_precision(on_cpu)
     if precision == "bf16-mixed":
         warn_if_bf16_is_slow("--precision bf16-mixed", on_cpu)
     return precision

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vaelab.features.base import Features
-from vaelab.features.classifier import Classifier
+from vaelab.features.classifier import CLASSIFIERS
 from vaelab.features.inception import Inception
 from vaelab.runtime.errors import UserError
 
@@ -20,8 +20,6 @@ def load_features(name: str) -> Features:
     """
     if name == "inception":
         return Inception()
-    path = WEIGHTS_FOLDER / f"{name}.safetensors"
-    if not path.is_file():
-        names = ", ".join(sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors")))
-        raise UserError(f"features={name}: choose from {names}, inception")
-    return Classifier.load(path)
+    if name not in CLASSIFIERS:
+        raise UserError(f"features={name}: choose from {', '.join(CLASSIFIERS)}, inception")
+    return CLASSIFIERS[name].load(WEIGHTS_FOLDER / f"{name}.safetensors")

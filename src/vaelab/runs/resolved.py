@@ -65,6 +65,23 @@ def _parse_text(text: str) -> Any:
     return text if not text or override.is_sweep_override() else override.value()
 
 
+def resolve_precision(cfg: DictConfig) -> bool:
+    """Replace `trainer.precision=auto`, in place, by what is fast on this machine.
+
+    Returns:
+        True if it was replaced.
+    """
+    import torch  # slow to import, and not needed for --help
+
+    from vaelab.runtime.precision import choose_precision
+
+    if cfg.trainer.precision != "auto":
+        return False
+    on_cpu = cfg.trainer.accelerator == "cpu" or not torch.cuda.is_available()
+    cfg.trainer.precision = choose_precision(on_cpu)
+    return True
+
+
 def record_config(cfg: DictConfig, folder: Path) -> None:
     """Write .hydra/config.yaml of a run folder again, which Hydra wrote before values changed."""
     with atomic_write(folder / ".hydra" / "config.yaml") as part:

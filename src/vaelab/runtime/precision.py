@@ -19,6 +19,11 @@ def is_bf16_fast(on_cpu: bool) -> bool:
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
+def choose_precision(on_cpu: bool) -> str:
+    """Return bf16-mixed if this machine has instructions for bfloat16, else 32-true."""
+    return "bf16-mixed" if is_bf16_fast(on_cpu) else "32-true"
+
+
 def warn_if_bf16_is_slow(option: str, on_cpu: bool) -> None:
     """Warn if bfloat16 is slow on this machine.
 
