@@ -90,7 +90,9 @@ def train(
         if "figures" not in stages:  # neither data nor weights are needed
             if stages:
                 print("the run is complete but for its report")
-            return _finish_report(folder, is_missing="report" in stages)
+            value = _finish_report(folder, is_missing="report" in stages)
+            print(folder)
+            return value
         seed_everything(cfg.seed, verbose=False)
         run = RunParts.build(cfg, started)
         if is_changed and not is_worker_rank():
@@ -141,7 +143,10 @@ def train_run(
         if trainer.is_global_zero:
             _draw_results(run, trainer, _read_results(folder))
         _complete_stage(trainer, folder, "figures")
-        return _finish_report(folder) if trainer.is_global_zero else math.nan
+        value = _finish_report(folder) if trainer.is_global_zero else math.nan
+    if trainer.is_global_zero:
+        print(folder)  # after the loggers have said where they are
+    return value
 
 
 def _load_data(run: RunParts) -> None:
@@ -421,6 +426,5 @@ def _finish_report(folder: Path, is_missing: bool = True) -> float:
         write_missing_stages(folder, [])
     if not all(map(all_finite, numbers.values())):
         raise UserError("the numbers of this run are NaN or infinite: lower optimizer.lr")
-    print(folder)
     value = numbers.get(numbers["monitor"].replace("/", "_"))
     return math.nan if value is None else value

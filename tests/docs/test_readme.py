@@ -41,7 +41,7 @@ def test_every_command_is_tested():
 
 def test_pages_name_every_script_for_runs():
     pages = [README, *(page.read_text() for page in (ROOT / "docs").glob("*.md"))]
-    for path in (ROOT / "scripts").glob("*.py"):
+    for path in {*(ROOT / "scripts").glob("*.py")} - {ROOT / "scripts" / "parts.py"}:
         names = (f"scripts/{path.name}", f"vaelab {path.stem}")
         assert any(name in page for name in names for page in pages), path.name
 
@@ -105,7 +105,7 @@ def test_training_command_runs(line, folder, shell):
     data = {"VAELAB_DATA": str(ROOT / os.environ["VAELAB_REAL_DATA"])}
     output = shell(*words, **data)
     if "--help" in words:
-        assert "objective=" in output
+        assert "objective " in output
         return
     last = output.rstrip().splitlines()[-1]
     assert (folder / last).is_dir()
