@@ -321,6 +321,7 @@ def test_combination_trains_or_is_refused_with_a_reason(train, folders, tmp_path
     words = [choice for choice in choices if not choice.startswith(("pixels", "callbacks"))]
     words.append(f"callbacks=[{','.join(dict.fromkeys(['default', chosen['callbacks']]))}]")
     words += folders.get(chosen["data"], [])
+    words += NEEDS["schedule=torch"] if "schedule=torch" in choices else []
     words += {
         "none": ["data.binarize=none"],
         "dynamic": ["data.binarize=dynamic"],

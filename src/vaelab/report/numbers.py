@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vaelab.runs.metrics_file import describe_images
 from vaelab.runs.untrusted import SENTENCES
 from vaelab.runtime.metric_names import METRICS, OTHER_METRICS, Metric, get_metric, name_data
 
@@ -86,7 +87,7 @@ def _format_value(key: str, numbers: Mapping[str, Any]) -> str:
 def describe_measurement(numbers: Mapping[str, Any]) -> str:
     """Describe the images, the pixels and the kind of log p(x) of an evaluation."""
     measure, _, condition = str(numbers.get("measure", "")).partition(" given ")
-    images = f"{numbers.get('images', '?')} {numbers.get('split', '')} images, "
+    images = f"{describe_images(numbers)}, " if "images" in numbers else ""
     pixels = f"{numbers.get('pixels', '?')} pixels of {format_shape(numbers.get('shape'))}."
     conditional = f" All numbers are conditional on {condition}." if condition else ""
     words = f"{images}{pixels} {MEASURES.get(measure, '')}{conditional}"
