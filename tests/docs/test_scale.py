@@ -125,5 +125,5 @@ def test_error_for_a_missing_plugin_names_its_extra(tmp_path, words, extra):
     command = [*python, str(ROOT / "train.py"), *words]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert f"is not installed: run pip install -e '.[{extra}]'" in done.stderr
+    assert f"is not installed: run pip install 'vaelab[{extra}]'" in done.stderr
     assert done.stderr.count("\n") == 1
