@@ -151,7 +151,11 @@ TESTED_HERE = [
 ]
 TRAININGS = [line for line in TESTED_HERE if line.startswith("python train.py")]
 SCRIPTS = [line for line in TESTED_HERE if "scripts/" in line]  # for finished runs
-SMALL = {"evaluate.py": "--samples 2 --images 50 --parts likelihood", "sample.py": ""}
+SMALL = {
+    "evaluate.py": "--samples 2 --images 50 --parts likelihood",
+    "sample.py": "",
+    "report.py": "",
+}
 
 
 @pytest.mark.slow
