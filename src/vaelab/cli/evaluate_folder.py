@@ -132,11 +132,11 @@ def _log_numbers(run: RunParts, folder: Path, numbers: dict[str, Any]) -> None:
     for node in cfg.logger.values():
         places = {key: str(folder) for key in ("folder", "save_dir") if key in node}
         logger: Any = build_from_config(node, **places)
-        tracker = logger if isinstance(logger, RunTracker) else None
-        prefix = folder.name.replace("-", "_") if tracker else numbers["split"]
-        if tracker:
-            tracker.join(folder.parents[1])
+        is_tracker = isinstance(logger, RunTracker)
+        prefix = folder.name.replace("-", "_") if is_tracker else numbers["split"]
+        if is_tracker:
+            logger.join(folder.parents[1])
         logger.log_metrics({f"{prefix}/{key}": value for key, value in metrics.items()}, run.step)
         logger.save()
-        if tracker:
-            tracker.close()
+        if is_tracker:
+            logger.close()
