@@ -140,7 +140,7 @@ def test_card_describes_the_model_and_its_usage(train, command):
     for words in (
         "| bce on binary pixels: probability |",
         "| ELBO (nats per image) | -2",
-        "500 test images",
+        "100 random images of 500 test images",
         "a bound with 2 importance samples",
         "model=mlp",
         "for 2 optimizer steps",

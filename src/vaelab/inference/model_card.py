@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
-from vaelab.runs.metrics_file import RunMetrics, markdown_table
+from vaelab.runs.metrics_file import RunMetrics, describe_images, markdown_table
 from vaelab.runs.run import RunParts
 from vaelab.vae import VAE
 
@@ -90,7 +90,7 @@ def _list_notes(vae: VAE, outputs: Sequence[str]) -> list[str]:
 def _render_numbers(numbers: RunMetrics) -> str:
     """Render the table that is printed at the end of a run."""
     lines = ["", "## Numbers", ""]
-    lines += [f"Means over {numbers.get('images')} {numbers.get('split')} images.", ""]
+    lines += [f"Means over {describe_images(numbers)}.", ""]
     lines += markdown_table(numbers)
     if "samples" in numbers:
         lines += ["", f"The NLL is a bound with {numbers['samples']} importance samples."]
