@@ -390,10 +390,10 @@ def _describe_unreached_weight(run: RunParts, trainer: Trainer) -> str | None:
         )
     checkpoint = trainer.checkpoint_callback
     if isinstance(checkpoint, Checkpoint) and run.data.has_validation and not checkpoint.has_chosen:
-        return (
-            f"{option}: no validation came after a step with the final weight of the KL, and the "
-            "last weights are kept: validate more often (trainer.val_check_interval)"
-        )
+        end = "and the last weights are kept: validate more often (trainer.val_check_interval)"
+        if kl.has_arrived(1):  # the weight is not the reason
+            return f"no validation gave a value, {end}"
+        return f"{option}: no validation came after a step with the final weight of the KL, {end}"
     return None
 
 

@@ -149,6 +149,11 @@ def test_validations_that_miss_the_final_weight_are_named(train):
     assert "no validation came after a step with the final weight" in numbers["weight_warning"]
 
 
+def test_training_without_a_validation_does_not_blame_the_weight(train):
+    numbers = train(*MLP, "trainer.limit_train_batches=3", "trainer.max_steps=1")
+    assert numbers["weight_warning"].startswith("no validation gave a value, and the last")
+
+
 def test_early_stopping_waits_for_the_weight(train):
     """A learning rate of 1e-12 brings no improvement, so each validation that counts is bad."""
     words = ("callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=1")

@@ -10,8 +10,9 @@ import sys
 import pytest
 import torch
 from conftest import ROOT
+from omegaconf import OmegaConf
 
-from vaelab.cli.evaluate_folder import evaluate_folder
+from vaelab.cli.evaluate_folder import _read_samples, evaluate_folder
 from vaelab.data.base import choose_subset
 from vaelab.evaluation import likelihood
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
@@ -313,6 +314,16 @@ def test_last_weights_have_a_separate_record_from_the_best(command, folder, tmp_
         words = ["--samples", "2", "--parts", "likelihood", "--checkpoint", checkpoint, "--record"]
         assert command("scripts/evaluate.py", str(folder), *words)[0] == 0
     assert sorted(record["name"] for record in read_records(tmp_path)) == ["run", "run-last"]
+
+
+@pytest.mark.parametrize("word", ["samples=3", "evaluate.samples=3"])
+def test_samples_of_the_run_are_the_default(config, word):
+    assert _read_samples(config(word)) == 3
+
+
+def test_default_without_a_setting_is_100_samples_and_older_runs_keep_theirs(config):
+    assert _read_samples(config()) == 100
+    assert _read_samples(OmegaConf.create({"samples": 7})) == 7
 
 
 def test_without_record_only_the_run_folders_are_written(command, folder, tmp_path):

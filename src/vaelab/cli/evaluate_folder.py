@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 
 from vaelab.evaluation.base import EvaluationConfig
 from vaelab.evaluation.duration import estimate_evaluation_seconds
@@ -79,7 +80,7 @@ def evaluate_opened_run(
         The numbers by name, in nats per image where they are log probabilities.
     """
     parts, folder = tuple(parts), weights.results_folder(path)
-    samples = samples or (SAMPLES if run.cfg.samples == AUTO else int(run.cfg.samples))
+    samples = _read_samples(run.cfg) if samples is None else samples
     name = f"{split}-{checkpoint}-{samples}"
     name += f"-random{images}" if images is not None else ""
     sampler = sampler or PriorSampler()
@@ -116,6 +117,12 @@ def evaluate_opened_run(
         print(output)
     wait_for_all_processes()
     return numbers
+
+
+def _read_samples(cfg: DictConfig) -> int:
+    """Return the samples that a run's config sets; configs of older runs have no `evaluate`."""
+    samples = (cfg.get("evaluate") or cfg).samples
+    return SAMPLES if samples == AUTO else int(samples)
 
 
 def _log_numbers(run: RunParts, folder: Path, numbers: dict[str, Any]) -> None:
