@@ -52,7 +52,7 @@ def test_file_receives_plain_lines(tmp_path):
 @pytest.mark.parametrize("columns", [80, 120])
 def test_terminal_shows_one_bar(tmp_path, columns):
     own, other = pty.openpty()
-    subprocess.run(["stty", "cols", str(columns)], stdin=other, check=True)
+    subprocess.run(["stty", "rows", "24", "cols", str(columns)], stdin=other, check=True)
     process = start(("trainer.max_epochs=20",), tmp_path, stdin=other, stdout=other, stderr=other)
     os.close(other)
     output = read_terminal(own)

@@ -27,7 +27,7 @@ def build_site(copy: Path, pages: dict[str, str]) -> subprocess.CompletedProcess
     shutil.copytree(ROOT / "docs", copy / "docs")
     for path in ROOT.glob("[A-Z]*.md"):
         shutil.copy(path, copy)
-    for name in ("LICENSE", "conf", "scripts", "src", "tests"):
+    for name in ("CITATION.cff", "LICENSE", "conf", "scripts", "src", "tests"):
         (copy / name).symlink_to(ROOT / name)
     for path, text in pages.items():
         (copy / path).write_text(text)

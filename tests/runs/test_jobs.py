@@ -1,11 +1,12 @@
 """The names of runs and of the jobs of a multirun."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from vaelab.runs.jobs import name_run
+from vaelab.runs.jobs import find_jobs, name_run, read_jobs
 
 
 @pytest.fixture
@@ -30,3 +31,10 @@ def test_only_job_is_named_by_all_its_overrides(multirun):
     (multirun / "1" / ".hydra" / "overrides.yaml").unlink()
     (multirun / "1" / ".hydra").rmdir()
     assert name_run(multirun / "0") == "0: data=mnist kl.beta=1"
+
+
+def test_jobs_are_found_in_nested_folders(multirun):
+    nested = shutil.copytree(multirun / "0", multirun / "deeper" / "seed 0")
+    assert nested in find_jobs(multirun)
+    assert "deeper/seed 0" in {row["job"] for row in read_jobs(multirun)}
+    assert name_run(nested).startswith("seed 0: ")

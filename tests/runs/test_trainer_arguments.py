@@ -188,8 +188,8 @@ WORKS: dict[str, Sequence[tuple[Sequence[str], Callable[[Record], Any]]]] = {
     ],
     "benchmark": [(["+trainer.benchmark=true"], lambda r: r.training[0]["benchmark"])],
     "enable_progress_bar": [
-        (["+trainer.enable_progress_bar=true"], lambda r: "Epoch 0" in r.output),
-        (["+trainer.enable_progress_bar=false"], lambda r: "Epoch 0" not in r.output),
+        (["+trainer.enable_progress_bar=true"], lambda r: "epoch 1/1" in r.output),
+        (["+trainer.enable_progress_bar=false"], lambda r: "epoch 1/1" not in r.output),
     ],
     "profiler": [(["+trainer.profiler=simple"], lambda r: "run_training_batch" in r.output)],
     "detect_anomaly": [(["+trainer.detect_anomaly=true"], lambda r: r.training[0]["anomaly"])],

@@ -301,9 +301,9 @@ def _get_state(pid):
 
 
 def _find_child(pid):
-    """Return the id of the process of train.py that a process has started."""
+    """Return the id of the training process that a process has started."""
     for path in Path("/proc").glob("[0-9]*"):
-        if _get_state(path.name)[1] == pid and b"train.py" in (path / "cmdline").read_bytes():
+        if _get_state(path.name)[1] == pid and b"hydra.run.dir" in (path / "cmdline").read_bytes():
             return int(path.name)
     raise ProcessLookupError(f"{pid} has no child")
 

@@ -406,17 +406,15 @@ def test_unknown_value_of_on_nan_is_refused(command):
     assert status.startswith("error: on_nan=explode: it should be 'stop', 'skip', 'restore'")
 
 
-def path_with_tests():
-    """Return the PYTHONPATH of a process that imports classes of this file."""
-    folders = [str(ROOT / "tests"), str(Path(__file__).parent)]
-    return os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")])
+FOLDERS = (str(ROOT / "tests"), str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""))
+SPOIL_ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(FOLDERS), "VAELAB_TRUST": "test_nan_guard"}
 
 
 @pytest.mark.slow
 def test_two_processes_skip_the_same_steps(shell, tmp_path):
     words = [*SMALL, "trainer=ddp", "trainer.accelerator=cpu", "logger=none", "samples=2"]
     words += [limit_steps(6), "trainer.max_epochs=1", "on_nan=skip", "hydra.run.dir=run"]
-    shell("train.py", *words, *spoil_batches(2, 4, rank=1), PYTHONPATH=path_with_tests())
+    shell("train.py", *words, *spoil_batches(2, 4, rank=1), **SPOIL_ENVIRONMENT)
     numbers = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert numbers["skipped"] == 2
     files = sorted(path.name for path in (tmp_path / "run" / "nan").iterdir())
@@ -429,7 +427,7 @@ def test_two_processes_stop_together_with_one_message(tmp_path):
     done = subprocess.run(
         [sys.executable, ROOT / "train.py", *words, limit_steps(6), *spoil_batches(2, rank=1)],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": path_with_tests()},
+        env=os.environ | SPOIL_ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=200,

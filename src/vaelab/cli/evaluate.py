@@ -102,7 +102,9 @@ def _list_finished_jobs(folder: Path) -> list[Path]:
     """Return the finished jobs of a multirun, or the folder itself if it is a run."""
     if not (folder / MULTIRUN_RECORD).is_file():
         return [folder]
-    jobs = sorted(path.parent for path in folder.glob("*/checkpoints"))
+    from vaelab.runs.jobs import find_jobs
+
+    jobs = [job for job in find_jobs(folder) if (job / "checkpoints").is_dir()]
     finished = [job for job in jobs if _is_finished(job)]
     if unfinished := [job.name for job in jobs if job not in finished]:
         print(f"{folder}: skipped unfinished jobs: {', '.join(unfinished)}")
@@ -115,9 +117,10 @@ def _is_finished(job: Path) -> bool:
 
 def _common_multirun(folders: list[Path]) -> Path | None:
     """Return the folder of the multirun that all runs are jobs of, if there is one."""
-    parents = {folder.resolve().parent for folder in folders}
-    multirun = parents.pop() if len(parents) == 1 else Path()
-    return multirun if (multirun / MULTIRUN_RECORD).is_file() else None
+    from vaelab.runs.jobs import find_multirun
+
+    multiruns = {find_multirun(folder.resolve()) for folder in folders}
+    return multiruns.pop() if len(multiruns) == 1 else None
 
 
 def _build_sampler(name: str) -> Any:

@@ -11,10 +11,11 @@ def main() -> None:
     parser.add_argument("folder", type=expand_home, nargs="+", help="of a run, or of a multirun")
     arguments = parser.parse_args()
 
-    from vaelab.report.folder import is_run_folder, list_job_folders
     from vaelab.report.write import write_report
+    from vaelab.runs.jobs import find_jobs
 
     for folder in arguments.folder:
-        for job in () if is_run_folder(folder) else list_job_folders(folder):
-            write_report(job)
+        for job in find_jobs(folder) if folder.is_dir() else ():
+            if job != folder:
+                write_report(job)
         print(write_report(folder))

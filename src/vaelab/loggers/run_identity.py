@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from vaelab.runs import untrusted
-from vaelab.runs.jobs import read_overrides
+from vaelab.runs.jobs import find_multirun, read_overrides
 from vaelab.runs.paths import MULTIRUN_RECORD, RERUN_OF, TRACKING_IDS
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.files import atomic_write
@@ -21,11 +21,6 @@ MAX_NAME = 128  # characters of the name of a run
 def is_multirun_job() -> bool:
     """True in the process of a job that a multirun has started."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-
-
-def find_multirun(folder: Path) -> Path | None:
-    """Return the folder of the multirun of a job, which may be some folders above; else None."""
-    return next((each for each in folder.parents if (each / MULTIRUN_RECORD).exists()), None)
 
 
 def find_original(folder: Path) -> Path | None:

@@ -19,12 +19,12 @@ from vaelab.loggers.offline_runs import find_upload_command
 from vaelab.loggers.run_identity import (
     describe_choices,
     find_group,
-    find_multirun,
     find_original,
     is_multirun_job,
     read_tracking_id,
     record_tracking_id,
 )
+from vaelab.runs.jobs import find_multirun
 from vaelab.runs.paths import MODEL_FILES
 from vaelab.runtime.metric_names import METRICS, OTHER_METRICS
 from vaelab.runtime.overrides import quote_for_shell

@@ -148,11 +148,6 @@ def is_run_folder(path: Path) -> bool:
     return (path / ".hydra").is_dir()
 
 
-def list_job_folders(path: Path) -> list[Path]:
-    """Return the run folders of a multirun."""
-    return sorted(filter(is_run_folder, path.iterdir())) if path.is_dir() else []
-
-
 def read_multirun_overrides(path: Path) -> list[str]:
     """Return the words after `vaelab train -m` of a multirun, empty if they cannot be read."""
     hydra = _read_yaml(path / "multirun.yaml", {}).get("hydra")

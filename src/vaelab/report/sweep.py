@@ -15,7 +15,6 @@ from vaelab.report.drawing import (
 )
 from vaelab.report.folder import (
     format_command,
-    list_job_folders,
     read_multirun_overrides,
     split_override,
 )
@@ -29,7 +28,7 @@ from vaelab.report.jobs import (
     find_varied_keys,
     read_report_jobs,
 )
-from vaelab.runs.jobs import FAILED
+from vaelab.runs.jobs import FAILED, find_jobs
 from vaelab.runtime.metric_names import get_metric
 
 
@@ -42,7 +41,7 @@ def write_sweep_report(folder: Path) -> Path:
     Raises:
         UserError: If a link leads out of the folder of a job.
     """
-    for job in list_job_folders(folder):
+    for job in find_jobs(folder):
         if not (job / page.REPORT_FILE).exists():
             run.write_run_report(job)
     values = collect_template_values(folder, read_report_jobs(folder))

@@ -4,7 +4,8 @@ import logging
 from pathlib import Path
 
 from vaelab.report import run, sweep
-from vaelab.report.folder import is_run_folder, list_job_folders
+from vaelab.report.folder import is_run_folder
+from vaelab.runs.jobs import find_jobs
 from vaelab.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ def write_report(folder: Path) -> Path:
     """
     if is_run_folder(folder):
         return run.write_run_report(folder)
-    if list_job_folders(folder):
+    if folder.is_dir() and find_jobs(folder):
         return sweep.write_sweep_report(folder)
     raise UserError(f"{folder} is neither a run nor a multirun: it has no .hydra folder")
 

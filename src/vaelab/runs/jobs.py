@@ -18,10 +18,26 @@ def read_jobs(folder: Path) -> list[dict[str, Any]]:
     Only the rows of one group are comparable: those with the same likelihood, data, pixels and
     monitored value.
     """
-    rows = [_row(path) for path in folder.iterdir() if (path / ".hydra").is_dir()]
+    rows = [_row(path, path.relative_to(folder).as_posix()) for path in find_jobs(folder)]
     for row, words in zip(rows, differing_overrides([row["choices"] for row in rows]), strict=True):
         row["choices"] = words
     return sorted(rows, key=lambda row: (row["group"], -row.get("val", -math.inf), row["job"]))
+
+
+def find_multirun(folder: Path) -> Path | None:
+    """Return the folder of the multirun of a job, which may be some folders above; else None."""
+    return next((each for each in folder.parents if (each / MULTIRUN_RECORD).exists()), None)
+
+
+def find_jobs(folder: Path) -> list[Path]:
+    """Return the run folders of a multirun in the order of their paths.
+
+    With hydra.sweep.subdir they may lie deeper than in the folder of the multirun itself.
+    """
+    if (folder / ".hydra").is_dir():
+        return [folder]
+    children = sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
+    return [job for child in children for job in find_jobs(child)]
 
 
 def read_overrides(folder: Path) -> list[str]:
@@ -45,9 +61,10 @@ def name_run(folder: Path) -> str:
     Arguments:
         folder: The absolute path of the run folder.
     """
-    if not (folder.parent / MULTIRUN_RECORD).is_file():
+    multirun = find_multirun(folder)
+    if multirun is None:
         return folder.name
-    jobs = [path for path in sorted(folder.parent.iterdir()) if (path / ".hydra").is_dir()]
+    jobs = find_jobs(multirun)
     words = differing_overrides([read_overrides(job) for job in jobs])
     described = dict(zip(jobs, words, strict=True)).get(folder)
     return f"{folder.name}: {described}" if described else folder.name
@@ -60,8 +77,8 @@ def comparison_group(numbers: Mapping[str, Any]) -> str:
     return f"{on} ({numbers['measure']})"
 
 
-def _row(folder: Path) -> dict[str, Any]:
-    row: dict[str, Any] = {"job": folder.name, "choices": read_overrides(folder)}
+def _row(folder: Path, job: str) -> dict[str, Any]:
+    row: dict[str, Any] = {"job": job, "choices": read_overrides(folder)}
     if (failed := folder / FAILURE).exists():  # a job with NaN in its numbers has both files
         return row | {"group": FAILED, "failed": untrusted.read_message(failed)}
     try:

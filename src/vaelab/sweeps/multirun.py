@@ -51,7 +51,8 @@ def start_multirun(config: DictConfig) -> None:
     folder = _own_sweep_folder(config)
     is_resumed = folder.is_dir() and any(folder.iterdir())
     request = _request_of(OmegaConf.create(OmegaConf.to_yaml(config)))  # as it is recorded
-    if is_resumed and _read_request(folder) != request:
+    recorded = _read_request(folder) if is_resumed else None
+    if is_resumed and recorded != _drop_new_keys(request, recorded):
         raise UserError(
             f"hydra.sweep.dir={folder} holds something other than this multirun: choose another "
             f"folder, or resume the multirun in it: {resume_hint(folder)}"
@@ -176,6 +177,19 @@ def _read_request(folder: Path) -> Any:
     if not record.is_file():
         return None
     return _request_of(rename_old_targets(untrusted.read_config(record)))
+
+
+def _drop_new_keys(request: Any, recorded: Any) -> Any:
+    """Return a request without the keys that a recorded one lacks.
+
+    The words of both are compared too, so such keys are the defaults of a newer version of vaelab.
+    """
+    if isinstance(request, dict) and isinstance(recorded, dict):
+        common = request.keys() & recorded.keys()
+        return {key: _drop_new_keys(request[key], recorded[key]) for key in common}
+    if isinstance(request, tuple) and isinstance(recorded, tuple):
+        return tuple(map(_drop_new_keys, request, recorded))
+    return request
 
 
 def _request_of(config: Any) -> Any:
