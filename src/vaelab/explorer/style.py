@@ -72,8 +72,9 @@ const canvas = element.querySelector('canvas'), pen = canvas.getContext('2d');
 const clear = () => { pen.fillStyle = '#000'; pen.fillRect(0, 0, 280, 280); };
 const stroke = event => {
   const box = canvas.getBoundingClientRect(), scale = 280 / box.width;
-  pen.lineTo((event.clientX - box.left) * scale, (event.clientY - box.top) * scale);
-  pen.lineTo((event.clientX - box.left) * scale + 0.01, (event.clientY - box.top) * scale);  // a dot
+  const x = (event.clientX - box.left) * scale, y = (event.clientY - box.top) * scale;
+  pen.lineTo(x, y);
+  pen.lineTo(x + 0.01, y);  // so that a click draws a dot
   pen.stroke();
   props.value = canvas.toDataURL();
   trigger('drawn');
