@@ -22,7 +22,7 @@ SOURCES += [ROOT / "src/vaelab/runtime/metric_names.py", ROOT / "src/vaelab/runs
 TEMPLATES = sorted((ROOT / "src/vaelab/report/page").glob("*.html"))
 WORDS_OF_DATA = {
     *("train", "val", "test", "binary", "levels", "dequantized", "real", "grey", "the labels"),
-    *("training", "validation"),
+    *("training", "validation", "probability", "density"),
 }
 NUMBER = re.compile(r"\d+(?:[.,\N{NARROW NO-BREAK SPACE}]\d+)*")
 

@@ -94,7 +94,7 @@ def _format_value(key: str, numbers: Mapping[str, Any]) -> str:
 def describe_measurement(numbers: Mapping[str, Any], t: Translate) -> str:
     """Describe the images, the pixels and the kind of log p(x) of an evaluation."""
     measure, _, condition = str(numbers.get("measure", "")).partition(" given ")
-    images = f"{describe_images(numbers, t)}, " if "images" in numbers else ""
+    images = t("{images}, ", images=describe_images(numbers, t)) if "images" in numbers else ""
     pixels = t(
         "{pixels} pixels of {shape}.",
         pixels=t(str(numbers.get("pixels", "?"))),

@@ -1,5 +1,6 @@
 """The report of a multirun: <multirun>/report.html."""
 
+import re
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ from vaelab.report.jobs import (
 from vaelab.runs.jobs import FAILED
 from vaelab.runtime.language import Translate
 from vaelab.runtime.metric_names import get_metric
+
+COMPARISON = re.compile(  # of the group of comparable jobs, see `vaelab.runs.jobs`
+    r"(?P<loss>\S+) on (?P<pixels>\S+) pixels of (?P<data>.+) \((?P<measure>.+)\)"
+)
 
 
 def write_sweep_report(folder: Path, t: Translate) -> Path:
@@ -90,7 +95,18 @@ def _name_group(group: str, t: Translate) -> str:
         return t("failed")
     words, by, monitor = group.rpartition(", ranked by ")
     metric = get_metric(monitor, translate=t).name
-    return t("{group}, ranked by {metric}", group=words, metric=metric) if by else metric
+    found = COMPARISON.fullmatch(words)
+    name = (
+        t("{loss} on {pixels} pixels of {data} ({measure})", **_translate_values(found, t))
+        if found
+        else words
+    )
+    return t("{group}, ranked by {metric}", group=name, metric=metric) if by else metric
+
+
+def _translate_values(found: re.Match[str], t: Translate) -> dict[str, str]:
+    values = found.groupdict()
+    return values | {key: t(values[key]) for key in ("pixels", "measure")}
 
 
 def _make_seed_tables(

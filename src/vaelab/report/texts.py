@@ -105,6 +105,7 @@ CHINESE: Mapping[str, str] = {
     "{images:,} random images of {every:,} {split} images": (
         "{every:,} 幅{split}图像中随机选取的 {images:,} 幅"
     ),
+    "{images}, ": "{images}，",
     "{pixels} pixels of {shape}.": "{pixels}像素，形状 {shape}。",
     "All numbers are conditional on {condition}.": "所有数值都以{condition}为条件。",
     "log p(x) is a log probability of discrete pixels.": "log p(x) 是离散像素的对数概率。",
@@ -160,7 +161,11 @@ CHINESE: Mapping[str, str] = {
     "rank": "排名",
     "job": "训练",
     "failed": "失败",
-    "{group}, ranked by {metric}": "{group}，按{metric}排名",
+    "{group}, ranked by {metric}": "{group}，按 {metric} 排名",
+    "{loss} on {pixels} pixels of {data} ({measure})": (
+        "{loss}，{data} 的{pixels}像素（{measure}）"
+    ),
+    "probability": "概率",
     "posterior collapse": "后验坍缩",
     "collapsed": "坍缩",
     "Click a column title to sort within each group.": "点击列标题可在每组内排序。",
