@@ -9,7 +9,9 @@ from commands import NOTES, block_commands, list_english_notes, page_name
 from conftest import ROOT
 
 NOTE_PAGES = [NOTES / "README.md", *list_english_notes()]
-PAGES = [ROOT / "README.md", *NOTE_PAGES]
+CHOOSE_PAGES = [*(ROOT / "docs").glob("choose-*[a-z].md")]
+CHOOSE_PAGES = [page for page in CHOOSE_PAGES if ".zh-CN" not in page.name]
+PAGES = [ROOT / "README.md", *CHOOSE_PAGES, *NOTE_PAGES]
 
 
 def translation(page: Path) -> Path:

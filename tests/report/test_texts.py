@@ -35,7 +35,7 @@ def list_texts_of_code(path: Path) -> set[str]:
         for call in calls
         if isinstance(call.func, ast.Name) and call.func.id in ("t", "translate")
     ]
-    return {arg.value for arg in first if isinstance(arg, ast.Constant)}
+    return {str(arg.value) for arg in first if isinstance(arg, ast.Constant)}
 
 
 def list_texts_of_metrics() -> set[str]:
