@@ -75,8 +75,8 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "iaf": "逆自回归流，共 posterior.transforms 个仿射步",
         "naf": "神经自回归流，每步是若干 sigmoid 之和",
         "planar": "平面流，共 posterior.transforms 个映射",
-        "vmf": "单位球面上的 von Mises-Fisher 分布；设置 prior=sphere",
-        "vq": "向量量化，posterior.codes 个可学习的码；设置 prior=codes",
+        "vmf": "单位球面上的 vMF 分布；设置 prior=sphere",
+        "vq": "向量量化，posterior.codes 个码；设置 prior=codes",
     },
     "loss": {
         "bce": "伯努利分布（二元交叉熵）；灰度像素当作概率",
