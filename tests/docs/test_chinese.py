@@ -9,7 +9,10 @@ from commands import NOTES, block_commands, list_english_notes, page_name
 from conftest import ROOT
 
 NOTE_PAGES = [NOTES / "README.md", *list_english_notes()]
-PAGES = [ROOT / "README.md", *NOTE_PAGES]
+NOTEBOOK = ROOT / "docs/notebooks/quick_start.py"
+CHOOSE_PAGES = [*(ROOT / "docs").glob("choose-*.md")]
+CHOOSE_PAGES = [page for page in CHOOSE_PAGES if ".zh-CN" not in page.name]
+PAGES = [ROOT / "README.md", *CHOOSE_PAGES, *NOTE_PAGES]
 
 
 def translation(page: Path) -> Path:
@@ -49,7 +52,8 @@ def indented_code(page: Path) -> list[str]:
 
 def test_every_chinese_page_has_an_english_page():
     pages = [*ROOT.glob("*.zh-CN.md"), *(ROOT / "docs").rglob("*.zh-CN.md")]
-    assert not [page for page in pages if not Path(str(page).replace(".zh-CN", "")).is_file()]
+    english = [Path(str(page).replace(".zh-CN", "")) for page in pages]
+    assert [page for page in english if not page.is_file()] == [NOTEBOOK.with_suffix(".md")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
@@ -93,3 +97,12 @@ def test_the_first_paragraph_links_to_the_other_language(page):
     for source, target in ((page, translation(page)), (translation(page), page)):
         paragraph = source.read_text().split("\n\n")[1]
         assert f"]({target.name})" in paragraph
+
+
+def test_the_chinese_quick_start_has_the_code_of_the_notebook():
+    notebook, chinese = NOTEBOOK.read_text(), translation(NOTEBOOK.with_suffix(".md")).read_text()
+    cells = re.findall(r"^# %%(?! \[markdown\]).*\n((?:.*\n)*?)(?=# %%|\Z)", notebook, re.MULTILINE)
+    blocks = re.findall(r"^```python\n((?:.*\n)*?)```$", chinese, re.MULTILINE)
+    assert [block.strip() for block in blocks] == [cell.strip() for cell in cells]
+    headings = (len(re.findall(p, t, re.M)) for p, t in ((r"^# ##", notebook), (r"^##", chinese)))
+    assert len({*headings}) == 1

@@ -10,6 +10,7 @@ from vaelab.runtime.errors import UserError
 
 DOCS = ROOT / "docs"
 CHOOSE = sorted(DOCS.glob("choose-*.md"))
+CHOOSE = [page for page in CHOOSE if ".zh-CN" not in page.name]  # test_chinese.py compares them
 SOURCES = ["parts.md", "results.md", "evaluation.md", "notes/04-likelihoods.md"]
 MEASURED = " ".join((DOCS / name).read_text() for name in SOURCES)
 CODE = re.compile(r"`([^`]+)`")

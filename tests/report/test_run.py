@@ -163,7 +163,7 @@ def test_command_repeats_the_overrides(make_run, word):
 
 
 def test_failed_report_is_only_a_warning(make_run, monkeypatch, caplog, capsys):
-    def broken(folder):
+    def broken(folder, translate):
         raise RuntimeError("a\ndefect")
 
     folder = make_run()

@@ -199,9 +199,13 @@ class Run:
         self._parts.load_data()
         return evaluate_opened_run(self._parts, self._path, parts, self._checkpoint, **settings)
 
-    def report(self) -> Path:
-        """Write report.html, and return its path."""
-        return write_report(self.folder)
+    def report(self, language: str | None = None) -> Path:
+        """Write report.html, and return its path.
+
+        Arguments:
+            language: Of the page, en or zh; None means that of VAELAB_LANGUAGE.
+        """
+        return write_report(self.folder, language)
 
     def figures(self, only: Sequence[str] | None = None, format: str = "png") -> dict[str, Path]:
         """Draw the figures to <run>/figures, and return their paths by name.

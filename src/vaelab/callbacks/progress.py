@@ -101,7 +101,7 @@ class Progress(ProgressBar):
         epoch = f"epoch {trainer.current_epoch + 1}" + (f"/{epochs}" if epochs > 0 else "")
         value = _describe_value(trainer, pl_module)
         if self.bar is not None:
-            self.bar.set_description(epoch, refresh=False)
+            self.bar.set_description_str(epoch, refresh=False)
             self.bar.set_postfix_str(value.removeprefix(", "), refresh=False)
             self.bar.update(batches - self.bar.n)
         elif self._is_line_due(batches):

@@ -11,9 +11,9 @@ import socket
 import sys
 
 from vaelab.cli.menu import list_options
-from vaelab.explorer.texts import LANGUAGES
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.files import expand_home
+from vaelab.runtime.language import add_language_option
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -28,7 +28,7 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--host", default="127.0.0.1", help="by default this machine only")
-    parser.add_argument("--language", choices=tuple(LANGUAGES), default="en", help="of the page")
+    add_language_option(parser)
     arguments = parser.parse_args()
     if arguments.host not in LOOPBACK:
         print(

@@ -1,6 +1,6 @@
 """The text of --help: an overview of the config groups, and `--help <group>` with its options.
 
-Options of the user's own project are listed too.
+Options of the user's own project are listed too. VAELAB_LANGUAGE=zh gives the texts in Chinese.
 """
 
 import re
@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from textwrap import wrap
 
+from vaelab.cli import menu_texts
 from vaelab.runtime.errors import UserError, suggest
 from vaelab.runtime.installation import CONF, train_command
+from vaelab.runtime.language import find_language
 from vaelab.runtime.own_project import find_own_conf
 
 WIDTH = 80
@@ -59,7 +61,8 @@ def render_help(recipe: str, groups: Sequence[str] = ()) -> str:
 
 def _render_overview(recipe: str) -> str:
     """Return the usage, and the names of all options of each group, at most WIDTH columns wide."""
-    lines = [USAGE[recipe].format(train=train_command())]
+    usage, hints = (menu_texts.USAGE, menu_texts.HINTS) if _is_chinese() else (USAGE, HINTS)
+    lines = [usage[recipe].format(train=train_command())]
     for group in find_groups(recipe):
         default = _find_default(recipe, group)
         names = [
@@ -68,7 +71,7 @@ def _render_overview(recipe: str) -> str:
         ]
         lines += _wrap(group, names)
     lines += _wrap(KEYS, re.findall(r"^(\w+):", _read_own_keys(recipe), re.MULTILINE))
-    return "\n".join([*lines, "", *HINTS[recipe]])
+    return "\n".join([*lines, "", *hints[recipe]])
 
 
 def _wrap(title: str, words: Iterable[str]) -> list[str]:
@@ -79,12 +82,12 @@ def _wrap(title: str, words: Iterable[str]) -> list[str]:
 def _render_group(recipe: str, group: str) -> str:
     """Return the options of a group with their first comments, or the keys of no group."""
     if group == KEYS:
-        return _read_own_keys(recipe)
+        return _translate_comments(_read_own_keys(recipe))
     lines, default = [f"{group}="], _find_default(recipe, group)
     for option, file in find_options(group).items():
         mark = "*" if option == default else " "
         own = "" if file.is_relative_to(CONF) else "(own) "
-        lines.append(f"  {mark} {option:18} {own}{_first_comment(file)}")
+        lines.append(f"  {mark} {option:20} {own}{_describe_option(group, option, file)}")
     return "\n".join(lines)
 
 
@@ -135,6 +138,28 @@ def describe_options(group: str) -> str:
     return ", ".join(
         name if file.is_relative_to(CONF) else f"{name} (own)" for name, file in options
     )
+
+
+def _is_chinese() -> bool:
+    return find_language() == "zh"
+
+
+def _translate_comments(text: str) -> str:
+    """Return the lines of a yaml file with Chinese comments, if this is the language."""
+
+    def translate(line: re.Match[str]) -> str:
+        comment = menu_texts.KEYS.get(line["key"])
+        return f"{line['setting']} # {comment}" if comment else line[0]
+
+    pattern = re.compile(r"^(?P<setting>(?P<key> *\w+):.*?) # .*$", re.MULTILINE)
+    return pattern.sub(translate, text) if _is_chinese() else text
+
+
+def _describe_option(group: str, option: str, file: Path) -> str:
+    """Return the line about an option: its first comment, or the Chinese text if there is one."""
+    texts = menu_texts.OPTIONS.get(group, {})
+    translated = texts.get(option) if _is_chinese() and file.is_relative_to(CONF) else None
+    return translated or _first_comment(file)
 
 
 def _first_comment(file: Path) -> str:

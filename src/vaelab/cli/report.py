@@ -3,12 +3,14 @@
 import argparse
 
 from vaelab.runtime.files import expand_home
+from vaelab.runtime.language import add_language_option
 
 
 def main() -> None:
     """Write the reports of the folders of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=expand_home, nargs="+", help="of a run, or of a multirun")
+    add_language_option(parser)
     arguments = parser.parse_args()
 
     from vaelab.report.write import write_report
@@ -17,5 +19,5 @@ def main() -> None:
     for folder in arguments.folder:
         for job in find_jobs(folder) if folder.is_dir() else ():
             if job != folder:
-                write_report(job)
-        print(write_report(folder))
+                write_report(job, arguments.language)
+        print(write_report(folder, arguments.language))

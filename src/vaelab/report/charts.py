@@ -22,7 +22,8 @@ from vaelab.report.chart_parts import (
 )
 from vaelab.report.jobs import SEED, SweepJob, find_varied_keys
 from vaelab.report.numbers import format_number, format_rounded
-from vaelab.runtime.metric_names import METRICS, get_metric
+from vaelab.runtime.language import TO_ENGLISH, Translate
+from vaelab.runtime.metric_names import get_metric
 
 MAX_COLOURS = 7
 MAX_EVENLY_SPACED = 8  # distinct values; more numbers are placed in proportion
@@ -31,10 +32,10 @@ AXES = {"orient": "top", "domain": False, "ticks": False, "grid": True, "labelAn
 AXES |= {"gridColor": "var(--quiet)", "labelColor": "var(--ink)"}
 AXES |= {"labelLimit": 120, "labelPadding": 20}
 LABEL = {"field": "label", "type": "nominal"}
-NUMBERS = {key: METRICS[key].name for key in ("elbo", "reconstruction", "kl")}
+NUMBERS = ("elbo", "reconstruction", "kl")
 
 
-def make_rate_distortion_chart(jobs: Sequence[SweepJob]) -> Spec | None:
+def make_rate_distortion_chart(jobs: Sequence[SweepJob], t: Translate = TO_ENGLISH) -> Spec | None:
     """Return the chart of jobs of one group, None if fewer than two have both numbers.
 
     Lines of equal ELBO cross it: KL + reconstruction = -ELBO.
@@ -56,19 +57,20 @@ def make_rate_distortion_chart(jobs: Sequence[SweepJob]) -> Spec | None:
     ]
     distinct = sorted(set(choices), key=make_sort_key)
     colours = {value: f"c{number}" for number, value in enumerate(distinct, 1)}
+    names = {name: get_metric(name, translate=t).name for name in NUMBERS}
     place = {
-        "x": make_position("x", f"{METRICS['kl'].name}, nats", x),
-        "y": make_position("y", f"{METRICS['reconstruction'].name}, nats", y),
+        "x": make_position("x", f"{names['kl']}, nats", x),
+        "y": make_position("y", f"{names['reconstruction']}, nats", y),
     }
     look = {
         "color": make_colour("choice", colours, key),
         "stroke": choose(LIT, "var(--ink)", "var(--paper)"),
         "opacity": choose(SHOWN, 1, 0.12),
-        "tooltip": make_tooltip(job="job", settings="settings", **NUMBERS),
+        "tooltip": make_tooltip(job=t("job"), settings=t("settings"), **names),
     }
     points = make_layer("point", rows, look, filled=True, size=110, strokeWidth=1.5, opacity=1)
     layers = [*_make_elbo_lines(x, y), points | {"params": [ZOOM]}]
-    description = "KL against reconstruction of each job, with lines of equal ELBO"
+    description = t("KL against reconstruction of each job, with lines of equal ELBO")
     return make_chart(layers, HEIGHT, description, encoding=place, params=JOB_PARAMETERS)
 
 
@@ -105,7 +107,9 @@ def _make_elbo_lines(x: tuple[float, float], y: tuple[float, float]) -> list[Spe
     ]
 
 
-def make_parallel_coordinates(jobs: Sequence[SweepJob], monitor: str) -> Spec | None:
+def make_parallel_coordinates(
+    jobs: Sequence[SweepJob], monitor: str, t: Translate = TO_ENGLISH
+) -> Spec | None:
     """Return the parallel coordinates of jobs of one group.
 
     Arguments:
@@ -117,7 +121,7 @@ def make_parallel_coordinates(jobs: Sequence[SweepJob], monitor: str) -> Spec | 
     plotted, keys = [job for job in jobs if "val" in job.values], find_varied_keys(jobs)
     if len(plotted) < 2 or not keys:
         return None
-    metric = get_metric(monitor)
+    metric = get_metric(monitor, translate=t)
     title = f"{metric.name} {metric.arrow}"
     strengths = _compute_strengths([job.values["val"] for job in plotted])
     lines = [
@@ -140,9 +144,9 @@ def make_parallel_coordinates(jobs: Sequence[SweepJob], monitor: str) -> Spec | 
         "x": {"field": "axis", "type": "nominal", "title": None, "axis": AXES, "scale": axes},
         "y": {"field": "y", "type": "quantitative", "axis": None, "scale": {"domain": [0, 1]}},
     }
-    tooltip = make_tooltip(job="job", settings="settings", val=str(metric))
+    tooltip = make_tooltip(job=t("job"), settings=t("settings"), val=str(metric))
     layers = [_make_job_lines(rows, tooltip), _make_value_labels(labels)]
-    description = "Parallel coordinates of the settings and the metric, with a line for each job"
+    description = t("Parallel coordinates of the settings and the metric, with a line for each job")
     return make_chart(layers, HEIGHT, description, encoding=place, params=JOB_PARAMETERS)
 
 

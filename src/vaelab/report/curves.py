@@ -18,6 +18,7 @@ from vaelab.report.chart_parts import (
     make_tooltip,
 )
 from vaelab.report.numbers import format_number
+from vaelab.runtime.language import TO_ENGLISH, Translate
 from vaelab.runtime.metric_names import NATS_PER_IMAGE, Metric, get_metric
 
 FIRST_TERMS = ("elbo", "reconstruction", "kl")
@@ -47,7 +48,9 @@ class CurvePanel:
     chart: Spec
 
 
-def make_curve_panels(rows: list[dict[str, float]], shape: Any = None) -> list[CurvePanel]:
+def make_curve_panels(
+    rows: list[dict[str, float]], shape: Any = None, translate: Translate = TO_ENGLISH
+) -> list[CurvePanel]:
     """Return panels of the ELBO, the reconstruction term and the KL, then of other logged terms.
 
     Other terms are left out if they are constant or equal to a previous term up to the sign.
@@ -64,7 +67,7 @@ def make_curve_panels(rows: list[dict[str, float]], shape: Any = None) -> list[C
         is_new = len(values) > 1 and not _repeats_another_term(series, plotted.values())
         if (term in FIRST_TERMS and values) or is_new:
             plotted[term] = series
-    return [_make_panel(term, series, shape) for term, series in plotted.items()]
+    return [_make_panel(term, series, shape, translate) for term, series in plotted.items()]
 
 
 def _order_terms(rows: list[dict[str, float]]) -> list[str]:
@@ -95,38 +98,40 @@ def _select_points(rows: list[dict[str, float]], key: str) -> list[Point]:
     return [(row["step"], row[key]) for row in with_step]
 
 
-def _make_panel(term: str, series: dict[str, list[Point]], shape: Any) -> CurvePanel:
-    metric = get_metric(term, NATS_PER_IMAGE, shape)
+def _make_panel(term: str, series: dict[str, list[Point]], shape: Any, t: Translate) -> CurvePanel:
+    metric = get_metric(term, NATS_PER_IMAGE, shape, t)
+    stages = {stage: t(name) for stage, name in STAGES.items()}
     end = max(*(step for points in series.values() for step, _ in points), 1.0)
     domain, is_cut = _compute_domain(series, START_FRACTION * end)
     rows = [
         {
             "step": step,
             "value": value if isfinite(value) else None,
-            "stage": STAGES[stage],
+            "stage": stages[stage],
             "text": format_number(value),
         }
         for stage, points in series.items()
         for step, value in thin_points(points)
     ]
-    title = "optimizer steps, the first ones outside the frame" if is_cut else "optimizer steps"
+    hint = t("optimizer steps, the first ones outside the frame")
+    title = hint if is_cut else t("optimizer steps")
     place = {
         "x": make_position("step", title, [0.0, end]),
         "y": make_position("value", None, domain),
-        "color": make_colour("stage", {name: stage for stage, name in STAGES.items()}),
+        "color": make_colour("stage", {name: stage for stage, name in stages.items()}),
     }
-    width = choose({"field": "stage", "equal": STAGES["val"]}, 1.8, 1.2)
+    width = choose({"field": "stage", "equal": stages["val"]}, 1.8, 1.2)
     line = make_layer("line", None, {"strokeWidth": width}, clip=True) | {"params": [ZOOM]}
-    few = [STAGES[stage] for stage, points in series.items() if len(points) <= MAX_DOTS]
+    few = [stages[stage] for stage, points in series.items() if len(points) <= MAX_DOTS]
     dots = make_layer("point", filled=True, size=14, clip=True, opacity=1)
     dots["transform"] = [{"filter": {"field": "stage", "oneOf": few}}]
     look = {
         "opacity": {"condition": {"param": "near", "empty": False, "value": 1}, "value": 0},
-        "tooltip": make_tooltip(step="step", stage="images", text=metric.name),
+        "tooltip": make_tooltip(step=t("step"), stage=t("images"), text=metric.name),
     }
     near = make_layer("point", None, look, filled=True, size=50, clip=True)
     near["params"] = [{"name": "near", "select": NEAREST}]
-    description = f"{metric.name} by optimizer step"
+    description = t("{metric} by optimizer step", metric=metric.name)
     data = {"values": rows}
     chart = make_chart([line, dots, near], HEIGHT, description, encoding=place, data=data)
     last = {stage: format_number(points[-1][1]) for stage, points in series.items()}
@@ -172,7 +177,7 @@ def thin_points(points: list[Point], count: int = MAX_POINTS) -> list[Point]:
     return thinned if thinned[-1] == points[-1] else [*thinned, points[-1]]
 
 
-def make_kl_chart(kl: Sequence[float | None] | None) -> Spec | None:
+def make_kl_chart(kl: Sequence[float | None] | None, t: Translate = TO_ENGLISH) -> Spec | None:
     """Return the bars of the KL of each latent dimension in descending order, None without KL."""
     numbered = [(value, n) for n, value in enumerate(kl or []) if value is not None]
     rows = [
@@ -184,8 +189,8 @@ def make_kl_chart(kl: Sequence[float | None] | None) -> Spec | None:
     place = {
         "x": {"field": "rank", "type": "ordinal", "axis": None},
         "y": {"field": "kl", "type": "quantitative", "title": "nats"},
-        "tooltip": make_tooltip(dimension="latent dimension", text="KL in nats"),
+        "tooltip": make_tooltip(dimension=t("latent dimension"), text=t("KL in nats")),
     }
     bars = make_layer("bar", rows, cornerRadiusEnd=1)
-    description = "KL of each latent dimension in descending order"
+    description = t("KL of each latent dimension in descending order")
     return make_chart([bars], 120, description, encoding=place)

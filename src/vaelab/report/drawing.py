@@ -8,6 +8,7 @@ from vaelab.report.folder import RunFolder
 from vaelab.report.numbers import format_number, format_setting, format_shape
 from vaelab.runs import untrusted
 from vaelab.runs.verdicts import is_collapsed
+from vaelab.runtime.language import TO_ENGLISH, Translate
 
 GROUPS = {  # the config group of each box
     "encoder": "model",
@@ -201,13 +202,13 @@ TALL = DiagramLayout(
 LAYOUTS = (WIDE, TALL)
 
 
-def make_model_diagram(run: RunFolder) -> ModelDiagram | None:
+def make_model_diagram(run: RunFolder, t: Translate = TO_ENGLISH) -> ModelDiagram | None:
     """Return the diagram of a run's model, None if the config is missing."""
     if not run.cfg:
         return None
     has_kl_weight = "kl" in untrusted.get_table(run.cfg, "objective")
     parts = {
-        name: _make_part(run, name, group)
+        name: _make_part(run, name, group, t)
         for name, group in GROUPS.items()
         if name != "kl" or has_kl_weight
     }
@@ -219,29 +220,33 @@ def make_model_diagram(run: RunFolder) -> ModelDiagram | None:
         format_number(encoder_outputs) if encoder_outputs else "",
         str(run.cfg.get("latent_dim", "")),
         format_shape(decoder_outputs) if decoder_outputs else "",
-        _describe_training(run),
+        _describe_training(run, t),
         is_collapsed(run.numbers),
     )
 
 
-def _make_part(run: RunFolder, name: str, group: str) -> DiagramPart:
+def _make_part(run: RunFolder, name: str, group: str, t: Translate) -> DiagramPart:
     settings = [] if name == "decoder" else run.get_settings(group).items()
     count = (run.numbers.get("parameters_of") or {}).get(name)
     return DiagramPart(
-        TITLES[name],
+        t(TITLES[name]),
         run.options.get(group, "?"),
         tuple(f"{key} {format_setting(value)}" for key, value in settings),
-        f"{format_number(count)} parameter{'s' * (count != 1)}" if count else "",
+        t(f"{{count}} parameter{'s' * (count != 1)}", count=format_number(count)) if count else "",
     )
 
 
-def _describe_training(run: RunFolder) -> str:
+def _describe_training(run: RunFolder, t: Translate) -> str:
     """Describe optimizer, schedule and batches in one line."""
     lr, data = run.get_settings("optimizer").get("lr"), run.get_settings("data")
+    optimizer, schedule, source = (
+        run.options.get(group, "?") for group in ("optimizer", "schedule", "data")
+    )
+    size = format_setting(data.get("batch_size"))
     phrases = [
-        f"{run.options.get('optimizer', '?')}, learning rate {format_setting(lr)}",
-        f"schedule {run.options.get('schedule', '?')}",
-        f"batches of {format_setting(data.get('batch_size'))} from {run.options.get('data', '?')}",
+        t("{optimizer}, learning rate {lr}", optimizer=optimizer, lr=format_setting(lr)),
+        t("schedule {schedule}", schedule=schedule),
+        t("batches of {size} from {data}", size=size, data=source),
     ]
     return " · ".join(phrases)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from vaelab.runtime.errors import UserError
+from vaelab.runtime.language import TO_ENGLISH, Translate
 
 MAX_BYTES = 2_200_000  # of all images of a page; base64 adds a third, which makes 3 MB
 MAX_IMAGES = 250  # of a page; with more, each would have too few bytes
@@ -55,7 +56,10 @@ class EmbeddedImage:
 
 
 def embed_images(
-    paths: Sequence[tuple[Path, Path]], max_bytes: int = MAX_BYTES, max_images: int = MAX_IMAGES
+    paths: Sequence[tuple[Path, Path]],
+    translate: Translate = TO_ENGLISH,
+    max_bytes: int = MAX_BYTES,
+    max_images: int = MAX_IMAGES,
 ) -> tuple[dict[Path, EmbeddedImage], list[Path]]:
     """Embed images, each compressed to an equal share of `max_bytes`.
 
@@ -81,16 +85,15 @@ def embed_images(
         remaining -= len(content)
         source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
         name = path.relative_to(folder).as_posix()
-        embedded[path] = EmbeddedImage(name, make_caption(path), source, *size)
+        embedded[path] = EmbeddedImage(name, make_caption(path, translate), source, *size)
     return {path: embedded[path] for path, _ in paths if path in embedded}, sorted(missing)
 
 
-def make_caption(path: Path) -> str:
+def make_caption(path: Path, translate: Translate = TO_ENGLISH) -> str:
     """Return the caption of an image, made from the name of its file and folder."""
     words = path.stem.replace("_", " ").replace("-", " ")
-    if path.parent.name == "figures":
-        return CAPTIONS.get(path.stem, words)
-    return f"{path.parent.name}: {CAPTIONS.get(path.stem, words)}"
+    caption = translate(CAPTIONS[path.stem]) if path.stem in CAPTIONS else words
+    return caption if path.parent.name == "figures" else f"{path.parent.name}: {caption}"
 
 
 def _compress_image(path: Path, max_bytes: int) -> tuple[bytes, str, tuple[int, int]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from vaelab.runs.metrics_file import describe_images
 from vaelab.runs.untrusted import SENTENCES
+from vaelab.runtime.language import TO_ENGLISH, Translate
 from vaelab.runtime.metric_names import METRICS, OTHER_METRICS, Metric, get_metric, name_data
 
 MEASURES = {
@@ -45,6 +46,7 @@ def make_metric_rows(
     columns: Sequence[Mapping[str, Any]],
     first_keys: Sequence[str] = (),
     latent_dim: int | None = None,
+    translate: Translate = TO_ENGLISH,
 ) -> list[MetricRow]:
     """Return the rows of a table of numbers: in the order of METRICS, then unknown keys.
 
@@ -58,17 +60,22 @@ def make_metric_rows(
     keys = dict.fromkeys([*METRICS, *OTHER_METRICS, *present])
     shown = [key for key in first_keys if key in present]
     shown += [key for key in keys if key in present and key not in hidden]
-    rows = [_make_row(key, columns, latent_dim) for key in shown]
+    rows = [_make_row(key, columns, latent_dim, translate) for key in shown]
     return [row for row in rows if any(row.values)]
 
 
-def _make_row(key: str, columns: Sequence[Mapping[str, Any]], latent_dim: int | None) -> MetricRow:
-    metric = get_metric(key, shape=columns[0].get("shape"))
+def _make_row(
+    key: str, columns: Sequence[Mapping[str, Any]], latent_dim: int | None, t: Translate
+) -> MetricRow:
+    metric = get_metric(key, shape=columns[0].get("shape"), translate=t)
     if key == "nll" and len(columns) == 1:
-        samples = f" {columns[0].get('samples')} importance samples; ± is the standard error"
-        metric = metric._replace(meaning=f"{metric.meaning}{samples} over the data.")
+        words = t(
+            " {samples} importance samples; ± is the standard error over the data.",
+            samples=columns[0].get("samples"),
+        )
+        metric = metric._replace(meaning=f"{metric.meaning}{words}")
     if key == "active_units" and latent_dim:
-        metric = metric._replace(unit=f"of {latent_dim} dimensions")
+        metric = metric._replace(unit=t("of {count} dimensions", count=latent_dim))
     return MetricRow(metric, [_format_value(key, numbers) for numbers in columns])
 
 
@@ -84,13 +91,18 @@ def _format_value(key: str, numbers: Mapping[str, Any]) -> str:
     )
 
 
-def describe_measurement(numbers: Mapping[str, Any]) -> str:
+def describe_measurement(numbers: Mapping[str, Any], t: Translate) -> str:
     """Describe the images, the pixels and the kind of log p(x) of an evaluation."""
     measure, _, condition = str(numbers.get("measure", "")).partition(" given ")
-    images = f"{describe_images(numbers)}, " if "images" in numbers else ""
-    pixels = f"{numbers.get('pixels', '?')} pixels of {format_shape(numbers.get('shape'))}."
-    conditional = f" All numbers are conditional on {condition}." if condition else ""
-    words = f"{images}{pixels} {MEASURES.get(measure, '')}{conditional}"
+    images = t("{images}, ", images=describe_images(numbers, t)) if "images" in numbers else ""
+    pixels = t(
+        "{pixels} pixels of {shape}.",
+        pixels=t(str(numbers.get("pixels", "?"))),
+        shape=format_shape(numbers.get("shape")),
+    )
+    about = t("All numbers are conditional on {condition}.", condition=t(condition))
+    conditional = f" {about}" if condition else ""
+    words = f"{images}{pixels} {t(MEASURES.get(measure, ''))}{conditional}"
     return name_data(words, numbers.get("shape"))
 
 

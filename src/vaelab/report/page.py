@@ -24,6 +24,7 @@ from vaelab.report.numbers import (
     format_with_error,
 )
 from vaelab.runtime.files import atomic_write
+from vaelab.runtime.language import Translate
 
 TEMPLATE_FOLDER = Path(__file__).parent / "page"
 LIBRARY_FOLDER = Path(__file__).parent / "vega"
@@ -31,15 +32,16 @@ LIBRARY = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
 REPORT_FILE = "report.html"
 
 
-def render_page(folder: Path, template: str, **values: Any) -> Path:
+def render_page(folder: Path, template: str, translate: Translate, **values: Any) -> Path:
     """Write report.html of a folder, and return its path.
 
     Arguments:
         template: The name of a file in TEMPLATE_FOLDER.
+        translate: The function `t` of the template.
         values: The variables of the template.
     """
     path = folder / REPORT_FILE
-    text = _make_environment().get_template(template).render(**values)
+    text = _make_environment().get_template(template).render(t=translate, **values)
     with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
     return path

@@ -20,16 +20,18 @@ from vaelab.report.numbers import (
 from vaelab.runs.metrics_file import EvaluationNumbers
 from vaelab.runs.untrusted import read_message
 from vaelab.runs.verdicts import find_verdicts
-from vaelab.runtime.metric_names import METRICS, Metric, name_data
+from vaelab.runtime.language import Translate
+from vaelab.runtime.metric_names import Metric, get_metric, name_data
 
 MAX_SHOWN_CONFIG = 100_000  # characters
 FIRST_KEYS = ("split", "images", "samples", "checkpoint")  # shown before the metrics
 CURVES = "curves.png"  # the figure of the curves, which the charts show already
 TITLE_GROUPS = ("experiment", "model", "posterior", "prior", "loss", "objective", "data")
+DATA_COUNTS = ("constant", "duplicates", "shared")  # of data.json
 HEADLINE_KEYS = ("elbo", "nll", "reconstruction", "kl", "rmse")
 
 
-def write_run_report(folder: Path) -> Path:
+def write_run_report(folder: Path, t: Translate) -> Path:
     """Write report.html of a run folder from the files in it, and return its path.
 
     Raises:
@@ -37,29 +39,32 @@ def write_run_report(folder: Path) -> Path:
     """
     run = RunFolder.load(folder)
     images, missing = embed_images(
-        [(path, folder) for path in run.images if not (run.rows and path.name == CURVES)]
+        [(path, folder) for path in run.images if not (run.rows and path.name == CURVES)], t
     )
     return page.render_page(
         folder,
         "run.html",
+        t,
         run=run,
         title=_make_title(run),
-        headline=_make_headline(run.numbers),
+        headline=_make_headline(run.numbers, t),
         warnings=[
             *_list_texts(run.data.get("warnings")),
             *(_make_sentence(words, run.numbers) for words in find_verdicts(run.numbers)),
         ],
-        data_rows=_make_data_rows(run.data),
-        model=make_model_diagram(run),
+        data_rows=_make_data_rows(run.data, t),
+        model=make_model_diagram(run, t),
         layouts=LAYOUTS,
-        panels=make_curve_panels(run.rows, run.numbers.get("shape")),
+        panels=make_curve_panels(run.rows, run.numbers.get("shape"), t),
         images=list(images.values()),
         missing=[path.relative_to(folder).as_posix() for path in missing],
-        metric_rows=make_metric_rows([run.numbers], latent_dim=run.cfg.get("latent_dim")),
-        measurement=describe_measurement(run.numbers) if run.numbers else "",
-        kl_chart=make_kl_chart(run.numbers.get("kl_per_dimension")),
+        metric_rows=make_metric_rows(
+            [run.numbers], latent_dim=run.cfg.get("latent_dim"), translate=t
+        ),
+        measurement=describe_measurement(run.numbers, t) if run.numbers else "",
+        kl_chart=make_kl_chart(run.numbers.get("kl_per_dimension"), t),
         evaluations=list(run.evaluations),
-        evaluation_rows=make_metric_rows(list(run.evaluations.values()), FIRST_KEYS),
+        evaluation_rows=make_metric_rows(list(run.evaluations.values()), FIRST_KEYS, translate=t),
         absent=_list_absent_parts(run.evaluations),
         choices=_make_choice_rows(run),
         config=_read_config(folder),
@@ -77,11 +82,15 @@ def _make_title(run: RunFolder) -> list[str]:
     return [*(f"{word} ·" for word in words[:-1]), words[-1]]
 
 
-def _make_headline(numbers: Mapping[str, Any]) -> list[tuple[Metric, str]]:
+def _make_headline(numbers: Mapping[str, Any], t: Translate) -> list[tuple[Metric, str]]:
     """Return the main metrics and their values."""
     present = [key for key in HEADLINE_KEYS if numbers.get(key) is not None]
     return [
-        (METRICS[key], format_with_error(numbers[key], numbers.get(f"{key}_se"))) for key in present
+        (
+            get_metric(key, translate=t),
+            format_with_error(numbers[key], numbers.get(f"{key}_se")),
+        )
+        for key in present
     ]
 
 
@@ -92,27 +101,30 @@ def _list_absent_parts(evaluations: Mapping[str, EvaluationNumbers]) -> list[str
     return [f"{name}: {reason}" for name, reason in dict(reasons).items()]
 
 
-def _make_data_rows(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _make_data_rows(data: Mapping[str, Any], t: Translate) -> list[tuple[str, str]]:
     """Return the titles and texts of the table of what was read before the training."""
     if not data:
         return []
     sizes = data.get("sizes")
     counts = sizes.items() if isinstance(sizes, dict) else ()
     low, high = format_setting(data.get("low")), format_setting(data.get("high"))
+    kind = t(str(data.get("pixels")))
     examined = format_number(data.get("examined"))
     rows = [
-        ("images", ", ".join(f"{format_number(count)} {name}" for name, count in counts)),
-        ("shape", format_shape(data.get("shape"))),
-        ("pixels", f"{data.get('pixels')} in [{low}, {high}]"),
-        ("labels", str(data.get("labels"))),
+        (t("images"), ", ".join(f"{format_number(count)} {t(name)}" for name, count in counts)),
+        (t("shape"), format_shape(data.get("shape"))),
+        (t("pixels"), t("{pixels} in [{low}, {high}]", pixels=kind, low=low, high=high)),
+        (t("labels"), str(data.get("labels"))),
         (
-            f"of {examined} examined",
-            f"{format_number(data.get('constant'))} constant, "
-            f"{format_number(data.get('duplicates'))} equal to an earlier one; "
-            f"{format_number(data.get('shared'))} test images are equal to one of them",
+            t("of {examined} examined", examined=examined),
+            t(
+                "{constant} constant, {duplicates} equal to an earlier one; {shared} test images "
+                "are equal to one of them",
+                **{key: format_number(data.get(key)) for key in DATA_COUNTS},
+            ),
         ),
     ]
-    return [*rows, *(("read as", text) for text in _list_texts(data.get("conversions")))]
+    return [*rows, *((t("read as"), text) for text in _list_texts(data.get("conversions")))]
 
 
 def _list_texts(texts: Any) -> list[str]:

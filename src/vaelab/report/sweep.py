@@ -1,5 +1,6 @@
 """The report of a multirun: <multirun>/report.html."""
 
+import re
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,15 @@ from vaelab.report.jobs import (
     read_report_jobs,
 )
 from vaelab.runs.jobs import FAILED, find_jobs
+from vaelab.runtime.language import Translate
 from vaelab.runtime.metric_names import get_metric
 
+COMPARISON = re.compile(  # of the group of comparable jobs, see `vaelab.runs.jobs`
+    r"(?P<loss>\S+) on (?P<pixels>\S+) pixels of (?P<data>.+) \((?P<measure>.+)\)"
+)
 
-def write_sweep_report(folder: Path) -> Path:
+
+def write_sweep_report(folder: Path, t: Translate) -> Path:
     """Write report.html of a multirun, and of its jobs that have none, such as failed ones.
 
     Returns:
@@ -43,17 +49,17 @@ def write_sweep_report(folder: Path) -> Path:
     """
     for job in find_jobs(folder):
         if not (job / page.REPORT_FILE).exists():
-            run.write_run_report(job)
-    values = collect_template_values(folder, read_report_jobs(folder))
-    return page.render_page(folder, "sweep.html", **values)
+            run.write_run_report(job, t)
+    values = collect_template_values(folder, read_report_jobs(folder), t)
+    return page.render_page(folder, "sweep.html", t, **values)
 
 
-def collect_template_values(folder: Path, jobs: list[SweepJob]) -> dict[str, Any]:
+def collect_template_values(folder: Path, jobs: list[SweepJob], t: Translate) -> dict[str, Any]:
     """Return the variables of sweep.html."""
     words, keys = read_multirun_overrides(folder), find_varied_keys(jobs)
     groups = list(dict.fromkeys(job.group for job in jobs))
     members = {group: [job for job in jobs if job.group == group] for group in groups}
-    images, missing = _embed_job_images(jobs)
+    images, missing = _embed_job_images(jobs, t)
     return {
         "name": folder.resolve().name,
         "title": [word for word in words if split_override(word)[0] in keys] or words,
@@ -61,33 +67,45 @@ def collect_template_values(folder: Path, jobs: list[SweepJob]) -> dict[str, Any
         "jobs": jobs,
         "keys": keys,
         "columns": {
-            key: (get_metric(key), decimals)
+            key: (get_metric(key, translate=t), decimals)
             for key, decimals in COLUMN_DECIMALS.items()
             if any(key in job.values for job in jobs)
         },
         "groups": members,
-        "group_names": {group: _name_group(group) for group in groups},
+        "group_names": {group: _name_group(group, t) for group in groups},
         "failed_group": FAILED,
         "links": {job.name: f"{quote(job.name)}/{page.REPORT_FILE}" for job in jobs},
         "seeds": _make_seed_tables(jobs, groups),
-        "charts": _make_charts(members),
+        "charts": _make_charts(members, t),
         "images": images,
         "missing": missing,
         "compared": _choose_compared_jobs(jobs, images),
         "labels": {job.name: job.describe(keys) for job in jobs},
-        "model": _make_model_diagram(jobs),
+        "model": _make_model_diagram(jobs, t),
         "layouts": LAYOUTS,
-        "commits": _list_commits(jobs),
+        "commits": _list_commits(jobs, t),
         "has_table": (folder / "table.csv").exists(),
     }
 
 
-def _name_group(group: str) -> str:
+def _name_group(group: str, t: Translate) -> str:
     """Return the title of a group of comparable jobs, with the name of the monitored metric."""
     if group == FAILED:
-        return "failed"
+        return t("failed")
     words, by, monitor = group.rpartition(", ranked by ")
-    return f"{words}{by}{get_metric(monitor).name}"
+    metric = get_metric(monitor, translate=t).name
+    found = COMPARISON.fullmatch(words)
+    name = (
+        t("{loss} on {pixels} pixels of {data} ({measure})", **_translate_values(found, t))
+        if found
+        else words
+    )
+    return t("{group}, ranked by {metric}", group=name, metric=metric) if by else metric
+
+
+def _translate_values(found: re.Match[str], t: Translate) -> dict[str, str]:
+    values = found.groupdict()
+    return values | {key: t(values[key]) for key in ("pixels", "measure")}
 
 
 def _make_seed_tables(
@@ -102,28 +120,30 @@ def _make_seed_tables(
     return tables
 
 
-def _make_model_diagram(jobs: list[SweepJob]) -> ModelDiagram | None:
+def _make_model_diagram(jobs: list[SweepJob], t: Translate) -> ModelDiagram | None:
     """Return the merged diagram of the finished jobs, or of all jobs if none has finished."""
     finished = [job for job in jobs if not job.failure]
-    diagrams = [make_model_diagram(job.run) for job in finished or jobs]
+    diagrams = [make_model_diagram(job.run, t) for job in finished or jobs]
     return merge_model_diagrams([diagram for diagram in diagrams if diagram])
 
 
-def _make_charts(groups: dict[str, list[SweepJob]]) -> dict[str, tuple[Any, Any]]:
+def _make_charts(groups: dict[str, list[SweepJob]], t: Translate) -> dict[str, tuple[Any, Any]]:
     """Return the parallel coordinates and the rate-distortion chart of each group."""
     charts = {}
     for group, members in groups.items():
         monitor = str(members[0].run.numbers.get("monitor", ""))
         pair = (
-            make_parallel_coordinates(members, monitor),
-            make_rate_distortion_chart(members),
+            make_parallel_coordinates(members, monitor, t),
+            make_rate_distortion_chart(members, t),
         )
         if group != FAILED and any(pair):
             charts[group] = pair
     return charts
 
 
-def _embed_job_images(jobs: list[SweepJob]) -> tuple[dict[str, list[dict[str, str]]], int]:
+def _embed_job_images(
+    jobs: list[SweepJob], t: Translate
+) -> tuple[dict[str, list[dict[str, str]]], int]:
     """Embed the images of all jobs.
 
     If the page has no room for all, the first images of every job are kept, the best jobs first.
@@ -133,7 +153,7 @@ def _embed_job_images(jobs: list[SweepJob]) -> tuple[dict[str, list[dict[str, st
     """
     queues = [[(path, job.run.path) for path in job.run.images] for job in jobs]
     in_turns = [pair for turn in zip_longest(*queues) for pair in turn if pair]
-    embedded, missing = embed_images(in_turns)
+    embedded, missing = embed_images(in_turns, t)
     images = {
         job.name: [
             {"name": image.name, "caption": image.caption, "source": image.source}
@@ -158,12 +178,13 @@ def _choose_compared_jobs(jobs: list[SweepJob], images: dict[str, Any]) -> list[
     return [shown[0].name, (others or shown)[0].name]
 
 
-def _list_commits(jobs: list[SweepJob]) -> list[str]:
+def _list_commits(jobs: list[SweepJob], t: Translate) -> list[str]:
     """Return the distinct git commits of the jobs."""
     commits = [job.run.numbers.get("git") or {} for job in jobs if job.run.numbers]
     return list(
         dict.fromkeys(
-            f"{git.get('commit', '?')[:12]}{' with uncommitted changes' * bool(git.get('changed'))}"
+            f"{git.get('commit', '?')[:12]}"
+            f"{t(' with uncommitted changes') if git.get('changed') else ''}"
             for git in commits
         )
     )

@@ -5,22 +5,28 @@ from pathlib import Path
 
 from vaelab.report import run, sweep
 from vaelab.report.folder import is_run_folder
+from vaelab.report.texts import TRANSLATORS
 from vaelab.runs.jobs import find_jobs
 from vaelab.runtime.errors import UserError
+from vaelab.runtime.language import find_language
 
 log = logging.getLogger(__name__)
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, language: str | None = None) -> Path:
     """Write report.html of a run or a multirun, and return its path.
+
+    Arguments:
+        language: Of the page, en or zh; None means that of VAELAB_LANGUAGE.
 
     Raises:
         UserError: If the folder is neither, or a link leads out of it.
     """
+    translate = TRANSLATORS[language or find_language()]
     if is_run_folder(folder):
-        return run.write_run_report(folder)
+        return run.write_run_report(folder, translate)
     if folder.is_dir() and find_jobs(folder):
-        return sweep.write_sweep_report(folder)
+        return sweep.write_sweep_report(folder, translate)
     raise UserError(f"{folder} is neither a run nor a multirun: it has no .hydra folder")
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypedDict, cast
 from vaelab.runs.untrusted import read_numbers
 from vaelab.runs.verdicts import find_verdicts
 from vaelab.runtime.files import atomic_write
+from vaelab.runtime.language import TO_ENGLISH, Translate
 from vaelab.runtime.metric_names import METRICS, get_metric, name_data
 
 EXPLANATION = "ELBO <= log p(x), higher is better; NLL >= -log p(x), lower is better and closer."
@@ -286,12 +287,15 @@ def table_heading(numbers: Mapping[str, Any]) -> tuple[str, str]:
     return name_data(images, numbers["shape"]), name_data(measure, numbers["shape"])
 
 
-def describe_images(numbers: Mapping[str, Any]) -> str:
+def describe_images(numbers: Mapping[str, Any], translate: Translate = TO_ENGLISH) -> str:
     """Return the number of evaluated images, as in `500 random images of 10,000 test images`."""
     images, every = numbers["images"], numbers.get("all_images")
     if every is None or images == every:
-        return f"{images:,} {numbers['split']} images"
-    return f"{images:,} random images of {every:,} {numbers['split']} images"
+        text = "{images:,} {split} images"
+    else:
+        text = "{images:,} random images of {every:,} {split} images"
+    split = translate(str(numbers["split"]))
+    return translate(text, images=images, every=every, split=split)
 
 
 def list_remarks(numbers: Mapping[str, Any]) -> list[str]:

@@ -7,8 +7,15 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from vaelab.runtime.language import TO_ENGLISH, Translate
+
 NATS_PER_IMAGE = "nats per image"
-ROW_WORDS = {"image": "row", "pixel": "value"}  # for data that are no images
+ROW_WORDS = {
+    "image": "row",
+    "pixel": "value",
+    "图像": "数据行",
+    "像素": "数值",
+}  # for data that are no images
 PIXEL = "of a pixel"  # in units of a pixel, whose values lie in [0, 1] for most data sets
 
 
@@ -397,31 +404,37 @@ OTHER_METRICS = {
 """Metrics that the tables and loggers of a trained model leave out."""
 
 
-def get_metric(key: str, unit: str = "", shape: Any = None) -> Metric:
+def get_metric(
+    key: str, unit: str = "", shape: Any = None, translate: Translate = TO_ENGLISH
+) -> Metric:
     """Return the table entry of a key, or for other keys one with the key as its name.
 
     Arguments:
         unit: The unit of keys that are not in the table.
         shape: The shape of one x, see `name_data`.
+        translate: Gives the texts in another language.
     """
     unnamed = Metric(key.replace("_", " "), unit, "", None)
-    found = METRICS.get(key) or OTHER_METRICS.get(key) or _describe_derived_key(key) or unnamed
-    name, unit, meaning = (name_data(text, shape) for text in found[:3])
+    found = METRICS.get(key) or OTHER_METRICS.get(key) or _describe_derived_key(key, translate)
+    found = found or unnamed
+    name, unit, meaning = (name_data(translate(text), shape) for text in found[:3])
     return Metric(name, unit, meaning, found.higher_is_better)
 
 
-def _describe_derived_key(key: str) -> Metric | None:
+def _describe_derived_key(key: str, translate: Translate) -> Metric | None:
     """Return the entry of a validation value or of the KL of a layer, None for other keys."""
     if key.startswith("kl_layer_"):
         layer = key.removeprefix("kl_layer_")
         meaning = "The KL of one of several stochastic layers."
-        return Metric(f"KL of layer {layer}", NATS_PER_IMAGE, meaning, None)
+        name = translate("KL of layer {layer}", layer=layer)
+        return Metric(name, NATS_PER_IMAGE, meaning, None)
     term = key.removeprefix("val/").removeprefix("val_")
     found = METRICS.get(term) or OTHER_METRICS.get(term)
     if term == key or found is None:
         return None
     meaning = "The value on the validation images, of the weights of best.ckpt."
-    return Metric(f"validation {found.name}", found.unit, meaning, found.higher_is_better)
+    name = translate("validation {name}", name=translate(found.name))
+    return Metric(name, found.unit, meaning, found.higher_is_better)
 
 
 def name_data(text: str, shape: Any) -> str:
@@ -432,5 +445,5 @@ def name_data(text: str, shape: Any) -> str:
     """
     if not isinstance(shape, Sequence) or len(shape) == 3:
         return text
-    pattern = rf"\b({'|'.join(ROW_WORDS)})(s?)\b"
+    pattern = rf"(?<![a-zA-Z_])({'|'.join(ROW_WORDS)})(s?)(?![a-zA-Z_])"
     return re.sub(pattern, lambda found: ROW_WORDS[found[1]] + found[2], text)

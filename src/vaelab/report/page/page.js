@@ -6,8 +6,10 @@ const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 for (const button of all("[data-copy]")) {
   button.addEventListener("click", async () => {
     const ok = await copyText(button.dataset.copy);
-    button.textContent = ok ? "copied" : "not allowed";
-    setTimeout(() => { button.textContent = "copy"; }, 1500);
+    const { copied, refused } = document.body.dataset;
+    button.dataset.label ??= button.textContent;
+    button.textContent = ok ? copied : refused;
+    setTimeout(() => { button.textContent = button.dataset.label; }, 1500);
   });
 }
 
