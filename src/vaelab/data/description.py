@@ -79,9 +79,13 @@ class DataDescription:
         """The description in one line."""
         sizes = ", ".join(f"{size:,} {name}" for name, size in self.sizes.items())
         if len(self.shape) == 1:
-            what = f"rows of {self.shape[0]} column" + "s" * (self.shape[0] != 1)
+            what = f"rows of {_count(self.shape[0], 'column')}"
+        elif len(self.shape) == 2:
+            channels, length = self.shape
+            what = f"series of {_count(channels, 'channel')} and {_count(length, 'step')}"
         else:
-            what = f"images {'x'.join(map(str, self.shape))}"
+            noun = "volumes" if len(self.shape) == 4 else "images"
+            what = f"{noun} {'x'.join(map(str, self.shape))}"
         values = f"{KINDS[self.pixels]} in [{self.low:.4g}, {self.high:.4g}]"
         text = f"data: {sizes} {what}, {values}, {self.labels}"
         return "; ".join([text, *self.conversions])
@@ -151,6 +155,11 @@ def describe_labels(y: Tensor) -> str:
     return f"{y.shape[1]} attribute" + "s" * (y.shape[1] != 1)
 
 
+def _count(number: int, noun: str) -> str:
+    """Return a number with a noun, such as 1 column or 2 columns."""
+    return f"{number} {noun}" + "s" * (number != 1)
+
+
 def _check_not_all_equal(images: Tensor, conversions: Sequence[str]) -> None:
     """Refuse training images that are all equal."""
     if len(images) < 2:
@@ -200,6 +209,12 @@ def _find_warnings(
         yield f"data: {len(constant)} of {data.shape[0]} columns are constant: {named}{more}"
     elif constant:
         yield f"data: {len(constant):,} {examined} have the same value in all pixels"
+    if len(data.shape) == 2 and (description.pixels != "real" or data.shape[0] == data.shape[1]):
+        channels, length = data.shape
+        yield (
+            f"data: x of shape {list(data.shape)} is taken as series of {channels} channels and "
+            f"{length} steps: if they are images, set data.shape=[1,{channels},{length}]"
+        )
     if description.pixels in ("levels", "dequantized") and rows.max() <= DARK_LEVEL:
         yield (
             f"data: the largest of 256 levels is {int(rows.max())}, so the images are nearly "
