@@ -320,6 +320,21 @@ def check_split_fractions(validation: float, test: float) -> None:
         )
 
 
+def check_generated_sizes(train: int, validation: int, test: int, draw: int) -> None:
+    """Check the numbers of generated x in each split, and the seed that generates them.
+
+    Raises:
+        UserError: If train or test is below 1, or validation or draw is below 0.
+    """
+    if not (train >= 1 and test >= 1 and validation >= 0):  # also refuses NaN
+        raise UserError(
+            f"data.train={train}, data.validation={validation}, data.test={test}: set train and "
+            "test to at least 1, and validation to at least 0"
+        )
+    if draw < 0:
+        raise UserError(f"data.draw={draw}: it must be at least 0")
+
+
 def random_split(count: int, validation: float, test: float) -> dict[str, Tensor]:
     """Assign images to the splits at random, with a seed that is always the same.
 

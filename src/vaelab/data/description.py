@@ -25,6 +25,7 @@ MAX_ROWS = 10_000  # images that are examined
 MAX_BYTES = 2**27  # of the examined images
 MIN_ROWS = 100  # images that are examined even if they are larger
 CHUNK_ROWS = 1_000
+MIN_IMAGE_EDGE = 8  # a series of so many channels may be an image without its channel
 DARK_LEVEL = 63  # of 255; images with no brighter pixel are nearly black
 LARGE_VALUE = 16  # real data beyond it are probably not standardized
 SMALL_DEVIATION = 0.01  # real data below it are probably not standardized
@@ -209,7 +210,7 @@ def _find_warnings(
         yield f"data: {len(constant)} of {data.shape[0]} columns are constant: {named}{more}"
     elif constant:
         yield f"data: {len(constant):,} {examined} have the same value in all pixels"
-    if len(data.shape) == 2 and (description.pixels != "real" or data.shape[0] == data.shape[1]):
+    if _looks_like_an_image(description):
         channels, length = data.shape
         yield (
             f"data: x of shape {list(data.shape)} is taken as series of {channels} channels and "
@@ -228,6 +229,13 @@ def _find_warnings(
     if len(data.shape) > 1 and 100 * description.shared > description.examined:
         yield f"data: {description.shared:,} test images are equal to a training image"
     yield from _find_unknown_classes(data)
+
+
+def _looks_like_an_image(description: DataDescription) -> bool:
+    """True if x (C, L) is probably a grayscale image without a dimension for its channel."""
+    if len(description.shape) != 2 or description.shape[0] < MIN_IMAGE_EDGE:
+        return False
+    return description.pixels != "real" or description.shape[0] == description.shape[1]
 
 
 def _find_unscaled(rows: Tensor, description: DataDescription) -> Iterator[str]:
