@@ -1,5 +1,7 @@
 """Small images of series and volumes, so that figures of image tiles also show these data."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -8,14 +10,16 @@ from vaelab.figures.draw.style import PALETTE
 
 SERIES_SIZE = (64, 128)  # pixels
 LINE_WIDTH = 1.6  # pixels
-POINTS_PER_PIXEL = 8  # at which a line is evaluated
+MIN_POINTS = 8  # per pixel, at which a line is evaluated
+POINTS_PER_STEP = 4  # at least, so that no peak is missed
+BACKGROUND = 0.96  # gray, which distinguishes tiles from the gaps between them
 ZERO_LINE = 0.85  # gray
 GAP = 1  # pixels between two slices
 GAP_LEVEL = 0.3  # gray
 
 
 def draw_series(x: Tensor, low: float, high: float) -> Tensor:
-    """Draw each series as lines on white, one colour for each channel, and a gray line at 0.
+    """Draw each series as lines on light gray, one colour for each channel, and a gray line at 0.
 
     Arguments:
         x: (N, C, L) with at most as many channels as PALETTE has colours.
@@ -25,7 +29,8 @@ def draw_series(x: Tensor, low: float, high: float) -> Tensor:
         Images (N, 3, H, W) in [0, 1].
     """
     height, width = SERIES_SIZE
-    steps = torch.linspace(0, x.shape[-1] - 1, (width - 1) * POINTS_PER_PIXEL + 1)
+    points = max(MIN_POINTS, POINTS_PER_STEP * math.ceil(x.shape[-1] / width))
+    steps = torch.linspace(0, x.shape[-1] - 1, (width - 1) * points + 1)
     left = steps.floor().long().clamp(max=max(0, x.shape[-1] - 2))
     right, weight = (left + 1).clamp(max=x.shape[-1] - 1), steps - left
     values = x[..., left] * (1 - weight) + x[..., right] * weight
@@ -35,10 +40,10 @@ def draw_series(x: Tensor, low: float, high: float) -> Tensor:
         share = ((value - low) / spread).clamp(0, 1)
         return (1 - share) * (height - 1 - LINE_WIDTH) + (1 + LINE_WIDTH) / 2
 
-    rows = pad(to_row(values), [POINTS_PER_PIXEL // 2] * 2, "replicate")
-    rows = rows.unfold(-1, POINTS_PER_PIXEL + 1, POINTS_PER_PIXEL)  # (N, C, W, points)
+    rows = pad(to_row(values), [points // 2] * 2, "replicate")
+    rows = rows.unfold(-1, points + 1, points)  # (N, C, W, points)
     top, bottom = rows.amin(-1) - LINE_WIDTH / 2, rows.amax(-1) + LINE_WIDTH / 2
-    images = torch.ones(len(x), 3, height, width)
+    images = torch.full((len(x), 3, height, width), BACKGROUND)
     if low < 0 < high:
         images[:, :, int(to_row(torch.zeros(())))] = ZERO_LINE
     for channel, colour in zip(range(x.shape[1]), PALETTE, strict=False):
