@@ -211,7 +211,7 @@ def _find_warnings(
     elif constant:
         yield f"data: {len(constant):,} {examined} have the same value in all pixels"
     if _looks_like_an_image(description):
-        channels, length = data.shape
+        channels, length = description.shape
         yield (
             f"data: x of shape {list(data.shape)} is taken as series of {channels} channels and "
             f"{length} steps: if they are images, set data.shape=[1,{channels},{length}]"
