@@ -268,8 +268,9 @@ def expected_refusals(choices):
         "256 levels": levels and (dequantize or (real and chosen["pixels"] == "none")),
         "takes pixels in": signed and loss in ("bce", "continuous_bernoulli", *LEVELS),
         "treats pixels as probabilities": signed and chosen["pixels"] == "dynamic",
-        "images (C, H, W)": (points
-        and (chosen["model"] in CONVOLUTIONAL or objective == "vae_gan"))
+        "images (C, H, W)": (
+            points and (chosen["model"] in CONVOLUTIONAL or objective == "vae_gan")
+        )
         or (data in ("toy2d", "series", "volumes") and objective == "ms_ssim"),
         "channels of images": points and loss == "logistic_mixture",
         "needs pixels with 256 levels": dequantize and (real or data in ("sprites", "volumes")),

@@ -1,6 +1,7 @@
 """What is said about a data set before the training, and what is refused."""
 
 import json
+import re
 
 import numpy as np
 import pytest

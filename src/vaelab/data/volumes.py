@@ -10,9 +10,9 @@ from vaelab.distributions.pixels import Pixels
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.seeding import Stream, seeded_noise
 
-HALF_AXES = (0.16, 0.33)  # of an ellipsoid, in units of the shortest edge of the volume
-BOX_SIZE = 0.65  # the half edge of a box, in units of a half axis
-SHIFT = 0.09  # the largest shift of the center along each axis, in units of the shortest edge
+HALF_AXES = (0.2, 0.38)  # of an ellipsoid, in units of the shortest edge of the volume
+BOX_SIZE = 0.7  # the half edge of a box, in units of a half axis
+SHIFT = 0.06  # the largest shift of the center along each axis, in units of the shortest edge
 CHUNK = 500  # volumes that are computed at once
 ELLIPSOID, BOX = range(2)
 
