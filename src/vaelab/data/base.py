@@ -67,7 +67,8 @@ class DataModule(LightningDataModule):
         description: The description of the data set, once `announce_data` was called.
 
     Arguments:
-        shape: The shape of one x; (C, H, W) for images.
+        shape: The shape of one x: (C,) for tables, (C, L) for series, (C, H, W) for images and
+            (C, D, H, W) for volumes.
         binarize: none | dynamic | fixed. Pixels are treated as probabilities of a 1. With dynamic,
             training images are sampled again each time they are seen, and val and test images once;
             with fixed, all images are sampled once.
