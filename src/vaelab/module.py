@@ -106,7 +106,7 @@ class VAEModule(TrainableModule):
         if compile:
             self.objective.compile()
         if channels_last:
-            self.to(memory_format=torch.channels_last)
+            _store_channels_last(self)
 
     @classmethod
     def load_from_checkpoint(
@@ -421,3 +421,12 @@ class VAEModule(TrainableModule):
             config |= {"interval": "epoch", "frequency": NEVER}
             config["monitor"] = self.objective.criterion
         return {"optimizer": optimizer, "lr_scheduler": config}
+
+
+@torch.no_grad()
+def _store_channels_last(module: nn.Module) -> None:
+    """Store weights of images and volumes with the channels last; series have no such format."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.ndim in formats:
+            tensor.data = tensor.data.to(memory_format=formats[tensor.ndim])

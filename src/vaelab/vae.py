@@ -32,7 +32,8 @@ class VAE(nn.Module):
         recipe: How `vaelab.make_model` built it, for the record of its run; None otherwise.
 
     Arguments:
-        shape: The shape of one x, (C, H, W) for images.
+        shape: The shape of one x: (C,) for tables, (C, L) for series, (C, H, W) for images and
+            (C, D, H, W) for volumes.
         latent_dim: The number of latent dimensions; None = that of latent_size.
         encoder, decoder: Build the networks of an architecture, see models/base.py.
         posterior: Builds the posterior from latent_dim.

@@ -45,6 +45,8 @@ def folders(tmp_path, idx):
         "mnist": [f"data.root={idx.root}", "data.validation=10"],
         "fashion_mnist": [f"data.root={idx.root}", "data.validation=10"],
         "sprites": ["data.shape=[1,28,28]", "data.angles=2", "data.positions=2"],
+        "series": ["data.train=40", "data.validation=10", "data.test=10"],
+        "volumes": ["data.train=40", "data.validation=10", "data.test=10"],
     }
 
 
@@ -129,6 +131,7 @@ NEEDS = {
         "schedule.scheduler={_target_:torch.optim.lr_scheduler.StepLR,_partial_:true,step_size:1}"
     ],
     "data=toy2d": ["loss=mse"],
+    "data=series": ["loss=mse"],
     "posterior=deterministic": ["objective=autoencoder"],
     "prior=sphere": ["posterior=vmf"],
     "prior=categorical": ["posterior=gumbel"],
@@ -223,9 +226,11 @@ def expected_refusals(choices):
     """Return a part of each error message that may refuse a combination; empty if it must train."""
     chosen = dict(choice.split("=") for choice in choices)
     objective, posterior, prior = chosen["objective"], chosen["posterior"], chosen["prior"]
-    loss, points = chosen["loss"], chosen["data"] == "toy2d"
-    real = chosen["data"] == "arrays" or points
-    labelled = not real and chosen["data"] != "sprites"  # with the ten classes of model=conditional
+    loss, data = chosen["loss"], chosen["data"]
+    points, signed = data == "toy2d", data in ("toy2d", "series")
+    real = data == "arrays" or signed
+    # with the ten classes of model=conditional
+    labelled = data in ("series", "volumes") or not (real or data == "sprites")
     levels = loss in LEVELS
     dequantize, flows = chosen["pixels"] == "dequantize", ("iaf", "naf")
     layered = chosen["model"] in ("ladder", "ladder_conv", "bottom_up")
@@ -261,24 +266,27 @@ def expected_refusals(choices):
         and prior in ("mixture", "vamp", "flow", "pixelcnn"),
         "would not train the scale": objective in ("ms_ssim", "vae_gan") and loss in SCALED,
         "256 levels": levels and (dequantize or (real and chosen["pixels"] == "none")),
-        "takes pixels in": points and loss in ("bce", "continuous_bernoulli", *LEVELS),
-        "treats pixels as probabilities": points and chosen["pixels"] == "dynamic",
-        "images (C, H, W)": points
-        and (chosen["model"] in CONVOLUTIONAL or objective in ("vae_gan", "ms_ssim")),
+        "takes pixels in": signed and loss in ("bce", "continuous_bernoulli", *LEVELS),
+        "treats pixels as probabilities": signed and chosen["pixels"] == "dynamic",
+        "images (C, H, W)": (
+            points and (chosen["model"] in CONVOLUTIONAL or objective == "vae_gan")
+        )
+        or (data in ("toy2d", "series", "volumes") and objective == "ms_ssim"),
         "channels of images": points and loss == "logistic_mixture",
-        "needs pixels with 256 levels": dequantize and (real or chosen["data"] == "sprites"),
+        "needs pixels with 256 levels": dequantize and (real or data in ("sprites", "volumes")),
     }
     return [reason for reason, holds in reasons.items() if holds]
 
 
-def image_size(chosen):
-    return 64 if chosen["data"] in ("celeba", "image_folder") else 28
+def spatial_size(chosen):
+    edge = 64 if chosen["data"] in ("celeba", "image_folder") else 28
+    return {"series": (128,), "volumes": (16, 16, 16)}.get(chosen["data"], (edge, edge))
 
 
 def latent_dim(chosen):
     """Return a small latent_dim that the grid of a convolutional model divides."""
-    positions = image_size(chosen) ** 2
-    return {"vq": positions // 16, "ladder_conv": 5 * positions // 16}.get(chosen["model"], 3)
+    half, quarter = (math.prod(n // k for n in spatial_size(chosen)) for k in (2, 4))
+    return {"vq": quarter, "ladder_conv": half + quarter}.get(chosen["model"], 3)
 
 
 def posterior_settings(chosen):

@@ -1,6 +1,7 @@
 """What is said about a data set before the training, and what is refused."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -36,6 +37,8 @@ def warnings(x, y=None, **settings):
         (LEVELS, np.arange(100) % 10, {}, "images 1x6x6, 256 levels in [0, 1], 10 labels; uint8"),
         (UNIFORM > 0.5, None, {}, "images 1x6x6, binary pixels in [0, 1], no labels; bool, kept"),
         (TABLE, None, {}, "rows of 3 columns, real numbers in ["),
+        (UNIFORM[:, 0, :2], None, {}, "series of 2 channels and 6 steps, real numbers in ["),
+        (UNIFORM.reshape(-1, 1, 3, 4, 3), None, {}, "volumes 1x3x4x3, real numbers in ["),
         (TABLE, None, {}, "float64, not scaled, kept as float32"),
         (TABLE, TABLE[:, 0], {}, "one number as label"),
         (TABLE, TABLE[:, :2] > 0, {}, "2 attributes"),
@@ -50,6 +53,19 @@ def test_line_says_what_was_read(x, y, settings, words):
     line = describe(x, y, **settings).line
     assert line.startswith("data: 80 train, 10 val, 10 test ")
     assert words in line
+
+
+@pytest.mark.parametrize("make", [lambda u: u > 0.5, lambda u: u])
+def test_series_that_look_like_images_get_a_warning(make):
+    square = np.random.default_rng(0).random((100, 9, 9))
+    hint = r"taken as series of 9 channels and 9 steps: .* data\.shape=\[1,9,9\]"
+    assert re.search(hint, warnings(make(square)))
+    assert "taken as series" not in warnings(make(square[:, :3]))
+    assert "taken as series" not in warnings(make(square[:, None]))
+
+
+def test_real_series_of_many_channels_get_no_warning():
+    assert "taken as series" not in warnings(np.random.default_rng(0).random((100, 9, 30)))
 
 
 @pytest.mark.parametrize("make", [lambda n: np.zeros((n, 3)), lambda n: np.ones((n, 1, 4, 4))])

@@ -40,7 +40,7 @@ def test_no_point_is_in_two_splits():
     ("settings", "message"),
     [
         ({"name": "square"}, "data.name=square: choose from ring, moons"),
-        ({"train": 0}, "train=0, .* at least 1 point"),
+        ({"train": 0}, "train=0, .* at least 1"),
         ({"validation": -1}, "validation=-1, .* at least 0"),
         ({"draw": -1}, "data.draw=-1: it must be at least 0"),
     ],

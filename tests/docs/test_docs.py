@@ -170,6 +170,9 @@ def test_training_command_runs(line, shell, tmp_path):
         return
     if "data.root=photos" in words:
         write_photos(tmp_path / "photos")
+    for name, shape in (("series", (40, 2, 32)), ("volumes", (40, 1, 8, 8, 8))):
+        x = np.random.default_rng(0).random(shape)
+        np.savez(tmp_path / f"{name}.npz", x=x if name == "series" else x > 0.5)
     output = shell(*shorten_training(words), VAELAB_DATA=str(ROOT / real))
     assert (tmp_path / output.rstrip().splitlines()[-1]).is_dir()
 

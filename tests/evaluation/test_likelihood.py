@@ -133,6 +133,16 @@ def test_optimal_scale_is_calibrated_on_training_images(config):
     assert numbers["decoder_scale"] == pytest.approx(errors.sqrt().item(), rel=1e-3)
 
 
+def test_evaluation_after_training_does_not_change_batch_statistics(config):
+    words = ("model=resnet", "model.channels=[4,6]", "model.blocks=1", "loss=gaussian")
+    run = RunParts.build(config(*words, "data.binarize=none"))
+    run.data.setup()
+    run.module.train()
+    before = {name: each.clone() for name, each in run.vae.state_dict().items()}
+    evaluate_likelihood(run.vae, run.data, samples=1)
+    assert all(torch.equal(each, before[name]) for name, each in run.vae.state_dict().items())
+
+
 @pytest.mark.parametrize("samples", [0, -3, "many", 1.5])
 def test_invalid_number_of_samples_is_refused(run, samples):
     with pytest.raises(ValueError, match=f"samples={samples}: it must be an integer"):

@@ -68,5 +68,5 @@ def test_small_images_have_a_smaller_window(config, evaluation, tmp_path, edge, 
 def test_not_applicable_to_tables(config, evaluation, tmp_path):
     np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).normal(size=(60, 3)))
     run = build_run(config, "data=arrays", f"data.path={tmp_path}/x.npz", "loss=gaussian")
-    with pytest.raises(NotApplicable, match=r"this part needs images .* data.shape=\[3\]"):
+    with pytest.raises(NotApplicable, match=r"this part needs x of shape .* data.shape=\[3\]"):
         evaluate(run, evaluation)

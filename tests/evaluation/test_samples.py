@@ -164,7 +164,7 @@ def test_not_applicable_to_tables_wide_ranges_and_few_images(run, tmp_path):
         x = x + np.random.default_rng(0).random(x.shape)
         np.savez(tmp_path / f"{name}.npz", x=x)
         made = run("data=arrays", f"data.path={tmp_path}/{name}.npz", "loss=gaussian")
-        with pytest.raises(NotApplicable, match="this part needs images"):
+        with pytest.raises(NotApplicable, match="this part needs x of shape"):
             samples.evaluate(made, make_config(tmp_path))
     with pytest.raises(
         NotApplicable, match="5 images are too few to compare: take at least --images"

@@ -13,7 +13,7 @@ def test_networks_accept_28_to_128_pixels(side):
 
 @pytest.mark.parametrize("normalization", ["batch", "group", "none"])
 def test_block_is_the_identity_at_first_and_has_gradients(normalization):
-    block, h = ResidualBlock(6, "SiLU", normalization), torch.randn(2, 6, 5, 5)
+    block, h = ResidualBlock(2, 6, "SiLU", normalization), torch.randn(2, 6, 5, 5)
     torch.testing.assert_close(block(h), h)
     block(h).square().sum().backward()
     assert block.change[-1].weight.grad.abs().sum() > 0

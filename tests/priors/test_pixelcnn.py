@@ -64,6 +64,13 @@ def test_grid_divides_the_image_shape_or_is_one_row():
     assert compute_grid_shape((1, 2, 2), 400) == (1, 400)
 
 
+def test_slices_of_volumes_lie_below_one_another_and_series_are_one_row():
+    assert compute_grid_shape((1, 16, 16, 16), 64) == (16, 4)
+    assert compute_grid_shape((2, 8, 12, 16), 24) == (6, 4)
+    assert compute_grid_shape((1, 8, 8, 8), 7) == (1, 7)
+    assert compute_grid_shape((3, 40), 10) == (1, 10)
+
+
 def test_prior_learns_the_structure_of_indices(prior):
     """Each row repeats one random index, so the entropy is log 3 nats per row."""
     prior = prior((1, 12, 12), 9, 3).float()

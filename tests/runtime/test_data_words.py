@@ -16,7 +16,17 @@ def test_metric_of_a_table_has_neither_images_nor_pixels(key):
     assert get_metric(key, shape=(1, 28, 28)) == get_metric(key)
 
 
+@pytest.mark.parametrize("shape", [(2, 9), (1, 4, 4, 4)])
+@pytest.mark.parametrize("key", [*METRICS, *OTHER_METRICS])
+def test_metric_of_series_and_volumes_has_neither_images_nor_pixels(key, shape):
+    words = " ".join([str(get_metric(key, shape=shape)), get_metric(key, shape=shape).meaning])
+    assert "image" not in words
+    assert "pixel" not in words
+
+
 def test_words_are_replaced_as_a_whole():
+    assert name_data("2 images, real pixels", [2, 9]) == "2 series, real values"
+    assert name_data("2 images, a pixel", [1, 4, 4, 4]) == "2 volumes, a voxel"
     assert name_data("30 test images, real pixels", [5]) == "30 test rows, real values"
     assert name_data("an imagery of 30 images", None) == "an imagery of 30 images"
 

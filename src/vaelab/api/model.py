@@ -60,7 +60,8 @@ def make_model(
     object is taken as it is.
 
     Arguments:
-        shape: The shape of one x, (C, H, W) for images.
+        shape: The shape of one x: (C,) for tables, (C, L) for series, (C, H, W) for images and
+            (C, D, H, W) for volumes.
         latent_dim: The number of latent dimensions; None is the default of the model, for most 20.
         model: The architecture, an option of conf/model.
         posterior: q(z|x). A factory is called with latent_dim.

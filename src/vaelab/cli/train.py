@@ -18,7 +18,7 @@ from vaelab.runtime import own_project, slurm, trusted_config
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.installation import CONF
 from vaelab.runtime.overrides import is_resume_command
-from vaelab.sweeps.multirun import read_finished_value, was_interrupted
+from vaelab.sweeps.multirun import read_finished_value, remove_new_keys, was_interrupted
 
 
 def train_composed(cfg: DictConfig) -> float:
@@ -46,7 +46,8 @@ def _make_recordable(cfg: DictConfig, folder: Path) -> None:
     if secret := find_secret(f"{key}={value}" for key, value in changed.items()):
         raise UserError(secret)
     trusted_config.check_config(cfg)
-    if changed and not slurm.is_worker_rank():
+    is_changed = remove_new_keys(cfg, folder) or bool(changed)
+    if is_changed and not slurm.is_worker_rank():
         record_config(cfg, folder)
 
 

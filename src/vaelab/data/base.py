@@ -67,7 +67,8 @@ class DataModule(LightningDataModule):
         description: The description of the data set, once `announce_data` was called.
 
     Arguments:
-        shape: The shape of one x; (C, H, W) for images.
+        shape: The shape of one x: (C,) for tables, (C, L) for series, (C, H, W) for images and
+            (C, D, H, W) for volumes.
         binarize: none | dynamic | fixed. Pixels are treated as probabilities of a 1. With dynamic,
             training images are sampled again each time they are seen, and val and test images once;
             with fixed, all images are sampled once.
@@ -318,6 +319,21 @@ def check_split_fractions(validation: float, test: float) -> None:
             f"data.validation={validation} and data.test={test} are fractions of the images: "
             "data.validation must be at least 0, data.test above 0, and their sum below 1"
         )
+
+
+def check_generated_sizes(train: int, validation: int, test: int, draw: int) -> None:
+    """Check the numbers of generated x in each split, and the seed that generates them.
+
+    Raises:
+        UserError: If train or test is below 1, or validation or draw is below 0.
+    """
+    if not (train >= 1 and test >= 1 and validation >= 0):  # also refuses NaN
+        raise UserError(
+            f"data.train={train}, data.validation={validation}, data.test={test}: set train and "
+            "test to at least 1, and validation to at least 0"
+        )
+    if draw < 0:
+        raise UserError(f"data.draw={draw}: it must be at least 0")
 
 
 def random_split(count: int, validation: float, test: float) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ MAX_ROWS = 10_000  # images that are examined
 MAX_BYTES = 2**27  # of the examined images
 MIN_ROWS = 100  # images that are examined even if they are larger
 CHUNK_ROWS = 1_000
+MIN_IMAGE_EDGE = 8  # a series of so many channels may be an image without its channel
 DARK_LEVEL = 63  # of 255; images with no brighter pixel are nearly black
 LARGE_VALUE = 16  # real data beyond it are probably not standardized
 SMALL_DEVIATION = 0.01  # real data below it are probably not standardized
@@ -79,9 +80,13 @@ class DataDescription:
         """The description in one line."""
         sizes = ", ".join(f"{size:,} {name}" for name, size in self.sizes.items())
         if len(self.shape) == 1:
-            what = f"rows of {self.shape[0]} column" + "s" * (self.shape[0] != 1)
+            what = f"rows of {_count(self.shape[0], 'column')}"
+        elif len(self.shape) == 2:
+            channels, length = self.shape
+            what = f"series of {_count(channels, 'channel')} and {_count(length, 'step')}"
         else:
-            what = f"images {'x'.join(map(str, self.shape))}"
+            noun = "volumes" if len(self.shape) == 4 else "images"
+            what = f"{noun} {'x'.join(map(str, self.shape))}"
         values = f"{KINDS[self.pixels]} in [{self.low:.4g}, {self.high:.4g}]"
         text = f"data: {sizes} {what}, {values}, {self.labels}"
         return "; ".join([text, *self.conversions])
@@ -151,6 +156,11 @@ def describe_labels(y: Tensor) -> str:
     return f"{y.shape[1]} attribute" + "s" * (y.shape[1] != 1)
 
 
+def _count(number: int, noun: str) -> str:
+    """Return a number with a noun, such as 1 column or 2 columns."""
+    return f"{number} {noun}" + "s" * (number != 1)
+
+
 def _check_not_all_equal(images: Tensor, conversions: Sequence[str]) -> None:
     """Refuse training images that are all equal."""
     if len(images) < 2:
@@ -200,6 +210,12 @@ def _find_warnings(
         yield f"data: {len(constant)} of {data.shape[0]} columns are constant: {named}{more}"
     elif constant:
         yield f"data: {len(constant):,} {examined} have the same value in all pixels"
+    if _looks_like_an_image(description):
+        channels, length = description.shape
+        yield (
+            f"data: x of shape {list(data.shape)} is taken as series of {channels} channels and "
+            f"{length} steps: if they are images, set data.shape=[1,{channels},{length}]"
+        )
     if description.pixels in ("levels", "dequantized") and rows.max() <= DARK_LEVEL:
         yield (
             f"data: the largest of 256 levels is {int(rows.max())}, so the images are nearly "
@@ -213,6 +229,13 @@ def _find_warnings(
     if len(data.shape) > 1 and 100 * description.shared > description.examined:
         yield f"data: {description.shared:,} test images are equal to a training image"
     yield from _find_unknown_classes(data)
+
+
+def _looks_like_an_image(description: DataDescription) -> bool:
+    """True if x (C, L) is probably a grayscale image without a dimension for its channel."""
+    if len(description.shape) != 2 or description.shape[0] < MIN_IMAGE_EDGE:
+        return False
+    return description.pixels != "real" or description.shape[0] == description.shape[1]
 
 
 def _find_unscaled(rows: Tensor, description: DataDescription) -> Iterator[str]:

@@ -2,9 +2,8 @@
 
 import torch
 
-from vaelab.data.base import Binarize, DataModule, Split
+from vaelab.data.base import Binarize, DataModule, Split, check_generated_sizes
 from vaelab.distributions.toys import make_toy_distribution
-from vaelab.runtime.errors import UserError
 from vaelab.runtime.seeding import Stream, seeded_noise
 
 
@@ -33,13 +32,7 @@ class Toy2D(DataModule):
         dequantize: bool = False,
     ):
         super().__init__((2,), binarize, batch_size, seed, dequantize)
-        if not (train >= 1 and test >= 1 and validation >= 0):  # also refuses NaN
-            raise UserError(
-                f"data.train={train}, data.validation={validation}, data.test={test}: set train "
-                "and test to at least 1 point, and validation to at least 0"
-            )
-        if draw < 0:
-            raise UserError(f"data.draw={draw}: it must be at least 0")
+        check_generated_sizes(train, validation, test, draw)
         self.points, self.draw = make_toy_distribution(name), draw
         self.sizes = {"train": train, "val": validation, "test": test}
 

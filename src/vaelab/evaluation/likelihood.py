@@ -156,6 +156,7 @@ def collect_likelihood_terms(
     A likelihood with loss.scale=optimal must be calibrated before. nll is missing without a density
     of q(z|x), and for grayscale pixels treated as probabilities.
     """
+    vae.eval()  # is_linear decodes random latents, which must not change batch statistics
     linear, grey = is_linear(vae), vae.likelihood.measure(data.pixels) == "grey"
 
     def compute(batch: EvaluationBatch) -> PerImage:

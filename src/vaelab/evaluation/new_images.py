@@ -19,8 +19,8 @@ def check_image_data(data: DataModule) -> None:
     low, high = data.range
     if len(data.shape) != 3 or data.shape[0] not in (1, 3) or low < 0 or high > 1:
         raise NotApplicable(
-            "this part needs images [1 or 3, height, width] with pixels in [0, 1], but data.shape="
-            f"{list(data.shape)} and the pixels lie in [{low:g}, {high:g}]"
+            "this part needs x of shape [1 or 3, height, width] in [0, 1], but data.shape="
+            f"{list(data.shape)} and x lies in [{low:g}, {high:g}]"
         )
 
 

@@ -150,12 +150,18 @@ class FigureInputs:
 def draw_reconstructions(inputs: FigureInputs) -> Image.Image:
     """Draw held-out images, each row above the row of its reconstructions."""
     pair = compute_reconstructions(inputs.vae, inputs.data, 4 * GRID_COLUMNS)
-    return make_paired_grid(*pair, GRID_COLUMNS)
+    return make_paired_grid(*pair, GRID_COLUMNS, _magnification(inputs.data))
 
 
 def draw_samples(inputs: FigureInputs) -> Image.Image:
     """Draw a grid of the means of p(x|z) with z ~ p(z)."""
-    return make_image_grid(compute_samples(inputs.vae, inputs.data, GRID_COLUMNS**2), GRID_COLUMNS)
+    samples = compute_samples(inputs.vae, inputs.data, GRID_COLUMNS**2)
+    return make_image_grid(samples, GRID_COLUMNS, _magnification(inputs.data))
+
+
+def _magnification(data: DataModule) -> int:
+    """Return the factor by which a grid is enlarged; lines of series are drawn large enough."""
+    return 1 if len(data.shape) == 2 else 2
 
 
 def draw_traversals(inputs: FigureInputs) -> Figure:

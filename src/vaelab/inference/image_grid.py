@@ -21,9 +21,11 @@ def make_image_grid(images: Tensor, columns: int, magnify: int = 2) -> Image.Ima
     return grid.resize(size, Image.Resampling.NEAREST)
 
 
-def make_paired_grid(x: Tensor, reconstruction: Tensor, columns: int) -> Image.Image:
+def make_paired_grid(
+    x: Tensor, reconstruction: Tensor, columns: int, magnify: int = 2
+) -> Image.Image:
     """Arrange images (N, C, H, W) in rows, each above the row of its reconstructions."""
     missing = (0, 0, 0, 0, 0, 0, 0, -len(x) % columns)  # fill the last row to keep rows aligned
     x, reconstruction = (pad(images, missing, value=0.5) for images in (x, reconstruction))
     rows = zip(x.split(columns), reconstruction.split(columns), strict=True)
-    return make_image_grid(torch.cat([row for pair in rows for row in pair]), columns)
+    return make_image_grid(torch.cat([row for pair in rows for row in pair]), columns, magnify)

@@ -6,7 +6,6 @@ p(x|z); no sigmoid or tanh is applied to them.
 VAE derives `outputs` and the decoder's channels from the posterior and the likelihood.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +23,6 @@ UNSUPPORTED_ACTIVATIONS = {
     "Softmax2d",
     "LogSoftmax",
 }
-MIN_EDGE = 4  # of images whose pixels are given as one row
 ACTIVATIONS = [
     name for name in nn.modules.activation.__all__ if name not in UNSUPPORTED_ACTIVATIONS
 ]
@@ -45,24 +43,6 @@ def check_sizes(key: str, sizes: list[int]) -> None:
     """Raise a ValueError that names the config key if one of the sizes is not positive."""
     if any(size < 1 for size in sizes):
         raise UserError(f"{key}={list(sizes)}: every size must be at least 1")
-
-
-def check_is_image(name: str, shape: Sequence[int], instead: str) -> None:
-    """Check that a shape is (C, H, W), and otherwise name the shape that is probably meant.
-
-    Raises:
-        UserError: If it is another shape.
-    """
-    if len(shape) == 3:
-        return
-    meant = [1, *shape] if len(shape) == 2 else None
-    for channels in (1, 3):
-        edge = math.isqrt(math.prod(shape) // channels)
-        if len(shape) == 1 and edge >= MIN_EDGE and channels * edge**2 == shape[0]:
-            meant = [channels, edge, edge]
-    if meant:
-        instead = f"set data.shape=[{','.join(map(str, meant))}] for images, or {instead}"
-    raise UserError(f"{name} needs images (C, H, W), but data.shape={list(shape)}: {instead}")
 
 
 class Decoder(nn.Module):
@@ -89,7 +69,8 @@ class Decoder(nn.Module):
     @torch.no_grad()
     def initialize(self, out: Tensor) -> None:
         """Set the output bias to `out` (*shape), averaged over pixels if it is one per channel."""
-        self.output.bias.copy_(out.mean((-2, -1)) if self.bias_per_channel else out.flatten())
+        positions = tuple(range(1, out.ndim))
+        self.output.bias.copy_(out.mean(positions) if self.bias_per_channel else out.flatten())
 
     @torch.no_grad()
     def scale_output_weights(self, factor: float) -> None:

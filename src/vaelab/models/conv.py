@@ -12,12 +12,21 @@ from typing import Any
 from torch import Tensor, nn
 
 from vaelab.models import base
-from vaelab.models.base import build_activation, check_is_image, check_sizes
+from vaelab.models.base import build_activation, check_sizes
+from vaelab.models.spatial import (
+    NOUNS,
+    check_is_spatial,
+    format_size,
+    make_conv,
+    make_transposed_conv,
+)
 from vaelab.runtime.errors import UserError
 
 
 class Encoder(nn.Module):
-    """Strided convolutions that halve the image once per number in `channels`, then a linear layer.
+    """Strided convolutions that halve x once per number in `channels`, then a linear layer.
+
+    x is a series, an image or a volume: see models/spatial.py.
 
     Arguments:
         channels: The channels of each convolution.
@@ -38,7 +47,7 @@ class Encoder(nn.Module):
         stages = []
         for inputs, width in pairwise([shape[0], *channels]):
             stages += [
-                make_downsampling_conv(inputs, width, kernel_size),
+                make_downsampling_conv(len(shape) - 1, inputs, width, kernel_size),
                 build_activation(activation),
             ]
         self.stages = nn.Sequential(*stages)
@@ -49,7 +58,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(base.Decoder):
-    """A linear layer, then transposed convolutions that double the image.
+    """A linear layer, then transposed convolutions that double the size.
 
     Arguments:
         channels: The channels of the encoder; the decoder reverses them.
@@ -87,49 +96,49 @@ class Decoder(base.Decoder):
         return self.stages[-1]
 
 
-def make_downsampling_conv(inputs: int, outputs: int, kernel_size: int) -> nn.Conv2d:
-    """Build a convolution that halves height and width."""
-    return nn.Conv2d(inputs, outputs, kernel_size, stride=2, padding=(kernel_size - 1) // 2)
+def make_downsampling_conv(dims: int, inputs: int, outputs: int, kernel_size: int) -> nn.Module:
+    """Build a convolution that halves each of `dims` spatial dimensions."""
+    return make_conv(dims, inputs, outputs, kernel_size, stride=2, padding=(kernel_size - 1) // 2)
 
 
 def make_upsampling_conv(
     inputs: int, outputs: int, kernel_size: int, size: Sequence[int]
-) -> nn.ConvTranspose2d:
-    """Build a transposed convolution that doubles height and width to `size` (H, W)."""
-    output_padding = (size[0] + kernel_size) % 2, (size[1] + kernel_size) % 2
+) -> nn.Module:
+    """Build a transposed convolution that doubles each spatial dimension, to `size`."""
+    output_padding = tuple((edge + kernel_size) % 2 for edge in size)
     padding = (kernel_size - 1) // 2
-    return nn.ConvTranspose2d(
-        inputs, outputs, kernel_size, 2, padding, output_padding=output_padding
+    return make_transposed_conv(
+        len(size), inputs, outputs, kernel_size, 2, padding, output_padding=output_padding
     )
 
 
 def compute_halved_sizes(
     shape: Sequence[int], channels: Sequence[int], kernel_size: int
-) -> list[tuple[int, int]]:
-    """Compute height and width of an image before the first convolution and after each.
+) -> list[tuple[int, ...]]:
+    """Compute the spatial size of x before the first convolution and after each.
 
     Arguments:
-        shape: The shape (C, H, W) of the images.
+        shape: The shape of x: (C, L), (C, H, W) or (C, D, H, W).
         channels: The channels of each convolution.
 
     Raises:
-        UserError: If the data are no images, or cannot be halved so often.
+        UserError: If x is none of these, or cannot be halved so often.
     """
     check_sizes("model.channels", list(channels))
     if not channels:
         raise UserError("model.channels=[]: name at least one convolution, as in [32,64]")
-    check_is_image("a convolutional model", shape, "use model=mlp")
+    check_is_spatial("a convolutional model", shape, "use model=mlp")
     if kernel_size < 2:
         raise UserError(f"model.kernel_size={kernel_size}: it must be at least 2, as in 4")
-    sizes = [(shape[1], shape[2])]
+    sizes = [tuple(shape[1:])]
     for _ in channels:
-        height, width = ((edge + kernel_size % 2) // 2 for edge in sizes[-1])
-        sizes.append((height, width))
+        sizes.append(tuple((edge + kernel_size % 2) // 2 for edge in sizes[-1]))
     if min(sizes[-2]) < 2:
         most = sum(min(size) >= 2 for size in sizes)
+        noun = NOUNS[len(sizes[0])]
         raise UserError(
-            f"model.channels={list(channels)} halves the image {len(channels)} times, but an image "
-            f"of {shape[1]}x{shape[2]} pixels can be halved at most {most} times: use at most "
-            f"{most} numbers"
+            f"model.channels={list(channels)} halves {noun} {len(channels)} times, but {noun} of "
+            f"{format_size(sizes[0])} can be halved at most {most} times: use at most {most} "
+            "numbers"
         )
     return sizes

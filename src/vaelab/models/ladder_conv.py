@@ -3,6 +3,7 @@
 References: see models/ladder.py.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -15,10 +16,11 @@ from vaelab.models.base import build_activation
 from vaelab.models.conv import compute_halved_sizes, make_downsampling_conv, make_upsampling_conv
 from vaelab.models.ladder import StochasticLayer, check_levels, scale_down_weights
 from vaelab.models.resnet import ResidualBlock, check_blocks
+from vaelab.models.spatial import make_conv
 
 
 class Encoder(nn.Module):
-    """Residual convolutions that compute the features of x; each level halves the image.
+    """Residual convolutions that compute the features of x; each level halves the size.
 
     Arguments:
         channels: The channels of each level, from x up.
@@ -35,12 +37,13 @@ class Encoder(nn.Module):
         normalization: str = "batch",
     ):
         super().__init__()
+        dims = len(shape) - 1
         compute_halved_sizes(shape, channels, kernel_size)
         check_blocks(blocks, normalization)
         self.steps = nn.ModuleList(
             nn.Sequential(
-                make_downsampling_conv(inputs, width, kernel_size),
-                *(ResidualBlock(width, activation, normalization) for _ in range(blocks)),
+                make_downsampling_conv(dims, inputs, width, kernel_size),
+                *(ResidualBlock(dims, width, activation, normalization) for _ in range(blocks)),
             )
             for inputs, width in pairwise([shape[0], *channels])
         )
@@ -49,7 +52,7 @@ class Encoder(nn.Module):
 class Decoder(base.Decoder):
     """The stochastic layers from the top down, and a transposed convolution from the state to x.
 
-    The latents of a layer are feature maps with the height and width of its level.
+    The latents of a layer are feature maps with the spatial size of its level.
 
     Arguments:
         channels: The channels of the state in each level, from x up.
@@ -77,6 +80,7 @@ class Decoder(base.Decoder):
         super().__init__()
         check_levels("model.channels", channels, latents, groups)
         check_blocks(blocks, normalization)
+        dims = len(shape) - 1
         sizes = compute_halved_sizes(shape, channels, kernel_size)
         self.start = nn.Parameter(torch.zeros(channels[-1], *sizes[-1]))
         self.latents, layers = [], []
@@ -85,24 +89,26 @@ class Decoder(base.Decoder):
             size = sizes[level + 1]
             for group in range(groups):
                 below: list[nn.Module] = []
-                below += [ResidualBlock(width, activation, normalization) for _ in range(blocks)]
+                below += [
+                    ResidualBlock(dims, width, activation, normalization) for _ in range(blocks)
+                ]
                 if group == groups - 1 and level > 0:
                     below.append(
                         make_upsampling_conv(width, channels[level - 1], kernel_size, sizes[level])
                     )
-                self.latents.append(latent_channels * size[0] * size[1])
+                self.latents.append(latent_channels * math.prod(size))
                 layers.append(
                     StochasticLayer(
                         level,
-                        prior=_make_parameter_head(width, latent_channels, activation),
+                        prior=_make_parameter_head(dims, width, latent_channels, activation),
                         posterior=nn.Sequential(
-                            nn.Conv2d(2 * width, width, 3, padding=1),
-                            ResidualBlock(width, activation, normalization),
-                            _make_parameter_head(width, latent_channels, activation),
+                            make_conv(dims, 2 * width, width, 3, padding=1),
+                            ResidualBlock(dims, width, activation, normalization),
+                            _make_parameter_head(dims, width, latent_channels, activation),
                         ),
                         merge=nn.Sequential(
                             nn.Unflatten(-1, (latent_channels, *size)),
-                            nn.Conv2d(latent_channels, width, 1),
+                            make_conv(dims, latent_channels, width, 1),
                         ),
                         below=nn.Sequential(*below),
                     )
@@ -142,10 +148,10 @@ class LatentSize:
     def __call__(self, shape: Sequence[int]) -> int:
         sizes = compute_halved_sizes(shape, self.channels, self.kernel_size)[1:]
         levels = zip(self.latents, sizes, strict=True)
-        return self.groups * sum(count * height * width for count, (height, width) in levels)
+        return self.groups * sum(count * math.prod(size) for count, size in levels)
 
 
-def _make_parameter_head(width: int, latent_channels: int, activation: str) -> nn.Module:
-    """Build a network from the state (N, width, h, w) to parameters (N, 2 latent_channels h w)."""
-    out = scale_down_weights(nn.Conv2d(width, 2 * latent_channels, 3, padding=1))
+def _make_parameter_head(dims: int, width: int, latent_channels: int, activation: str) -> nn.Module:
+    """Build a network from the state (N, width, ...) to parameters (N, 2 latent_channels ...)."""
+    out = scale_down_weights(make_conv(dims, width, 2 * latent_channels, 3, padding=1))
     return nn.Sequential(build_activation(activation), out, nn.Flatten())

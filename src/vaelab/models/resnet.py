@@ -13,18 +13,21 @@ from torch import Tensor, nn
 from vaelab.models import base
 from vaelab.models.base import build_activation, check_sizes
 from vaelab.models.conv import compute_halved_sizes, make_downsampling_conv, make_upsampling_conv
+from vaelab.models.spatial import make_batch_norm, make_conv
 from vaelab.runtime.errors import UserError
 
 NORMALIZATIONS = ("batch", "group", "none")
 
 
 class Encoder(nn.Module):
-    """Residual convolutions that halve the image once per number in `channels`, and a linear layer.
+    """Residual convolutions that halve x once per number in `channels`, and a linear layer.
+
+    x is a series, an image or a volume: see models/spatial.py.
 
     Arguments:
         channels: The channels after each halving.
         blocks: The number of residual blocks after each halving.
-        kernel_size: The kernel size of the convolutions that halve the image, see models/conv.py.
+        kernel_size: The kernel size of the convolutions that halve x, see models/conv.py.
         normalization: batch, group (with 8 groups, or the largest common divisor of 8 and the
             channels) or none.
     """
@@ -40,13 +43,17 @@ class Encoder(nn.Module):
         normalization: str = "batch",
     ):
         super().__init__()
+        dims = len(shape) - 1
         sizes = compute_halved_sizes(shape, channels, kernel_size)
         check_blocks(blocks, normalization)
         stages: list[nn.Module] = []
         for inputs, width in pairwise([shape[0], *channels]):
-            stages.append(make_downsampling_conv(inputs, width, kernel_size))
-            stages += [ResidualBlock(width, activation, normalization) for _ in range(blocks)]
-        stages += [build_normalization(normalization, channels[-1]), build_activation(activation)]
+            stages.append(make_downsampling_conv(dims, inputs, width, kernel_size))
+            stages += [ResidualBlock(dims, width, activation, normalization) for _ in range(blocks)]
+        stages += [
+            build_normalization(normalization, dims, channels[-1]),
+            build_activation(activation),
+        ]
         self.stages = nn.Sequential(*stages)
         self.head = nn.Linear(channels[-1] * math.prod(sizes[-1]), outputs)
 
@@ -56,7 +63,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(base.Decoder):
-    """A linear layer and residual convolutions that double the image, mirroring the encoder.
+    """A linear layer and residual convolutions that double the size, mirroring the encoder.
 
     Arguments:
         channels: The channels of the encoder; the decoder reverses them.
@@ -75,6 +82,7 @@ class Decoder(base.Decoder):
         normalization: str = "batch",
     ):
         super().__init__()
+        dims = len(shape) - 1
         sizes = compute_halved_sizes(shape, channels, kernel_size)
         check_blocks(blocks, normalization)
         self.inside = (*sizes[-1], channels[-1])
@@ -82,8 +90,11 @@ class Decoder(base.Decoder):
         widths = pairwise([*reversed(channels), shape[0]])
         stages: list[nn.Module] = []
         for (width, outputs), size in zip(widths, reversed(sizes[:-1]), strict=True):
-            stages += [ResidualBlock(width, activation, normalization) for _ in range(blocks)]
-            stages += [build_normalization(normalization, width), build_activation(activation)]
+            stages += [ResidualBlock(dims, width, activation, normalization) for _ in range(blocks)]
+            stages += [
+                build_normalization(normalization, dims, width),
+                build_activation(activation),
+            ]
             stages.append(make_upsampling_conv(width, outputs, kernel_size, size))
         self.stages = nn.Sequential(*stages)
 
@@ -98,12 +109,15 @@ class Decoder(base.Decoder):
 class ResidualBlock(nn.Module):
     """A residual block, h + conv(act(norm(conv(act(norm(h)))))); before training the identity."""
 
-    def __init__(self, channels: int, activation: str, normalization: str):
+    def __init__(self, dims: int, channels: int, activation: str, normalization: str):
         super().__init__()
         layers: list[nn.Module] = []
         for _ in range(2):
-            layers += [build_normalization(normalization, channels), build_activation(activation)]
-            layers.append(nn.Conv2d(channels, channels, 3, padding=1))
+            layers += [
+                build_normalization(normalization, dims, channels),
+                build_activation(activation),
+                make_conv(dims, channels, channels, 3, padding=1),
+            ]
         last: Any = layers[-1]
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -113,10 +127,10 @@ class ResidualBlock(nn.Module):
         return h + self.change(h)
 
 
-def build_normalization(name: str, channels: int) -> nn.Module:
-    """Build the normalization layer of one of NORMALIZATIONS."""
+def build_normalization(name: str, dims: int, channels: int) -> nn.Module:
+    """Build the layer of one of NORMALIZATIONS for x with `dims` spatial dimensions."""
     if name == "batch":
-        return nn.BatchNorm2d(channels)
+        return make_batch_norm(dims, channels)
     if name == "group":
         return nn.GroupNorm(math.gcd(8, channels), channels)
     return nn.Identity()

@@ -1,4 +1,4 @@
-"""Residual convolutions between an image and a grid of codes: `model=vq`.
+"""Residual convolutions between x and a grid of codes: `model=vq`.
 
 Reference: Neural Discrete Representation Learning (van den Oord et al., 2017), section 4.1,
 arXiv:1711.00937
@@ -11,15 +11,23 @@ from typing import Any
 from torch import Tensor, nn
 
 from vaelab.models import base
-from vaelab.models.base import check_is_image, check_sizes
+from vaelab.models.base import check_sizes
+from vaelab.models.spatial import (
+    NOUNS,
+    check_is_spatial,
+    format_size,
+    make_conv,
+    make_transposed_conv,
+)
 from vaelab.runtime.errors import UserError
 
 
 class Encoder(nn.Module):
-    """Convolutions that halve the image twice, and residual blocks.
+    """Convolutions that halve x twice, and residual blocks.
 
-    The output consists of outputs / (H/4 W/4) numbers for each of the H/4 x W/4 positions of the
-    grid, row by row.
+    x is a series, an image or a volume: see models/spatial.py. The output consists of equally many
+    numbers for each position of the grid, in row-major order. The grid of images has H/4 x W/4
+    positions.
 
     Arguments:
         channels: The channels of every convolution.
@@ -37,14 +45,15 @@ class Encoder(nn.Module):
     ):
         super().__init__()
         _check_arguments(channels, residual, blocks)
-        numbers = _numbers_per_position(outputs, _compute_grid(shape))
+        grid = _compute_grid(shape)
+        dims, numbers = len(grid), _numbers_per_position(outputs, grid)
         self.layers = nn.Sequential(
-            nn.Conv2d(shape[0], channels, 4, 2, 1),
+            make_conv(dims, shape[0], channels, 4, 2, 1),
             nn.ReLU(),
-            nn.Conv2d(channels, channels, 4, 2, 1),
-            *(ResidualBlock(channels, residual) for _ in range(blocks)),
+            make_conv(dims, channels, channels, 4, 2, 1),
+            *(ResidualBlock(dims, channels, residual) for _ in range(blocks)),
             nn.ReLU(),
-            nn.Conv2d(channels, numbers, 1),
+            make_conv(dims, channels, numbers, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,14 +76,14 @@ class Decoder(base.Decoder):
         super().__init__()
         _check_arguments(channels, residual, blocks)
         self.grid = _compute_grid(shape)
-        self.numbers = _numbers_per_position(latent_dim, self.grid)
+        dims, self.numbers = len(self.grid), _numbers_per_position(latent_dim, self.grid)
         self.layers = nn.Sequential(
-            nn.Conv2d(self.numbers, channels, 3, padding=1),
-            *(ResidualBlock(channels, residual) for _ in range(blocks)),
+            make_conv(dims, self.numbers, channels, 3, padding=1),
+            *(ResidualBlock(dims, channels, residual) for _ in range(blocks)),
             nn.ReLU(),
-            nn.ConvTranspose2d(channels, channels, 4, 2, 1),
+            make_transposed_conv(dims, channels, channels, 4, 2, 1),
             nn.ReLU(),
-            nn.ConvTranspose2d(channels, shape[0], 4, 2, 1),
+            make_transposed_conv(dims, channels, shape[0], 4, 2, 1),
         )
 
     def forward(self, z: Tensor) -> Tensor:
@@ -89,7 +98,7 @@ class Decoder(base.Decoder):
             positions = math.prod(self.grid)
             raise UserError(
                 f"latent_dim={self.numbers * positions} gives {self.numbers} latents to each of "
-                f"the {self.grid[0]}x{self.grid[1]} positions of model=vq, which is not a multiple "
+                f"the {format_size(self.grid)} positions of model=vq, which is not a multiple "
                 f"of posterior.dim={size} (the length of a code): leave latent_dim out, or set "
                 f"latent_dim={size * positions} for one code at each position"
             )
@@ -111,15 +120,15 @@ class LatentSize:
 
 
 class ResidualBlock(nn.Module):
-    """A residual block: x plus a 3x3 and a 1x1 convolution of relu(x)."""
+    """A residual block: x plus two convolutions, of kernel sizes 3 and 1, of relu(x)."""
 
-    def __init__(self, channels: int, inside: int):
+    def __init__(self, dims: int, channels: int, inside: int):
         super().__init__()
         self.layers = nn.Sequential(
             nn.ReLU(),
-            nn.Conv2d(channels, inside, 3, padding=1),
+            make_conv(dims, channels, inside, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(inside, channels, 1),
+            make_conv(dims, inside, channels, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -134,23 +143,24 @@ def _check_arguments(channels: int, residual: int, blocks: int) -> None:
         raise UserError(f"model.blocks={blocks}: it must be 0 or more")
 
 
-def _compute_grid(shape: Sequence[int]) -> tuple[int, int]:
-    """Compute rows and columns of the grid of codes, a quarter of the height and width of x."""
-    check_is_image("model=vq", shape, "use model=mlp with posterior=vq")
-    if shape[1] % 4 or shape[2] % 4:
+def _compute_grid(shape: Sequence[int]) -> tuple[int, ...]:
+    """Compute the size of the grid of codes, a quarter of each spatial size of x."""
+    check_is_spatial("model=vq", shape, "use model=mlp with posterior=vq")
+    size = shape[1:]
+    if any(edge % 4 for edge in size):
         raise UserError(
-            f"model=vq halves the image twice, so height and width must be multiples of 4, not "
-            f"{shape[1]}x{shape[2]}: set data.shape, or use model=conv with posterior=vq"
+            f"model=vq halves {NOUNS[len(size)]} twice, so its sizes must be multiples of 4, not "
+            f"{format_size(size)}: set data.shape, or use model=conv with posterior=vq"
         )
-    return shape[1] // 4, shape[2] // 4
+    return tuple(edge // 4 for edge in size)
 
 
-def _numbers_per_position(size: int, grid: tuple[int, int]) -> int:
+def _numbers_per_position(size: int, grid: tuple[int, ...]) -> int:
     """Compute how many of `size` numbers belong to each position of the grid."""
     positions = math.prod(grid)
     if size % positions:
         raise UserError(
-            f"model=vq has {grid[0]}x{grid[1]} positions, and {size} numbers cannot be divided "
+            f"model=vq has {format_size(grid)} positions, and {size} numbers cannot be divided "
             f"equally among them: leave latent_dim out, or set posterior=vq and latent_dim to a "
             f"multiple of {positions}, as in latent_dim={64 * positions}"
         )

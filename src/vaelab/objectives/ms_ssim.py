@@ -62,7 +62,12 @@ class MSSSIM(Objective):
         super().prepare(vae)
         # The last scale is smaller by 2^(scales - 1); torchmetrics also checks (scales - 1)^2.
         divisor = max(2 ** (self.scales - 1), max(1, self.scales - 1) ** 2)
-        if len(vae.shape) != 3 or min(vae.shape[1:]) // divisor < self.window:
+        if len(vae.shape) != 3:
+            raise UserError(
+                "objective=ms_ssim compares images (C, H, W), but "
+                f"data.shape={list(vae.shape)}: set another objective, such as elbo"
+            )
+        if min(vae.shape[1:]) // divisor < self.window:
             raise UserError(
                 f"objective=ms_ssim compares windows of {self.window}x{self.window} pixels at "
                 f"{self.scales} scales, which needs larger images (C, H, W) than "

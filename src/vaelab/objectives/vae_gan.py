@@ -94,9 +94,10 @@ class VAEGAN(Objective):
 
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
-        if len(vae.shape) != 3:
+        if len(vae.shape) not in (2, 3, 4):
             raise UserError(
-                "objective=vae_gan needs images (C, H, W) for its critic, but "
+                "objective=vae_gan needs series (C, L), images (C, H, W) or volumes (C, D, H, W) "
+                "for its critic, but "
                 f"data.shape={list(vae.shape)}: set another objective, such as elbo"
             )
         check_no_parameters(

@@ -26,7 +26,7 @@ class PixelCNN(Prior):
     """The autoregressive prior p(c) = prod_i p(c_i | c_1 ... c_{i-1}) over codebook indices c.
 
     The indices are ordered row by row in a grid, which `compute_grid_shape` derives from the shape
-    of x and the number of codes.
+    of x and the number of codes. The slices of a volume lie below one another in this grid.
 
     Arguments:
         latent_dim: The length of z.
@@ -74,15 +74,17 @@ class PixelCNN(Prior):
 def compute_grid_shape(shape: Sequence[int], count: int) -> tuple[int, int]:
     """Return the numbers of rows and columns of a grid of `count` codes.
 
-    For images (C, H, W) they are H / k and W / k, if an integer k exists such that
-    H W = count k^2 and k divides H and W. Otherwise all codes form one row.
+    If an integer k divides every spatial size of x and leaves `count` positions, they are H / k and
+    W / k for images (C, H, W), and D / k times H / k and W / k for volumes (C, D, H, W). Otherwise,
+    and for series, all codes form one row.
     """
-    if len(shape) == 3:
-        height, width = shape[1:]
-        factor = math.isqrt(height * width // count)
-        is_divisible = factor and height % factor == width % factor == 0
-        if is_divisible and height * width == count * factor**2:
-            return height // factor, width // factor
+    size = shape[1:]
+    if len(size) > 1:
+        factor = round((math.prod(size) / count) ** (1 / len(size)))
+        if factor and not any(edge % factor for edge in size):
+            *above, columns = (edge // factor for edge in size)
+            if math.prod(above) * columns == count:
+                return math.prod(above), columns
     return 1, count
 
 

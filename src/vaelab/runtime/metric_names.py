@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 from vaelab.runtime.language import TO_ENGLISH, Translate
 
 NATS_PER_IMAGE = "nats per image"
-ROW_WORDS = {
-    "image": "row",
-    "pixel": "value",
-    "图像": "数据行",
-    "像素": "数值",
-}  # for data that are no images
+DATA_WORDS = {  # for data that are no images, by the number of dimensions of x
+    1: {"image": "row", "pixel": "value", "图像": "数据行", "像素": "数值"},
+    2: {"image": "series", "pixel": "value", "图像": "序列", "像素": "数值"},
+    4: {"image": "volume", "pixel": "voxel", "图像": "体数据", "像素": "体素"},
+}
 PIXEL = "of a pixel"  # in units of a pixel, whose values lie in [0, 1] for most data sets
 
 
@@ -438,12 +437,21 @@ def _describe_derived_key(key: str, translate: Translate) -> Metric | None:
 
 
 def name_data(text: str, shape: Any) -> str:
-    """Call images rows and pixels values in a text about data that are no images.
+    """Replace the words image and pixel in a text about data that are no images.
+
+    The images of a text are rows of values for tables (C,), series of values for series (C, L), and
+    volumes of voxels for volumes (C, D, H, W).
 
     Arguments:
-        shape: The shape of one x. Data of shape (C, H, W), and of an unknown shape, are images.
+        shape: The shape of one x. Data of an unknown shape are images.
     """
-    if not isinstance(shape, Sequence) or len(shape) == 3:
+    words = DATA_WORDS.get(len(shape)) if isinstance(shape, Sequence) else None
+    if words is None:
         return text
-    pattern = rf"(?<![a-zA-Z_])({'|'.join(ROW_WORDS)})(s?)(?![a-zA-Z_])"
-    return re.sub(pattern, lambda found: ROW_WORDS[found[1]] + found[2], text)
+
+    def replace(found: re.Match[str]) -> str:
+        word = words[found[1]]
+        return word if word.endswith("s") else word + found[2]
+
+    pattern = rf"(?<![a-zA-Z_])({'|'.join(words)})(s?)(?![a-zA-Z_])"
+    return re.sub(pattern, replace, text)

@@ -13,9 +13,10 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from vaelab.runs import untrusted
+from vaelab.runs.jobs import find_multirun
 from vaelab.runs.old_names import rename_old_targets
 from vaelab.runs.ownership import (
     get_command_locks,
@@ -177,6 +178,21 @@ def _read_request(folder: Path) -> Any:
     if not record.is_file():
         return None
     return _request_of(rename_old_targets(untrusted.read_config(record)))
+
+
+def remove_new_keys(config: DictConfig, folder: Path) -> bool:
+    """Remove the keys from the config of a job that its multirun lacks; True if there are any.
+
+    A newer version of vaelab that resumes a multirun thus treats all of its jobs alike.
+    """
+    multirun = find_multirun(folder)
+    if multirun is None:
+        return False
+    new = config.keys() - untrusted.read_config(multirun / MULTIRUN_RECORD).keys()
+    with open_dict(config):
+        for key in new:
+            del config[key]
+    return bool(new)
 
 
 def _drop_new_keys(request: Any, recorded: Any) -> Any:

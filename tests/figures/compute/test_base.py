@@ -5,13 +5,13 @@ from tiny import CONDITIONAL, TINY
 from vaelab.data.base import Split
 from vaelab.figures.compute.base import (
     FigureNotApplicable,
-    check_image_data,
+    check_displayable,
     decode_latents,
     encode_images,
     evaluation_mode,
     sample_prior_latents,
     select_evenly_spaced,
-    to_display_range,
+    to_display_images,
 )
 
 
@@ -95,21 +95,32 @@ def test_decode_latents_accepts_any_leading_dimensions(run, words):
     torch.testing.assert_close(images[1, 2], alone)
 
 
-def test_check_image_data_accepts_one_or_three_channels(run):
+def test_check_displayable_accepts_one_or_three_channels_and_ten_series(run):
     data = run(*TINY).data
-    for shape in ((1, 8, 8), (3, 8, 9)):
+    for shape in ((1, 8, 8), (3, 8, 9), (1, 4, 8, 8), (3, 4, 8, 8), (1, 9), (10, 9)):
         data.shape = shape
-        check_image_data(data)
-    for shape in ((5,), (2, 8, 8), (8, 8)):
+        check_displayable(data)
+    for shape in ((5,), (2, 8, 8), (2, 8, 8, 8), (11, 8), (1, 4, 4, 4, 4)):
         data.shape = shape
-        with pytest.raises(FigureNotApplicable, match="not an image"):
-            check_image_data(data)
+        with pytest.raises(FigureNotApplicable, match="neither an image"):
+            check_displayable(data)
 
 
-def test_to_display_range_scales_data_beyond_0_1(run):
+def test_to_display_images_scales_data_beyond_0_1(run):
     data = run(*TINY, "data.binarize=none").data
-    x = torch.tensor([-2.0, 0.0, 2.0])
+    x = torch.tensor([-2.0, 0.0, 2.0]).view(3, 1, 1, 1).expand(3, 1, 28, 28)
     data.splits = {name: Split(x, x) for name in ("train", "val", "test")}
-    assert to_display_range(x, data).tolist() == [0, 0.5, 1]
+    assert to_display_images(x, data)[:, 0, 0, 0].tolist() == [0, 0.5, 1]
     data.splits = {name: Split(x.abs() / 4, x) for name in ("train", "val", "test")}
-    assert to_display_range(x.abs() / 4, data).tolist() == [0.5, 0, 0.5]
+    assert to_display_images(x.abs() / 4, data)[:, 0, 0, 0].tolist() == [0.5, 0, 0.5]
+
+
+@pytest.mark.parametrize(("shape", "size"), [((2, 9), (3, 64, 128)), ((1, 4, 6, 5), (1, 6, 18))])
+def test_to_display_images_turns_series_and_volumes_into_images(run, shape, size):
+    data = run(*TINY, "data.binarize=none").data
+    data.shape = shape
+    x = torch.rand(2, 3, *shape)
+    data.splits = {name: Split(4 * x.flatten(0, 1) - 2, x) for name in ("train", "val", "test")}
+    images = to_display_images(4 * x - 2, data)
+    assert images.shape == (2, 3, *size)
+    assert (images.min() >= 0, images.max() <= 1) == (True, True)

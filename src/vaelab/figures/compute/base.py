@@ -17,6 +17,8 @@ from torch.distributions import Distribution
 from vaelab.data.base import DataModule, Split
 from vaelab.distributions.codebook import codebook_constraint
 from vaelab.distributions.point_estimates import mode_or_mean
+from vaelab.figures.draw.data_tiles import draw_series, join_middle_slices
+from vaelab.figures.draw.style import PALETTE
 from vaelab.runtime.seeding import Stream, seeded_noise
 from vaelab.vae import VAE
 
@@ -59,23 +61,36 @@ def get_held_out_split(data: DataModule) -> Split:
     return data.splits["val" if data.has_validation else "test"]
 
 
-def check_image_data(data: DataModule) -> None:
-    """Check that x is an image of 1 or 3 channels.
+def check_displayable(data: DataModule) -> None:
+    """Check that x can be shown as an image: see `to_display_images`.
 
     Raises:
         FigureNotApplicable: If x has another shape, such as a row of a table.
     """
-    if len(data.shape) != 3 or data.shape[0] not in (1, 3):
+    channels, dims = data.shape[0], len(data.shape) - 1
+    if not (channels <= len(PALETTE) if dims == 1 else dims in (2, 3) and channels in (1, 3)):
         raise FigureNotApplicable(
-            f"x has shape {list(data.shape)}, which is not an image of 1 or 3 channels"
+            f"x has shape {list(data.shape)}, which is neither an image or volume of 1 or 3 "
+            f"channels nor a series of at most {len(PALETTE)}"
         )
 
 
-def to_display_range(x: Tensor, data: DataModule) -> Tensor:
-    """Return x on the CPU; data with a range beyond [0, 1] is scaled from that range to [0, 1]."""
+def to_display_images(x: Tensor, data: DataModule) -> Tensor:
+    """Return images (*, C, H, W) of x (*, *shape) on the CPU, with values in [0, 1].
+
+    Series become lines in the range of the data, and volumes their three middle slices. Images and
+    volumes with a range beyond [0, 1] are scaled from that range to [0, 1].
+    """
     low, high = data.range
     x = x.float().cpu()
-    return x if low >= 0 and high <= 1 else (x - low) / (high - low)
+    lead, x = x.shape[: -len(data.shape)], x.reshape(-1, *data.shape)
+    if len(data.shape) == 2:
+        x = draw_series(x, low, high)
+    elif low < 0 or high > 1:
+        x = (x - low) / (high - low)
+    if len(data.shape) == 4:
+        x = join_middle_slices(x)
+    return x.reshape(*lead, *x.shape[1:])
 
 
 def iterate_posteriors(
@@ -123,14 +138,14 @@ def encode_images(vae: VAE, data: DataModule, split: Split) -> EncodedImages:
 
 
 def decode_latents(vae: VAE, data: DataModule, z: Tensor, y: Tensor) -> Tensor:
-    """Return the mean images of p(x|z), (*, C, H, W) in [0, 1].
+    """Return images (*, C, H, W) of the means of p(x|z), see `to_display_images`.
 
     Arguments:
         z: (*, D).
         y: The label of all z, (1,) or (1, A) for A attributes.
     """
     with evaluation_mode(vae) as device:
-        return to_display_range(vae.condition_on(y.to(device)).decode(z.to(device)).mean, data)
+        return to_display_images(vae.condition_on(y.to(device)).decode(z.to(device)).mean, data)
 
 
 def sample_prior_latents(vae: VAE, labels: Tensor) -> Tensor:

@@ -5,11 +5,11 @@ from torch import Tensor
 
 from vaelab.data.base import DataModule
 from vaelab.figures.compute.base import (
-    check_image_data,
+    check_displayable,
     evaluation_mode,
     get_held_out_split,
     select_evenly_spaced,
-    to_display_range,
+    to_display_images,
 )
 from vaelab.objectives.base import sample_prior
 from vaelab.vae import VAE
@@ -22,14 +22,14 @@ def compute_reconstructions(vae: VAE, data: DataModule, count: int) -> tuple[Ten
         The images x and the means of p(x|z) with z ~ q(z|x), both (N, C, H, W).
 
     Raises:
-        FigureNotApplicable: If x is not an image.
+        FigureNotApplicable: If x cannot be shown as an image.
     """
-    check_image_data(data)
+    check_displayable(data)
     images, labels = select_evenly_spaced(get_held_out_split(data), count)
     with evaluation_mode(vae) as device:
         x, model = data.prepare(images.to(device)), vae.condition_on(labels.to(device))
         reconstructions = model.decode(model.encode(x).rsample()).mean
-    return to_display_range(x, data), to_display_range(reconstructions, data)
+    return to_display_images(x, data), to_display_images(reconstructions, data)
 
 
 def compute_samples(vae: VAE, data: DataModule, count: int) -> Tensor:
@@ -38,12 +38,12 @@ def compute_samples(vae: VAE, data: DataModule, count: int) -> Tensor:
     A conditional model gets held-out labels, sorted so that images of one class are neighbours.
 
     Raises:
-        FigureNotApplicable: If x is not an image.
+        FigureNotApplicable: If x cannot be shown as an image.
     """
-    check_image_data(data)
+    check_displayable(data)
     labels = get_held_out_split(data).labels
     labels = labels.sort().values if labels.ndim == 1 else labels
     labels = labels[torch.arange(count) * len(labels) // count]
     with evaluation_mode(vae) as device:
         model = vae.condition_on(labels.to(device))
-        return to_display_range(model.decode(sample_prior(model.latents(), count)).mean, data)
+        return to_display_images(model.decode(sample_prior(model.latents(), count)).mean, data)

@@ -13,7 +13,7 @@ from vaelab.distributions.normal import StandardNormal
 from vaelab.figures.compute.base import (
     EncodedImages,
     FigureNotApplicable,
-    check_image_data,
+    check_displayable,
     decode_latents,
     evaluation_mode,
     sample_prior_latents,
@@ -126,9 +126,9 @@ def compute_decoded_plane(vae: VAE, data: DataModule, encoded: EncodedImages) ->
     density the quantiles are those of the latents of images.
 
     Raises:
-        FigureNotApplicable: If z is not in R^2, or x is not an image.
+        FigureNotApplicable: If z is not in R^2, or x cannot be shown as an image.
     """
-    check_image_data(data)
+    check_displayable(data)
     if vae.latent_dim != 2 or vae.posterior.support is not constraints.real_vector:
         raise FigureNotApplicable("z is not a plane: it needs two real dimensions")
     tiles = max(5, min(MAX_TILES, MAX_ROW_PIXELS // data.shape[2] // 2 * 2 + 1))

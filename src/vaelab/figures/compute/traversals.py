@@ -14,7 +14,7 @@ from vaelab.distributions.sphere import sphere_constraint
 from vaelab.figures.compute.base import (
     EncodedImages,
     FigureNotApplicable,
-    check_image_data,
+    check_displayable,
     decode_latents,
     evaluation_mode,
     sample_prior_latents,
@@ -56,9 +56,9 @@ def compute_traversals(
     dimension are set to their conditional means. Categorical variables are not traversed.
 
     Raises:
-        FigureNotApplicable: If there is no real dimension, or x is not an image.
+        FigureNotApplicable: If there is no real dimension, or x cannot be shown as an image.
     """
-    check_image_data(data)
+    check_displayable(data)
     traversed = [dimension for dimension in dimensions if len(dimension.indices) == 1][:MAX_ROWS]
     if not traversed:
         raise FigureNotApplicable(f"{vae.posterior.support} cannot be interpolated")

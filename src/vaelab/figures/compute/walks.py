@@ -12,9 +12,9 @@ from vaelab.distributions.sphere import sphere_constraint
 from vaelab.figures.compute.base import (
     EncodedImages,
     FigureNotApplicable,
-    check_image_data,
+    check_displayable,
     decode_latents,
-    to_display_range,
+    to_display_images,
 )
 from vaelab.vae import VAE
 
@@ -44,7 +44,7 @@ def compute_walks(vae: VAE, data: DataModule, encoded: EncodedImages, max_pairs:
         FigureNotApplicable: If z has no path between two points, there is no pair, or x is not an
             image.
     """
-    check_image_data(data)
+    check_displayable(data)
     is_sphere = vae.posterior.support is sphere_constraint
     if not is_sphere and vae.posterior.support is not constraints.real_vector:
         raise FigureNotApplicable(f"{vae.posterior.support} cannot be interpolated")
@@ -61,7 +61,9 @@ def compute_walks(vae: VAE, data: DataModule, encoded: EncodedImages, max_pairs:
         ends = encoded.modes[first], encoded.modes[last]
         z = interpolate_spherically(*ends, t) if is_sphere else torch.lerp(*ends, t)
         between.append(decode_latents(vae, data, z, labels[first : first + 1]))
-    ends = torch.stack([to_display_range(data.prepare(images[list(pair)]), data) for pair in pairs])
+    ends = torch.stack(
+        [to_display_images(data.prepare(images[list(pair)]), data) for pair in pairs]
+    )
     path = "along an arc" if is_sphere else "in a straight line"
     return Walks(ends, torch.stack(between), path)
 
