@@ -25,11 +25,10 @@ class CIFAR10(TorchvisionImages):
     validation_images = 5_000
     folder = "cifar-10-batches-py"
 
-    @property
-    def md5(self) -> dict[str, str]:
-        """The files of torchvision's data set and their MD5 hashes."""
-        meta = [(self.source.meta["filename"], self.source.meta["md5"])]
-        return dict([*self.source.train_list, *self.source.test_list, *meta])
+    def list_files(self) -> dict[str, str | None]:
+        meta = self.source.meta["filename"], self.source.meta["md5"]
+        files: list[Any] = [*self.source.train_list, *self.source.test_list, meta]
+        return dict(files)
 
     def open_source(self, train: bool, **settings: Any) -> Any:
         return self.source(self.root, train=train, **settings)

@@ -52,13 +52,13 @@ class EMNIST(TorchvisionImages):
             raise UserError(f"data.split={split}: choose from {', '.join(get_args(EMNISTSplit))}")
         self.split = split
         super().__init__(root, shape, validation, binarize, batch_size, seed, dequantize)
-        self.md5 = dict.fromkeys(
-            f"emnist-{split}-{part}-{kind}-ubyte"
-            for part in ("train", "test")
-            for kind in ("images-idx3", "labels-idx1")
-        )
         names = datasets.EMNIST.classes_split_dict[split]
         self.classes = tuple(names[1:] if split == "letters" else names)
+
+    def list_files(self) -> dict[str, str | None]:
+        kinds = ("images-idx3", "labels-idx1")
+        names = (f"{part}-{kind}" for part in ("train", "test") for kind in kinds)
+        return {f"emnist-{self.split}-{name}-ubyte": None for name in names}
 
     def open_source(self, train: bool, **settings: Any) -> Any:
         return datasets.EMNIST(self.root, self.split, train=train, **settings)

@@ -4,6 +4,9 @@ Reference: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learnin
 (Xiao et al., 2017), arXiv:1708.07747
 """
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from torchvision import datasets
 
 from vaelab.data.mnist import MNIST
@@ -20,7 +23,7 @@ class FashionMNIST(MNIST):
     source = datasets.FashionMNIST
     folder = "FashionMNIST/raw"
     classes = tuple(datasets.FashionMNIST.classes)
-    md5 = {
+    md5: ClassVar[Mapping[str, str | None]] = {
         "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
         "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
         "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",

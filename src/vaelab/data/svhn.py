@@ -26,9 +26,7 @@ class SVHN(TorchvisionImages):
     validation_images = 5_000
     folder = "SVHN"
 
-    @property
-    def md5(self) -> dict[str, str]:
-        """The files of torchvision's data set and their MD5 hashes."""
+    def list_files(self) -> dict[str, str | None]:
         files = datasets.SVHN.split_list
         return {files[name][1]: files[name][2] for name in ("train", "test")}
 

@@ -1,4 +1,4 @@
-"""The base class of the data sets that torchvision downloads and reads: MNIST, CIFAR-10, SVHN, ..."""
+"""The base class of data sets that torchvision downloads and reads, such as MNIST and CIFAR-10."""
 
 import contextlib
 import io
@@ -25,8 +25,6 @@ class TorchvisionImages(DataModule):
         validation_images: The usual number of validation images; None = as many as the test set
             has.
         folder: The folder of the files, in root.
-        md5: The name of every file in that folder and its MD5 hash; None if only the archive that
-            contains the file has a published hash, which torchvision checks when it unpacks it.
         classes: The names of the classes 0, 1, ..., if they are not digits.
 
     Arguments:
@@ -44,7 +42,6 @@ class TorchvisionImages(DataModule):
     native_shape: ClassVar[tuple[int, int, int]]
     validation_images: ClassVar[int | None]
     folder: ClassVar[str]
-    md5: Mapping[str, str | None]
     classes: tuple[str, ...] = ()
 
     def __init__(
@@ -66,6 +63,14 @@ class TorchvisionImages(DataModule):
         self.validation = validation
 
     @abstractmethod
+    def list_files(self) -> Mapping[str, str | None]:
+        """Return the names of the files in the folder and their MD5 hashes.
+
+        The hash is None if only the archive that contains the file has a published one, which
+        torchvision checks before it unpacks the archive.
+        """
+
+    @abstractmethod
     def open_source(self, train: bool, **settings: Any) -> Any:
         """Build torchvision's data set of the training or test images; download=True downloads."""
 
@@ -75,15 +80,17 @@ class TorchvisionImages(DataModule):
 
     def prepare_data(self) -> None:
         folder = Path(self.root, self.folder)
-        if not all((folder / name).is_file() for name in self.md5):
+        files = self.list_files()
+        if not all((folder / name).is_file() for name in files):
             self._download(folder)
         hint = "delete it, so that it is downloaded again, or replace it with the original file"
-        for name, md5 in self.md5.items():
+        for name, md5 in files.items():
             if md5 is not None:
                 check_md5(folder / name, md5, hint)
 
     def _download(self, folder: Path) -> None:
         """Download the files; if that fails, delete the folders that it created."""
+        names = self.list_files()
         new = [path for path in (folder, folder.parent, Path(self.root)) if not path.exists()]
         try:
             with contextlib.redirect_stdout(io.StringIO()):
@@ -94,8 +101,8 @@ class TorchvisionImages(DataModule):
                 with contextlib.suppress(OSError):
                     path.rmdir()  # fails if the folder is not empty
             raise MissingFileError(
-                f"{folder} does not have all of {', '.join(self.md5)}, and the download failed "
-                f"({type(error).__name__}): put these {len(self.md5)} files there, or set "
+                f"{folder} does not have all of {', '.join(names)}, and the download failed "
+                f"({type(error).__name__}): put these {len(names)} files there, or set "
                 f"data.root or VAELAB_DATA to the folder that contains {self.folder}"
             ) from error
 

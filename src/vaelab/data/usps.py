@@ -26,9 +26,7 @@ class USPS(TorchvisionImages):
     validation_images = 1_000
     folder = "USPS"
 
-    @property
-    def md5(self) -> dict[str, str]:
-        """The files of torchvision's data set and their MD5 hashes."""
+    def list_files(self) -> dict[str, str | None]:
         return {name: md5 for _, name, md5 in datasets.USPS.split_list.values()}
 
     def open_source(self, train: bool, **settings: Any) -> Any:
