@@ -128,7 +128,7 @@ class HuggingFace(DataModule):
         image = datasets.Image(decode=False)
         try:
             return {name: part.cast_column(self.image, image) for name, part in sources.items()}
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # of pyarrow
             raise UserError(
                 f"data.image={self.image} holds {sources['train'].features[self.image]}, which are "
                 "no images: set data.image=<a column of images>"
