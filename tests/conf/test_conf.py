@@ -369,7 +369,7 @@ def test_optimal_scale_trains(train):
 def experiment_words(name, config, folders, tmp_path):
     """Return the words of a short training of an experiment on small data."""
     data = config(f"experiment={name}").data._target_.split(".")[2]
-    words = [*folders.get(data, []), "data.batch_size=8"]
+    words = [*folders(data), "data.batch_size=8"]
     if name == "conditional_faces":
         words.append(FACES)
     if name == "vq_prior":
@@ -391,7 +391,7 @@ def test_every_experiment_trains(train, folders, config, tmp_path, name):
 
 @pytest.mark.parametrize("size", [32, 64])
 def test_colour_experiment_takes_a_step_at_both_sizes(train, folders, size):
-    words = [*folders["image_folder"], f"data.shape=[3,{size},{size}]", "data.batch_size=2"]
+    words = [*folders("image_folder"), f"data.shape=[3,{size},{size}]", "data.batch_size=2"]
     numbers = train("experiment=colour", *words, "trainer.limit_train_batches=1")
     assert numbers["steps"] == 1
     assert has_finite_loss(numbers)
