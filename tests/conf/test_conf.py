@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import DictConfig
 from PIL import Image
+from published_sets import WRITERS
 from test_celeba import write_celeba
 
 from vaelab.cli.menu import render_help
@@ -27,9 +28,12 @@ PARTS = ["data", "model", "posterior", "prior", "loss", "objective", "kl", "opti
 TRAINED = [*PARTS, "callbacks", "trainer"]
 
 
+LARGE_VALIDATION = {"cifar10", "cifar100", "svhn", "kmnist", "usps", "omniglot_chardata"}
+
+
 @pytest.fixture
-def folders(tmp_path, idx):
-    """Write small data for each data set; return the settings that select it."""
+def folders(tmp_path, idx, monkeypatch):
+    """Write small data; return a function that returns the settings that select a data set."""
     np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).random((40, 1, 28, 28)))
     for i in range(40):
         pixels = np.random.default_rng(i).integers(0, 256, (40, 30, 3), dtype=np.uint8)
@@ -38,16 +42,26 @@ def folders(tmp_path, idx):
         Image.fromarray(pixels).save(path)
     (tmp_path / "faces").mkdir()
     write_celeba(tmp_path / "faces")
-    return {
+    settings = {
         "celeba": [f"data.root={tmp_path}/faces"],
         "arrays": [f"data.path={tmp_path}/x.npz"],
         "image_folder": [f"data.root={tmp_path}/images"],
         "mnist": [f"data.root={idx.root}", "data.validation=10"],
         "fashion_mnist": [f"data.root={idx.root}", "data.validation=10"],
+        "huggingface": [f"data.path={tmp_path}/images", f"data.cache={tmp_path}/cache"],
         "sprites": ["data.shape=[1,28,28]", "data.angles=2", "data.positions=2"],
         "series": ["data.train=40", "data.validation=10", "data.test=10"],
         "volumes": ["data.train=40", "data.validation=10", "data.test=10"],
     }
+
+    def select(option):
+        if option not in WRITERS:
+            return settings.get(option, [])
+        WRITERS[option](tmp_path / "published", monkeypatch)
+        fewer = ["data.validation=4"] if option in LARGE_VALIDATION else []
+        return [f"data.root={tmp_path}/published", *fewer]
+
+    return select
 
 
 def test_every_group_is_in_the_defaults_of_its_command():
@@ -162,7 +176,7 @@ def option_words(choice, folders, start):
         start: Called with words; returns the setting with which objective=prior starts.
     """
     group, option = choice.split("=")
-    words = [*folders.get(option, []), "data.batch_size=4"] if group == "data" else []
+    words = [*folders(option), "data.batch_size=4"] if group == "data" else []
     words += NEEDS.get(choice, [])
     if group != "model":
         words.append("model.hidden=[8]")
@@ -198,12 +212,17 @@ def test_every_option_trains(train, config, folders, tmp_path, choice):
 
 
 COMBINED = ["data", "model", *PARTS[2:], "callbacks"]
+# Data sets that the other parts cannot tell from mnist, sprites and image_folder.
+READ_LIKE_OTHERS = {*WRITERS, "huggingface"}
 PIXELS = ["none", "dynamic", "dequantize"]
 
 
 def list_combinations():
     """Return combinations in which every two options of different groups occur together."""
-    choices = [[f"{group}={option}" for option in options(group)] for group in COMBINED]
+    choices = [
+        [f"{group}={option}" for option in options(group) if option not in READ_LIKE_OTHERS]
+        for group in COMBINED
+    ]
     choices.append([f"pixels={pixels}" for pixels in PIXELS])
     return [list(combination) for combination in AllPairs(choices)]
 
@@ -328,7 +347,7 @@ def test_combination_trains_or_is_refused_with_a_reason(train, folders, tmp_path
     chosen = dict(choice.split("=") for choice in choices)
     words = [choice for choice in choices if not choice.startswith(("pixels", "callbacks"))]
     words.append(f"callbacks=[{','.join(dict.fromkeys(['default', chosen['callbacks']]))}]")
-    words += folders.get(chosen["data"], [])
+    words += folders(chosen["data"])
     words += NEEDS["schedule=torch"] if "schedule=torch" in choices else []
     words += {
         "none": ["data.binarize=none"],
@@ -358,7 +377,7 @@ def test_optimal_scale_trains(train):
 def experiment_words(name, config, folders, tmp_path):
     """Return the words of a short training of an experiment on small data."""
     data = config(f"experiment={name}").data._target_.split(".")[2]
-    words = [*folders.get(data, []), "data.batch_size=8"]
+    words = [*folders(data), "data.batch_size=8"]
     if name == "conditional_faces":
         words.append(FACES)
     if name == "vq_prior":
@@ -380,7 +399,7 @@ def test_every_experiment_trains(train, folders, config, tmp_path, name):
 
 @pytest.mark.parametrize("size", [32, 64])
 def test_colour_experiment_takes_a_step_at_both_sizes(train, folders, size):
-    words = [*folders["image_folder"], f"data.shape=[3,{size},{size}]", "data.batch_size=2"]
+    words = [*folders("image_folder"), f"data.shape=[3,{size},{size}]", "data.batch_size=2"]
     numbers = train("experiment=colour", *words, "trainer.limit_train_batches=1")
     assert numbers["steps"] == 1
     assert has_finite_loss(numbers)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from published_sets import WRITERS
 
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
@@ -30,6 +31,16 @@ def make_run(config):
 @pytest.fixture
 def sprites(make_run):
     return make_run(*SPRITES, "data.positions=4", "data.validation=0.0", "data.test=0.01")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dsprites", "shapes3d", "cars3d", "smallnorb", "mpi3d"])
+def test_published_sets_with_factors_are_evaluated(make_run, tmp_path, monkeypatch, name):
+    WRITERS[name](tmp_path, monkeypatch)
+    run = make_run(f"data={name}", f"data.root={tmp_path}")
+    numbers = evaluate(run, make_config("test"))
+    assert set(numbers) == SCORES
+    assert all(-1 <= value <= 1 for value in numbers.values())
 
 
 def make_oracle_encoder(data, map_factors):

@@ -62,6 +62,7 @@ class DataModule(LightningDataModule):
         factors: The names of the generative factors, if labels (N, factors) hold their values as
             integers from 0; otherwise empty.
         unordered: The names of the factors whose values have no order.
+        is_binary: True if the images hold only 0 and 255, so that data.binarize changes nothing.
         conversions: Sentences about what was converted when the data set was read, for its
             description.
         description: The description of the data set, once `announce_data` was called.
@@ -89,6 +90,7 @@ class DataModule(LightningDataModule):
     licence: ClassVar[str | None] = None
     factors: tuple[str, ...] = ()
     unordered: tuple[str, ...] = ()
+    is_binary: bool = False
 
     def __init__(
         self,
@@ -105,8 +107,13 @@ class DataModule(LightningDataModule):
             raise UserError(f"data.batch_size={batch_size}: it must be at least 1")
         if seed < 0:
             raise UserError(f"data.seed={seed}: it must be at least 0")
+        if self.is_binary and dequantize:
+            raise UserError(
+                "data.dequantize=true needs pixels with 256 levels, but those of this data set are "
+                "binary: set data.dequantize=false"
+            )
         self.shape = tuple(shape)
-        self.binarize: Binarize = binarize
+        self.binarize: Binarize = "none" if self.is_binary else binarize
         self.batch_size = batch_size
         self.seed = seed
         self.dequantize = dequantize
@@ -178,7 +185,7 @@ class DataModule(LightningDataModule):
         binary, levels (one of 256), dequantized (a real number in [0, 1] that stands for a level)
         or real.
         """
-        if self.binarize != "none":
+        if self.is_binary or self.binarize != "none":
             return "binary"
         if self.dequantize:
             return "dequantized"

@@ -12,7 +12,8 @@ import torch
 from torch.nn.functional import one_hot
 
 from vaelab.data.base import Binarize, DataModule, Split
-from vaelab.data.mnist import MNIST_LICENCE, check_padding, pad_images
+from vaelab.data.mnist import MNIST_LICENCE
+from vaelab.data.published_files import check_padding, pad_images
 
 
 class MNIST5k(DataModule):
@@ -41,7 +42,7 @@ class MNIST5k(DataModule):
         dequantize: bool = False,
     ):
         super().__init__(shape, binarize, batch_size, seed, dequantize)
-        check_padding(self.shape, 28)
+        check_padding(self.shape, (1, 28, 28))
 
     def load(self) -> dict[str, Split]:
         images, labels = _load_digits()

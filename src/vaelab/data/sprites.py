@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from vaelab.data.base import Binarize, DataModule, Split, check_split_fractions, random_split
-from vaelab.distributions.pixels import Pixels
 from vaelab.runtime.errors import UserError
 
 
@@ -80,6 +79,7 @@ class Sprites(DataModule):
 
     factors = ("shape", "scale", "angle", "x", "y")
     unordered = ("shape",)
+    is_binary = True
 
     def __init__(
         self,
@@ -97,18 +97,8 @@ class Sprites(DataModule):
         super().__init__(shape, binarize, batch_size, seed, dequantize)
         check_split_fractions(validation, test)
         _check_arguments(self.shape, scales=scales, angles=angles, positions=positions)
-        if dequantize:
-            raise UserError(
-                "data.dequantize=true needs pixels with 256 levels, but those of data=sprites are "
-                "binary: set data.dequantize=false"
-            )
-        self.binarize: Binarize = "none"  # the pixels are binary already
         self.sizes = (len(SHAPES), scales, angles, positions, positions)
         self.fractions = (validation, test)
-
-    @property
-    def pixels(self) -> Pixels:
-        return "binary"
 
     def load(self) -> dict[str, Split]:
         views, labels = self._make_views(), torch.cartesian_prod(*map(torch.arange, self.sizes))
