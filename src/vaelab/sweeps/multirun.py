@@ -59,8 +59,11 @@ def start_multirun(config: DictConfig) -> None:
             f"folder, or resume the multirun in it: {resume_hint(folder)}"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(folder / MULTIRUN_RECORD) as part:
-        OmegaConf.save(config, part)
+    record, kept = folder / MULTIRUN_RECORD, config
+    if is_resumed:  # its jobs have the keys of the record, see `remove_new_keys`
+        kept = OmegaConf.masked_copy(config, list(untrusted.read_config(record)))
+    with atomic_write(record) as part:
+        OmegaConf.save(kept, part)
     active_folder.set(folder)
     print(f"to resume this multirun after an interruption: {resume_hint(folder)}", flush=True)
     if "optuna" in config.hydra.sweeper._target_:
