@@ -138,7 +138,7 @@ def test_nan_in_a_data_frame_is_named_by_column(dtype):
         frame["kind"] = 1
         dtype = "float64"
     frame["height"] = frame["height"].astype(dtype)
-    message = r"\(2 values in 2 of 40 rows; 2 in column height\)"
+    message = r"\(2 values in 2 of 40 rows, the first in row 1; 2 in column height\)"
     with pytest.raises(vaelab.UserError, match=message):
         vaelab.make_data(frame, "kind")
     splits = {"train": (frame[["age", "height"]], frame["kind"]), "test": frame[["age", "height"]]}

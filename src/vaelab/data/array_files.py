@@ -22,7 +22,6 @@ import numpy as np
 from vaelab.data.columns import (
     Categories,
     find_levels,
-    is_words,
     name_columns,
     select_columns,
     stack_columns,
@@ -116,9 +115,7 @@ def reading_file(path: str, kind: str, hint: str) -> Iterator[None]:
         if isinstance(error, UserError) and str(error).startswith(path):
             raise
         reason = shorten(" ".join(str(error).split()), 200) or type(error).__name__
-        raise UserError(
-            f"data.path={path} cannot be read as {kind} ({reason}): {hint}"
-        ) from error
+        raise UserError(f"data.path={path} cannot be read as {kind} ({reason}): {hint}") from error
 
 
 # Files of named arrays
@@ -246,7 +243,9 @@ def _read_h5(path: str, selection: Selection) -> FileContent:
     with reading_file(path, "an HDF5 file of numbers", hint):
         file = h5py.File(path, "r")
         names = _list_datasets(file)
-        return _select_arrays(path, names, lambda name: _open_dataset(path, file, name), selection, hint)
+        return _select_arrays(
+            path, names, lambda name: _open_dataset(path, file, name), selection, hint
+        )
 
 
 def _import_h5py() -> Any:
@@ -275,7 +274,9 @@ def _open_dataset(path: str, file: Any, name: str) -> Any:
     h5py, group = _import_h5py(), file
     for part in name.split("/")[:-1]:
         if isinstance(group.get(part, getlink=True), h5py.ExternalLink):
-            raise UserError(f"{path}: {name} is a link to another file: copy the data into this one")
+            raise UserError(
+                f"{path}: {name} is a link to another file: copy the data into this one"
+            )
         group = group[part]
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset):
@@ -340,7 +341,9 @@ def _read_obs_column(path: str, file: Any, name: str) -> np.ndarray:
     if isinstance(column, _import_h5py().Dataset):
         return np.asarray(_open_dataset(path, file, f"obs/{name}")[:])
     if not {"codes", "categories"} <= set(column):
-        raise UserError(f"{path}: the column {name} of obs is neither numbers, words nor categories")
+        raise UserError(
+            f"{path}: the column {name} of obs is neither numbers, words nor categories"
+        )
     codes = np.asarray(_open_dataset(path, file, f"obs/{name}/codes")[:])
     words = _open_dataset(path, file, f"obs/{name}/categories")[:]
     if len(codes) and not -1 <= codes.min() <= codes.max() < len(words):
@@ -352,7 +355,9 @@ def _read_obs_column(path: str, file: Any, name: str) -> np.ndarray:
 def _open_sparse(path: str, file: Any, name: str) -> "_SparseRows":
     """Open a sparse matrix, whose rows become dense where they are read."""
     group = file[name]
-    parts = {each: _open_dataset(path, file, f"{name}/{each}") for each in ("data", "indices", "indptr")}
+    parts = {
+        each: _open_dataset(path, file, f"{name}/{each}") for each in ("data", "indices", "indptr")
+    }
     kind = str(group.attrs.get("encoding-type", group.attrs.get("h5sparse_format", "")))
     shape = group.attrs.get("shape", group.attrs.get("h5sparse_shape"))
     if kind[:3] not in ("csr", "csc") or shape is None or len(shape) != 2:
@@ -419,7 +424,9 @@ class _Table:
     conversions: list[str] = field(default_factory=list)
 
 
-def _read_table(path: str, selection: Selection, open_table: Callable[[str], _Table]) -> FileContent:
+def _read_table(
+    path: str, selection: Selection, open_table: Callable[[str], _Table]
+) -> FileContent:
     """Select columns of a table as x, label and factors."""
     check_extra_installed(EXTRA, "pyarrow")
     kind = f"a {Path(path).suffix[1:].lower()} file"
@@ -449,7 +456,9 @@ def _read_table(path: str, selection: Selection, open_table: Callable[[str], _Ta
             arrays["y"] = _read_column(table, selection.label)
     sentences = list(table.conversions)
     if left_out:
-        sentences.append(f"columns that number the rows are left out: {', '.join(map(repr, left_out))}")
+        sentences.append(
+            f"columns that number the rows are left out: {', '.join(map(repr, left_out))}"
+        )
     if levels:
         sentences.append(f"one-hot columns: {', '.join(levels)}")
     return FileContent(arrays, name_columns(x, levels), (), sentences)
@@ -495,7 +504,9 @@ def _to_numpy(name: str, column: Any) -> np.ndarray:
         lengths = column.value_lengths().to_numpy(zero_copy_only=False)
         if len(column) and (lengths != width).any():
             row = int((lengths != width).argmax())
-            raise UserError(f"column {name}: row {row} (counted from 0) has another length than others")
+            raise UserError(
+                f"column {name}: row {row} (counted from 0) has another length than others"
+            )
         return values.reshape(len(column), width)
     if types.is_null(kind):
         return np.full(len(column), np.nan)
@@ -513,7 +524,8 @@ def _to_numpy(name: str, column: Any) -> np.ndarray:
 def _read_column(table: _Table, name: str) -> np.ndarray:
     """Read a whole column."""
     parts = [
-        _to_numpy(name, table.read(number, [name]).column(name)) for number in range(len(table.sizes))
+        _to_numpy(name, table.read(number, [name]).column(name))
+        for number in range(len(table.sizes))
     ]
     return np.concatenate(parts) if parts else np.zeros(0)
 
@@ -619,7 +631,9 @@ def _open_parquet(path: str) -> _Table:
 
     schema = parquet.read_schema(path)
     texts = [
-        each.name for each in schema if types.is_string(each.type) or types.is_large_string(each.type)
+        each.name
+        for each in schema
+        if types.is_string(each.type) or types.is_large_string(each.type)
     ]
     file = parquet.ParquetFile(path, read_dictionary=texts, memory_map=True)
     groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]

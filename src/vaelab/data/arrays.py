@@ -441,7 +441,9 @@ def _locate_bad_values(name: str, array: Any, columns: Sequence[str]) -> str:
     count, bad_rows, read, first = 0, 0, 0, None
     by_column = np.zeros(array.shape[1] if len(array.shape) == 2 else 0, int)
     for rows in _split_rows(array):
-        bad = np.broadcast_to(~_fits_float32(rows).reshape(-1, rows[:1].size), (len(rows), rows[:1].size))
+        bad = np.broadcast_to(
+            ~_fits_float32(rows).reshape(-1, rows[:1].size), (len(rows), rows[:1].size)
+        )
         if first is None and bad.any():
             first = read + int(bad.any(1).argmax())
         read += len(rows)
@@ -475,8 +477,11 @@ def _check_same_scale(source: str, arrays: Mapping[str, Any]) -> None:
             )
         ratio = _compare_deviations(train, other)
         if not 1 / MAX_SCALE_RATIO < ratio < MAX_SCALE_RATIO:
-            low, high = (f"[{min(r.min() for r in _split_rows(x)):g}, "
-                f"{max(r.max() for r in _split_rows(x)):g}]" for x in (train, other))
+            low, high = (
+                f"[{min(r.min() for r in _split_rows(x)):g}, "
+                f"{max(r.max() for r in _split_rows(x)):g}]"
+                for x in (train, other)
+            )
             raise UserError(
                 f"{source}: the standard deviation of x_train ({low}) is {ratio:.3g} times that of "
                 f"{name} ({high}): save all splits with the same scale"

@@ -212,9 +212,7 @@ def number_factors(
     numbered = {key: np.zeros(y.shape, np.int64) for key, y in factors.items()}
     sentences, without_order = [], []
     for column, name in enumerate(names):
-        values = {
-            key: _read_names(f"factor {name}", y[:, column]) for key, y in factors.items()
-        }
+        values = {key: _read_names(f"factor {name}", y[:, column]) for key, y in factors.items()}
         if any(v.dtype.kind == "f" and np.isnan(v).any() for v in values.values()):
             raise UserError(f"{source}: factor {name} has missing values: remove these rows")
         levels = np.unique(np.concatenate(list(values.values())))

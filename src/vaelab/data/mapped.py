@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -114,6 +114,44 @@ class MappedFiles:
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{self.stem}-{name}.npy"
+
+
+def append_rows(path: Path, rows: Iterable[np.ndarray]) -> None:
+    """Write rows of one shape and dtype, whose number is not known before, as an npy file.
+
+    Raises:
+        UserError: If there are no rows, they differ, or there is no room for them.
+    """
+    count, first = 0, None
+    try:
+        with atomic_write(path) as part, part.open("w+b") as file:
+            for row in rows:
+                row = np.ascontiguousarray(row)
+                if first is None:
+                    first = row
+                    _write_header(file, 0, row)
+                if (row.shape, row.dtype) != (first.shape, first.dtype):
+                    raise UserError(
+                        f"x: item {count} has shape {list(row.shape)} and dtype {row.dtype}, but "
+                        f"the first has {list(first.shape)} and {first.dtype}: make them equal"
+                    )
+                file.write(row.tobytes())
+                count += 1
+            if first is None:
+                raise UserError("x: the data set has no items")
+            file.seek(0)
+            _write_header(file, count, first)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror or error}): free disk space, or give "
+            "another folder as cache"
+        ) from error
+
+
+def _write_header(file: BinaryIO, count: int, row: np.ndarray) -> None:
+    """Write a header of the same length for every count: numpy pads it for up to 21 digits."""
+    header = {"descr": np.lib.format.dtype_to_descr(row.dtype), "fortran_order": False}
+    np.lib.format.write_array_header_1_0(file, header | {"shape": (count, *row.shape)})
 
 
 def make_scratch(folder: str | None, shape: Sequence[int]) -> Tensor:

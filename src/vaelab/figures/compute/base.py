@@ -72,9 +72,13 @@ def check_image_data(data: DataModule) -> None:
 
 
 def to_display_range(x: Tensor, data: DataModule) -> Tensor:
-    """Return x on the CPU; data with a range beyond [0, 1] is scaled from that range to [0, 1]."""
-    low, high = data.range
+    """Return x of the model on the CPU, in the units of the data.
+
+    Data with a range beyond [0, 1] is scaled from that range to [0, 1].
+    """
+    low, high = data.data_range
     x = x.float().cpu()
+    x = x if data.standardization is None else data.standardization.undo(x)
     return x if low >= 0 and high <= 1 else (x - low) / (high - low)
 
 
