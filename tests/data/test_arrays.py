@@ -237,12 +237,12 @@ def test_other_names_are_said(npz):
         (
             [(0, 1), (3, 1), (3, 4)],
             (),
-            r"\(3 values in 2 of 20 rows, the first in row 0; 2 in x\[:, 1\], 1 in x\[:, 4",
+            r"\(3 values in 2 of 20 rows, the first in row 0; 2 in x\[:, 1\], 1 ",
         ),
         (
             [(2, 0)],
             "abcde",
-            r"\(1 values in 1 of 20 rows, the first in row 2; 1 in column a\): remove these rows",
+            r"\(1 values in 1 of 20 rows, the first in row 2; 1 in column a\): remove",
         ),
         ([(0, i) for i in range(8)], (), r"1 in x\[:, 4\], others in 3 more columns\)"),
     ],
@@ -260,13 +260,11 @@ def test_nan_in_images_and_labels_is_counted():
     x = np.zeros((20, 1, 4, 4))
     x[3, 0, 0, :2] = np.nan
     with pytest.raises(
-        ValueError, match=r"float32 \(2 values in 1 of 20 rows, the first in row \d+\): remove"
+        ValueError, match=r"float32 \(2 values in 1 of 20 rows, the first in row 3\)"
     ):
         arrays.ArrayData({"x": x}, "x.npz")
     y = np.array([np.nan] * 3 + [1.0] * 17)
-    with pytest.raises(
-        ValueError, match=r"y holds NaN.* \(3 values in 3 of 20 rows, the first in row \d+\)"
-    ):
+    with pytest.raises(ValueError, match=r"y holds NaN.* \(3 values in 3 of 20 rows, the first"):
         arrays.ArrayData({"x": np.zeros((20, 2)), "y": y}, "x.npz")
 
 

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, NamedTuple, Protocol
@@ -243,9 +244,7 @@ def _read_h5(path: str, selection: Selection) -> FileContent:
     with reading_file(path, "an HDF5 file of numbers", hint):
         file = h5py.File(path, "r")
         names = _list_datasets(file)
-        return _select_arrays(
-            path, names, lambda name: _open_dataset(path, file, name), selection, hint
-        )
+        return _select_arrays(path, names, partial(_open_dataset, path, file), selection, hint)
 
 
 def _import_h5py() -> Any:
@@ -348,8 +347,7 @@ def _read_obs_column(path: str, file: Any, name: str) -> np.ndarray:
     words = _open_dataset(path, file, f"obs/{name}/categories")[:]
     if len(codes) and not -1 <= codes.min() <= codes.max() < len(words):
         raise UserError(f"{path}: the column {name} of obs has codes without a category")
-    found = np.array([*words.tolist(), None], object)[codes]  # code -1 is a missing value
-    return found
+    return np.array([*words.tolist(), None], object)[codes]  # code -1 is a missing value
 
 
 def _open_sparse(path: str, file: Any, name: str) -> "_SparseRows":
@@ -425,7 +423,7 @@ class _Table:
 
 
 def _read_table(
-    path: str, selection: Selection, open_table: Callable[[str], _Table]
+    open_table: Callable[[str], _Table], path: str, selection: Selection
 ) -> FileContent:
     """Select columns of a table as x, label and factors."""
     check_extra_installed(EXTRA, "pyarrow")
@@ -439,7 +437,7 @@ def _read_table(
         words = [name for name in x if kinds[name] == "words"]
         levels = find_levels(
             path,
-            {name: _iterate_cells(table, name) for name in words},
+            {name: _Cells(table, name) for name in words},
             selection.categories,
         )
         if bad := [name for name in x if kinds[name] == "other"]:
@@ -528,10 +526,6 @@ def _read_column(table: _Table, name: str) -> np.ndarray:
         for number in range(len(table.sizes))
     ]
     return np.concatenate(parts) if parts else np.zeros(0)
-
-
-def _iterate_cells(table: _Table, name: str) -> "_Cells":
-    return _Cells(table, name)
 
 
 class _Cells:
@@ -658,17 +652,13 @@ def _open_feather(path: str) -> _Table:
     )
 
 
-def _table_reader(open_table: Callable[[str], _Table]) -> Callable[[str, Selection], FileContent]:
-    return lambda path, selection: _read_table(path, selection, open_table)
-
-
 READERS: Mapping[str, Callable[[str, Selection], FileContent]] = {
     ".npz": _read_npz,
     ".npy": _read_npy,
-    ".csv": _table_reader(_open_csv),
-    ".tsv": _table_reader(_open_tsv),
-    ".parquet": _table_reader(_open_parquet),
-    ".feather": _table_reader(_open_feather),
+    ".csv": partial(_read_table, _open_csv),
+    ".tsv": partial(_read_table, _open_tsv),
+    ".parquet": partial(_read_table, _open_parquet),
+    ".feather": partial(_read_table, _open_feather),
     ".h5": _read_h5,
     ".hdf5": _read_h5,
     ".h5ad": _read_h5ad,

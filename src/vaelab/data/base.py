@@ -346,8 +346,11 @@ def measure_standardization(images: Tensor) -> Standardization:
     scale = 255 if images.dtype == torch.uint8 else 1
     axes = [0, *range(2, images.ndim)]
     count = images.numel() // images.shape[1]
-    mean = sum(x.double().sum(axes, keepdim=True) for x in split_rows(images)) / count
-    squares = sum((x.double() - mean).square().sum(axes, keepdim=True) for x in split_rows(images))
+    mean, squares = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    for x in split_rows(images):
+        mean = mean + x.double().sum(axes, keepdim=True) / count
+    for x in split_rows(images):
+        squares = squares + (x.double() - mean).square().sum(axes, keepdim=True)
     deviation = (squares / count).sqrt()
     deviation = torch.where(deviation > 0, deviation / scale, 1.0)
     return Standardization((mean / scale)[0].float(), deviation[0].float())

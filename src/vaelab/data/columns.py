@@ -18,11 +18,6 @@ MAX_FACTOR_VALUES = 1_000
 MAX_NAMED = 20  # classes or columns in a sentence
 
 
-def is_words(column: np.ndarray) -> bool:
-    """True if a column holds texts."""
-    return column.dtype.kind in "OUST"
-
-
 def select_columns(
     source: str,
     names: Sequence[str],

@@ -1,4 +1,4 @@
-"""Arrays in files that are mapped into memory, so that only the page cache of the system holds them.
+"""Arrays in files that are mapped into memory: only the page cache of the system holds them.
 
 Converted rows are written once, to npy files whose names contain a hash of everything that they
 depend on. A JSON file beside them, which is written last, says that they are complete.
