@@ -2,6 +2,8 @@
 
 import itertools
 import pickle
+import re
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -165,9 +167,9 @@ def test_factors_become_integers_in_ascending_order(tmp_path, ending):
     assert (data.factors, data.unordered) == (("kind", "size"), ("kind",))
     assert torch.equal(data.splits["train"].images, known.splits["train"].images)
     labels = torch.cat([split.labels for split in data.splits.values()])
-    expected = {
-        (list("cde").index(w[0]), [2, 5, 10].index(s)) for w, s in zip(WORDS, SIZE, strict=True)
-    }
+    codes = {"cat": 0, "dog": 1, "eel": 2, 2: 0, 5: 1, 10: 2}
+    pairs = zip(WORDS.tolist(), SIZE.tolist(), strict=True)
+    expected = {(codes[word], codes[size]) for word, size in pairs}
     assert {tuple(row) for row in labels.tolist()} == expected
 
 
@@ -196,9 +198,8 @@ def test_columns_of_words_are_refused_by_name_or_become_one_hot(tmp_path, ending
     assert list(data.columns) == [*NAMES, "kind=cat", "kind=dog", "kind=eel"]
     rows = torch.cat([split.images for split in data.splits.values()])
     assert torch.equal(rows[:, 3:].sum(1), torch.ones(40))
-    assert rows[:, 3:].sum(0).tolist() == [
-        int((word == WORDS).sum()) for word in ("cat", "dog", "eel")
-    ]
+    counts = [int((word == WORDS).sum()) for word in ("cat", "dog", "eel")]
+    assert rows[:, 3:].sum(0).tolist() == counts
     assert load_file(path, x=["a", "c"]).shape == (2,)
 
 
@@ -232,7 +233,7 @@ TEXTS = {
     "hole": ("a,b\n1,2\n3,\n", r"t\.csv: x holds NaN.* row 1; 1 in column b"),
     "infinite": ("a,b\n1,2\n3,inf\n", r"t\.csv: x holds NaN.* row 1; 1 in column b"),
     "empty": ("", r"t\.csv cannot be read as a csv file"),
-    "no rows": ("a,b\n", r"no images|no rows|at least one"),
+    "no rows": ("a,b\n", "the train split has no images"),
     "twice": ("a,a\n1,2\n", "several columns are called 'a'"),
     "semicolons": ("a;b\n1;2\n", "separated by ';', not by ','"),
     "dates": ("a,b\n1,2020-01-01\n2,2020-01-02\n", r"columns without numbers or words: b \(date"),
@@ -267,13 +268,13 @@ def test_damaged_file_gives_one_line(tmp_path, ending, damage):
     }[damage]
     with open(path, "wb") as file:
         file.write(damaged)
-    try:
+    if damage == "zeros" or (damage == "half" and ending in ("csv", "tsv")):
+        with suppress(UserError):  # zeros may be numbers, and half of a text is a text
+            load_file(path)
+        return
+    with pytest.raises(UserError, match=re.escape(path)) as raised:
         load_file(path)
-    except UserError as error:
-        assert path in str(error)
-        assert "\n" not in str(error)
-    else:  # text that is cut is still text, and zeros are numbers
-        assert (ending in ("csv", "tsv") and damage in ("half", "zeros")) or damage == "zeros"
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("ending", ["npz", "npy"])
@@ -290,12 +291,11 @@ def test_small_file_that_would_fill_the_memory_is_refused(tmp_path, ending, monk
     if ending == "npz":
         np.savez_compressed(path, x=zeros)
     elif ending == "parquet":
-        write_file(tmp_path, ending, zeros)
         pandas.DataFrame(zeros, columns=NAMES).to_parquet(path)
     else:
         with h5py.File(path, "w") as file:
             name = "x" if ending == "h5" else "X"
-            file.create_dataset(name, zeros.shape, chunks=(1000, 3), compression="gzip")
+            file.create_dataset(name, zeros.shape, "f8", chunks=(1000, 3), compression="gzip")
     with pytest.raises(UserError, match="expands from"):
         Arrays(str(path))
 
@@ -310,11 +310,8 @@ def test_hdf5_file_cannot_read_other_files(tmp_path):
         layout = h5py.VirtualLayout((40, 3), "f8")
         layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "x", (40, 3))
         file.create_virtual_dataset("virtual", layout)
-    for name, message in (
-        ("x", "lies in another"),
-        ("virtual", "lies in another"),
-        ("link", "has"),
-    ):
+    elsewhere = "lies in another"
+    for name, message in (("x", elsewhere), ("virtual", elsewhere), ("link", "has")):
         with pytest.raises(UserError, match=message):
             Arrays(str(tmp_path / "t.h5"), x=name)
 
@@ -365,7 +362,9 @@ def test_missing_package_gives_the_command_that_installs_it(tmp_path, ending, pa
         Arrays(path)
 
 
-@pytest.mark.parametrize(("ending", "mapped"), itertools.product(["npz", "parquet"], [False, True]))
+@pytest.mark.parametrize(
+    ("ending", "mapped"), [*itertools.product(["npz", "parquet"], [False, True])]
+)
 def test_standardized_columns_use_the_training_rows_only(tmp_path, ending, mapped):
     path = write_file(tmp_path, ending, kind=WORDS)
     data = load_file(path, label="kind", standardize=True, mapped=mapped, cache=str(tmp_path))

@@ -131,7 +131,7 @@ def stack_columns(
             words = np.array([str(cell) for cell in column.tolist()], object)
             parts.append((words[:, None] == np.array(levels[name], object)).astype(np.uint8))
         else:
-            parts.append(column.reshape(len(column), -1))
+            parts.append(column if column.ndim > 1 else column[:, None])
     return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
 
 
