@@ -206,8 +206,10 @@ class ArrayData(DataModule):
         """Return the arrays x and y whose names end in `suffix`, as tensors."""
         x = self.arrays[f"x{suffix}"]
         y = self.arrays.get(f"y{suffix}", np.zeros((len(x), 0), np.int64))
-        images = torch.from_numpy(x if x.flags.writeable else x.copy())
-        return Split(images.reshape(len(x), *self.shape), torch.from_numpy(y))
+        images, labels = (
+            torch.from_numpy(each if each.flags.writeable else each.copy()) for each in (x, y)
+        )
+        return Split(images.reshape(len(x), *self.shape), labels)
 
 
 class Arrays(ArrayData):
