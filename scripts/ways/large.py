@@ -45,18 +45,29 @@ def main() -> None:
         path.mkdir()
         make_images(path)
     import vaelab
+    from vaelab.data.base import TrainingBatches
 
+    steps: list[float] = []
+    iterate = TrainingBatches.__iter__
+
+    def measure_steps(batches):
+        for batch in iterate(batches):
+            steps.append(read_anonymous_mb())
+            yield batch
+
+    TrainingBatches.__iter__ = measure_steps
     peak = [0.0]
     threading.Thread(target=watch, args=(peak,), daemon=True).start()
     started = time.perf_counter()
     vaelab.run_training(
         *("data=arrays", f"data.path={path}", f"data.mapped={args.way == 'mapped'}"),
         *("data.dequantize=true", "loss=gaussian", "model.hidden=[16]", "latent_dim=4"),
-        *("trainer.max_steps=200", "trainer.limit_val_batches=10", "samples=1"),
+        *("trainer.max_steps=50", "trainer.limit_val_batches=10", "samples=1"),
         "logger=none",
         folder=args.folder / f"run-{args.way}-{args.pictures}-{time.time_ns()}",
     )
-    report(seconds=[time.perf_counter() - started], anonymous_mb=peak[0])
+    seconds = time.perf_counter() - started
+    report(seconds=[seconds], peak_anonymous_mb=peak[0], training_mb=[steps[5], steps[-1]])
 
 
 main()

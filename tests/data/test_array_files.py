@@ -4,6 +4,7 @@ import itertools
 import pickle
 import re
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ import torch
 
 from vaelab.data import array_files, arrays
 from vaelab.data.arrays import Arrays
+from vaelab.data.description import announce_data
 from vaelab.runtime.errors import UserError
 
 pa = pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow.parquet")
 h5py = pytest.importorskip("h5py")
 pandas = pytest.importorskip("pandas")
 
@@ -157,6 +160,37 @@ def test_large_file_is_mapped_without_being_asked(tmp_path, monkeypatch):
     data = load_file(path)
     assert list((tmp_path / ".vaelab-cache").glob("*.npy"))
     assert same_splits(data, load_file(path, mapped=False))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs RssAnon of Linux")
+@pytest.mark.parametrize("ending", ["npy", "h5", "parquet"])
+def test_mapped_file_takes_no_anonymous_memory(tmp_path, ending):
+    rows = np.random.default_rng(0).normal(size=(400_000, 64)).astype(np.float32)  # 102 MB
+    if ending == "parquet":
+        path = str(tmp_path / "t.parquet")
+        table = pa.table({f"c{number}": column for number, column in enumerate(rows.T)})
+        pa.parquet.write_table(table, path, row_group_size=10_000)
+        del table
+    else:
+        path = write_file(tmp_path, ending, rows)
+    expected = rows.min().item(), rows.max().item()
+    del rows
+    pa.default_memory_pool().release_unused()
+    before = read_anonymous_mb()
+    data = load_file(path, mapped=True)
+    announce_data(data)
+    assert data.range == pytest.approx(expected)
+    assert data.pixels == "real"
+    for _ in data.train_dataloader():
+        pass
+    pa.default_memory_pool().release_unused()
+    assert read_anonymous_mb() - before < 40
+
+
+def read_anonymous_mb():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
 
 @pytest.mark.parametrize("ending", FORMATS)
