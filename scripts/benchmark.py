@@ -1,6 +1,6 @@
 """Compare the speed of vaelab with hand-written loops and with other libraries.
 
-`python scripts/benchmark.py mlp conv nll startup faces scale large` (or some of these sections) runs each
+`python scripts/benchmark.py mlp conv nll startup faces scale large` (or some of these) runs each
 implementation in a separate process, alternating between them, and prints a table of medians. The
 ratio to the first implementation is the median over rounds of the ratio within a round, because
 the speed of a machine drifts. The first epoch of a process compiles and warms up, so it is not
