@@ -63,5 +63,5 @@ def _describe_coverage(factors: Tensor, known: Tensor) -> str:
     """Say whether factors (N, K) are all combinations of the known values (M, K), or a sample."""
     grid = math.prod(len(values.unique()) for values in known.T)
     if len(factors.unique(dim=0)) == grid:
-        return f"full grid of {grid:,} combinations, {len(factors):,} images"
-    return f"sample of {len(factors):,} images, {grid:,} combinations"
+        return f"full grid of {grid:,} combinations"
+    return f"sample of {len(factors):,} images"
