@@ -1,12 +1,13 @@
 """Compare the speed of vaelab with hand-written loops and with other libraries.
 
-`python scripts/benchmark.py mlp conv nll startup faces scale` (or some of these sections) runs each
+`python scripts/benchmark.py mlp conv nll startup faces scale large` (or some of these) runs each
 implementation in a separate process, alternating between them, and prints a table of medians. The
 ratio to the first implementation is the median over rounds of the ratio within a round, because
 the speed of a machine drifts. The first epoch of a process compiles and warms up, so it is not
 counted.
 
-MNIST is read from VAELAB_DATA; pythae is installed with the extra `peers`.
+The section `large` writes 5 GB and reports anonymous memory to the file of --out. MNIST is read
+from VAELAB_DATA; pythae is installed with the extra `peers`.
 """
 
 import argparse
@@ -89,6 +90,11 @@ def list_sections(folder: Path, epochs: int) -> dict[str, dict[str, list[str]]]:
             f"{n} of MNIST": [*mnist_subset, f"data.validation={60_000 - n}"] for n in SIZES[:3]
         }
         | {f"{n} from a cache": command for n, command in cached_images.items()},
+        "large": {
+            f"{n}, {way}": way_command("large", way, str(folder), f"--pictures={n}")
+            for way in ("mapped", "memory")
+            for n in (20_000, 200_000)
+        },
     }
 
 

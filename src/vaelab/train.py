@@ -163,6 +163,7 @@ def _load_data(run: RunParts) -> None:
 def _initialize_weights(run: RunParts, is_new: bool) -> None:
     """Initialize the model from training images, and take the weights of `start=` in a new run."""
     images = run.data.splits["train"].images
+    run.vae.standardization = run.data.standardization
     if not run.vae.is_initialized:
         x = run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)])
         if run.data.pixels == "real":

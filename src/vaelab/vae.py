@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from vaelab.distributions.standardization import Standardization
 from vaelab.likelihoods.base import Likelihood
 from vaelab.posteriors.base import Posterior
 from vaelab.priors.base import Prior
@@ -29,6 +30,7 @@ class VAE(nn.Module):
         layered: True if z consists of several stochastic layers with networks between them.
         conditional: True if the model needs the labels of its images, see `condition_on`.
         is_initialized: True if `initialize` was called, or trained weights were loaded.
+        standardization: What `data.standardize=true` did to x; None for x as it is.
         recipe: How `vaelab.make_model` built it, for the record of its run; None otherwise.
 
     Arguments:
@@ -50,6 +52,8 @@ class VAE(nn.Module):
     conditional = False
     is_initialized = False
     recipe: Any = None
+    x_mean: Tensor | None
+    x_deviation: Tensor | None
 
     def __init__(
         self,
@@ -63,6 +67,8 @@ class VAE(nn.Module):
         latent_size: Callable[[Sequence[int]], int] | None = None,
     ):
         super().__init__()
+        self.register_buffer("x_mean", None)  # in no state until there is a standardization
+        self.register_buffer("x_deviation", None)
         if latent_dim is None:
             if latent_size is None:
                 raise UserError("latent_dim=null: this model needs a number, as in latent_dim=20")
@@ -119,6 +125,29 @@ class VAE(nn.Module):
     def latents(self) -> Distribution:
         """Return the prior p(z)."""
         return self.posterior.prior_on_z(self.prior(self.encode))
+
+    @property
+    def standardization(self) -> Standardization | None:
+        if self.x_mean is None or self.x_deviation is None:
+            return None
+        return Standardization(self.x_mean, self.x_deviation)
+
+    @standardization.setter
+    def standardization(self, value: Standardization | None) -> None:
+        for part in value or ():
+            try:
+                fits = torch.broadcast_shapes(part.shape, self.shape) == self.shape
+            except RuntimeError:
+                fits = False
+            if not fits:
+                raise UserError(
+                    f"the mean of x has shape {list(part.shape)}, but x has {list(self.shape)}"
+                )
+        self.x_mean, self.x_deviation = value or (None, None)
+
+    def to_data_units(self, x: Tensor) -> Tensor:
+        """Return x (B, *shape) of the model in the units of the data."""
+        return x if self.standardization is None else self.standardization.undo(x)
 
     def check_labels(self, y: Tensor) -> None:
         """Raise a ValueError if the model cannot be conditioned on these labels."""

@@ -138,7 +138,7 @@ def test_nan_in_a_data_frame_is_named_by_column(dtype):
         frame["kind"] = 1
         dtype = "float64"
     frame["height"] = frame["height"].astype(dtype)
-    message = r"\(2 values in 2 of 40 rows; 2 in column height\)"
+    message = r"\(2 values in 2 of 40 rows, the first in row 1; 2 in column height\)"
     with pytest.raises(vaelab.UserError, match=message):
         vaelab.make_data(frame, "kind")
     splits = {"train": (frame[["age", "height"]], frame["kind"]), "test": frame[["age", "height"]]}
@@ -149,3 +149,64 @@ def test_nan_in_a_data_frame_is_named_by_column(dtype):
 def test_scale_makes_levels():
     data = vaelab.make_data(np.arange(256.0).reshape(64, 4), scale=255)
     assert data.pixels == "levels"
+
+
+def make_frame():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=["age", "height", "mass"])
+    return frame.assign(kind=["cat", "dog"] * 20, size=[10, 2, 5, 2] * 10)
+
+
+def test_columns_of_words_of_a_data_frame_become_one_hot():
+    data = vaelab.make_data(make_frame(), "size", categories="onehot")
+    assert list(data.columns) == ["age", "height", "mass", "kind=cat", "kind=dog"]
+    rows = torch.cat([split.images for split in data.splits.values()])
+    assert rows[:, 3:].sum(0).tolist() == [20, 20]
+    assert "one-hot columns: kind" in data.description.line
+
+
+def test_one_hot_columns_are_the_same_in_all_splits():
+    frame = make_frame()
+    splits = {"train": frame[:20], "test": frame[frame.kind == "dog"]}
+    data = vaelab.make_data(splits, categories="onehot")
+    assert data.splits["test"].images[:, 3].unique().tolist() == [0]
+    with pytest.raises(vaelab.UserError, match="the columns of test are not those"):
+        vaelab.make_data({"train": frame, "test": frame.drop(columns="age")})
+
+
+def test_factors_are_columns_of_a_data_frame_or_of_y():
+    data = vaelab.make_data(make_frame(), factors=["kind", "size"])
+    assert (data.factors, data.unordered, data.shape) == (("kind", "size"), ("kind",), (3,))
+    assert sorted(data.splits["train"].labels[:, 1].unique().tolist()) == [0, 1, 2]
+    y = np.stack([np.arange(40) % 2, np.arange(40) % 3], 1)
+    data = vaelab.make_data(X, y, factors=["odd", "third"], unordered=["third"])
+    assert data.unordered == ("third",)
+    with pytest.raises(vaelab.UserError, match=r"y has 2 columns, but .* names 1"):
+        vaelab.make_data(X, y, factors=["odd"])
+
+
+class Streamed(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return ((row, number % 3) for number, row in enumerate(X.astype(np.float32)))
+
+
+def test_iterable_data_set_is_written_to_the_cache_and_mapped(tmp_path):
+    data = vaelab.make_data(Streamed(), cache=tmp_path / "cache")
+    known = vaelab.make_data(X, np.arange(40) % 3)
+    for name in known.splits:
+        for a, b in zip(data.splits[name], known.splits[name], strict=True):
+            assert torch.equal(a, b)
+    assert {file.name for file in (tmp_path / "cache").iterdir()} == {"x.npy", "y.npy"}
+    with pytest.raises(vaelab.UserError, match="give a torch data set"):
+        vaelab.make_data(X, cache=tmp_path)
+
+
+@pytest.mark.parametrize("items", [[], [np.zeros(3), np.zeros(4)]])
+def test_items_that_differ_are_refused_and_leave_no_file(items, tmp_path):
+    class Items(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(items)
+
+    with pytest.raises(vaelab.UserError, match=r"no items|item 1 has shape"):
+        vaelab.make_data(Items(), cache=tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -173,6 +173,8 @@ def test_training_command_runs(line, shell, tmp_path):
     for name, shape in (("series", (40, 2, 32)), ("volumes", (40, 1, 8, 8, 8))):
         x = np.random.default_rng(0).random(shape)
         np.savez(tmp_path / f"{name}.npz", x=x if name == "series" else x > 0.5)
+    if "data=arrays" in words:
+        write_arrays(tmp_path)
     output = shell(*shorten_training(words), VAELAB_DATA=str(ROOT / real))
     assert (tmp_path / output.rstrip().splitlines()[-1]).is_dir()
 
@@ -183,6 +185,16 @@ def write_photos(folder: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 30, 3), dtype=np.uint8)
     for number, image in enumerate(pixels):
         Image.fromarray(image).save(folder / f"{number}.png")
+
+
+def write_arrays(folder: Path) -> None:
+    """Write table.csv, a table with labels and factors, and images.npy."""
+    random = np.random.default_rng(0)
+    rows = ["age,height,kind,size"]
+    for number, (age, height) in enumerate(random.normal(size=(60, 2)).tolist()):
+        rows.append(f"{age},{height},{'cat' if number % 2 else 'dog'},{number % 3}")
+    (folder / "table.csv").write_text("\n".join(rows))
+    np.save(folder / "images.npy", random.integers(0, 256, (60, 1, 8, 8), np.uint8))
 
 
 def shorten_command(line: str, run: str) -> str:

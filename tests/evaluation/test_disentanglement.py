@@ -4,7 +4,8 @@ from published_sets import WRITERS
 
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
-from vaelab.evaluation.disentanglement import evaluate
+from vaelab.evaluation.disentanglement import _describe_coverage, evaluate
+from vaelab.runs.metrics_file import format_numbers
 from vaelab.runs.run import RunParts
 
 SCORES = {
@@ -67,6 +68,8 @@ def test_encoder_with_one_dimension_per_factor_scores_1(sprites, monkeypatch):
 
     monkeypatch.setattr(sprites.vae, "encode", make_oracle_encoder(sprites.data, bend))
     numbers = evaluate(sprites, make_config("train"))
+    # 3 * 3 * 4 * 4 * 4 combinations, of which 1 % are test images
+    assert numbers.pop("factor_images") == "sample of 570 images"
     assert set(numbers) == SCORES
     assert numbers == {name: pytest.approx(1, abs=0.005) for name in SCORES}
 
@@ -83,14 +86,16 @@ def test_seed_repeats_the_scores_and_random_state_is_untouched(make_run):
     run, state = make_run(*SPRITES, "data.positions=6"), torch.get_rng_state()
     numbers = evaluate(run, make_config("test"))
     assert torch.equal(state, torch.get_rng_state())
-    assert all(0 <= number <= 1 for number in numbers.values())
     assert evaluate(run, make_config("test")) == numbers
+    del numbers["factor_images"]
+    assert all(0 <= number <= 1 for number in numbers.values())
     assert numbers["mig"] < 0.3
 
 
 def test_constant_factor_is_ignored(make_run):
     run = make_run(*SPRITES, "data.positions=4", "data.angles=1")
     numbers = evaluate(run, make_config("test"))
+    del numbers["factor_images"]
     assert set(numbers) == SCORES
     assert all(0 <= number <= 1 for number in numbers.values())
 
@@ -98,3 +103,22 @@ def test_constant_factor_is_ignored(make_run):
 def test_not_applicable_without_known_factors(make_run):
     with pytest.raises(NotApplicable, match="the factors of these images are not known"):
         evaluate(make_run(), make_config("test"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        (slice(None), "full grid of 6 combinations"),
+        (slice(1, 6), "sample of 5 images"),
+    ],
+)
+def test_scores_say_whether_they_are_of_the_full_grid(rows, text):
+    grid = torch.cartesian_prod(torch.arange(2), torch.arange(3)).repeat(2, 1)
+    assert _describe_coverage(grid[rows], grid) == text
+
+
+def test_report_line_of_each_score_says_what_it_was_computed_on():
+    numbers = {**dict.fromkeys(SCORES, 0.5), "factor_images": "sample of 5 images"}
+    names = [row.name for row in format_numbers({**numbers, "shape": (3,)})]
+    assert len(names) == 6
+    assert all(name.endswith("(sample of 5 rows)") for name in names)

@@ -1,20 +1,30 @@
 """`vaelab.make_data`: a data set of arrays, tensors, data frames and torch data sets."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from vaelab.data.arrays import ArrayData
+from vaelab.data.arrays import ArrayData, Arrays
 from vaelab.data.base import Binarize
+from vaelab.data.columns import (
+    Categories,
+    find_levels,
+    is_missing,
+    name_columns,
+    number_labels,
+    select_columns,
+    stack_columns,
+)
 from vaelab.data.description import announce_data
+from vaelab.data.mapped import append_rows
 from vaelab.runtime.errors import UserError
 
 SPLITS = ("train", "val", "test")
-MAX_NAMES = 20  # of classes in the description of a data set
 
 
 def make_data(
@@ -27,6 +37,11 @@ def make_data(
     batch_size: int = 128,
     seed: int = 0,
     scale: float | None = None,
+    factors: Sequence[str] = (),
+    unordered: Sequence[str] = (),
+    categories: Categories = "refuse",
+    standardize: bool = False,
+    cache: str | Path | None = None,
 ) -> ArrayData:
     """Make a data set of what is in memory, and print one line that describes it.
 
@@ -49,63 +64,151 @@ def make_data(
         seed: The seed of the order of the training rows.
         scale: The number by which x is divided; None = 1, and 255 for uint8. With 255, whole
             numbers from 0 to 255 of any dtype become 256 levels.
+        factors: The names of the generative factors: columns of the data frame, or names for the
+            columns of y (N, factors).
+        unordered: The factors whose values have no order.
+        categories: What becomes of columns of words in a data frame: refuse, or onehot.
+        standardize: If true, the model sees x minus the mean of the training rows, divided by their
+            standard deviation; samples and reconstructions are in the units of x.
+        cache: The folder to which the items of a torch data set are written, if they are more than
+            memory holds; an IterableDataset is read once. Files of an earlier data set in the
+            folder are replaced.
 
     Raises:
         UserError: If x or y cannot be used, if the fractions do not sum to 1, or if all training
             rows are equal.
     """
-    columns = _name_columns(x, y)
+    settings: dict[str, Any] = {
+        **{"binarize": binarize, "batch_size": batch_size, "seed": seed, "dequantize": dequantize},
+        **{"scale": scale, "factors": factors, "unordered": unordered, "standardize": standardize},
+    }
+    columns: Sequence[str] = ()
+    conversion: list[str] = []
+    if len(splits) != 3 or not math.isclose(sum(splits), 1, abs_tol=1e-6):
+        raise UserError(f"splits={splits}: give three fractions that sum to 1")
+    _, validation, test = splits
+    if cache is not None:
+        if y is not None or not isinstance(x, Dataset):
+            raise UserError("cache: give a torch data set as x, whose items are x or (x, y)")
+        folder = _write_items(x, Path(cache).expanduser())
+        data = Arrays(str(folder), None, validation, test, mapped=True, **settings)
+        return _announce(data)
     if isinstance(x, Mapping):
         if y is not None:
             raise UserError("y: with a dict of splits, give pairs: {'train': (x, y), ...}")
-        arrays = _read_splits(x)
-        validation = test = 0.1  # not used
+        arrays, columns, conversion = _read_splits(x, factors, categories)
+    elif _is_frame(x):
+        frames, columns, conversion = _read_frames({"": (x, y)}, factors, categories)
+        arrays = _name_arrays(*frames[""])
     else:
-        if len(splits) != 3 or not math.isclose(sum(splits), 1, abs_tol=1e-6):
-            raise UserError(f"splits={splits}: give three fractions that sum to 1")
-        _, validation, test = splits
         arrays = _name_arrays(*_read_rows(x, y))
-    arrays, conversion = _number_labels(arrays)
     data = ArrayData(
         arrays,
         "make_data",
         validation=validation,
         test=test,
-        binarize=binarize,
-        batch_size=batch_size,
-        seed=seed,
-        dequantize=dequantize,
-        scale=scale,
         columns=columns,
+        **settings,
     )
     data.conversions += conversion
+    return _announce(data)
+
+
+def _announce(data: ArrayData) -> ArrayData:
     data.setup()
     announce_data(data)
     return data
 
 
-def _name_columns(x: Any, y: Any) -> list[str]:
-    """Return the names of the columns of a data frame, without that of the labels."""
-    if isinstance(x, Mapping):
-        x = x["train"][0] if isinstance(x.get("train"), tuple) else x.get("train")
-    names = getattr(x, "columns", ())
-    return [str(name) for name in names if not (isinstance(y, str) and name == y)]
+def _is_frame(x: Any) -> bool:
+    """True for a data frame of pandas, and for objects that are like one."""
+    return hasattr(x, "columns") and hasattr(x, "to_numpy")
 
 
-def _read_splits(splits: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _read_splits(
+    splits: Mapping[str, Any], factors: Sequence[str], categories: Categories
+) -> tuple[dict[str, np.ndarray], Sequence[str], list[str]]:
+    """Return the arrays of a dict of splits, the names of the columns, and what was converted."""
     if not {"train", "test"} <= splits.keys() <= {*SPLITS}:
         raise UserError(
             f"x has the splits {', '.join(map(str, splits)) or 'none'}: give train and test, and "
             "val where there is one"
         )
+    pairs = {
+        name: each if isinstance(each, tuple) else (each, None) for name, each in splits.items()
+    }
+    columns: Sequence[str] = ()
+    conversion: list[str] = []
+    if all(_is_frame(x) for x, _ in pairs.values()):
+        read, columns, conversion = _read_frames(pairs, factors, categories)
+    else:
+        read = {name: _read_rows(*pair) for name, pair in pairs.items()}
     arrays: dict[str, np.ndarray] = {}
-    for name in splits:
-        pair = splits[name] if isinstance(splits[name], tuple) else (splits[name], None)
-        arrays |= _name_arrays(*_read_rows(*pair), suffix=f"_{name}")
+    for name, rows in read.items():
+        arrays |= _name_arrays(*rows, suffix=f"_{name}")
     if "val" not in splits:
         empty = {key.replace("test", "val"): arrays[key][:0] for key in arrays if "test" in key}
         arrays |= empty
-    return arrays
+    return arrays, columns, conversion
+
+
+Labelled = tuple[np.ndarray, np.ndarray | None]
+
+
+def _read_frames(
+    pairs: Mapping[str, tuple[Any, Any]], factors: Sequence[str], categories: Categories
+) -> tuple[dict[str, Labelled], Sequence[str], list[str]]:
+    """Convert data frames and their labels to arrays, with the same columns for all of them.
+
+    Returns:
+        x and y of each frame, the names of the columns of x, and sentences about them.
+    """
+    first, target = next(iter(pairs.values()))
+    names = [str(name) for name in first.columns]
+    label = target if isinstance(target, str) else None
+    if label is not None and label not in names:
+        raise UserError(f"y={label}: the columns are {', '.join(names)}")
+    are_columns = bool(factors) and target is None
+    x = select_columns("x", names, None, label, factors if are_columns else ())
+    tables = {split: _read_columns(frame, split, names) for split, (frame, _) in pairs.items()}
+    dates = [name for name in x if next(iter(tables.values()))[name].dtype.kind in "mM"]
+    if dates:
+        raise UserError(f"columns without numbers: {', '.join(dates)}: drop them, they hold dates")
+    words = [name for name in x if any(t[name].dtype.kind not in "buif" for t in tables.values())]
+    if words and categories == "refuse":
+        raise UserError(
+            f"columns without numbers: {', '.join(words)}: drop them, or set categories='onehot'"
+        )
+    cells = {name: [cell for t in tables.values() for cell in t[name].tolist()] for name in words}
+    levels = find_levels("x", cells, categories)
+    read: dict[str, Labelled] = {}
+    for split, (_, y) in pairs.items():
+        table = tables[split]
+        labels = table[label] if label is not None else y
+        if are_columns:
+            labels = np.empty((len(table[factors[0]]), len(factors)), object)
+            for number, name in enumerate(factors):
+                labels[:, number] = table[name].tolist()
+        read[split] = stack_columns({n: table[n] for n in x}, levels), _to_labels(labels)
+    sentences = [f"one-hot columns: {', '.join(levels)}"] if levels else []
+    return read, name_columns(x, levels), sentences
+
+
+def _read_columns(frame: Any, split: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the columns of a data frame: numbers with NaN, or objects with None."""
+    if [str(name) for name in frame.columns] != list(names):
+        raise UserError(f"x: the columns of {split} are not those of the first data frame")
+    columns = {}
+    for name, key in zip(names, frame.columns, strict=True):
+        column = frame[key]
+        if isinstance(column.dtype, np.dtype) and column.dtype.kind != "O":
+            columns[name] = column.to_numpy()
+        elif getattr(column.dtype, "kind", "O") in "buif":
+            columns[name] = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        else:
+            cells = [None if is_missing(cell) else cell for cell in column.tolist()]
+            columns[name] = np.array([*cells, None], object)[:-1]
+    return columns
 
 
 def name_test_rows(x: Any, y: Any = None) -> dict[str, np.ndarray]:
@@ -119,7 +222,7 @@ def name_test_rows(x: Any, y: Any = None) -> dict[str, np.ndarray]:
     rows, labels = _read_rows(x, y)
     arrays: dict[str, np.ndarray] = {}
     if labels is not None:
-        labels, named = _number_labels({"y": labels})
+        labels, named = number_labels({"y": labels})
         labels = labels["y"]
         if named:
             raise UserError(
@@ -137,29 +240,19 @@ def _name_arrays(x: np.ndarray, y: np.ndarray | None, suffix: str = "") -> dict[
 
 def _read_rows(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Convert x and y to arrays."""
-    if hasattr(x, "columns") and hasattr(x, "to_numpy"):
-        x, y = _split_frame(x, y)
-    elif isinstance(x, Dataset):
+    if _is_frame(x):
+        return _read_frames({"": (x, y)}, (), "refuse")[0][""]
+    if isinstance(x, Dataset):
         x, y = _read_dataset(x, y)
-    x = _to_array(x)
+    return _to_array(x), _to_labels(y)
+
+
+def _to_labels(y: Any) -> np.ndarray | None:
+    """Convert labels to an array."""
     labels = None if y is None else _to_array(y)
     if labels is not None and labels.dtype.kind == "U" and isinstance(y, list | tuple):
         labels = np.asarray(y, object)  # so that NaN does not become the name "nan"
-    return x, labels
-
-
-def _split_frame(frame: Any, y: Any) -> tuple[Any, Any]:
-    """Take the labels out of a data frame, and check that the other columns are numbers."""
-    if isinstance(y, str):
-        if y not in frame.columns:
-            raise UserError(f"y={y}: the columns are {', '.join(map(str, frame.columns))}")
-        frame, y = frame.drop(columns=y), frame[y]
-    texts = [str(name) for name in frame.columns if frame[name].dtype.kind not in "buif"]
-    if texts:
-        raise UserError(f"columns without numbers: {', '.join(texts)}: drop or encode them")
-    if any(isinstance(frame[name].dtype, np.dtype) is False for name in frame.columns):
-        return frame.to_numpy(dtype=np.float64, na_value=np.nan), y
-    return frame.to_numpy(), y
+    return labels
 
 
 def _read_dataset(dataset: Any, y: Any) -> tuple[Any, Any]:
@@ -172,6 +265,25 @@ def _read_dataset(dataset: Any, y: Any) -> tuple[Any, Any]:
     if y is None and len(items[0]) > 1:
         y = np.stack([_to_array(item[1]) for item in items])
     return np.stack([_to_image(item[0]) for item in items]), y
+
+
+def _write_items(dataset: Any, folder: Path) -> Path:
+    """Write the items of a torch data set to x.npy, and their labels to y.npy, as they come."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "y.npy").unlink(missing_ok=True)
+    labels: list[np.ndarray] = []
+
+    def iterate_rows() -> Iterator[np.ndarray]:
+        for item in _iterate_items(dataset):
+            if isinstance(item, tuple | list):
+                labels.extend(_to_array(y) for y in item[1:2])
+                item = item[0]
+            yield _to_image(item)
+
+    append_rows(folder / "x.npy", iterate_rows())
+    if labels:
+        np.save(folder / "y.npy", np.stack(labels))
+    return folder
 
 
 def _iterate_items(dataset: Any) -> Iterable[Any]:
@@ -193,33 +305,3 @@ def _to_array(values: Any) -> np.ndarray:
         values = values.detach().cpu()
         return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
     return np.asarray(values)
-
-
-def _number_labels(arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Replace names of classes by numbers in alphabetical order, the same ones in all splits.
-
-    Returns:
-        The arrays, and a sentence about the numbers if there are names.
-    """
-    labels = {name: _read_names(name, y) for name, y in arrays.items() if name.startswith("y")}
-    if not any(y.dtype.kind in "US" for y in labels.values()):
-        return arrays | labels, []
-    names = np.unique(np.concatenate([y.astype(str).ravel() for y in labels.values()]))
-    numbered = {name: np.searchsorted(names, y.astype(str)) for name, y in labels.items()}
-    listed = ", ".join(f"{number} {name}" for number, name in enumerate(names[:MAX_NAMES]))
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return arrays | numbered, [f"labels are numbered: {listed}{more}"]
-
-
-def _read_names(name: str, y: np.ndarray) -> np.ndarray:
-    """Convert labels of objects to numbers, or else to texts; a missing label is an error."""
-    if y.dtype.kind != "O":
-        return y
-    flat = y.ravel().tolist()
-    missing = sum(each is None or each != each or str(each) == "<NA>" for each in flat)
-    if missing:
-        raise UserError(
-            f"{name}: {missing} of {len(flat)} labels are missing: remove these rows, or label them"
-        )
-    is_number = all(isinstance(each, int | float | np.number) for each in flat)
-    return np.array(flat if is_number else [str(each) for each in flat]).reshape(y.shape)

@@ -122,7 +122,8 @@ class Run:
         """Return the mean of p(x|z) (N, *shape) for the latents of `encode`."""
 
         def compute(batch: EvaluationBatch) -> PerImage:
-            return {"x": batch.model.decode(mode_or_mean(batch.model.encode(batch.x))).mean}
+            mean = batch.model.decode(mode_or_mean(batch.model.encode(batch.x))).mean
+            return {"x": self.vae.to_data_units(mean)}
 
         return self._compute(compute, x, y, split)["x"]
 
@@ -186,7 +187,8 @@ class Run:
         needs_calibration = draw and self.vae.likelihood.needs_calibration
         needs_data = used.needs_fit or self.vae.conditional or needs_calibration
         data = self.data if needs_data else self._parts.data
-        return sample_images(self.vae, data, used, n, label, seed, draw).x
+        x = sample_images(self.vae, data, used, n, label, seed, draw).x
+        return self.vae.to_data_units(x)
 
     def evaluate(self, parts: Iterable[str] = DEFAULT_PARTS, **settings: Any) -> dict[str, Any]:
         """Compute the numbers of `vaelab evaluate`, and write them to <run>/evaluation.
@@ -253,6 +255,7 @@ class Run:
             dequantize=own.dequantize,
             scale=own.scale if isinstance(own, ArrayData) else None,
         )
+        rows.standardization = self.vae.standardization
         rows.setup()
         self.vae.likelihood.check_pixels(*rows.range, rows.pixels)
         return rows

@@ -5,6 +5,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -311,9 +312,12 @@ def _insert_data(cfg: DictConfig, data: DataModule) -> list[str]:
     is_saved = isinstance(data, ArrayData) and data.nbytes <= MAX_SAVED_BYTES
     if isinstance(data, ArrayData):
         node["validation"], node["test"] = data.fractions
-        node["scale"] = data.scale
+        node |= {"scale": data.scale, "standardize": data.standardize}
+        node |= {"factors": [*data.factors], "unordered": [*data.unordered]}
     if isinstance(data, Arrays):
-        node["path"] = str(Path(data.path).resolve())
+        node |= asdict(data.selection)
+        node |= {"path": str(Path(data.path).resolve()), "mapped": data.mapped}
+        node["cache"] = str(Path(data.cache).resolve())
     OmegaConf.update(cfg, "data", node, merge=False)
     return [] if is_saved else ["data"]
 

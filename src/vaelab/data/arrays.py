@@ -2,27 +2,40 @@
 
 import logging
 import math
-import re
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import numpy as np
 import torch
 
-from vaelab.data.base import Binarize, DataModule, Split, check_split_fractions, random_split
+from vaelab.data.array_files import (
+    FileContent,
+    Rows,
+    Selection,
+    list_files,
+    open_array_file,
+    reading_file,
+)
+from vaelab.data.base import (
+    Binarize,
+    DataModule,
+    Split,
+    check_split_fractions,
+    measure_standardization,
+    random_split,
+)
+from vaelab.data.columns import Categories, number_factors, number_labels
+from vaelab.data.mapped import MappedFiles, map_file
 from vaelab.distributions.pixels import Pixels
-from vaelab.runtime.errors import MissingFileError, UserError
+from vaelab.runtime.errors import UserError
 from vaelab.runtime.files import atomic_write
 
 log = logging.getLogger(__name__)
 
-ARRAY_NAMES = "[xy](_train|_val|_test)?"  # a regular expression; other arrays are ignored
 CHUNK_BYTES = 2**24
-MAX_EXPANSION = 200  # of a compressed array; images of few grayscale values reach about 50
-MIN_BOMB_BYTES = 2**28
+MAX_IN_MEMORY = 2**31  # bytes of x; larger files are mapped
 MAX_NAMED = 5  # columns in a message
 COMPARED_ROWS = 2_000  # of each split, to compare their scales
 MAX_SCALE_RATIO = 10  # of the standard deviations of two splits
@@ -39,6 +52,8 @@ class ArrayData(DataModule):
     Arrays `x_train`, `x_val` and `x_test` (and `y_train`, ...) are used as that split. Otherwise
     random images, always the same ones, are set aside for validation and testing.
 
+    Labels that are words become numbers in alphabetical order.
+
     Arguments:
         arrays: The arrays by name. They may be empty if `shape` is known and `load` reads them.
         source: Where the arrays come from, for messages.
@@ -48,6 +63,13 @@ class ArrayData(DataModule):
         scale: The number by which x is divided; null = 1, and 255 for uint8. With 255, whole
             numbers from 0 to 255 of any dtype become 256 levels.
         columns: The names of the columns of a table, for messages.
+        factors: The names of the generative factors, if the labels (N, K) are their values. Each
+            value becomes an integer from 0, in ascending order.
+        unordered: The names of the factors whose values have no order; factors of words never have
+            one.
+        standardize: If true, the model sees (x - mean) / standard deviation, both of the training
+            rows: of each column of a table, and of each channel of other data. The run keeps
+            them, and samples and reconstructions are in the units of the data.
 
     Raises:
         UserError: If the arrays cannot be used, or if `shape` does not fit them.
@@ -66,20 +88,34 @@ class ArrayData(DataModule):
         dequantize: bool = False,
         scale: float | None = None,
         columns: Sequence[str] = (),
+        factors: Sequence[str] = (),
+        unordered: Sequence[str] = (),
+        standardize: bool = False,
     ):
         check_split_fractions(validation, test)
         if scale is not None and not 0 < scale < math.inf:
             raise UserError(f"data.scale={scale}: it must be a positive number, or null")
+        if standardize and (binarize != "none" or dequantize):
+            other = "data.dequantize=true" if dequantize else f"data.binarize={binarize}"
+            raise UserError(
+                f"data.standardize=true makes x real numbers without levels: leave out {other}"
+            )
         self.fractions = (validation, test)
         self.source, self.scale, self.columns = source, scale, tuple(columns)
+        self.factors, self.unordered = tuple(factors), tuple(unordered)
+        self.standardize = standardize
         self.arrays = self._prepare_arrays(arrays) if arrays else {}
-        super().__init__(self._choose_shape(shape), binarize, batch_size, seed, dequantize)
+        super().__init__(
+            self._choose_shape(shape, self.arrays), binarize, batch_size, seed, dequantize
+        )
 
-    def _choose_shape(self, shape: Sequence[int] | None) -> Sequence[int]:
+    def _choose_shape(
+        self, shape: Sequence[int] | None, arrays: Mapping[str, Rows]
+    ) -> Sequence[int]:
         """Return the shape of one x, and check that the arrays can be reshaped to it."""
-        if not self.arrays:
+        if not arrays:
             return shape or ()
-        stored = self.arrays["x" if "x" in self.arrays else "x_train"].shape[1:]
+        stored = arrays["x" if "x" in arrays else "x_train"].shape[1:]
         if shape is not None:
             _check_reshape(shape, stored, self.source)
         elif len(stored) == 3 and stored[0] not in (1, 3, 4) and stored[2] in (1, 3, 4):
@@ -94,11 +130,28 @@ class ArrayData(DataModule):
 
     def _prepare_arrays(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Check arrays, and convert x to the dtype in which images are kept."""
-        _check_arrays(self.source, arrays, self.columns)
-        x_arrays = {name: x for name, x in arrays.items() if name.startswith("x")}
-        kept = _convert_for_storage(x_arrays, self.scale)
-        self.conversions = [_describe_conversion(x_arrays, kept, self.scale)]
-        return {**arrays, **kept}
+        prepared, sentences = self._number_labels(arrays)
+        _check_arrays(self.source, prepared, self.columns)
+        x_arrays = {name: x for name, x in prepared.items() if name.startswith("x")}
+        convert = _choose_conversion(x_arrays, self.scale)
+        kept = {name: convert(x) for name, x in x_arrays.items()}
+        self.conversions = [_describe_conversion(x_arrays, kept, self.scale), *sentences]
+        return {**prepared, **kept}
+
+    def _number_labels(
+        self, arrays: Mapping[str, np.ndarray]
+    ) -> tuple[dict[str, np.ndarray], list[str]]:
+        """Number labels that are words, and the values of factors; also say what was numbered."""
+        if not self.factors:
+            if self.unordered:
+                raise UserError(
+                    f"data.unordered={list(self.unordered)}: name all factors in data.factors"
+                )
+            return number_labels(dict(arrays))
+        numbered, self.unordered, sentences = number_factors(
+            self.source, dict(arrays), self.factors, self.unordered
+        )
+        return numbered, sentences
 
     @property
     def nbytes(self) -> int:
@@ -123,8 +176,24 @@ class ArrayData(DataModule):
 
     @property
     def pixels(self) -> Pixels:
-        is_binary = all(((x == 0) | (x == 255)).all() for x, _ in self.splits.values())
+        if self.standardization is not None:
+            return "real"
+        is_binary = all(
+            ((part == 0) | (part == 255)).all()
+            for x, _ in self.splits.values()
+            for part in x.split(max(1, CHUNK_BYTES // max(1, x[:1].nbytes)))
+        )
         return "binary" if is_binary and self.range == (0.0, 1.0) else super().pixels
+
+    def setup(self, stage: str | None = None) -> None:
+        super().setup(stage)
+        if self.standardize and self.standardization is None:
+            self.standardization = measure_standardization(self.splits["train"].images)
+        if self.standardize and not any("standardized" in text for text in self.conversions):
+            self.conversions.append(
+                "standardized with the mean and standard deviation of the training data, so that "
+                "likelihoods and errors are those of standardized values"
+            )
 
     def load(self) -> dict[str, Split]:
         if "x" in self.arrays:
@@ -137,24 +206,40 @@ class ArrayData(DataModule):
         """Return the arrays x and y whose names end in `suffix`, as tensors."""
         x = self.arrays[f"x{suffix}"]
         y = self.arrays.get(f"y{suffix}", np.zeros((len(x), 0), np.int64))
-        images = torch.from_numpy(x if x.flags.writeable else x.copy())
-        return Split(images.reshape(len(x), *self.shape), torch.from_numpy(y))
+        images, labels = (
+            torch.from_numpy(each if each.flags.writeable else each.copy()) for each in (x, y)
+        )
+        return Split(images.reshape(len(x), *self.shape), labels)
 
 
 class Arrays(ArrayData):
-    """A data set from an npz file, see `ArrayData`; arrays of other names are ignored.
+    """A data set from a file, see `ArrayData`; arrays of other names are ignored.
+
+    The ending of the file says how it is read: npz, npy, csv, tsv, parquet, feather, h5, hdf5 or
+    h5ad. A folder is read as named arrays x.npy, y.npy, x_train.npy, ...
 
     A missing file is an error only when the data are loaded, if `shape` is given: the model of a
     run can be used without its data.
 
+    A file that is larger than `MAX_IN_MEMORY` is not read into memory: it is mapped, if it is an
+    npy file of uint8 or float32 with given splits, and otherwise converted once to a file in the
+    folder `cache`, which is mapped. Both give the same numbers.
+
     Arguments:
-        path: The npz file.
+        path: The file or the folder.
         settings: Those of ArrayData.
+        x: The name of the array or dataset of x, by default x; X, or layers/counts, of an h5ad
+            file; or the names of some columns of a table, by default all but labels and factors.
+        label: The name of the array or column of the labels; null = y of arrays, none of a table.
+        factors: Those of ArrayData: names of arrays or columns, or names for the columns of y.
+        categories: What becomes of columns of words: refuse, or onehot, a column for each word.
+        mapped: True to map the file into memory, false to read it; null maps large files.
+        cache: The folder of converted files; null = .vaelab-cache beside the file.
 
     Raises:
         MissingFileError: If there is no file at `path`.
-        UserError: If the file is not an npz file, if its arrays cannot be used, or if `shape` does
-            not fit them.
+        UserError: If the file cannot be read, if its arrays cannot be used, or if `shape` does not
+            fit them.
     """
 
     def __init__(
@@ -168,23 +253,119 @@ class Arrays(ArrayData):
         seed: int = 0,
         dequantize: bool = False,
         scale: float | None = None,
+        x: str | Sequence[str | int] | None = None,
+        label: str | None = None,
+        factors: Sequence[str] = (),
+        unordered: Sequence[str] = (),
+        categories: Categories = "refuse",
+        standardize: bool = False,
+        mapped: bool | None = None,
+        cache: str | None = None,
     ):
-        self.path = path
-        is_needed = shape is None or Path(path).is_file()
-        arrays, self.ignored = _read_npz(path) if is_needed else ({}, [])
+        if label is not None and factors:
+            raise UserError(
+                f"data.label={label} and data.factors={list(factors)}: factors are the labels, so "
+                "leave out data.label"
+            )
+        self.path, self.mapped = path, mapped
+        self.cache = cache or str(Path(path).parent / ".vaelab-cache")
+        self.selection = Selection(x, label, tuple(factors), categories)
+        self.opened: FileContent | None = None
+        is_needed = shape is None or Path(path).exists()
+        content = self._open() if is_needed else FileContent({})
         super().__init__(
-            arrays, path, shape, validation, test, binarize, batch_size, seed, dequantize, scale
+            *({} if self.opened else content.arrays, path, shape, validation, test, binarize),
+            *(batch_size, seed, dequantize, scale, content.columns, factors, unordered),
+            standardize,
         )
+        if self.opened:
+            self.shape = tuple(self._choose_shape(shape, content.arrays))
+        self._add_sentences(content)
+
+    def _open(self) -> FileContent:
+        """Open the file; read it, unless it is to be mapped: then `opened` is set."""
+        content = open_array_file(self.path, self.selection)
+        sizes = [
+            math.prod(x.shape) * x.dtype.itemsize
+            for name, x in content.arrays.items()
+            if name.startswith("x")
+        ]
+        if self.mapped or (self.mapped is None and sum(sizes) > MAX_IN_MEMORY):
+            self.opened = content
+            return content
+        with reading_file(self.path, "numbers", "write it again"):
+            read = {
+                name: x if type(x) is np.ndarray else np.array(x[:])
+                for name, x in content.arrays.items()
+            }
+        return content._replace(arrays=read)
+
+    def _add_sentences(self, content: FileContent) -> None:
+        self.conversions += content.conversions
+        if content.ignored:
+            self.conversions.append(f"arrays that are ignored: {', '.join(content.ignored)}")
 
     def load(self) -> dict[str, Split]:
-        if not self.arrays:
-            arrays, self.ignored = _read_npz(self.path)
-            self.arrays = self._prepare_arrays(arrays)
-        if self.ignored:
-            self.conversions.append(f"arrays that are ignored: {', '.join(self.ignored)}")
-        splits = super().load()
-        self.arrays = {}  # the splits are copies
+        if not self.arrays and self.opened is None:
+            content = self._open()
+            self.columns = tuple(content.columns)
+            if self.opened is None:
+                self.arrays = self._prepare_arrays(content.arrays)
+            self._add_sentences(content)
+        splits = super().load() if self.opened is None else self._load_mapped(self.opened)
+        self.arrays, self.opened = {}, None  # the splits are copies
         return splits
+
+    def _load_mapped(self, content: FileContent) -> dict[str, Split]:
+        """Map the file into memory, or a converted copy of it, which is written the first time."""
+        self.scratch = self.cache
+        arrays, sentences = self._number_labels(content.arrays)
+        order = None
+        if "x" in arrays:
+            order = random_split(len(arrays["x"]), *self.fractions)
+        with reading_file(self.path, "numbers", "write it again"):
+            stored = self._convert_mapped(arrays, order)
+        self.conversions[:0] = [stored.sentence, *sentences]
+        splits = {}
+        for name in ("train", "val", "test"):
+            suffix = "" if order else f"_{name}"
+            x, y = stored.arrays.get(f"x{suffix}"), arrays.get(f"y{suffix}")
+            if x is None:  # it is mapped as it is
+                x = map_file(arrays[f"x{suffix}"])
+            labels = torch.from_numpy(np.zeros((len(x), 0), np.int64) if y is None else y)
+            if order:  # the file is in the order of the splits
+                before = sum(len(order[other]) for other in list(order)[: list(order).index(name)])
+                x, labels = x[before : before + len(order[name])], labels[order[name]]
+            splits[name] = Split(x.reshape(len(x), *self.shape), labels)
+        return splits
+
+    def _convert_mapped(
+        self, arrays: Mapping[str, Rows], order: Mapping[str, torch.Tensor] | None
+    ) -> MappedFiles:
+        """Return the converted rows of the cache; the first time, check the file and convert it."""
+        sources = [(file.name, *_size_and_time(file)) for file in list_files(self.path)]
+        key = (sources, self.selection, self.scale, self.fractions)
+        files = MappedFiles(Path(self.cache), key)
+        if files.open():
+            return files
+        _check_arrays(self.source, arrays, self.columns)
+        x_arrays = {name: x for name, x in arrays.items() if name.startswith("x")}
+        convert = _choose_conversion(x_arrays, self.scale)
+        first = {name: x[:1] for name, x in x_arrays.items()}
+        kept = {name: convert(rows) for name, rows in first.items()}
+        targets = None if order is None else torch.cat(list(order.values())).argsort().numpy()
+        for name, x in x_arrays.items():
+            if order is None and kept[name] is first[name] and isinstance(x, np.memmap):
+                continue  # the file itself is mapped
+            files.write(name, kept[name].dtype, x.shape, map(convert, _split_rows(x)), targets)
+        files.finish(_describe_conversion(first, kept, self.scale))
+        return files
+
+
+def _size_and_time(file: Path) -> tuple[int, int]:
+    """Return the size of a file and the time of its last change in nanoseconds."""
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _check_reshape(shape: Sequence[int], stored: Sequence[int], path: str) -> None:
@@ -197,45 +378,7 @@ def _check_reshape(shape: Sequence[int], stored: Sequence[int], path: str) -> No
         raise UserError(f"{mismatch}: {CHANNELS_FIRST_HINT} and set data.shape=null")
 
 
-def _read_npz(path: str) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Read the arrays x and y of an npz file, and the names of the other arrays."""
-    if not Path(path).is_file():
-        raise MissingFileError(
-            f"data.path={path}: there is no such file; set data.path to an npz file"
-        )
-    try:
-        with zipfile.ZipFile(path) as file:
-            for member in file.infolist():
-                _check_expansion(member)
-            if damaged := file.testzip():  # numpy checks only members that it reads to the end
-                raise UserError(f"the checksum of {damaged} is wrong")
-        with Path(path).open("rb") as file, np.load(file) as npz:
-            arrays = {name: npz[name] for name in npz.files if re.fullmatch(ARRAY_NAMES, name)}
-            names = npz.files
-    except Exception as error:
-        reason = shorten(str(error), 200) or type(error).__name__
-        raise UserError(
-            f"data.path={path} cannot be read as an npz file of numbers ({reason}): write it with "
-            "numpy.savez(path, x=x)"
-        ) from error
-    if "x" not in arrays and not {"x_train", "x_val", "x_test"} <= arrays.keys():
-        raise UserError(
-            f"{path} has {', '.join(names) or 'no arrays'}, but it must have x, or x_train, x_val "
-            "and x_test: write it with numpy.savez(path, x=x)"
-        )
-    return arrays, [name for name in names if name not in arrays]
-
-
-def _check_expansion(member: zipfile.ZipInfo) -> None:
-    """Refuse a small file that would fill the memory."""
-    if member.file_size > max(MIN_BOMB_BYTES, MAX_EXPANSION * member.compress_size):
-        raise UserError(
-            f"{member.filename} expands from {member.compress_size:,} to {member.file_size:,} "
-            "bytes: if you trust it, write it without compression"
-        )
-
-
-def _check_arrays(source: str, arrays: Mapping[str, np.ndarray], columns: Sequence[str]) -> None:
+def _check_arrays(source: str, arrays: Mapping[str, Any], columns: Sequence[str]) -> None:
     """Refuse arrays whose names, shape, dtype or values cannot be used."""
     _check_names(source, arrays)
     for kind in "xy":
@@ -265,7 +408,7 @@ def _check_arrays(source: str, arrays: Mapping[str, np.ndarray], columns: Sequen
                 f"{source}: {name} must hold numbers, but its dtype is {array.dtype}: convert it, "
                 f"as in {name}.astype('float32')"
             )
-        if name.startswith("x") and (array.ndim < 2 or 0 in array.shape[1:]):
+        if name.startswith("x") and (len(array.shape) < 2 or 0 in array.shape[1:]):
             raise UserError(
                 f"{source}: {name} must have shape (N, ...), one row for each image, but its shape "
                 f"is {array.shape}"
@@ -279,7 +422,7 @@ def _check_arrays(source: str, arrays: Mapping[str, np.ndarray], columns: Sequen
     _check_same_scale(source, arrays)
 
 
-def _check_names(source: str, arrays: Mapping[str, np.ndarray]) -> None:
+def _check_names(source: str, arrays: Mapping[str, Any]) -> None:
     """Refuse arrays that would be ignored, because x is not split as they are."""
     whole = [name for name in arrays if name in ("x", "y")]
     parts = [name for name in arrays if name not in whole]
@@ -295,15 +438,20 @@ def _check_names(source: str, arrays: Mapping[str, np.ndarray]) -> None:
         )
 
 
-def _locate_bad_values(name: str, array: np.ndarray, columns: Sequence[str]) -> str:
-    """Say how many values cannot be used, and in which columns of a table."""
-    count, bad_rows = 0, 0
-    by_column = np.zeros(array.shape[1] if array.ndim == 2 else 0, int)
+def _locate_bad_values(name: str, array: Any, columns: Sequence[str]) -> str:
+    """Say how many values cannot be used, in which row first, and in which columns of a table."""
+    count, bad_rows, read, first = 0, 0, 0, None
+    by_column = np.zeros(array.shape[1] if len(array.shape) == 2 else 0, int)
     for rows in _split_rows(array):
-        bad = ~_fits_float32(rows).reshape(len(rows), -1)
+        bad = np.broadcast_to(
+            ~_fits_float32(rows).reshape(-1, rows[:1].size), (len(rows), rows[:1].size)
+        )
+        if first is None and bad.any():
+            first = read + int(bad.any(1).argmax())
+        read += len(rows)
         count, bad_rows = count + int(bad.sum()), bad_rows + int(bad.any(1).sum())
         by_column += bad.sum(0) if len(by_column) else 0
-    text = f" ({count} values in {bad_rows} of {len(array)} rows"
+    text = f" ({count} values in {bad_rows} of {len(array)} rows, the first in row {first}"
     worst = [int(column) for column in np.argsort(-by_column, kind="stable") if by_column[column]]
     named = [
         f"{by_column[column]} in "
@@ -315,7 +463,7 @@ def _locate_bad_values(name: str, array: np.ndarray, columns: Sequence[str]) -> 
     return text + (f"; {', '.join(named)})" if named else ")")
 
 
-def _check_same_scale(source: str, arrays: Mapping[str, np.ndarray]) -> None:
+def _check_same_scale(source: str, arrays: Mapping[str, Any]) -> None:
     """Refuse splits that differ in their dtype or scale, such as 0..255 and 0..1."""
     if "x_train" not in arrays:
         return
@@ -331,14 +479,18 @@ def _check_same_scale(source: str, arrays: Mapping[str, np.ndarray]) -> None:
             )
         ratio = _compare_deviations(train, other)
         if not 1 / MAX_SCALE_RATIO < ratio < MAX_SCALE_RATIO:
-            low, high = (f"[{x.min():g}, {x.max():g}]" for x in (train, other))
+            low, high = (
+                f"[{min(r.min() for r in _split_rows(x)):g}, "
+                f"{max(r.max() for r in _split_rows(x)):g}]"
+                for x in (train, other)
+            )
             raise UserError(
                 f"{source}: the standard deviation of x_train ({low}) is {ratio:.3g} times that of "
                 f"{name} ({high}): save all splits with the same scale"
             )
 
 
-def _compare_deviations(x: np.ndarray, y: np.ndarray) -> float:
+def _compare_deviations(x: Any, y: Any) -> float:
     """Return the ratio of the standard deviations of x and y, the median over their positions."""
     if min(len(x), len(y)) < 2:
         return 1.0
@@ -351,25 +503,25 @@ def _compare_deviations(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.median(ratios)) if len(ratios) else 1.0
 
 
-def _convert_for_storage(
-    arrays: dict[str, np.ndarray], scale: float | None
-) -> dict[str, np.ndarray]:
-    """Convert binary values and 256 levels to uint8, and all others to float32."""
+def _choose_conversion(
+    arrays: Mapping[str, Any], scale: float | None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what converts x, or a part of it, to the dtype in which it is kept.
+
+    Binary values and 256 levels become uint8, and all others float32.
+    """
     if scale == 255 and all(map(_is_levels, arrays.values())):
-        return {name: x.astype(np.uint8, copy=False) for name, x in arrays.items()}
+        return lambda x: x.astype(np.uint8, copy=False)
     if scale is not None:
-        return {name: _divide(x, scale) for name, x in arrays.items()}
+        return partial(_divide, scale=scale)
     if all(map(_is_binary, arrays.values())):
-        return {
-            name: np.multiply(x, 255, dtype=np.uint8, casting="unsafe")
-            for name, x in arrays.items()
-        }
+        return lambda x: np.multiply(x, 255, dtype=np.uint8, casting="unsafe")
     if all(x.dtype == np.uint8 for x in arrays.values()):
-        return arrays
-    return {name: x.astype(np.float32, copy=False) for name, x in arrays.items()}
+        return lambda x: x
+    return lambda x: x.astype(np.float32, copy=False)
 
 
-def _is_binary(x: np.ndarray) -> bool:
+def _is_binary(x: Any) -> bool:
     return all(((rows == 0) | (rows == 1)).all() for rows in _split_rows(x))
 
 
@@ -381,7 +533,7 @@ def _divide(x: np.ndarray, scale: float) -> np.ndarray:
     return divided
 
 
-def _is_levels(x: np.ndarray) -> bool:
+def _is_levels(x: Any) -> bool:
     """True if all values are whole numbers from 0 to 255."""
     if x.dtype in (np.uint8, bool):
         return True
@@ -411,7 +563,7 @@ def _fits_float32(x: np.ndarray) -> np.ndarray:
     return abs(x.astype(np.float64)) <= np.finfo(np.float32).max
 
 
-def _split_rows(x: np.ndarray, *more: np.ndarray) -> Iterator[Any]:
+def _split_rows(x: Any, *more: np.ndarray) -> Iterator[Any]:
     """Yield parts of an array, so that temporary copies of them are small.
 
     Arguments:

@@ -1,4 +1,7 @@
-"""The contract of a data set: a Lightning data module that keeps its images as tensors in memory.
+"""The contract of a data set: a Lightning data module that keeps its images as tensors.
+
+The tensors are in memory, or in a file that is mapped into memory, of which the page cache of the
+system holds what was used last. Nothing here copies a whole split.
 
 A data set is one file with a `DataModule` whose `load()` returns the three splits. Images keep the
 dtype in which they are stored (uint8 0..255, or float32 for measurements) until a whole batch is on
@@ -23,7 +26,9 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
+from vaelab.data.mapped import make_scratch
 from vaelab.distributions.pixels import Pixels
+from vaelab.distributions.standardization import Standardization
 from vaelab.runtime.distributed import rank_and_world_size
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.seeding import Stream, seeded_generator, uniform_per_image
@@ -37,6 +42,7 @@ Binarize = Literal["none", "dynamic", "fixed"]
 BINARIZATION_SEEDS = {"test": 0, "val": 1, "train": 2}
 EVALUATION_BATCH = 128  # images; fixed, so that no number depends on data.batch_size
 EVALUATION_VALUES = 2**22  # values in the images of such a batch, at most
+CHUNK_VALUES = 2**22  # values that are converted at once
 MAX_GPU_FRACTION = 0.25  # largest part of the free GPU memory that one split may occupy
 
 
@@ -65,6 +71,9 @@ class DataModule(LightningDataModule):
         is_binary: True if the images hold only 0 and 255, so that data.binarize changes nothing.
         conversions: Sentences about what was converted when the data set was read, for its
             description.
+        standardization: The mean and deviation with which the model sees x; None = as it is. An
+            opened run sets those of its training.
+        scratch: The folder for binarized pixels of mapped splits; None keeps them in memory.
         description: The description of the data set, once `announce_data` was called.
 
     Arguments:
@@ -91,6 +100,8 @@ class DataModule(LightningDataModule):
     factors: tuple[str, ...] = ()
     unordered: tuple[str, ...] = ()
     is_binary: bool = False
+    standardization: Standardization | None = None
+    scratch: str | None = None
 
     def __init__(
         self,
@@ -171,11 +182,14 @@ class DataModule(LightningDataModule):
     def _binarize_split(self, name: str) -> Split:
         """Return a split with its pixels binarized by a fixed seed, and record their SHA-256."""
         images, labels = self.splits[name]
-        chances = images.flatten(1).numpy() / (255.0 if images.dtype == torch.uint8 else 1.0)
-        uniform = np.random.RandomState(BINARIZATION_SEEDS[name]).random_sample(chances.shape)
-        bits = uniform < chances
-        self.bits_sha256[name] = hashlib.sha256(np.packbits(bits, axis=1).tobytes()).hexdigest()
-        bits = torch.from_numpy(bits).reshape(images.shape).to(torch.uint8) * 255
+        bits = make_scratch(self.scratch, images.shape)
+        random, digest = np.random.RandomState(BINARIZATION_SEEDS[name]), hashlib.sha256()
+        for part, kept in zip(split_rows(images), split_rows(bits), strict=True):
+            chances = part.flatten(1).numpy() / (255.0 if images.dtype == torch.uint8 else 1.0)
+            sampled = random.random_sample(chances.shape) < chances
+            digest.update(np.packbits(sampled, axis=1).tobytes())
+            kept.copy_(torch.from_numpy(sampled).reshape(kept.shape)).mul_(255)
+        self.bits_sha256[name] = digest.hexdigest()
         return Split(bits, labels)
 
     @property
@@ -189,11 +203,22 @@ class DataModule(LightningDataModule):
             return "binary"
         if self.dequantize:
             return "dequantized"
+        if self.standardization is not None:
+            return "real"
         return "levels" if self.splits["train"].images.dtype == torch.uint8 else "real"
 
     @property
     def range(self) -> tuple[float, float]:
-        """The smallest and largest possible value of a pixel."""
+        """The smallest and largest possible value of a pixel that the model sees."""
+        if self.standardization is None:
+            return self.data_range
+        seen = (self.prepare(x) for s in self.splits.values() for x in split_rows(s.images))
+        extremes = torch.stack([torch.stack(x.aminmax()) for x in seen])
+        return extremes.min().item(), extremes.max().item()
+
+    @property
+    def data_range(self) -> tuple[float, float]:
+        """The smallest and largest possible value of a pixel in the units of the data."""
         if self.bits_sha256:
             return 0.0, 1.0
         images = [split.images for split in self.splits.values() if len(split.images)]
@@ -222,7 +247,8 @@ class DataModule(LightningDataModule):
         if self.dequantize:
             index = torch.arange(len(x)) if index is None else index
             return (x + uniform_per_image(self.seed, index.to(x.device), x.shape[1:])) / 256
-        return x / 255 if x.dtype == torch.uint8 else x
+        x = x / 255 if x.dtype == torch.uint8 else x
+        return x if self.standardization is None else self.standardization.apply(x)
 
     def on_after_batch_transfer(self, batch, dataloader_idx: int):
         x, y, *index = batch
@@ -313,6 +339,29 @@ def _sample_bits(x: Tensor) -> Tensor:
     if x.dtype == torch.uint8:
         return (torch.randint_like(x, 255) < x).float()
     return (torch.rand_like(x) < x).to(x.dtype)
+
+
+def split_rows(images: Tensor) -> tuple[Tensor, ...]:
+    """Split images (N, *shape) into parts whose temporary copies are small; at least one image."""
+    return images.split(max(1, CHUNK_VALUES // max(1, images[:1].numel()))) if len(images) else ()
+
+
+def measure_standardization(images: Tensor) -> Standardization:
+    """Compute mean and deviation of each column (N, D), or of each channel (N, C, ...), in float64.
+
+    A constant column has deviation 1. Values of uint8 are divided by 255, as the model sees them.
+    """
+    scale = 255 if images.dtype == torch.uint8 else 1
+    axes = [0, *range(2, images.ndim)]
+    count = images.numel() // images.shape[1]
+    mean, squares = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    for x in split_rows(images):
+        mean = mean + x.double().sum(axes, keepdim=True) / count
+    for x in split_rows(images):
+        squares = squares + (x.double() - mean).square().sum(axes, keepdim=True)
+    deviation = (squares / count).sqrt()
+    deviation = torch.where(deviation > 0, deviation / scale, 1.0)
+    return Standardization((mean / scale)[0].float(), deviation[0].float())
 
 
 def check_split_fractions(validation: float, test: float) -> None:

@@ -125,8 +125,8 @@ def describe_splits(data: DataModule) -> DataDescription:
     train_hashes = set(hashes)
     test = _hash_rows(data.splits["test"].images[: len(rows)])
     constant = _find_constant(rows, is_table)
-    seen = [data.prepare(part) for part in rows.split(CHUNK_ROWS)]
-    low, high = min(x.min().item() for x in seen), max(x.max().item() for x in seen)
+    extremes = [data.prepare(part).aminmax() for part in rows.split(CHUNK_ROWS)]
+    low, high = min(x.item() for x, _ in extremes), max(x.item() for _, x in extremes)
     description = DataDescription(
         sizes={name: len(split.images) for name, split in data.splits.items()},
         shape=tuple(data.shape),

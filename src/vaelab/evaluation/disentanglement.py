@@ -1,5 +1,10 @@
 """The part `disentanglement`: does each factor of variation have its own latent dimension?"""
 
+import math
+
+import torch
+from torch import Tensor
+
 from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.evaluation.probes import collect_training_and_split_latents
 from vaelab.metrics.dci import dci
@@ -18,14 +23,18 @@ def evaluate(run: RunParts, config: EvaluationConfig) -> EvaluationNumbers:
 
     Returns:
         mig, sap, dci_disentanglement, dci_completeness, dci_informativeness and factor_vae, each
-        at most 1. The modules of vaelab.metrics give their values for random latents.
+        at most 1, and factor_images, what they were computed on. The modules of vaelab.metrics give
+        their values for random latents.
 
     Raises:
         NotApplicable: If the factors are unknown or constant, or the encoder receives them.
     """
     data = run.data
     if not data.factors:
-        raise NotApplicable("the factors of these images are not known: use data=sprites")
+        raise NotApplicable(
+            "the factors of these images are not known: use data=sprites, or name the labels that "
+            "are factors, as in data=arrays data.factors=[shape,size]"
+        )
     if run.vae.conditional:
         raise NotApplicable("the encoder receives the factors as labels: use another model=")
     training, split = collect_training_and_split_latents(run, config)
@@ -44,4 +53,15 @@ def evaluate(run: RunParts, config: EvaluationConfig) -> EvaluationNumbers:
         "dci_completeness": forests.completeness,
         "dci_informativeness": forests.informativeness,
         "factor_vae": factor_vae(new_z, new_v, generator=generator),
+        "factor_images": _describe_coverage(
+            new_v, torch.cat([each.labels for each in data.splits.values()])[:, varying]
+        ),
     }
+
+
+def _describe_coverage(factors: Tensor, known: Tensor) -> str:
+    """Say whether factors (N, K) are all combinations of the known values (M, K), or a sample."""
+    grid = math.prod(len(values.unique()) for values in known.T)
+    if len(factors.unique(dim=0)) == grid:
+        return f"full grid of {grid:,} combinations"
+    return f"sample of {len(factors):,} images"

@@ -91,7 +91,7 @@ class Explorer:
         self.run, self.name = run, name
         self.metrics, self.choices = metrics or {}, choices or {}
         self.device = next(run.vae.parameters()).device
-        self.range = run.data.range
+        self.range = run.data.data_range
         run.vae.eval()
         if run.vae.likelihood.needs_calibration:
             with torch.no_grad():
@@ -250,7 +250,8 @@ class Explorer:
     def to_display(self, x: Tensor) -> Tensor:
         """Scale the pixels of an image from the range of the data to [0, 1]."""
         low, high = self.range
-        return ((x.float().cpu() - low) / max(high - low, 1e-12)).nan_to_num(0.5).clamp(0, 1)
+        x = self.vae.to_data_units(x).float().cpu()
+        return ((x - low) / max(high - low, 1e-12)).nan_to_num(0.5).clamp(0, 1)
 
     @torch.no_grad()
     def compute_terms(self, x: Tensor, y: Tensor) -> dict[str, float]:
@@ -367,7 +368,9 @@ class Explorer:
             return (pixels > 127).float()
         if kind == "real":
             low, high = self.range
-            return low + (high - low) * pixels / 255
+            x = low + (high - low) * pixels / 255
+            standardization = self.run.data.standardization
+            return x if standardization is None else standardization.apply(x)
         return self.run.data.prepare(pixels.unsqueeze(0))[0]
 
     def _project_to_support(self, z: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ BATCH_SIZES = (3, 1, 8)  # of the batches to compare; the first batch is traced
 
 
 class ExportedEncoder(nn.Module):
-    """The encoder: maps x (B, *shape) to the parameters of q(z|x).
+    """The encoder: maps x (B, *shape) of the data to the parameters of q(z|x).
 
     Conditional models also take label (B, labels). The first output is a z to decode.
     """
@@ -35,6 +35,7 @@ class ExportedEncoder(nn.Module):
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> dict[str, Tensor]:
         model = self.vae if label is None else self.vae.condition_on(label)
+        x = x if self.vae.standardization is None else self.vae.standardization.apply(x)
         q = model.encode(x)
         parameters = extract_posterior_parameters(q)
         return {"mode": q.mode} | parameters if "code" in parameters else parameters
@@ -52,7 +53,7 @@ class ExportedDecoder(nn.Module):
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> dict[str, Tensor]:
         model = self.vae if label is None else self.vae.condition_on(label)
-        return {"mean": model.decode(z).mean}
+        return {"mean": self.vae.to_data_units(model.decode(z).mean)}
 
 
 @torch.no_grad()

@@ -75,8 +75,10 @@ class SamplingConfig:
         return self.sampler.needs_fit or vae.conditional or calibrates
 
     def generate_samples(self, vae: VAE, data: DataModule) -> GeneratedSamples:
-        """Generate images with these settings."""
-        return sample_images(vae, data, self.sampler, self.n, self.label, self.seed, self.draw)
+        """Generate images with these settings, in the units of the data."""
+        settings = (self.sampler, self.n, self.label, self.seed, self.draw)
+        samples = sample_images(vae, data, *settings)
+        return samples._replace(x=vae.to_data_units(samples.x))
 
 
 @torch.no_grad()
@@ -91,6 +93,7 @@ def sample_images(
 ) -> GeneratedSamples:
     """Generate n images: the means of p(x|z) in float32, or samples of p(x|z).
 
+    Images of standardized data are standardized: `VAE.to_data_units` gives them their units.
     Samples of binary pixels and of 256 levels are uint8 from 0 to 255, as data=arrays expects them.
 
     Arguments:

@@ -12,6 +12,10 @@ from vaelab.runtime.files import atomic_write
 from vaelab.runtime.language import TO_ENGLISH, Translate
 from vaelab.runtime.metric_names import METRICS, get_metric, name_data
 
+DISENTANGLEMENT = (
+    *("mig", "sap", "dci_disentanglement", "dci_completeness", "dci_informativeness"),
+    "factor_vae",
+)
 EXPLANATION = "ELBO <= log p(x), higher is better; NLL >= -log p(x), lower is better and closer."
 
 
@@ -126,6 +130,8 @@ class EvaluationNumbers(LikelihoodNumbers, total=False):
         kl_check, kl_check_se: mutual_information + aggregate_kl - kl, and its standard error.
         kl_warning: A sentence about a kl_check that is too large.
         features: The name of the feature network of the part `samples`.
+        factor_images: What the metrics of disentanglement were computed on: all combinations of
+            the factors, or a sample of them.
         compared, nearest_compared: Whether new images are "draws" (samples) or "means" of p(x|z).
     """
 
@@ -189,6 +195,7 @@ class EvaluationNumbers(LikelihoodNumbers, total=False):
     dci_completeness: float | None
     dci_informativeness: float | None
     factor_vae: float | None
+    factor_images: str
     # gaps
     gap_images: int
     iw_bound: float | None
@@ -261,7 +268,11 @@ def format_numbers(numbers: Mapping[str, Any]) -> list[FormattedMetric]:
         decimals = None
         if error is not None and math.isfinite(error) and error > 0:
             decimals = max(0, 1 - math.floor(math.log10(error)))
-        name = f"{metric.name} ({numbers['samples']} samples)" if key == "nll" else metric.name
+        name = metric.name
+        if key == "nll":
+            name += f" ({numbers['samples']} samples)"
+        elif key in DISENTANGLEMENT and "factor_images" in numbers:
+            name += f" ({name_data(numbers['factor_images'], numbers.get('shape'))})"
         rows.append(
             FormattedMetric(
                 name,

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vaelab.data.base import DataModule
+from vaelab.distributions.standardization import Standardization
 from vaelab.module import VAEModule
 from vaelab.runs import checkpoints, weights
 from vaelab.runs.config_types import check_types
@@ -27,6 +28,7 @@ from vaelab.runtime.overrides import DATA_PATHS
 from vaelab.runtime.private_api import config_node
 from vaelab.vae import VAE
 
+STATISTICS = {"vae.x_mean", "vae.x_deviation"}  # of standardized data
 GROUPS_OUTSIDE_THE_MODEL = ("logger", "callbacks", "trainer")
 
 
@@ -171,6 +173,7 @@ class RunParts:
                 f"this data set has images of shape {list(self.data.shape)}, but the run was "
                 f"trained on {list(shape)}: choose another data set"
             )
+        self.data.standardization = self.vae.standardization
         self.load_data()
 
     def load(self, path: Path) -> None:
@@ -180,6 +183,9 @@ class RunParts:
             UserError: If the file is damaged, or of another architecture.
         """
         state, self.step = _read_weights(path)
+        if state.keys() >= STATISTICS:  # of data.standardize=true, kept with the weights
+            mean, deviation = (state[name].float() for name in sorted(STATISTICS, reverse=True))
+            self.vae.standardization = self.data.standardization = Standardization(mean, deviation)
         self.vae.is_initialized, self.module.steps_taken = True, self.step
         has_other_objective = list_given_model_parts(self.cfg)
         if path.suffix == ".safetensors" or has_other_objective:  # take the weights of the VAE only
@@ -215,6 +221,8 @@ class RunParts:
         loaded, _ = _read_weights(file or folder / "checkpoints" / "best.ckpt")
         state = self.module.state_dict()
         for name in sorted(state.keys() | loaded.keys()):
+            if name in STATISTICS:  # those of the new data
+                continue
             if name in state and name in loaded and state[name].shape == loaded[name].shape:
                 state[name] = loaded[name]
             elif not name.startswith(("vae.prior.", "objective.", "vae.likelihood.floor")):

@@ -76,13 +76,14 @@ def check_displayable(data: DataModule) -> None:
 
 
 def to_display_images(x: Tensor, data: DataModule) -> Tensor:
-    """Return images (*, C, H, W) of x (*, *shape) on the CPU, with values in [0, 1].
+    """Return images (*, C, H, W) of x (*, *shape) of the model, on the CPU, in [0, 1].
 
-    Series become lines in the range of the data, and volumes their three middle slices. Images and
+    Standardized x is shown in the units of the data. Series become lines in the range of the data, and volumes their three middle slices. Images and
     volumes with a range beyond [0, 1] are scaled from that range to [0, 1].
     """
-    low, high = data.range
+    low, high = data.data_range
     x = x.float().cpu()
+    x = x if data.standardization is None else data.standardization.undo(x)
     lead, x = x.shape[: -len(data.shape)], x.reshape(-1, *data.shape)
     if len(data.shape) == 2:
         x = draw_series(x, low, high)
