@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from vaelab.data.arrays import ArrayData
 from vaelab.data.base import Binarize
 from vaelab.data.description import announce_data
+from vaelab.data.kinds import Kind
 from vaelab.runtime.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -27,6 +28,7 @@ def make_data(
     batch_size: int = 128,
     seed: int = 0,
     scale: float | None = None,
+    kind: Kind = "auto",
 ) -> ArrayData:
     """Make a data set of what is in memory, and print one line that describes it.
 
@@ -49,6 +51,8 @@ def make_data(
         seed: The seed of the order of the training rows.
         scale: The number by which x is divided; None = 1, and 255 for uint8. With 255, whole
             numbers from 0 to 255 of any dtype become 256 levels.
+        kind: auto | real | count, or the kind of each column, see
+            `vaelab.data.arrays.ArrayData`.
 
     Raises:
         UserError: If x or y cannot be used, if the fractions do not sum to 1, or if all training
@@ -77,6 +81,7 @@ def make_data(
         dequantize=dequantize,
         scale=scale,
         columns=columns,
+        kind=kind,
     )
     data.conversions += conversion
     data.setup()

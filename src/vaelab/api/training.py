@@ -311,7 +311,7 @@ def _insert_data(cfg: DictConfig, data: DataModule) -> list[str]:
     is_saved = isinstance(data, ArrayData) and data.nbytes <= MAX_SAVED_BYTES
     if isinstance(data, ArrayData):
         node["validation"], node["test"] = data.fractions
-        node["scale"] = data.scale
+        node |= {"scale": data.scale, "kind": data.kind}
     if isinstance(data, Arrays):
         node["path"] = str(Path(data.path).resolve())
     OmegaConf.update(cfg, "data", node, merge=False)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from vaelab.data.base import Binarize, DataModule, Split, check_split_fractions, random_split
+from vaelab.data.kinds import Kind, check_kind, store_as_kind
 from vaelab.distributions.pixels import Pixels
 from vaelab.runtime.errors import MissingFileError, UserError
 from vaelab.runtime.files import atomic_write
@@ -34,7 +35,7 @@ class ArrayData(DataModule):
 
     Values that are all 0 or 1 become binary pixels, whatever their dtype. Other uint8 values are
     256 levels and are scaled to [0, 1]. All other values become float32 and are not scaled, unless
-    `scale` is set.
+    `scale` is set. With another `kind` than auto, all values become float32 and are not scaled.
 
     Arrays `x_train`, `x_val` and `x_test` (and `y_train`, ...) are used as that split. Otherwise
     random images, always the same ones, are set aside for validation and testing.
@@ -48,6 +49,9 @@ class ArrayData(DataModule):
         scale: The number by which x is divided; null = 1, and 255 for uint8. With 255, whole
             numbers from 0 to 255 of any dtype become 256 levels.
         columns: The names of the columns of a table, for messages.
+        kind: auto, as above; real; count (non-negative whole numbers); or a list of the kinds of
+            the columns of a table, as in [real,binary,categorical:3,count], where categorical:3
+            stands for three one-hot columns.
 
     Raises:
         UserError: If the arrays cannot be used, or if `shape` does not fit them.
@@ -66,8 +70,12 @@ class ArrayData(DataModule):
         dequantize: bool = False,
         scale: float | None = None,
         columns: Sequence[str] = (),
+        kind: Kind = "auto",
     ):
         check_split_fractions(validation, test)
+        check_kind(kind, scale, binarize)
+        self.kind = kind if isinstance(kind, str) else [str(each) for each in kind]
+        self.kinds = () if isinstance(self.kind, str) else tuple(self.kind)
         if scale is not None and not 0 < scale < math.inf:
             raise UserError(f"data.scale={scale}: it must be a positive number, or null")
         self.fractions = (validation, test)
@@ -96,7 +104,10 @@ class ArrayData(DataModule):
         """Check arrays, and convert x to the dtype in which images are kept."""
         _check_arrays(self.source, arrays, self.columns)
         x_arrays = {name: x for name, x in arrays.items() if name.startswith("x")}
-        kept = _convert_for_storage(x_arrays, self.scale)
+        if self.kind == "auto":
+            kept = _convert_for_storage(x_arrays, self.scale)
+        else:
+            kept = store_as_kind(x_arrays, self.kind)
         self.conversions = [_describe_conversion(x_arrays, kept, self.scale)]
         return {**arrays, **kept}
 
@@ -123,6 +134,10 @@ class ArrayData(DataModule):
 
     @property
     def pixels(self) -> Pixels:
+        if self.kind == "count":
+            return "count"
+        if self.kind != "auto":
+            return super().pixels
         is_binary = all(((x == 0) | (x == 255)).all() for x, _ in self.splits.values())
         return "binary" if is_binary and self.range == (0.0, 1.0) else super().pixels
 
@@ -168,12 +183,23 @@ class Arrays(ArrayData):
         seed: int = 0,
         dequantize: bool = False,
         scale: float | None = None,
+        kind: Kind = "auto",
     ):
         self.path = path
         is_needed = shape is None or Path(path).is_file()
         arrays, self.ignored = _read_npz(path) if is_needed else ({}, [])
         super().__init__(
-            arrays, path, shape, validation, test, binarize, batch_size, seed, dequantize, scale
+            arrays,
+            path,
+            shape,
+            validation,
+            test,
+            binarize,
+            batch_size,
+            seed,
+            dequantize,
+            scale,
+            kind=kind,
         )
 
     def load(self) -> dict[str, Split]:

@@ -62,6 +62,8 @@ class DataModule(LightningDataModule):
         factors: The names of the generative factors, if labels (N, factors) hold their values as
             integers from 0; otherwise empty.
         unordered: The names of the factors whose values have no order.
+        kinds: The kind of each column of a table with columns of different kinds, see
+            `vaelab.distributions.columns.parse_columns`; otherwise empty.
         conversions: Sentences about what was converted when the data set was read, for its
             description.
         description: The description of the data set, once `announce_data` was called.
@@ -88,6 +90,7 @@ class DataModule(LightningDataModule):
     licence: ClassVar[str | None] = None
     factors: tuple[str, ...] = ()
     unordered: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -174,9 +177,10 @@ class DataModule(LightningDataModule):
     def pixels(self) -> Pixels:
         """The kind of pixels that the model sees.
 
-        binary, levels (one of 256), dequantized (a real number in [0, 1] that stands for a level)
-        or real.
+        See `vaelab.distributions.pixels.Pixels`.
         """
+        if self.kinds:
+            return "mixed"
         if self.binarize != "none":
             return "binary"
         if self.dequantize:
