@@ -101,10 +101,10 @@ def evaluate_likelihood(
         split, images, measure (see `describe_measure`), elbo, reconstruction, kl, rmse (of the
         reconstruction from the mode of q(z|x), in units of a pixel), kl_per_dimension, or for
         several layers kl_layer_1, ..., active_units; nll, unless grayscale pixels are treated as
-        probabilities; bits_per_dim for discrete (no counts) and dequantized pixels; bits_sha256 if pixels
-        were binarized by sampling; decoder_scale; elbo_exact for a linear VAE; aggregate_kl_bound
-        for p(z) = N(0, I). elbo_se and nll_se are standard errors over images. Without a density of
-        q(z|x), elbo, kl and nll are missing.
+        probabilities; bits_per_dim for binary pixels, levels and dequantized levels; bits_sha256 if
+        pixels were binarized by sampling; decoder_scale; elbo_exact for a linear VAE;
+        aggregate_kl_bound for p(z) = N(0, I). elbo_se and nll_se are standard errors over images.
+        Without a density of q(z|x), elbo, kl and nll are missing.
 
     Raises:
         UserError: If samples is no positive integer.

@@ -61,7 +61,7 @@ class Likelihood(nn.Module):
         """
 
     def transform_encoder_input(self, x: Tensor) -> Tensor:
-        """Return what the encoder takes of x (B, *shape), of the same shape; by default x itself."""
+        """Return the input (B, *shape) of the encoder for x (B, *shape); by default x itself."""
         return x
 
     def set_floor(self, x: Tensor) -> None:
