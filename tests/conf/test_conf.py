@@ -129,6 +129,9 @@ NEEDS = {
         "schedule.scheduler={_target_:torch.optim.lr_scheduler.StepLR,_partial_:true,step_size:1}"
     ],
     "data=toy2d": ["loss=mse"],
+    "data=counts": ["loss=poisson"],
+    "data=table": ["loss=mixed"],
+    "loss=mixed": ["data=table"],
     "posterior=deterministic": ["objective=autoencoder"],
     "prior=sphere": ["posterior=vmf"],
     "prior=categorical": ["posterior=gumbel"],
@@ -214,18 +217,22 @@ WITHOUT_KL = {
 }  # a point posterior works
 MULTI_SAMPLE = {"iwae", "miwae", "piwae", "ciwae", "dreg", "stl", "renyi"}
 LAYERED = {"elbo", "iwae", "miwae", "ciwae", "renyi", "factor", "info_mmd", "ms_ssim"}
+COUNTS = ("poisson", "negative_binomial", "zero_inflated_negative_binomial")
+TABLES = ("toy2d", "counts", "table")
 LEVELS = ("discretized_logistic", "logistic_mixture", "categorical")
 CONVOLUTIONAL = ("conv", "resnet", "ladder_conv", "conditional_conv", "vq")
-SCALED = {"gaussian", "laplace", "student_t", "discretized_logistic"}
+SCALED = {"gaussian", "laplace", "student_t", "discretized_logistic", *COUNTS[1:]}
 
 
 def expected_refusals(choices):
     """Return a part of each error message that may refuse a combination; empty if it must train."""
     chosen = dict(choice.split("=") for choice in choices)
     objective, posterior, prior = chosen["objective"], chosen["posterior"], chosen["prior"]
-    loss, points = chosen["loss"], chosen["data"] == "toy2d"
+    loss, points = chosen["loss"], chosen["data"] in TABLES
     real = chosen["data"] == "arrays" or points
-    labelled = not real and chosen["data"] != "sprites"  # with the ten classes of model=conditional
+    counted = chosen["data"] in ("counts", "sprites") or chosen["pixels"] == "dynamic"
+    # with the ten classes of model=conditional
+    labelled = chosen["data"] == "table" or not (real or chosen["data"] == "sprites")
     levels = loss in LEVELS
     dequantize, flows = chosen["pixels"] == "dequantize", ("iaf", "naf")
     layered = chosen["model"] in ("ladder", "ladder_conv", "bottom_up")
@@ -261,6 +268,8 @@ def expected_refusals(choices):
         and prior in ("mixture", "vamp", "flow", "pixelcnn"),
         "would not train the scale": objective in ("ms_ssim", "vae_gan") and loss in SCALED,
         "256 levels": levels and (dequantize or (real and chosen["pixels"] == "none")),
+        "is a probability of counts": loss in COUNTS and not counted,
+        "needs the kind of each column": loss == "mixed" and chosen["data"] != "table",
         "takes pixels in": points and loss in ("bce", "continuous_bernoulli", *LEVELS),
         "treats pixels as probabilities": points and chosen["pixels"] == "dynamic",
         "images (C, H, W)": points

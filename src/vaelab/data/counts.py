@@ -32,7 +32,7 @@ class CountModel(NamedTuple):
     inverse_dispersion: Tensor
 
     def compute_log_fractions(self, z: Tensor) -> Tensor:
-        """Return the logarithms (N, D) of the expected fractions of the total, log_softmax(W z + b).
+        """Return log_softmax(W z + b) (N, D), the logarithms of the expected fractions.
 
         Arguments:
             z: (N, K).
