@@ -87,7 +87,7 @@ def test_python_run_of_counts_or_columns_evaluates_rows_of_its_kind(tmp_path, ki
     x, loss = (COUNTS, "negative_binomial") if is_count else (MIXED, mixed)
     data = vaelab.make_data(x, kind=kind)
     vae = vaelab.make_model(data.shape, 2, model="mlp model.hidden=[4]", loss=loss)
-    run = vaelab.fit(vae, data, epochs=1, folder=tmp_path / "run")
+    run = vaelab.fit(vae, data, max_epochs=1, folder=tmp_path / "run")
     assert run.data.pixels == ("count" if is_count else "mixed")
     opened = vaelab.load(tmp_path / "run")
     assert torch.equal(opened.reconstruct(x[:5]), run.reconstruct(x[:5]))

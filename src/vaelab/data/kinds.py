@@ -43,7 +43,7 @@ def store_as_kind(arrays: Mapping[str, np.ndarray], kind: Kind) -> dict[str, np.
     for name, x in kept.items():
         if isinstance(kind, str):
             if kind == "count":
-                _check_column(name, "count", x.reshape(len(x), -1))
+                _check_column(name, "count", x)
             continue
         parsed = parse_columns(kind)
         count = sum(len(columns) for _, columns in parsed)
@@ -73,8 +73,7 @@ def _check_column(name: str, kind: str, x: np.ndarray) -> None:
     if kind in ("binary", "categorical") and not ((known == 0) | (known == 1)).all():
         wrong = known[(known != 0) & (known != 1)][0]
         raise UserError(f"{name} holds {wrong:g}, but its kind is {kind}: its values are 0 and 1")
-    sums = x.sum(1)
-    if kind == "categorical" and (sums[~np.isnan(sums)] != 1).any():
+    if kind == "categorical" and ((sums := x.sum(1))[~np.isnan(sums)] != 1).any():
         raise UserError(
             f"{name} and the other {x.shape[1] - 1} columns of its category are no one-hot "
             "vectors: each row must have a single 1"
