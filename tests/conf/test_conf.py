@@ -352,6 +352,34 @@ def test_combination_trains_or_is_refused_with_a_reason(train, folders, tmp_path
         assert numbers["steps"] == 2
 
 
+DEFAULTS = {"data": "mnist5k", "model": "mlp", "posterior": "diagonal", "prior": "normal"}
+DEFAULTS |= {"objective": "elbo", "kl": "constant", "pixels": "dynamic"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", [*COUNTS, "mixed"])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        each
+        for each in CHOICES
+        if each.split("=")[0] in ("model", "posterior", "prior", "objective")
+        and each != "objective=prior"  # it starts from a run with the same loss
+    ],
+)
+def test_counts_and_tables_take_a_step_with_every_part(take_step, choice, loss):
+    words = [*option_words(choice, {}, str), f"loss={loss}", *NEEDS.get(f"loss={loss}", [])]
+    chosen = DEFAULTS | dict(word.split("=", 1) for word in words)
+    if loss == "mixed":
+        chosen["pixels"] = "none"
+    reasons = expected_refusals([f"{group}={option}" for group, option in chosen.items()])
+    if reasons:
+        with pytest.raises(ValueError, match="|".join(map(re.escape, reasons))):
+            take_step(*words)
+    else:
+        assert all(map(math.isfinite, take_step(*words).values()))
+
+
 def test_optimal_scale_trains(train):
     assert math.isfinite(train("loss=gaussian", "loss.scale=optimal", "model.hidden=[8]")["elbo"])
 

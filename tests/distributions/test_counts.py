@@ -122,6 +122,19 @@ def test_gradient_agrees_with_finite_differences(kind):
     assert torch.autograd.gradcheck(log_prob, log_rate)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("out", [-1e4, 0.0, 15.0, 1e4])
+def test_autocast_does_not_change_the_values(kind, out):
+    log_rate, x = torch.full((3,), out), torch.tensor([0.0, 7.0, 2.0**24])
+    p = make(kind, log_rate, 1e-3)
+    with torch.autocast("cpu", torch.bfloat16):
+        log_p, mean = p.log_prob(x), p.mean
+    assert log_p.isfinite()
+    assert torch.equal(log_p, p.log_prob(x))
+    assert torch.equal(mean, p.mean)
+    assert mean.isfinite().all()
+
+
 def test_gradient_of_dispersion_and_dropout_agrees_with_finite_differences():
     x = torch.tensor([0.0, 3.0, 900.0]).double()
     parameters = torch.tensor([[0.3, -2.0, 5.0], [0.5, -1.0, 2.0]]).double().requires_grad_()

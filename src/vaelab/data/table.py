@@ -1,8 +1,8 @@
 """Two small tables that scikit-learn contains: `data=table data.name=breast_cancer`.
 
 References:
-    Breast Cancer Wisconsin (Diagnostic) (Wolberg et al., 1995), doi:10.24432/C5DW2B
-    Wine (Aeberhard and Forina, 1991), doi:10.24432/C5PC7J
+    Breast Cancer Wisconsin (Diagnostic) (Wolberg et al., 1995)
+    Wine (Aeberhard and Forina, 1991)
 """
 
 from typing import Any
