@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vaelab.distributions.columns import parse_columns
+from vaelab.distributions.counts import MAX_COUNT
 from vaelab.runtime.errors import UserError
 
-MAX_COUNT = 2**24  # float32 holds all whole numbers up to it
 Kind = str | Sequence[str]
 
 
@@ -39,8 +39,7 @@ def store_as_kind(arrays: Mapping[str, np.ndarray], kind: Kind) -> dict[str, np.
     Raises:
         UserError: If a value is not of its kind.
     """
-    kept = {name: x.astype(np.float32, copy=False) for name, x in arrays.items()}
-    for name, x in kept.items():
+    for name, x in arrays.items():
         if isinstance(kind, str):
             if kind == "count":
                 _check_column(name, "count", x)
@@ -55,7 +54,7 @@ def store_as_kind(arrays: Mapping[str, np.ndarray], kind: Kind) -> dict[str, np.
             )
         for own, columns in parsed:
             _check_column(f"{name}[:, {columns[0]}]", own, x[:, columns])
-    return kept
+    return {name: x.astype(np.float32, copy=False) for name, x in arrays.items()}
 
 
 def _check_column(name: str, kind: str, x: np.ndarray) -> None:

@@ -5,6 +5,7 @@ All of them are computed in float64: with large counts, the terms of log p cance
 Reference: Deep Generative Modeling for Single-cell Transcriptomics (Lopez et al., 2018), methods
 """
 
+import math
 from copy import copy
 from typing import Any, Self
 
@@ -16,7 +17,8 @@ from torch.nn.functional import logsigmoid, softplus
 from vaelab.distributions.base import FactorizedDistribution
 from vaelab.runtime.precision import to_double
 
-MAX_LOG_MEAN = 24 * 0.6931471805599453  # float32 holds all whole numbers up to 2^24
+MAX_COUNT = 2**24  # float32 holds all whole numbers up to it
+MAX_LOG_MEAN = math.log(MAX_COUNT)
 MIN_LOG_DISPERSION, MAX_LOG_DISPERSION = -10.0, 20.0  # of the inverse dispersion
 MIN_TOTAL = 1e-8  # stands for the total of a row of zeros, whose log probability is then about 0
 

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from vaelab.distributions.counts import IndependentPoisson
+from vaelab.distributions.counts import MAX_COUNT, IndependentPoisson
 from vaelab.distributions.pixels import Pixels
 from vaelab.likelihoods.base import Likelihood, compute_mean_image
 from vaelab.runtime.errors import UserError
-
-MAX_COUNT = 2**24  # float32 holds all whole numbers up to it
 
 
 class CountLikelihood(Likelihood):
