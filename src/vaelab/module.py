@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from vaelab.distributions.point_estimates import estimate_mean_twice, mode_or_mean
+from vaelab.distributions.point_estimates import estimate_mean_twice, mean_at_total, mode_or_mean
 from vaelab.kl.constant import ConstantWeight
 from vaelab.metrics.terms import MeanTerms
 from vaelab.objectives.base import Objective
@@ -220,7 +220,7 @@ class VAEModule(TrainableModule):
         x, y = read_batch(batch)
         with self.vae.autocast_networks_only(x.device.type):
             model = self.vae.condition_on(y)
-            return model.decode(mode_or_mean(model.encode(x))).mean
+            return mean_at_total(model.decode(mode_or_mean(model.encode(x))), x)
 
     def terms(self, batch: Any, step: int | None = None) -> dict[str, Tensor]:
         """Compute the terms of the objective; autocast applies to the networks only.

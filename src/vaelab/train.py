@@ -153,7 +153,7 @@ def _load_data(run: RunParts) -> None:
     """Read and describe the data set, and check that likelihood, objective and model fit it."""
     run.load_data()
     announce_data(run.data)
-    run.vae.likelihood.check_pixels(*run.data.range, run.data.pixels)
+    run.vae.likelihood.check_pixels(*run.data.range, run.data.pixels, run.data.kinds)
     run.module.objective.check_range(*run.data.range)
     run.vae.check_labels(torch.cat([split.labels for split in run.data.splits.values()]))
     if isinstance(run.vae.posterior, VQ):
@@ -166,7 +166,7 @@ def _initialize_weights(run: RunParts, is_new: bool) -> None:
     run.vae.standardization = run.data.standardization
     if not run.vae.is_initialized:
         x = run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)])
-        if run.data.pixels == "real":
+        if run.data.pixels in ("real", "count", "mixed"):
             run.vae.likelihood.set_floor(x)
         run.vae.initialize(x)
     if is_new and run.cfg.start is not None:

@@ -115,7 +115,7 @@ class VAE(nn.Module):
 
     def run_encoder(self, x: Tensor) -> Tensor:
         """Compute the parameters of q(z|x) (B, posterior.inputs) for images x (B, *shape)."""
-        return self._run_network(self.encoder, x)
+        return self._run_network(self.encoder, self.likelihood.transform_encoder_input(x))
 
     def decode(self, z: Tensor) -> Distribution:
         """Return p(x|z) with batch shape (*) for latents z (*, latent_dim)."""

@@ -146,6 +146,9 @@ NEEDS = {
     ],
     "data=toy2d": ["loss=mse"],
     "data=series": ["loss=mse"],
+    "data=counts": ["loss=poisson"],
+    "data=table": ["loss=mixed"],
+    "loss=mixed": ["data=table"],
     "posterior=deterministic": ["objective=autoencoder"],
     "prior=sphere": ["posterior=vmf"],
     "prior=categorical": ["posterior=gumbel"],
@@ -236,9 +239,11 @@ WITHOUT_KL = {
 }  # a point posterior works
 MULTI_SAMPLE = {"iwae", "miwae", "piwae", "ciwae", "dreg", "stl", "renyi"}
 LAYERED = {"elbo", "iwae", "miwae", "ciwae", "renyi", "factor", "info_mmd", "ms_ssim"}
+COUNTS = ("poisson", "negative_binomial", "zero_inflated_negative_binomial")
+TABLES = ("toy2d", "counts", "table")
 LEVELS = ("discretized_logistic", "logistic_mixture", "categorical")
 CONVOLUTIONAL = ("conv", "resnet", "ladder_conv", "conditional_conv", "vq")
-SCALED = {"gaussian", "laplace", "student_t", "discretized_logistic"}
+SCALED = {"gaussian", "laplace", "student_t", "discretized_logistic", *COUNTS[1:]}
 
 
 def expected_refusals(choices):
@@ -246,10 +251,11 @@ def expected_refusals(choices):
     chosen = dict(choice.split("=") for choice in choices)
     objective, posterior, prior = chosen["objective"], chosen["posterior"], chosen["prior"]
     loss, data = chosen["loss"], chosen["data"]
-    points, signed = data == "toy2d", data in ("toy2d", "series")
+    points, signed = data in TABLES, data in (*TABLES, "series")
     real = data == "arrays" or signed
+    counted = data in ("counts", "sprites") or chosen["pixels"] == "dynamic"
     # with the ten classes of model=conditional
-    labelled = data in ("series", "volumes") or not (real or data == "sprites")
+    labelled = data in ("series", "volumes", "table") or not (real or data == "sprites")
     levels = loss in LEVELS
     dequantize, flows = chosen["pixels"] == "dequantize", ("iaf", "naf")
     layered = chosen["model"] in ("ladder", "ladder_conv", "bottom_up")
@@ -285,6 +291,8 @@ def expected_refusals(choices):
         and prior in ("mixture", "vamp", "flow", "pixelcnn"),
         "would not train the scale": objective in ("ms_ssim", "vae_gan") and loss in SCALED,
         "256 levels": levels and (dequantize or (real and chosen["pixels"] == "none")),
+        "is a probability of counts": loss in COUNTS and not counted,
+        "needs the kind of each column": loss == "mixed" and chosen["data"] != "table",
         "takes pixels in": signed and loss in ("bce", "continuous_bernoulli", *LEVELS),
         "treats pixels as probabilities": signed and chosen["pixels"] == "dynamic",
         "images (C, H, W)": (
@@ -368,6 +376,31 @@ def test_combination_trains_or_is_refused_with_a_reason(train, folders, tmp_path
         numbers = train(*words)
         assert has_finite_loss(numbers)
         assert numbers["steps"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", [*COUNTS, "mixed"])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        each
+        for each in CHOICES
+        if each.split("=")[0] in ("model", "posterior", "prior", "objective")
+        and each != "objective=prior"  # it starts from a run with the same loss
+    ],
+)
+def test_counts_and_tables_take_a_step_with_every_part(take_step, choice, loss):
+    words = [*option_words(choice, {}, str), f"loss={loss}", *NEEDS.get(f"loss={loss}", [])]
+    compares_images = choice in ("objective=vae_gan", "objective=ms_ssim")
+    is_convolutional = choice in [f"model={name}" for name in CONVOLUTIONAL]
+    if loss == "mixed" and (compares_images or is_convolutional):
+        with pytest.raises(UserError, match="images"):
+            take_step(*words)
+    elif loss in SCALED and compares_images:
+        with pytest.raises(UserError, match="would not train the scale"):
+            take_step(*words)
+    else:
+        assert all(map(math.isfinite, take_step(*words).values()))
 
 
 def test_optimal_scale_trains(train):

@@ -6,14 +6,20 @@ import pytest
 import torch
 from conftest import options
 
-SCALES = ("learned", "optimal", "pixel")
+SCALES = ("learned", "column", "optimal", "pixel")
+COUNTS = ("poisson", "negative_binomial", "zero_inflated_negative_binomial")
 OPTIONS = [
-    *options("loss"),
+    *(loss for loss in options("loss") if loss != "mixed"),  # test_mixed.py: it needs columns
+    *(f"{loss} loss.exposure=none" for loss in COUNTS),
+    *(f"{loss} loss.dispersion=pixel" for loss in COUNTS[1:]),
     *(f"{loss} loss.scale={scale}" for loss in ("gaussian", "laplace") for scale in SCALES[1:]),
     *(f"{loss} loss.scale=pixel" for loss in ("student_t", "discretized_logistic")),
     "mse loss.scale=0.05",
     "student_t loss.df=3",
 ]
+WITHOUT_TOTAL = [
+    option for option in OPTIONS if option.split()[0] not in COUNTS or "exposure=none" in option
+]  # p(x|z) is conditional on the total of x with exposure=total
 LEVELS = torch.arange(256).double() / 255
 
 
@@ -25,6 +31,13 @@ def likelihood(part):
         return part(*f"loss={option}".split())(shape).eval().double()
 
     return make
+
+
+def to_kind(likelihood, x):
+    """Convert numbers in [0, 1] to values that the likelihood supports."""
+    if likelihood.pixels == "count":
+        return (9 * x).floor()
+    return x.round() if likelihood.pixels == "binary" else x
 
 
 def random_outputs(likelihood, *size, spread=1.0):
@@ -54,20 +67,19 @@ def test_initial_output_is_more_likely_than_outputs_nearby(likelihood, option, s
     shape = (2, 3, 3)
     likelihood = likelihood(option, shape)
     x = (torch.rand(200, 1, 3, 3).square() * torch.rand(200, *shape)).double()
-    if likelihood.pixels == "binary":
-        x = x.round()
+    x = to_kind(likelihood, x)
     start = likelihood.initialize(x, shared)
     if shared:
         assert (start == start[:, :1, :1]).all()
     best = likelihood(start).log_prob(x).mean()
-    approximate = ("student_t", "logistic_mixture", "discretized_logistic")
+    approximate = ("student_t", "logistic_mixture", "discretized_logistic", *COUNTS[1:])
     distance = 2.0 if option.startswith(approximate) else 0.3
     for _ in range(5):
         step = torch.randn(len(start), 1, 1).double().expand_as(start)
         assert likelihood(start + distance * step).log_prob(x).mean() < best
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", WITHOUT_TOTAL)
 @pytest.mark.parametrize("spread", [0.3, 3.0])
 def test_probability_sums_or_integrates_to_one(likelihood, option, spread):
     likelihood = likelihood(option, (1, 1, 1))
@@ -77,7 +89,8 @@ def test_probability_sums_or_integrates_to_one(likelihood, option, spread):
         unbounded = torch.cat([wide, -wide[400_001:]]).sort()[0]
         x = torch.linspace(0, 1, 100_001) if is_bounded else unbounded
     else:
-        x = LEVELS if likelihood.pixels == "levels" else torch.tensor([0.0, 1.0])
+        counts = torch.arange(50_000 if likelihood.pixels == "count" else 2)
+        x = LEVELS if likelihood.pixels == "levels" else counts
     x = x.double()
     for out in random_outputs(likelihood, 5, spread=spread):
         p = likelihood(out).log_prob(x.reshape(-1, 1, 1, 1)).exp()
@@ -105,7 +118,7 @@ def test_extreme_outputs_give_finite_values_and_gradients(likelihood, option, si
     likelihood = likelihood(option, (1, 1, 4)).float()
     out = (size * torch.randn(50, likelihood.outputs, 1, 4)).requires_grad_()
     for x in (0.0, 100 / 255, 1.0):
-        if x in (0, 1) or likelihood.pixels != "binary":
+        if x in (0, 1) or likelihood.pixels not in ("binary", "count"):
             log_p = likelihood(out).log_prob(torch.full((1, 1, 4), x))
             assert torch.isfinite(log_p).all()
             log_p.sum().backward()
@@ -117,8 +130,7 @@ def test_extreme_outputs_give_finite_values_and_gradients(likelihood, option, si
 def test_gradient_agrees_with_finite_differences(likelihood, option):
     likelihood = likelihood(option, (2, 1, 2))
     x = torch.tensor([0.0, 1.0, 77 / 255, 1.0]).double().round(decimals=12).reshape(2, 1, 2)
-    if likelihood.pixels == "binary":
-        x = x.round()
+    x = to_kind(likelihood, x)
     out = random_outputs(likelihood).requires_grad_()
     assert torch.autograd.gradcheck(lambda out: likelihood(out).log_prob(x), out)
 
@@ -136,5 +148,35 @@ def test_measure_for_each_kind_of_pixels(likelihood, option):
             likelihood.check_pixels(0.0, 1.0, "real")
         with pytest.raises(ValueError, match=r"256 levels.* set data\.dequantize=false, or a"):
             likelihood.check_pixels(0.0, 1.0, "dequantized")
+    elif likelihood.pixels == "count":
+        assert measures["binary"] == likelihood.measure("count") == "probability"
+        likelihood.check_pixels(0.0, 12.0, "count")
+        with pytest.raises(ValueError, match=r"counts.* are real: set data\.kind=count"):
+            likelihood.check_pixels(0.0, 12.0, "real")
+        with pytest.raises(ValueError, match=r"up to 2\^24"):
+            likelihood.check_pixels(0.0, 2.0**24 + 2, "count")
     else:
         assert set(measures.values()) == {"density"}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_likelihood_of_values_outside_the_support_names_the_loss_for_the_data(likelihood, option):
+    likelihood = likelihood(option, (1, 2, 2))
+    if likelihood.support.check(torch.tensor(7.0)) and likelihood.pixels == "real":
+        likelihood.check_pixels(0.0, 7.0, "count")
+    elif likelihood.pixels != "count":
+        with pytest.raises(ValueError, match="set loss=negative_binomial"):
+            likelihood.check_pixels(0.0, 7.0, "count")
+
+
+@pytest.mark.parametrize("option", [o for o in OPTIONS if o.split()[0] in COUNTS])
+def test_counts_reach_the_encoder_as_logarithms(likelihood, option):
+    x = torch.tensor([[[[0.0, 1.0], [9.0, 99.0]]]])
+    seen = likelihood(option, (1, 2, 2)).transform_encoder_input(x)
+    torch.testing.assert_close(seen, (1 + x).log())
+
+
+@pytest.mark.parametrize("option", COUNTS)
+def test_total_of_a_single_entry_is_no_exposure(likelihood, option):
+    with pytest.raises(ValueError, match=r"set loss\.exposure=none"):
+        likelihood(option, (1,))

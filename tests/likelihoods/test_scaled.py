@@ -97,7 +97,7 @@ def test_validation_uses_the_running_scale_of_training(family):
 @pytest.mark.parametrize("scale", [0, -1.0, math.inf, math.nan, "calibrated"])
 @pytest.mark.parametrize("family", [Gaussian, Laplace])
 def test_scale_out_of_range_is_rejected(family, scale):
-    with pytest.raises(ValueError, match=r"loss\.scale=.*learned, optimal, pixel"):
+    with pytest.raises(ValueError, match=r"loss\.scale=.*learned, column, optimal, pixel"):
         family(SHAPE, scale)
 
 

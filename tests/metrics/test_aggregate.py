@@ -74,7 +74,7 @@ def test_aggregate_kl_is_0_if_the_prior_is_the_aggregate():
 def test_densities_match_explicit_mixtures():
     q, z = make_posteriors(torch.randn(N, D).double()), torch.randn(7, D).double()
     elements = Normal(q.loc, q.scale).log_prob(z.unsqueeze(1))
-    torch.testing.assert_close(q.elementwise_log_prob(z.unsqueeze(1)), elements)
+    torch.testing.assert_close(q.entry_log_prob(z.unsqueeze(1)), elements)
     aggregate = AggregatePosterior(q)
     joint = elements.sum(-1).logsumexp(1) - math.log(N)
     torch.testing.assert_close(aggregate.log_prob(z), joint)

@@ -21,6 +21,7 @@ from vaelab.data.columns import (
     stack_columns,
 )
 from vaelab.data.description import announce_data
+from vaelab.data.kinds import Kind
 from vaelab.data.mapped import append_rows
 from vaelab.runtime.errors import UserError
 
@@ -37,6 +38,7 @@ def make_data(
     batch_size: int = 128,
     seed: int = 0,
     scale: float | None = None,
+    kind: Kind = "auto",
     factors: Sequence[str] = (),
     unordered: Sequence[str] = (),
     categories: Categories = "refuse",
@@ -64,6 +66,8 @@ def make_data(
         seed: The seed of the order of the training rows.
         scale: The number by which x is divided; None = 1, and 255 for uint8. With 255, whole
             numbers from 0 to 255 of any dtype become 256 levels.
+        kind: auto | real | count, or the kind of each column, see
+            `vaelab.data.arrays.ArrayData`.
         factors: The names of the generative factors: columns of the data frame, or names for the
             columns of y (N, factors).
         unordered: The factors whose values have no order.
@@ -109,6 +113,7 @@ def make_data(
         test=test,
         columns=columns,
         **settings,
+        kind=kind,
     )
     data.conversions += conversion
     return _announce(data)

@@ -11,7 +11,8 @@ from vaelab.cli.evaluate_folder import evaluate_opened_run
 from vaelab.cli.overrides import compose_checked
 from vaelab.data.arrays import ArrayData
 from vaelab.data.base import DataModule
-from vaelab.distributions.point_estimates import mode_or_mean
+from vaelab.data.kinds import Kind
+from vaelab.distributions.point_estimates import mean_at_total, mode_or_mean
 from vaelab.evaluation.likelihood import collect_likelihood_terms
 from vaelab.evaluation.parts import DEFAULT_PARTS
 from vaelab.figures.run_figures import draw_all_figures
@@ -122,8 +123,8 @@ class Run:
         """Return the mean of p(x|z) (N, *shape) for the latents of `encode`."""
 
         def compute(batch: EvaluationBatch) -> PerImage:
-            mean = batch.model.decode(mode_or_mean(batch.model.encode(batch.x))).mean
-            return {"x": self.vae.to_data_units(mean)}
+            p = batch.model.decode(mode_or_mean(batch.model.encode(batch.x)))
+            return {"x": self.vae.to_data_units(mean_at_total(p, batch.x))}
 
         return self._compute(compute, x, y, split)["x"]
 
@@ -254,10 +255,11 @@ class Run:
             seed=own.seed,
             dequantize=own.dequantize,
             scale=own.scale if isinstance(own, ArrayData) else None,
+            kind=_choose_kind(own),
         )
         rows.standardization = self.vae.standardization
         rows.setup()
-        self.vae.likelihood.check_pixels(*rows.range, rows.pixels)
+        self.vae.likelihood.check_pixels(*rows.range, rows.pixels, rows.kinds)
         return rows
 
     def _prepare(self, x: Any, y: Any) -> DataModule:
@@ -273,3 +275,10 @@ class Run:
         """Apply `compute` to the batches of x, or of a split of the run's data."""
         data, split = self._prepare(x, y), split if x is None else "test"
         return collect_per_image(self.vae, data, split, compute, self._parts.cfg.seed)
+
+
+def _choose_kind(data: DataModule) -> Kind:
+    """Return the setting `kind` for rows of the same kind as a data set."""
+    if isinstance(data, ArrayData):
+        return data.kind
+    return data.kinds or ("count" if data.pixels == "count" else "auto")

@@ -312,7 +312,8 @@ def _insert_data(cfg: DictConfig, data: DataModule) -> list[str]:
     is_saved = isinstance(data, ArrayData) and data.nbytes <= MAX_SAVED_BYTES
     if isinstance(data, ArrayData):
         node["validation"], node["test"] = data.fractions
-        node |= {"scale": data.scale, "standardize": data.standardize}
+        node |= {"scale": data.scale, "kind": data.kind}
+        node |= {"standardize": data.standardize}
         node |= {"factors": [*data.factors], "unordered": [*data.unordered]}
     if isinstance(data, Arrays):
         node |= asdict(data.selection)

@@ -27,6 +27,7 @@ from vaelab.data.base import (
     random_split,
 )
 from vaelab.data.columns import Categories, number_factors, number_labels
+from vaelab.data.kinds import Kind, check_kind, check_values
 from vaelab.data.mapped import MappedFiles, map_file
 from vaelab.distributions.pixels import Pixels
 from vaelab.runtime.errors import UserError
@@ -47,7 +48,7 @@ class ArrayData(DataModule):
 
     Values that are all 0 or 1 become binary pixels, whatever their dtype. Other uint8 values are
     256 levels and are scaled to [0, 1]. All other values become float32 and are not scaled, unless
-    `scale` is set.
+    `scale` is set. With another `kind` than auto, all values become float32 and are not scaled.
 
     Arrays `x_train`, `x_val` and `x_test` (and `y_train`, ...) are used as that split. Otherwise
     random images, always the same ones, are set aside for validation and testing.
@@ -63,6 +64,9 @@ class ArrayData(DataModule):
         scale: The number by which x is divided; null = 1, and 255 for uint8. With 255, whole
             numbers from 0 to 255 of any dtype become 256 levels.
         columns: The names of the columns of a table, for messages.
+        kind: auto, as above; real; count (non-negative whole numbers); or a list of the kinds of
+            the columns of a table, as in [real,binary,categorical:3,count], where categorical:3
+            stands for three one-hot columns.
         factors: The names of the generative factors, if the labels (N, K) are their values. Each
             value becomes an integer from 0, in ascending order.
         unordered: The names of the factors whose values have no order; factors of words never have
@@ -91,12 +95,17 @@ class ArrayData(DataModule):
         factors: Sequence[str] = (),
         unordered: Sequence[str] = (),
         standardize: bool = False,
+        kind: Kind = "auto",
     ):
         check_split_fractions(validation, test)
+        check_kind(kind, scale, binarize)
+        self.kind = kind if isinstance(kind, str) else [str(each) for each in kind]
+        self.kinds = () if isinstance(self.kind, str) else tuple(self.kind)
         if scale is not None and not 0 < scale < math.inf:
             raise UserError(f"data.scale={scale}: it must be a positive number, or null")
-        if standardize and (binarize != "none" or dequantize):
+        if standardize and (binarize != "none" or dequantize or kind not in ("auto", "real")):
             other = "data.dequantize=true" if dequantize else f"data.binarize={binarize}"
+            other = other if binarize != "none" or dequantize else f"data.kind={kind}"
             raise UserError(
                 f"data.standardize=true makes x real numbers without levels: leave out {other}"
             )
@@ -133,7 +142,7 @@ class ArrayData(DataModule):
         prepared, sentences = self._number_labels(arrays)
         _check_arrays(self.source, prepared, self.columns)
         x_arrays = {name: x for name, x in prepared.items() if name.startswith("x")}
-        convert = _choose_conversion(x_arrays, self.scale)
+        convert = _choose_conversion(x_arrays, self.scale, self.kind)
         kept = {name: convert(x) for name, x in x_arrays.items()}
         self.conversions = [_describe_conversion(x_arrays, kept, self.scale), *sentences]
         return {**prepared, **kept}
@@ -178,6 +187,10 @@ class ArrayData(DataModule):
     def pixels(self) -> Pixels:
         if self.standardization is not None:
             return "real"
+        if self.kind == "count":
+            return "count"
+        if self.kind != "auto":
+            return super().pixels
         is_binary = all(
             ((part == 0) | (part == 255)).all()
             for x, _ in self.splits.values()
@@ -261,6 +274,7 @@ class Arrays(ArrayData):
         standardize: bool = False,
         mapped: bool | None = None,
         cache: str | None = None,
+        kind: Kind = "auto",
     ):
         if label is not None and factors:
             raise UserError(
@@ -276,7 +290,7 @@ class Arrays(ArrayData):
         super().__init__(
             *({} if self.opened else content.arrays, path, shape, validation, test, binarize),
             *(batch_size, seed, dequantize, scale, content.columns, factors, unordered),
-            standardize,
+            *(standardize, kind),
         )
         if self.opened:
             self.shape = tuple(self._choose_shape(shape, content.arrays))
@@ -350,7 +364,7 @@ class Arrays(ArrayData):
             return files
         _check_arrays(self.source, arrays, self.columns)
         x_arrays = {name: x for name, x in arrays.items() if name.startswith("x")}
-        convert = _choose_conversion(x_arrays, self.scale)
+        convert = _choose_conversion(x_arrays, self.scale, self.kind)
         first = {name: x[:1] for name, x in x_arrays.items()}
         kept = {name: convert(rows) for name, rows in first.items()}
         targets = None if order is None else torch.cat(list(order.values())).argsort().numpy()
@@ -504,12 +518,20 @@ def _compare_deviations(x: Any, y: Any) -> float:
 
 
 def _choose_conversion(
-    arrays: Mapping[str, Any], scale: float | None
+    arrays: Mapping[str, Any], scale: float | None, kind: Kind
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Return what converts x, or a part of it, to the dtype in which it is kept.
 
     Binary values and 256 levels become uint8, and all others float32.
+
+    Raises:
+        UserError: If a value is not of the kind that the user names.
     """
+    if kind != "auto":
+        for name, x in arrays.items():
+            for rows in _split_rows(x):
+                check_values(name, rows, kind)
+        return lambda x: x.astype(np.float32, copy=False)
     if scale == 255 and all(map(_is_levels, arrays.values())):
         return lambda x: x.astype(np.uint8, copy=False)
     if scale is not None:

@@ -69,6 +69,8 @@ class DataModule(LightningDataModule):
             integers from 0; otherwise empty.
         unordered: The names of the factors whose values have no order.
         is_binary: True if the images hold only 0 and 255, so that data.binarize changes nothing.
+        kinds: The kind of each column of a table with columns of different kinds, see
+            `vaelab.distributions.columns.parse_columns`; otherwise empty.
         conversions: Sentences about what was converted when the data set was read, for its
             description.
         standardization: The mean and deviation with which the model sees x; None = as it is. An
@@ -102,6 +104,7 @@ class DataModule(LightningDataModule):
     is_binary: bool = False
     standardization: Standardization | None = None
     scratch: str | None = None
+    kinds: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -196,9 +199,10 @@ class DataModule(LightningDataModule):
     def pixels(self) -> Pixels:
         """The kind of pixels that the model sees.
 
-        binary, levels (one of 256), dequantized (a real number in [0, 1] that stands for a level)
-        or real.
+        See `vaelab.distributions.pixels.Pixels`.
         """
+        if self.kinds:
+            return "mixed"
         if self.is_binary or self.binarize != "none":
             return "binary"
         if self.dequantize:

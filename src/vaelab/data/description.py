@@ -35,6 +35,8 @@ KINDS: dict[Pixels, str] = {
     "levels": "256 levels",
     "dequantized": "256 levels, dequantized",
     "real": "real numbers",
+    "count": "counts",
+    "mixed": "columns of several kinds",
 }
 BINARIZATION: dict[Binarize, list[str]] = {
     "none": [],
@@ -223,7 +225,8 @@ def _find_warnings(
             "data.depth for files with more than 8 bits"
         )
     if description.pixels == "real":
-        yield from _find_unscaled(rows, description)
+        is_guessed = getattr(data, "kind", "auto") == "auto"
+        yield from _find_unscaled(rows, description, is_guessed)
     if len(data.shape) > 1 and 100 * description.duplicates > description.examined:
         yield f"data: {description.duplicates:,} {examined} are equal to another one"
     if len(data.shape) > 1 and 100 * description.shared > description.examined:
@@ -238,15 +241,19 @@ def _looks_like_an_image(description: DataDescription) -> bool:
     return description.pixels != "real" or description.shape[0] == description.shape[1]
 
 
-def _find_unscaled(rows: Tensor, description: DataDescription) -> Iterator[str]:
-    """Say that real values are not scaled if they look like levels, or are large."""
+def _find_unscaled(rows: Tensor, description: DataDescription, is_guessed: bool) -> Iterator[str]:
+    """Say that real values are not scaled if they look like levels or counts, or are large.
+
+    Arguments:
+        is_guessed: True if the user did not say that they are real.
+    """
     low, high = description.low, description.high
     is_whole = bool((rows == rows.floor()).all())
-    if is_whole and low >= 0 and high > 1:
+    if is_whole and is_guessed and low >= 0 and high > 1:
         yield (
             f"data: x holds whole numbers from {low:g} to {high:g}, which are taken as real "
-            f"numbers and are not scaled: if they are levels of a pixel, set data.scale="
-            f"{guess_full_scale(high):g}"
+            f"numbers and are not scaled: if they are counts, set data.kind=count, and if they are "
+            f"levels of a pixel, data.scale={guess_full_scale(high):g}"
         )
     elif max(-low, high) > LARGE_VALUE:
         hint = "standardize the columns"

@@ -41,6 +41,9 @@ class IndependentBernoulli(FactorizedDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Compute sum_i x_i ln s(logits_i) + (1 - x_i) ln(1 - s(logits_i)), s the sigmoid."""
+        return self.sum_over_event(self.entry_log_prob(value))
+
+    def entry_log_prob(self, value: Tensor) -> Tensor:
+        """Compute the term of each entry of `log_prob`."""
         logits, value = torch.broadcast_tensors(self.logits, value)
-        entropy = binary_cross_entropy_with_logits(logits, value, reduction="none")
-        return -self.sum_over_event(entropy)
+        return -binary_cross_entropy_with_logits(logits, value, reduction="none")

@@ -57,7 +57,7 @@ class DiagonalNormal(FactorizedDistribution):
         log_volume = self.sum_over_event((self.log_scale + HALF_LOG_TAU).expand_as(self.loc))
         return -0.5 * squares - log_volume
 
-    def elementwise_log_prob(self, value: Tensor) -> Tensor:
+    def entry_log_prob(self, value: Tensor) -> Tensor:
         """Compute the log density of each element."""
         squares = ((value - self.loc) / self.scale).square()
         return -0.5 * squares - self.log_scale - HALF_LOG_TAU

@@ -1,8 +1,13 @@
-"""The mean and the mode of q(z|x), estimated from samples where they have no closed form."""
+"""The mean and the mode of q(z|x), estimated from samples where they have no closed form.
+
+Also the mean of p(x|z) for a reconstruction.
+"""
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
+
+from vaelab.distributions.counts import IndependentPoisson
 
 MEAN_SAMPLES = 32  # for estimates of a posterior mean that has no closed form
 
@@ -22,3 +27,8 @@ def estimate_mean_twice(q: Distribution) -> tuple[Tensor, Tensor]:
     except NotImplementedError:
         first, second = q.sample(torch.Size((2, MEAN_SAMPLES))).mean(1)
         return first, second
+
+
+def mean_at_total(p: Distribution, x: Tensor) -> Tensor:
+    """Return the mean of p(x|z) for the reconstruction of x; for counts, at the total of each x."""
+    return p.at_total_of(x).mean if isinstance(p, IndependentPoisson) else p.mean

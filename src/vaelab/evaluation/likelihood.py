@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vaelab.data.base import DataModule
 from vaelab.distributions.layers import HierarchicalNormal
-from vaelab.distributions.point_estimates import estimate_mean_twice, mode_or_mean
+from vaelab.distributions.point_estimates import estimate_mean_twice, mean_at_total, mode_or_mean
 from vaelab.estimators.importance import importance_bound
 from vaelab.evaluation.base import EvaluationConfig
 from vaelab.inference.batches import (
@@ -101,10 +101,10 @@ def evaluate_likelihood(
         split, images, measure (see `describe_measure`), elbo, reconstruction, kl, rmse (of the
         reconstruction from the mode of q(z|x), in units of a pixel), kl_per_dimension, or for
         several layers kl_layer_1, ..., active_units; nll, unless grayscale pixels are treated as
-        probabilities; bits_per_dim for discrete and for dequantized pixels; bits_sha256 if pixels
-        were binarized by sampling; decoder_scale; elbo_exact for a linear VAE; aggregate_kl_bound
-        for p(z) = N(0, I). elbo_se and nll_se are standard errors over images. Without a density of
-        q(z|x), elbo, kl and nll are missing.
+        probabilities; bits_per_dim for binary pixels, levels and dequantized levels; bits_sha256 if
+        pixels were binarized by sampling; decoder_scale; elbo_exact for a linear VAE;
+        aggregate_kl_bound for p(z) = N(0, I). elbo_se and nll_se are standard errors over images.
+        Without a density of q(z|x), elbo, kl and nll are missing.
 
     Raises:
         UserError: If samples is no positive integer.
@@ -122,7 +122,8 @@ def evaluate_likelihood(
     if "nll" in terms:
         numbers["samples"] = samples
         density = vae.likelihood.measure(data.pixels) == "density"
-        if not density or data.pixels == "dequantized":
+        is_discrete = data.pixels in ("binary", "levels") and not density
+        if is_discrete or data.pixels == "dequantized":
             level_bits = 8 if density else 0  # a density of pixels in [0, 1] has 256 levels
             nats = _mean(terms["nll"])
             numbers["bits_per_dim"] = nats / (math.prod(vae.shape) * math.log(2)) + level_bits
@@ -179,7 +180,8 @@ def _compute_terms(model: VAE, x: Tensor) -> PerImage:
         terms |= {f"kl_layer_{number}": layer for number, layer in enumerate(kl.T, 1)}
     elif kl is not None and kl.shape[1] == model.latent_dim:
         terms["kl_per_dimension"] = kl
-    terms["square"] = (model.decode(mode_or_mean(q)).mean - x).square().flatten(1).mean(1)
+    reconstruction = mean_at_total(model.decode(mode_or_mean(q)), x)
+    terms["square"] = (reconstruction - x).square().flatten(1).mean(1)
     terms["mean"], terms["mean_again"] = estimate_mean_twice(q)
     return terms
 
@@ -188,10 +190,12 @@ def describe_measure(vae: VAE, data: DataModule) -> str:
     """Return what log p(x|z) is on these pixels: probability, density or grey.
 
     grey is a Bernoulli of grayscale pixels treated as probabilities. " given labels" is appended
-    for conditional models.
+    for conditional models, and " given the total of each x" for counts with their total as
+    exposure.
     """
-    kind = vae.likelihood.measure(data.pixels)
-    return f"{kind} given labels" if vae.conditional else kind
+    kind, conditions = vae.likelihood.measure(data.pixels), ["labels"] * vae.conditional
+    conditions += [vae.likelihood.condition] if vae.likelihood.condition else []
+    return " given ".join([kind, *([" and ".join(conditions)] if conditions else [])])
 
 
 def _mean(values: Tensor) -> float:

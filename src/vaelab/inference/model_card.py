@@ -76,6 +76,8 @@ def _list_notes(vae: VAE, outputs: Sequence[str]) -> list[str]:
     notes = ["All arrays are float32. n is any number of images."]
     if vae.likelihood.pixels == "real":
         notes.append("x has the values of the data set; images lie between 0 and 1.")
+    elif vae.likelihood.pixels in ("count", "mixed"):
+        notes.append("x has the values of the data set, which are not scaled.")
     else:
         notes.append("Pixels lie between 0 and 1.")
     if not outputs:

@@ -181,7 +181,7 @@ def _decode_in_chunks(vae: VAE, z: Tensor, labels: Tensor, seed: int, draw: bool
 
 def _to_stored_pixels(vae: VAE, x: Tensor) -> Tensor:
     """Convert samples to the data type in which they are stored."""
-    if vae.likelihood.pixels == "real":
+    if vae.likelihood.pixels not in ("binary", "levels"):
         return x.float().cpu()
     return (255 * x).round().to(torch.uint8).cpu()
 

@@ -26,12 +26,14 @@ class Likelihood(nn.Module):
         support: The set of possible pixel values.
         pixels: The kind of pixels for which p(x|z) is a probability; "real" if it is a density.
         needs_calibration: True if `calibrate` must be called before an evaluation.
+        condition: What log p(x|z) is conditional on besides z, for tables; None for nothing.
     """
 
     outputs: int
     support: Constraint
     pixels: Pixels
     needs_calibration = False
+    condition: str | None = None
 
     def __init__(self, shape: Sequence[int]):
         super().__init__()
@@ -58,6 +60,10 @@ class Likelihood(nn.Module):
             an approximation of it for mixtures, Student's t and discretized logistics.
         """
 
+    def transform_encoder_input(self, x: Tensor) -> Tensor:
+        """Return the input (B, *shape) of the encoder for x (B, *shape); by default x itself."""
+        return x
+
     def set_floor(self, x: Tensor) -> None:
         """Adapt the lowest scale to real data x (N, *shape); it is 1/256 of a deviation of x.
 
@@ -78,8 +84,13 @@ class Likelihood(nn.Module):
         """The scale in units of a pixel value, or None if it is not a single number."""
         return None
 
-    def check_pixels(self, low: float, high: float, pixels: Pixels) -> None:
+    def check_pixels(
+        self, low: float, high: float, pixels: Pixels, columns: Sequence[str] = ()
+    ) -> None:
         """Check that pixels of this kind between low and high have a likelihood.
+
+        Arguments:
+            columns: The kind of each column of mixed data.
 
         Raises:
             UserError: If they leave the support or need another kind of likelihood.
@@ -88,7 +99,7 @@ class Likelihood(nn.Module):
         if not self.support.check(torch.tensor([low, high])).all():
             raise UserError(
                 f"loss: {name} takes pixels in {_format_interval(self.support)}, but the pixels of "
-                f"the data lie in [{low:g}, {high:g}]: rescale them, or set loss=mse"
+                f"the data lie in [{low:g}, {high:g}]: {_suggest_loss(pixels)}"
             )
         if self.pixels == "levels" and pixels not in ("binary", "levels"):
             advice = "set data.dequantize=false, or" if pixels == "dequantized" else "set"
@@ -105,7 +116,7 @@ class Likelihood(nn.Module):
         """
         if self.pixels == "real":
             return "density"
-        return "probability" if self.pixels in (pixels, "levels") else "grey"
+        return "grey" if self.pixels == "binary" and pixels != "binary" else "probability"
 
 
 def compute_mean_image(x: Tensor, shared: bool) -> Tensor:
@@ -118,6 +129,12 @@ def compute_mean_image(x: Tensor, shared: bool) -> Tensor:
     if not shared:
         return mean
     return mean.flatten(1).mean(1).reshape(-1, *[1] * (mean.ndim - 1)).expand_as(mean)
+
+
+def _suggest_loss(pixels: Pixels) -> str:
+    if pixels in ("count", "mixed"):
+        return f"set loss={'mixed' if pixels == 'mixed' else 'negative_binomial'}"
+    return "rescale them, or set loss=mse"
 
 
 def _format_interval(support: Constraint) -> str:

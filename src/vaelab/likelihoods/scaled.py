@@ -28,8 +28,9 @@ class LocationScaleLikelihood(Likelihood):
     Arguments:
         shape: The shape of one x.
         scale: The scale in units of a pixel value. A number is a fixed scale. "learned" is a scalar
-            parameter, and "pixel" is a second decoder output for every pixel; both stay above
-            lowest_scale. "optimal" is the scale that maximizes log p, but at least lowest_scale. In
+            parameter, "column" is one parameter for each pixel, which is the same for all x, and
+            "pixel" is a second decoder output for every pixel; they stay above lowest_scale.
+            "optimal" is the scale that maximizes log p, but at least lowest_scale. In
             training it is computed from the errors of the batch (of all processes), in validation
             from their running mean, and in evaluation from the errors of the training images under
             the current weights.
@@ -48,7 +49,7 @@ class LocationScaleLikelihood(Likelihood):
     support = constraints.real
     pixels = "real"
     min_scale = 1 / 256
-    scale_options = ("learned", "optimal", "pixel")
+    scale_options = ("learned", "column", "optimal", "pixel")
     fixed: Tensor
     fitted: Tensor
     floor: Tensor | None
@@ -70,8 +71,8 @@ class LocationScaleLikelihood(Likelihood):
                 f"loss.scale={scale}: set a number above 0, or one of "
                 f"{', '.join(self.scale_options)}"
             )
-        if self.scale_kind == "learned":
-            self.raw = nn.Parameter(torch.zeros(()))
+        if self.scale_kind in ("learned", "column"):
+            self.raw = nn.Parameter(torch.zeros(() if scale == "learned" else self.shape))
         elif self.scale_kind == "optimal":
             self.register_buffer("fitted", torch.ones(()))
 
@@ -103,7 +104,7 @@ class LocationScaleLikelihood(Likelihood):
         lowest = RELATIVE_FLOOR * variance.mean().sqrt()
         if not lowest > 0:
             return
-        if self.scale_kind == "pixel":
+        if self.scale_kind in ("pixel", "column"):
             own = variance.flatten(1).mean(1) if variance.ndim > 1 else variance
             own = own.reshape(-1, *[1] * (variance.ndim - 1)).expand_as(variance)
             lowest = torch.where(own > 0, RELATIVE_FLOOR * own.sqrt(), lowest)
@@ -127,6 +128,8 @@ class LocationScaleLikelihood(Likelihood):
             return _BatchFittedDistribution(self, out)
         if self.scale is not None:
             return self.make_distribution(out, self.scale)
+        if self.scale_kind == "column":
+            return self.make_distribution(out, self.lowest_scale + softplus(self.raw))
         location, raw = out.chunk(2, dim=-len(self.shape))
         return self.make_distribution(location, self.lowest_scale + softplus(raw))
 
@@ -150,6 +153,8 @@ class LocationScaleLikelihood(Likelihood):
         errors = self.error_statistic(x - location)
         if self.scale_kind == "learned":
             self.raw.copy_(self._compute_raw(errors.mean()))
+        elif self.scale_kind == "column":
+            self.raw.copy_(self._compute_raw(errors.mean(0)))
         elif self.scale_kind == "optimal":
             self.fitted.copy_(errors.mean())
         elif self.scale_kind == "pixel":

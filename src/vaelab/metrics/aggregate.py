@@ -53,7 +53,7 @@ class AggregatePosterior:
                 "set posterior=diagonal"
             )
         chunks = z.split(max(1, MAX_DENSITIES // (self.images * z.shape[-1])))
-        sums = [self.q.elementwise_log_prob(chunk.unsqueeze(1)).logsumexp(1) for chunk in chunks]
+        sums = [self.q.entry_log_prob(chunk.unsqueeze(1)).logsumexp(1) for chunk in chunks]
         return torch.cat(sums) - math.log(self.images)
 
 

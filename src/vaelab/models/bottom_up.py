@@ -72,7 +72,7 @@ class BottomUp(VAE):
 
     def run_encoder(self, x: Tensor) -> Tensor:
         """Compute the parameters of q(z_1|x) for images x (B, *shape)."""
-        return self._run_network(self.encoder.steps[0], x)
+        return self._run_network(self.encoder.steps[0], self.likelihood.transform_encoder_input(x))
 
     def latents(self) -> HierarchicalNormal:
         def run_layers(size: torch.Size, z: Tensor | None, sample_layer: LayerSampler) -> LayerPass:

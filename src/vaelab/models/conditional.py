@@ -124,6 +124,7 @@ class Conditional(VAE):
         return model
 
     def run_encoder(self, x: Tensor) -> Tensor:
+        x = self.likelihood.transform_encoder_input(x)
         return self._run_network(lambda x: self.encoder(x, self._expand_condition(x.shape[0])), x)
 
     def decode(self, z: Tensor) -> Distribution:

@@ -110,7 +110,7 @@ class Ladder(VAE):
 
     def _compute_features(self, x: Tensor) -> list[Tensor]:
         """Compute the features (B, ...) of each level for images x (B, *shape), from x up."""
-        features = []
+        features, x = [], self.likelihood.transform_encoder_input(x)
         for step in self.encoder.steps:
             x = self._run_network(step, x)
             features.append(x)

@@ -80,7 +80,7 @@ class BetaTC(Objective):
         images = self.count_images(len(x))
         weights = compute_log_weights(self.estimator, len(x), images).to(z)
         shift = math.log(images) if self.estimator == "weighted" else 0.0
-        log_q = q.elementwise_log_prob(z.unsqueeze(1))  # (B of z, B of q, D)
+        log_q = q.entry_log_prob(z.unsqueeze(1))  # (B of z, B of q, D)
         log_q_zx = log_q.sum(-1).diagonal()
         log_q_z = (weights + log_q.sum(-1)).logsumexp(1) + shift
         log_q_d = (weights.unsqueeze(-1) + log_q).logsumexp(1) + shift

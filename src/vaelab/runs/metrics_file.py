@@ -30,14 +30,15 @@ class LikelihoodNumbers(TypedDict, total=False):
         images: The number of images.
         all_images: The number of images of the split.
         measure: What log p(x) is, see `vaelab.evaluation.likelihood.describe_measure`.
-        pixels: binary, levels, dequantized or real.
+        pixels: binary, levels, dequantized, real, count or mixed.
         shape: The shape of an image.
         step: The optimizer steps taken.
         samples: The number of importance samples of the NLL.
         elbo_se, nll_se: The standard errors of elbo and nll over images.
         kl_per_dimension: The KL of each latent dimension in nats per image.
         bits_sha256: The SHA-256 of the binarized pixels.
-        scale_kind: fixed, learned, optimal or pixel: how the scale of p(x|z) is set, if it has one.
+        scale_kind: How the scale of p(x|z) is set, if it has one: fixed, learned, column, optimal
+            or pixel.
         scale_floor: The lowest scale of p(x|z), averaged over pixels where it differs.
         kl_weighting: The option of kl=, if the loss has a weighted KL.
         final_weight: Its weight of the KL at the end of a training that is long enough.

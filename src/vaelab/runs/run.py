@@ -70,6 +70,9 @@ class RunParts:
             return cls(cfg, data, VAEModule(vae))
         config: Any = OmegaConf.to_container(deepcopy(cfg).module, resolve=True)
         config["vae"]["shape"] = list(data.shape)
+        likelihood = config["vae"]["likelihood"]
+        if data.kinds and likelihood.get("columns", ...) is None:
+            likelihood["columns"] = list(data.kinds)
         run = cls(cfg, data, build_from_config(DictConfig(config)))
         if cfg.get("latent_dim", 0) is None:  # it follows from the shape
             cfg.latent_dim = config["vae"]["latent_dim"] = run.vae.latent_dim

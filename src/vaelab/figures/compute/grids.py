@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from vaelab.data.base import DataModule
+from vaelab.distributions.point_estimates import mean_at_total
 from vaelab.figures.compute.base import (
     check_displayable,
     evaluation_mode,
@@ -28,7 +29,7 @@ def compute_reconstructions(vae: VAE, data: DataModule, count: int) -> tuple[Ten
     images, labels = select_evenly_spaced(get_held_out_split(data), count)
     with evaluation_mode(vae) as device:
         x, model = data.prepare(images.to(device)), vae.condition_on(labels.to(device))
-        reconstructions = model.decode(model.encode(x).rsample()).mean
+        reconstructions = mean_at_total(model.decode(model.encode(x).rsample()), x)
     return to_display_images(x, data), to_display_images(reconstructions, data)
 
 
