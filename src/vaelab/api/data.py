@@ -85,6 +85,7 @@ def make_data(
     settings: dict[str, Any] = {
         **{"binarize": binarize, "batch_size": batch_size, "seed": seed, "dequantize": dequantize},
         **{"scale": scale, "factors": factors, "unordered": unordered, "standardize": standardize},
+        "kind": kind,
     }
     columns: Sequence[str] = ()
     conversion: list[str] = []
@@ -113,7 +114,6 @@ def make_data(
         test=test,
         columns=columns,
         **settings,
-        kind=kind,
     )
     data.conversions += conversion
     return _announce(data)

@@ -78,8 +78,9 @@ def check_displayable(data: DataModule) -> None:
 def to_display_images(x: Tensor, data: DataModule) -> Tensor:
     """Return images (*, C, H, W) of x (*, *shape) of the model, on the CPU, in [0, 1].
 
-    Standardized x is shown in the units of the data. Series become lines in the range of the data, and volumes their three middle slices. Images and
-    volumes with a range beyond [0, 1] are scaled from that range to [0, 1].
+    Standardized x is shown in the units of the data. Series become lines in the range of the data,
+    and volumes their three middle slices. Images and volumes with a range beyond [0, 1] are scaled
+    from that range to [0, 1].
     """
     low, high = data.data_range
     x = x.float().cpu()
