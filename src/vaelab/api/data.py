@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from vaelab.data.arrays import ArrayData
-from vaelab.data.base import Binarize
+from vaelab.data.base import Binarize, Missing
 from vaelab.data.description import announce_data
 from vaelab.runtime.errors import UserError
 
@@ -27,6 +27,8 @@ def make_data(
     batch_size: int = 128,
     seed: int = 0,
     scale: float | None = None,
+    missing: Missing = "refuse",
+    missing_fraction: float = 0.0,
 ) -> ArrayData:
     """Make a data set of what is in memory, and print one line that describes it.
 
@@ -49,6 +51,10 @@ def make_data(
         seed: The seed of the order of the training rows.
         scale: The number by which x is divided; None = 1, and 255 for uint8. With 255, whole
             numbers from 0 to 255 of any dtype become 256 levels.
+        missing: refuse | mask. With mask, NaN in x marks a missing value; build the model with
+            make_model(data.shape, missing=True).
+        missing_fraction: The probability with which each value is deleted, to measure how well a
+            model imputes; above 0 it implies missing="mask".
 
     Raises:
         UserError: If x or y cannot be used, if the fractions do not sum to 1, or if all training
@@ -77,6 +83,8 @@ def make_data(
         dequantize=dequantize,
         scale=scale,
         columns=columns,
+        missing=missing,
+        missing_fraction=missing_fraction,
     )
     data.conversions += conversion
     data.setup()

@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaelab.data.base import Binarize, DataModule, Split, check_split_fractions, random_split
+from vaelab.data.base import (
+    Binarize,
+    DataModule,
+    Missing,
+    Split,
+    check_split_fractions,
+    random_split,
+)
 from vaelab.distributions.pixels import Pixels
 from vaelab.runtime.errors import MissingFileError, UserError
 from vaelab.runtime.files import atomic_write
@@ -66,14 +73,25 @@ class ArrayData(DataModule):
         dequantize: bool = False,
         scale: float | None = None,
         columns: Sequence[str] = (),
+        missing: Missing = "refuse",
+        missing_fraction: float = 0.0,
     ):
         check_split_fractions(validation, test)
         if scale is not None and not 0 < scale < math.inf:
             raise UserError(f"data.scale={scale}: it must be a positive number, or null")
         self.fractions = (validation, test)
         self.source, self.scale, self.columns = source, scale, tuple(columns)
+        self.missing: Missing = missing
         self.arrays = self._prepare_arrays(arrays) if arrays else {}
-        super().__init__(self._choose_shape(shape), binarize, batch_size, seed, dequantize)
+        super().__init__(
+            self._choose_shape(shape),
+            binarize,
+            batch_size,
+            seed,
+            dequantize,
+            missing,
+            missing_fraction,
+        )
 
     def _choose_shape(self, shape: Sequence[int] | None) -> Sequence[int]:
         """Return the shape of one x, and check that the arrays can be reshaped to it."""
@@ -94,7 +112,7 @@ class ArrayData(DataModule):
 
     def _prepare_arrays(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Check arrays, and convert x to the dtype in which images are kept."""
-        _check_arrays(self.source, arrays, self.columns)
+        _check_arrays(self.source, arrays, self.columns, self.missing)
         x_arrays = {name: x for name, x in arrays.items() if name.startswith("x")}
         kept = _convert_for_storage(x_arrays, self.scale)
         self.conversions = [_describe_conversion(x_arrays, kept, self.scale)]
@@ -123,7 +141,14 @@ class ArrayData(DataModule):
 
     @property
     def pixels(self) -> Pixels:
-        is_binary = all(((x == 0) | (x == 255)).all() for x, _ in self.splits.values())
+        images = [x for x, _ in self.splits.values()]
+        if self.pixels_with_missing is None and self.missing == "mask":  # levels with NaN are float
+            observed = [x[~x.isnan()] for x in images if x.is_floating_point()]
+            if observed and all(((x == 0) | (x == 1)).all() for x in observed):
+                return "binary"
+            if observed and self.scale == 255 and all(map(_are_scaled_levels, observed)):
+                return "levels"
+        is_binary = all(((x == 0) | (x == 255)).all() for x in images)
         return "binary" if is_binary and self.range == (0.0, 1.0) else super().pixels
 
     def load(self) -> dict[str, Split]:
@@ -168,12 +193,25 @@ class Arrays(ArrayData):
         seed: int = 0,
         dequantize: bool = False,
         scale: float | None = None,
+        missing: Missing = "refuse",
+        missing_fraction: float = 0.0,
     ):
         self.path = path
         is_needed = shape is None or Path(path).is_file()
         arrays, self.ignored = _read_npz(path) if is_needed else ({}, [])
         super().__init__(
-            arrays, path, shape, validation, test, binarize, batch_size, seed, dequantize, scale
+            arrays,
+            path,
+            shape,
+            validation,
+            test,
+            binarize,
+            batch_size,
+            seed,
+            dequantize,
+            scale,
+            missing=missing,
+            missing_fraction=missing_fraction,
         )
 
     def load(self) -> dict[str, Split]:
@@ -235,7 +273,9 @@ def _check_expansion(member: zipfile.ZipInfo) -> None:
         )
 
 
-def _check_arrays(source: str, arrays: Mapping[str, np.ndarray], columns: Sequence[str]) -> None:
+def _check_arrays(
+    source: str, arrays: Mapping[str, np.ndarray], columns: Sequence[str], missing: Missing
+) -> None:
     """Refuse arrays whose names, shape, dtype or values cannot be used."""
     _check_names(source, arrays)
     for kind in "xy":
@@ -270,11 +310,16 @@ def _check_arrays(source: str, arrays: Mapping[str, np.ndarray], columns: Sequen
                 f"{source}: {name} must have shape (N, ...), one row for each image, but its shape "
                 f"is {array.shape}"
             )
-        if not all(_fits_float32(rows).all() for rows in _split_rows(array)):
+        allows_nan = missing == "mask" and name.startswith("x") and array.dtype.kind == "f"
+        if not all(
+            (_fits_float32(rows) | (np.isnan(rows) if allows_nan else False)).all()
+            for rows in _split_rows(array)
+        ):
             raise UserError(
                 f"{source}: {name} holds NaN, infinity or values beyond float32"
                 f"{_locate_bad_values(name, array, columns)}: remove these rows, or replace the "
                 "values"
+                + ("" if allows_nan or name[0] == "y" else ", or set data.missing=mask for NaN")
             )
     _check_same_scale(source, arrays)
 
@@ -388,6 +433,11 @@ def _is_levels(x: np.ndarray) -> bool:
     return all(
         ((rows >= 0) & (rows <= 255) & (rows == np.floor(rows))).all() for rows in _split_rows(x)
     )
+
+
+def _are_scaled_levels(x: torch.Tensor) -> bool:
+    """True if all values are whole numbers divided by 255."""
+    return torch.equal(x, (255 * x).round() / 255)
 
 
 def _describe_conversion(

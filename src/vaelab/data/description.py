@@ -12,9 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vaelab.data.base import Binarize, DataModule
+from vaelab.distributions.masked import fill_from_other_rows
 from vaelab.distributions.pixels import Pixels
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.slurm import is_worker_rank
@@ -57,6 +59,7 @@ class DataDescription:
         duplicates: The number of images that are equal to an earlier one.
         shared: The number of test images, of the first `examined`, that are equal to one of the
             examined training images.
+        missing: The number of missing values of the training images.
         conversions: Sentences about what was converted.
         warnings: Sentences about what is probably not meant.
     """
@@ -71,6 +74,7 @@ class DataDescription:
     constant: int
     duplicates: int
     shared: int
+    missing: int = 0
     conversions: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -119,6 +123,10 @@ def describe_splits(data: DataModule) -> DataDescription:
     hashes = _hash_rows(rows)
     train_hashes = set(hashes)
     test = _hash_rows(data.splits["test"].images[: len(rows)])
+    missing = (
+        sum(part.isnan().sum(0) for part in train.split(CHUNK_ROWS)) if data.has_missing else None
+    )
+    rows = fill_from_other_rows(rows) if data.has_missing else rows
     constant = _find_constant(rows, is_table)
     seen = [data.prepare(part) for part in rows.split(CHUNK_ROWS)]
     low, high = min(x.min().item() for x in seen), max(x.max().item() for x in seen)
@@ -133,10 +141,46 @@ def describe_splits(data: DataModule) -> DataDescription:
         constant=len(constant),
         duplicates=len(hashes) - len(train_hashes),
         shared=sum(each in train_hashes for each in test),
-        conversions=[*data.conversions, *BINARIZATION[data.binarize]],
+        missing=0 if missing is None else int(missing.sum()),
+        conversions=[
+            *data.conversions,
+            *BINARIZATION[data.binarize],
+            *([] if missing is None else [_describe_missing(data, missing, len(train))]),
+        ],
     )
     description.warnings.extend(_find_warnings(data, description, rows, constant))
     return description
+
+
+def _count_missing(images: Tensor) -> Tensor:
+    """Return the number of missing values of each entry (*shape)."""
+    counts = torch.zeros(images.shape[1:], dtype=torch.long)
+    for part in images.split(CHUNK_ROWS):
+        counts += part.isnan().sum(0)
+    return counts
+
+
+def _describe_missing(data: DataModule, missing: Tensor, rows: int) -> str:
+    """Say how many values are missing, and in which columns of a table most of them.
+
+    Arguments:
+        missing: The number of missing values of each entry (*shape).
+        rows: The number of rows.
+    """
+    count = int(missing.sum())
+    text = f"{count:,} training values are missing ({100 * count / (rows * missing.numel()):.3g} % of all)"
+    if len(data.shape) > 1 or not count:
+        return text
+    worst = missing.argsort(descending=True, stable=True)[:MAX_NAMED].tolist()
+    names = _name_columns(data)
+    named = [f"{int(missing[n]):,} in {names[n]}" for n in worst if missing[n] > 0]
+    more = ", ..." if int((missing > 0).sum()) > MAX_NAMED else ""
+    return f"{text}: {', '.join(named)}{more}"
+
+
+def _name_columns(data: DataModule) -> Sequence[str]:
+    """Return the names of the columns of a table."""
+    return getattr(data, "columns", ()) or [f"x[:, {n}]" for n in range(data.shape[0])]
 
 
 def describe_labels(y: Tensor) -> str:
@@ -156,7 +200,8 @@ def _check_not_all_equal(images: Tensor, conversions: Sequence[str]) -> None:
     if len(images) < 2:
         return
     parts = images.split(CHUNK_ROWS)
-    if all(bool((part == images[:1]).all()) for part in parts):
+    first = images[:1]
+    if all(bool(((part == first) | (part.isnan() & first.isnan())).all()) for part in parts):
         hint = "look at the files, or at the arrays"
         if any("transparent" in text for text in conversions):
             hint = (
@@ -194,15 +239,16 @@ def _find_warnings(
     """Yield what is probably not meant."""
     examined = f"of {description.examined:,} examined training images"
     if len(data.shape) == 1 and constant:
-        names = getattr(data, "columns", ()) or [f"x[:, {n}]" for n in range(data.shape[0])]
+        names = _name_columns(data)
         named = ", ".join(names[n] for n in constant[:MAX_NAMED])
         more = ", ..." if len(constant) > MAX_NAMED else ""
         yield f"data: {len(constant)} of {data.shape[0]} columns are constant: {named}{more}"
     elif constant:
         yield f"data: {len(constant):,} {examined} have the same value in all pixels"
-    if description.pixels in ("levels", "dequantized") and rows.max() <= DARK_LEVEL:
+    brightest = rows.max().item() * (255 if rows.is_floating_point() else 1)
+    if description.pixels in ("levels", "dequantized") and brightest <= DARK_LEVEL:
         yield (
-            f"data: the largest of 256 levels is {int(rows.max())}, so the images are nearly "
+            f"data: the largest of 256 levels is {brightest:.0f}, so the images are nearly "
             "black: if it is the brightest possible one, set data.scale to it for arrays, or "
             "data.depth for files with more than 8 bits"
         )

@@ -56,8 +56,11 @@ class MNIST(DataModule):
         batch_size: int = 128,
         seed: int = 0,
         dequantize: bool = False,
+        missing_fraction: float = 0.0,
     ):
-        super().__init__(shape, binarize, batch_size, seed, dequantize)
+        super().__init__(
+            shape, binarize, batch_size, seed, dequantize, missing_fraction=missing_fraction
+        )
         check_padding(self.shape, 28)
         if not validation >= 0:  # also refuses NaN
             raise UserError(f"data.validation={validation}: it must be at least 0")
