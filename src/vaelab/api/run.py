@@ -186,7 +186,8 @@ class Run:
         Raises:
             UserError: If q(z|x) has no density.
 
-        Reference: MIWAE (Mattei and Frellsen, 2019), section 3, arXiv:1812.02633
+        Reference: MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets (Mattei
+            and Frellsen, 2019), section 3, arXiv:1812.02633
         """
         check_samples(proposals)
         data = self._prepare(x, y, allow_missing=True)

@@ -168,7 +168,8 @@ def _describe_missing(data: DataModule, missing: Tensor, rows: int) -> str:
         rows: The number of rows.
     """
     count = int(missing.sum())
-    text = f"{count:,} training values are missing ({100 * count / (rows * missing.numel()):.3g} % of all)"
+    percent = 100 * count / (rows * missing.numel())
+    text = f"{count:,} training values are missing ({percent:.3g} % of all)"
     if len(data.shape) > 1 or not count:
         return text
     worst = missing.argsort(descending=True, stable=True)[:MAX_NAMED].tolist()

@@ -33,10 +33,13 @@ class FactorizedDistribution(Distribution):
         )
 
     def sum_over_event(self, elements: Tensor) -> Tensor:
-        """Sum elements (*, *event) over the event dimensions."""
-        if self.observed is not None:
-            elements = torch.where(self.observed, elements, 0)
-        return elements.sum(self.event_dims)
+        """Sum elements (*, *event), or the observed ones, over the event dimensions."""
+        total = elements.sum(self.event_dims)
+        if self.observed is None:
+            return total
+        # Rounding depends on strides, and rows without missing values must have the same sum.
+        masked = torch.where(self.observed, elements, 0).sum(self.event_dims)
+        return torch.where(self.observed.all(self.event_dims), total, masked)
 
     def log_prob_of_observed(self, value: Tensor) -> Tensor:
         """Compute the log probability of the elements of value (*, *event) that are not NaN."""

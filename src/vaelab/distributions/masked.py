@@ -79,7 +79,7 @@ def fill_from_other_rows(x: Tensor) -> Tensor:
     flat = x.flatten(1)
     is_missing = flat.isnan()
     observed = (~is_missing).sum(0)
-    donors = is_missing.long().sort(dim=0, stable=True).indices  # the observed rows of an entry first
+    donors = is_missing.long().sort(dim=0, stable=True).indices  # observed rows first
     number = (is_missing.cumsum(0) - 1).clamp(min=0) % observed.clamp(min=1)
     values = flat.gather(0, donors.gather(0, number)).nan_to_num(0)
     return torch.where(is_missing, values, flat).reshape(x.shape)
