@@ -146,10 +146,10 @@ def test_weights_are_those_of_miwae_written_out_and_do_not_depend_on_chunks(make
             log_w -= Normal(q.mean[number], q.scale[number]).log_prob(z[k, number]).sum()
             weights.append(log_w.exp())
             means.append(mean)
-        total = sum(weights)
-        expected = sum(w / total * mean for w, mean in zip(weights, means, strict=True))
+        weight, mean = torch.stack(weights), torch.stack(means)
+        expected = (weight.unsqueeze(-1) * mean).sum(0) / weight.sum()
         assert torch.allclose(result.x[number, ~seen], expected[~seen], rtol=1e-10)
-        effective = total**2 / sum(w**2 for w in weights)
+        effective = weight.sum() ** 2 / weight.square().sum()
         assert result.effective_samples[number] == pytest.approx(effective.item(), rel=1e-10)
 
 

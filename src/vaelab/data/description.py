@@ -123,9 +123,7 @@ def describe_splits(data: DataModule) -> DataDescription:
     hashes = _hash_rows(rows)
     train_hashes = set(hashes)
     test = _hash_rows(data.splits["test"].images[: len(rows)])
-    missing = (
-        sum(part.isnan().sum(0) for part in train.split(CHUNK_ROWS)) if data.has_missing else None
-    )
+    missing = _count_missing(train) if data.has_missing else None
     rows = fill_from_other_rows(rows) if data.has_missing else rows
     constant = _find_constant(rows, is_table)
     seen = [data.prepare(part) for part in rows.split(CHUNK_ROWS)]
