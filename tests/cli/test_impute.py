@@ -68,7 +68,8 @@ def test_deleted_pixels_are_compared_with_the_truth(finished_run, command, train
     assert "NLL of the missing values given the rest: " in output
     assert "RMSE of the missing values: " in output
     assert np.load(folder / "imputed.npz")["x"].shape == (20, 2, 1, 28, 28)
-    assert Image.open(folder / "imputed.png").height == 2 * (5 * 30 + 2)
+    with Image.open(folder / "imputed.png") as image:
+        assert image.height == 2 * (5 * 30 + 2)
 
 
 @pytest.mark.slow
