@@ -100,7 +100,8 @@ def test_evaluation_leaves_out_what_compares_whole_images(finished_run, command)
     folder = finished_run(*TINY, "data.missing_fraction=0.5")["folder"]
     status, output = command("scripts/evaluate.py", str(folder), "--images", "30", "--samples", "2")
     assert status == 0, output
-    numbers = json.loads((folder / "evaluation" / "numbers.json").read_text())
+    (path,) = (folder / "evaluation").rglob("numbers.json")
+    numbers = json.loads(path.read_text())
     assert {"likelihood", "latents", "generalisation"} <= numbers["parts"].keys()
     left_out = {"reconstructions", "samples", "neighbours"}
     assert left_out <= numbers["absent"].keys()
