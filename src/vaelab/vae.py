@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from vaelab.distributions.masked import Masked, fill_from_other_rows
 from vaelab.distributions.standardization import Standardization
 from vaelab.likelihoods.base import Likelihood
 from vaelab.posteriors.base import Posterior
@@ -42,6 +43,9 @@ class VAE(nn.Module):
         prior: Builds the prior from latent_dim and shape.
         likelihood: Builds the likelihood from shape.
         latent_size: Computes latent_dim from shape, for an architecture whose latents form a grid.
+        missing: True if entries of x may be missing, which is NaN. The encoder then gets x with 0
+            in their place, and as many channels (columns of a table) again, which are 1 where x is
+            observed. log p(x|z) is that of the observed entries.
 
     Raises:
         UserError: If latent_dim is not positive or unknown, or posterior and prior have different
@@ -65,6 +69,7 @@ class VAE(nn.Module):
         prior: Callable[[int, Sequence[int]], Prior],
         likelihood: Callable[[Sequence[int]], Likelihood],
         latent_size: Callable[[Sequence[int]], int] | None = None,
+        missing: bool = False,
     ):
         super().__init__()
         self.register_buffer("x_mean", None)  # in no state until there is a standardization
@@ -77,10 +82,16 @@ class VAE(nn.Module):
             raise UserError(f"latent_dim={latent_dim}: it must be at least 1")
         self.shape = tuple(shape)
         self.latent_dim = latent_dim
+        self.missing = missing
         self._autocast: Callable[[], AbstractContextManager] = nullcontext
         self.posterior = posterior(latent_dim)
         self.prior = prior(latent_dim, self.shape)
         self.likelihood = likelihood(self.shape)
+        if missing and self.likelihood.condition is not None:
+            raise UserError(
+                f"p(x|z) is given {self.likelihood.condition}, which missing values change: set "
+                "loss.exposure=none"
+            )
         if self.prior.support not in (None, self.posterior.support):
             posterior_support, prior_support = (
                 "real vectors" if part.support is constraints.real_vector else part.support
@@ -99,7 +110,21 @@ class VAE(nn.Module):
     ) -> tuple[Any, Any]:
         """Build the encoder and the decoder with the output sizes that the other parts need."""
         outputs = (self.likelihood.outputs, *self.shape[1:])
-        return encoder(self.shape, self.posterior.inputs), decoder(self.latent_dim, outputs)
+        return encoder(self.encoder_shape, self.posterior.inputs), decoder(self.latent_dim, outputs)
+
+    @property
+    def encoder_shape(self) -> tuple[int, ...]:
+        """The shape of what the encoder gets of one x."""
+        channels, *rest = self.shape
+        return (2 * channels, *rest) if self.missing else self.shape
+
+    def prepare_encoder_input(self, x: Tensor) -> Tensor:
+        """Return what the encoder gets of x (B, *shape): (B, *encoder_shape)."""
+        x = self.likelihood.transform_encoder_input(x)
+        if not self.missing:
+            return x
+        observed = ~x.isnan()
+        return torch.cat([torch.where(observed, x, 0), observed.to(x.dtype)], 1)
 
     def encode(self, x: Tensor) -> Distribution:
         """Return q(z|x) with batch shape (B,) for images x (B, *shape)."""
@@ -115,12 +140,17 @@ class VAE(nn.Module):
 
     def run_encoder(self, x: Tensor) -> Tensor:
         """Compute the parameters of q(z|x) (B, posterior.inputs) for images x (B, *shape)."""
-        return self._run_network(self.encoder, self.likelihood.transform_encoder_input(x))
+        return self._run_network(self.encoder, self.prepare_encoder_input(x))
 
     def decode(self, z: Tensor) -> Distribution:
         """Return p(x|z) with batch shape (*) for latents z (*, latent_dim)."""
         out = self._run_network(self.decoder, z.reshape(-1, z.shape[-1]))
-        return self.likelihood(out.reshape(*z.shape[:-1], *out.shape[1:]))
+        return self.make_likelihood(out.reshape(*z.shape[:-1], *out.shape[1:]))
+
+    def make_likelihood(self, out: Tensor) -> Distribution:
+        """Return p(x|z) for decoder output (*, outputs, *shape[1:])."""
+        p = self.likelihood(out)
+        return Masked(p) if self.missing else p
 
     def latents(self) -> Distribution:
         """Return the prior p(z)."""
@@ -159,10 +189,12 @@ class VAE(nn.Module):
     def initialize(self, x: Tensor) -> None:
         """Initialize the output bias so that p(x|z) fits images x (N, *shape) without using z.
 
-        Prior and posterior initialize themselves on the same images.
+        Prior and posterior initialize themselves on the same images. Likelihood and prior get
+        missing entries from other images, see `fill_from_other_rows`.
         """
-        self.decoder.initialize(self.likelihood.initialize(x, self.decoder.bias_per_channel))
-        self.prior.initialize(x)
+        complete = fill_from_other_rows(x) if self.missing else x
+        self.decoder.initialize(self.likelihood.initialize(complete, self.decoder.bias_per_channel))
+        self.prior.initialize(complete)
         x = x[:: -(-len(x) // INITIALIZATION_IMAGES)]
         with torch.no_grad():
             self.posterior.initialize(self.run_encoder(x))

@@ -129,6 +129,7 @@ TESTED_IN_OTHER_FILES = (
     "python train.py resume=",  # tests/cli/test_resume.py
     "make ",  # CI runs the targets of the Makefile
     "python scripts/rerun.py",  # tests/reproduction/test_rerun.py
+    "python scripts/impute.py",  # tests/cli/test_impute.py
     "python scripts/reproduce.py",  # tests/reproduction/test_reproduce.py
     "python -m pytest ",  # tests/docs/test_add_a_part.py, with the parts of that page
     "python train.py kl=sigmoid",

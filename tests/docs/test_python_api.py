@@ -37,7 +37,8 @@ def test_blocks_are_python_code_and_call_the_whole_api():
     tree = ast.parse(join_blocks())
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     functions = {"run_training", "make_data", "make_model", "fit", "load", "VAEModule"}
-    methods = {"encode", "reconstruct", "sample", "elbo", "nll", "evaluate", "report", "figures"}
+    methods = {"encode", "reconstruct", "sample", "impute", "elbo", "nll", "evaluate", "report"}
+    methods |= {"figures"}
     assert functions | methods | {"metrics", "history", "save"} <= used
 
 

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from vaelab.data.arrays import ArrayData, Arrays
-from vaelab.data.base import Binarize
+from vaelab.data.base import Binarize, Missing
 from vaelab.data.columns import (
     Categories,
     find_levels,
@@ -44,6 +44,8 @@ def make_data(
     categories: Categories = "refuse",
     standardize: bool = False,
     cache: str | Path | None = None,
+    missing: Missing = "refuse",
+    missing_fraction: float = 0.0,
 ) -> ArrayData:
     """Make a data set of what is in memory, and print one line that describes it.
 
@@ -77,6 +79,10 @@ def make_data(
         cache: The folder to which the items of a torch data set are written, if they are more than
             memory holds; an IterableDataset is read once. Files of an earlier data set in the
             folder are replaced.
+        missing: refuse | mask. With mask, NaN in x marks a missing value; build the model with
+            make_model(data.shape, missing=True).
+        missing_fraction: The probability with which each value is deleted, to measure how well a
+            model imputes; above 0 it implies missing="mask".
 
     Raises:
         UserError: If x or y cannot be used, if the fractions do not sum to 1, or if all training
@@ -85,7 +91,7 @@ def make_data(
     settings: dict[str, Any] = {
         **{"binarize": binarize, "batch_size": batch_size, "seed": seed, "dequantize": dequantize},
         **{"scale": scale, "factors": factors, "unordered": unordered, "standardize": standardize},
-        "kind": kind,
+        **{"kind": kind, "missing": missing, "missing_fraction": missing_fraction},
     }
     columns: Sequence[str] = ()
     conversion: list[str] = []

@@ -52,6 +52,7 @@ def make_model(
     loss: str | Likelihood | Callable[..., Likelihood] = "bce",
     encoder: nn.Module | Callable[..., nn.Module] | None = None,
     decoder: nn.Module | Callable[..., nn.Module] | None = None,
+    missing: bool = False,
 ) -> VAE:
     """Build a VAE.
 
@@ -72,6 +73,9 @@ def make_model(
             values. A factory is called with (shape, posterior.inputs).
         decoder: A network of your own, which maps z (B, latent_dim) to the parameters of p(x|z);
             for loss=bce the logits (B, *shape). A factory is called with (latent_dim, shape).
+        missing: True if values of x may be missing, as in data of make_data(x, missing="mask"). The
+            encoder then gets twice as many channels: x with 0 for missing values, and 1 where x is
+            observed.
 
     Raises:
         UserError: If there is no such option, or the parts do not fit each other.
@@ -99,7 +103,10 @@ def make_model(
     insert_nodes(cfg, nodes)
     if "loss" in objects:
         objects["likelihood"] = objects.pop("loss")
+    if missing:
+        objects["missing"] = True
     vae: VAE = build_from_config(cfg.module.vae, shape=list(shape), **objects)
+    objects.pop("missing", None)
     given = ["loss" if name == "likelihood" else name for name in objects]
     vae.recipe = ModelRecipe(words, nodes, given, hash_weights(vae.state_dict()))
     return vae

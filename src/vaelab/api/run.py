@@ -19,6 +19,7 @@ from vaelab.figures.run_figures import draw_all_figures
 from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image
 from vaelab.inference.calibration import compute_mean_error_statistic
 from vaelab.inference.elbo_terms import sample_elbo_terms
+from vaelab.inference.imputation import impute_split
 from vaelab.inference.sampling import sample_images
 from vaelab.module import VAEModule
 from vaelab.report.write import write_report
@@ -164,6 +165,39 @@ class Run:
             )
         return terms["nll"]
 
+    def impute(
+        self,
+        x: Any = None,
+        y: Any = None,
+        split: str = "test",
+        samples: int = 0,
+        proposals: int = 100,
+    ) -> Tensor:
+        """Return x with its missing values (NaN) filled in.
+
+            E[x_mis | x_obs] = sum_k w_k E[x_mis | z_k] / sum_k w_k,    z_k ~ q(z | x_obs),
+            w_k = p(x_obs | z_k) p(z_k) / q(z_k | x_obs)
+
+        It also works for models of complete data, whose encoder then gets 0 for missing values.
+
+        Arguments:
+            samples: 0 for the expected values (N, *shape), else the number K of samples of
+                p(x_mis | x_obs) for each row, (N, K, *shape).
+            proposals: The number of importance samples z_k; larger is more accurate and slower.
+
+        Raises:
+            UserError: If q(z|x) has no density.
+
+        Reference: MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets (Mattei
+            and Frellsen, 2019), section 3, arXiv:1812.02633
+        """
+        check_samples(proposals)
+        data = self._prepare(x, y, allow_missing=True)
+        split = split if x is None else "test"
+        seed = self._parts.cfg.seed
+        imputed = impute_split(self.vae, data, split, proposals, samples, seed)
+        return imputed.samples if samples else imputed.x
+
     def sample(
         self,
         n: int = 64,
@@ -241,7 +275,7 @@ class Run:
             name = type(self.vae.posterior).__name__
             raise UserError(f"the posterior {name} has no density, so there is no ELBO and no NLL")
 
-    def _rows(self, x: Any, y: Any) -> DataModule:
+    def _rows(self, x: Any, y: Any, allow_missing: bool = False) -> DataModule:
         """Return the data of the run, or x and y as a data set of the same kind, all in test."""
         if x is None:
             return self.data
@@ -256,18 +290,19 @@ class Run:
             dequantize=own.dequantize,
             scale=own.scale if isinstance(own, ArrayData) else None,
             kind=_choose_kind(own),
+            missing="mask" if allow_missing or self.vae.missing else "refuse",
         )
         rows.standardization = self.vae.standardization
         rows.setup()
         self.vae.likelihood.check_pixels(*rows.range, rows.pixels, rows.kinds)
         return rows
 
-    def _prepare(self, x: Any, y: Any) -> DataModule:
+    def _prepare(self, x: Any, y: Any, allow_missing: bool = False) -> DataModule:
         """Return the data to compute on, after the calibration that an evaluation needs."""
         if self.vae.likelihood.needs_calibration:
             statistic = compute_mean_error_statistic(self.vae, self.data, self._parts.cfg.seed)
             self.vae.likelihood.calibrate(statistic)
-        return self._rows(x, y)
+        return self._rows(x, y, allow_missing)
 
     def _compute(
         self, compute: Callable[[EvaluationBatch], PerImage], x: Any, y: Any, split: str

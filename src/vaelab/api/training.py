@@ -45,7 +45,7 @@ from vaelab.train import train, train_run
 from vaelab.vae import VAE
 
 MAX_SAVED_BYTES = 2**30  # of data in memory that a run keeps
-DATA_KEYS = ("binarize", "batch_size", "seed", "dequantize")
+DATA_KEYS = ("binarize", "batch_size", "seed", "dequantize", "missing", "missing_fraction")
 
 
 def run_training(*words: str, folder: str | Path | None = None, trust: Iterable[str] = ()) -> Run:
@@ -168,8 +168,18 @@ def fit(
                     f"x has shape {list(data.shape)}, but the model takes {list(vae.shape)}: build "
                     "it with make_model(data.shape, ...)"
                 )
+            if data.has_missing != vae.missing:
+                missing = f"missing={data.has_missing}"
+                raise UserError(
+                    f"the data have {missing}, but the model has missing={vae.missing}: build it "
+                    f"with make_model(data.shape, {missing}, ...)"
+                )
             if is_rebuilt:  # so that the initial weights depend on the seed only
-                built: VAE = build_from_config(cfg.module.vae, shape=list(data.shape))
+                built: VAE = build_from_config(
+                    cfg.module.vae,
+                    shape=list(data.shape),
+                    **({"missing": True} if vae.missing else {}),
+                )
                 vae.load_state_dict(built.state_dict())
             module = VAEModule(
                 vae,

@@ -14,6 +14,7 @@ COMMANDS = {
     "resume": "continue an interrupted run or multirun",
     "evaluate": "compute likelihood, latents, samples and reconstructions of finished runs",
     "sample": "generate images from a finished run",
+    "impute": "fill in missing values by a finished run",
     "figures": "draw the figures of a finished run",
     "report": "write report.html again",
     "explore": "explore finished runs in a browser",

@@ -21,6 +21,7 @@ from vaelab.data.array_files import (
 from vaelab.data.base import (
     Binarize,
     DataModule,
+    Missing,
     Split,
     check_split_fractions,
     measure_standardization,
@@ -96,6 +97,8 @@ class ArrayData(DataModule):
         unordered: Sequence[str] = (),
         standardize: bool = False,
         kind: Kind = "auto",
+        missing: Missing = "refuse",
+        missing_fraction: float = 0.0,
     ):
         check_split_fractions(validation, test)
         check_kind(kind, scale, binarize)
@@ -113,9 +116,16 @@ class ArrayData(DataModule):
         self.source, self.scale, self.columns = source, scale, tuple(columns)
         self.factors, self.unordered = tuple(factors), tuple(unordered)
         self.standardize = standardize
+        self.missing: Missing = missing
         self.arrays = self._prepare_arrays(arrays) if arrays else {}
         super().__init__(
-            self._choose_shape(shape, self.arrays), binarize, batch_size, seed, dequantize
+            self._choose_shape(shape, self.arrays),
+            binarize,
+            batch_size,
+            seed,
+            dequantize,
+            missing,
+            missing_fraction,
         )
 
     def _choose_shape(
@@ -140,7 +150,7 @@ class ArrayData(DataModule):
     def _prepare_arrays(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Check arrays, and convert x to the dtype in which images are kept."""
         prepared, sentences = self._number_labels(arrays)
-        _check_arrays(self.source, prepared, self.columns)
+        _check_arrays(self.source, prepared, self.columns, self.missing)
         x_arrays = {name: x for name, x in prepared.items() if name.startswith("x")}
         convert = _choose_conversion(x_arrays, self.scale, self.kind)
         kept = {name: convert(x) for name, x in x_arrays.items()}
@@ -191,9 +201,16 @@ class ArrayData(DataModule):
             return "count"
         if self.kind != "auto":
             return super().pixels
+        images = [x for x, _ in self.splits.values()]
+        if self.pixels_with_missing is None and self.missing == "mask":  # levels with NaN are float
+            observed = [x[~x.isnan()] for x in images if x.is_floating_point()]
+            if observed and all(((x == 0) | (x == 1)).all() for x in observed):
+                return "binary"
+            if observed and self.scale == 255 and all(map(_are_scaled_levels, observed)):
+                return "levels"
         is_binary = all(
             ((part == 0) | (part == 255)).all()
-            for x, _ in self.splits.values()
+            for x in images
             for part in x.split(max(1, CHUNK_BYTES // max(1, x[:1].nbytes)))
         )
         return "binary" if is_binary and self.range == (0.0, 1.0) else super().pixels
@@ -275,6 +292,8 @@ class Arrays(ArrayData):
         mapped: bool | None = None,
         cache: str | None = None,
         kind: Kind = "auto",
+        missing: Missing = "refuse",
+        missing_fraction: float = 0.0,
     ):
         if label is not None and factors:
             raise UserError(
@@ -290,7 +309,7 @@ class Arrays(ArrayData):
         super().__init__(
             *({} if self.opened else content.arrays, path, shape, validation, test, binarize),
             *(batch_size, seed, dequantize, scale, content.columns, factors, unordered),
-            *(standardize, kind),
+            *(standardize, kind, missing, missing_fraction),
         )
         if self.opened:
             self.shape = tuple(self._choose_shape(shape, content.arrays))
@@ -362,7 +381,7 @@ class Arrays(ArrayData):
         files = MappedFiles(Path(self.cache), key)
         if files.open():
             return files
-        _check_arrays(self.source, arrays, self.columns)
+        _check_arrays(self.source, arrays, self.columns, self.missing)
         x_arrays = {name: x for name, x in arrays.items() if name.startswith("x")}
         convert = _choose_conversion(x_arrays, self.scale, self.kind)
         first = {name: x[:1] for name, x in x_arrays.items()}
@@ -392,7 +411,9 @@ def _check_reshape(shape: Sequence[int], stored: Sequence[int], path: str) -> No
         raise UserError(f"{mismatch}: {CHANNELS_FIRST_HINT} and set data.shape=null")
 
 
-def _check_arrays(source: str, arrays: Mapping[str, Any], columns: Sequence[str]) -> None:
+def _check_arrays(
+    source: str, arrays: Mapping[str, Any], columns: Sequence[str], missing: Missing
+) -> None:
     """Refuse arrays whose names, shape, dtype or values cannot be used."""
     _check_names(source, arrays)
     for kind in "xy":
@@ -427,11 +448,16 @@ def _check_arrays(source: str, arrays: Mapping[str, Any], columns: Sequence[str]
                 f"{source}: {name} must have shape (N, ...), one row for each image, but its shape "
                 f"is {array.shape}"
             )
-        if not all(_fits_float32(rows).all() for rows in _split_rows(array)):
+        allows_nan = missing == "mask" and name.startswith("x") and array.dtype.kind == "f"
+        if not all(
+            (_fits_float32(rows) | (np.isnan(rows) if allows_nan else False)).all()
+            for rows in _split_rows(array)
+        ):
             raise UserError(
                 f"{source}: {name} holds NaN, infinity or values beyond float32"
                 f"{_locate_bad_values(name, array, columns)}: remove these rows, or replace the "
                 "values"
+                + ("" if allows_nan or name[0] == "y" else ", or set data.missing=mask for NaN")
             )
     _check_same_scale(source, arrays)
 
@@ -562,6 +588,11 @@ def _is_levels(x: Any) -> bool:
     return all(
         ((rows >= 0) & (rows <= 255) & (rows == np.floor(rows))).all() for rows in _split_rows(x)
     )
+
+
+def _are_scaled_levels(x: torch.Tensor) -> bool:
+    """True if all values are whole numbers divided by 255."""
+    return torch.equal(x, (255 * x).round() / 255)
 
 
 def _describe_conversion(

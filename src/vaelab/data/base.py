@@ -7,7 +7,7 @@ A data set is one file with a `DataModule` whose `load()` returns the three spli
 dtype in which they are stored (uint8 0..255, or float32 for measurements) until a whole batch is on
 the device. `prepare` then scales uint8 to [0, 1] and, with `data.binarize=dynamic`, samples binary
 pixels. A split that takes less than a quarter of the free GPU memory is copied to the GPU as a
-whole.
+whole. NaN marks a missing value, where `data.missing` allows them.
 
 Batches are (x, labels). The order of the images in an epoch is a pure function of (seed, epoch), so
 that a run can stop after any batch and resume exactly. Under DDP, `batch_size` counts the images of
@@ -37,12 +37,14 @@ if TYPE_CHECKING:
     from vaelab.data.description import DataDescription
 
 Binarize = Literal["none", "dynamic", "fixed"]
+Missing = Literal["refuse", "mask"]
 
 # NumPy seeds of the fixed binarization of each split; all published results use these.
 BINARIZATION_SEEDS = {"test": 0, "val": 1, "train": 2}
 EVALUATION_BATCH = 128  # images; fixed, so that no number depends on data.batch_size
 EVALUATION_VALUES = 2**22  # values in the images of such a batch, at most
 CHUNK_VALUES = 2**22  # values that are converted at once
+DELETION_ROWS = 1000  # of which values are deleted at once
 MAX_GPU_FRACTION = 0.25  # largest part of the free GPU memory that one split may occupy
 
 
@@ -77,6 +79,7 @@ class DataModule(LightningDataModule):
             opened run sets those of its training.
         scratch: The folder for binarized pixels of mapped splits; None keeps them in memory.
         description: The description of the data set, once `announce_data` was called.
+        truth: The images of each split before values were deleted, with data.missing_fraction.
 
     Arguments:
         shape: The shape of one x: (C,) for tables, (C, L) for series, (C, H, W) for images and
@@ -91,6 +94,11 @@ class DataModule(LightningDataModule):
         dequantize: If true, level v of 256 becomes a real number, uniform in [v, v + 1] / 256, so
             that its density is bounded and gives bits/dim. The noise is new each time a training
             image is seen, and always the same in validation and evaluation.
+        missing: refuse | mask. With mask, NaN marks a missing value: log p(x|z) is that of the
+            observed values, and the encoder is told which they are.
+        missing_fraction: The probability with which each value is deleted, for a measurement of how
+            well a model imputes; above 0, it implies missing=mask. What is deleted depends on the
+            seed, the image and the position only.
 
     Raises:
         UserError: If an argument is out of range. `setup` raises it if the images do not fit the
@@ -113,6 +121,8 @@ class DataModule(LightningDataModule):
         batch_size: int = 128,
         seed: int = 0,
         dequantize: bool = False,
+        missing: Missing = "refuse",
+        missing_fraction: float = 0.0,
     ):
         super().__init__()
         if binarize not in ("none", "dynamic", "fixed"):
@@ -126,12 +136,25 @@ class DataModule(LightningDataModule):
                 "data.dequantize=true needs pixels with 256 levels, but those of this data set are "
                 "binary: set data.dequantize=false"
             )
+        if missing not in ("refuse", "mask"):
+            raise UserError(f"data.missing={missing}: choose from refuse, mask")
+        if not 0 <= missing_fraction < 1:  # also refuses NaN
+            raise UserError(f"data.missing_fraction={missing_fraction}: it must be in [0, 1)")
         self.shape = tuple(shape)
         self.binarize: Binarize = "none" if self.is_binary else binarize
         self.batch_size = batch_size
         self.seed = seed
         self.dequantize = dequantize
+        self.missing: Missing = missing
+        self.missing_fraction = missing_fraction
+        if dequantize and self.has_missing:
+            raise UserError(
+                "data.dequantize=true does not apply to data with missing values: set "
+                "data.dequantize=false"
+            )
         self.splits: dict[str, Split] = {}
+        self.truth: dict[str, Tensor] = {}
+        self.pixels_with_missing: Pixels | None = None
         self.bits_sha256: dict[str, str] = {}
         self.conversions: list[str] = getattr(self, "conversions", [])
         self.description: DataDescription | None = None
@@ -181,6 +204,27 @@ class DataModule(LightningDataModule):
                 )
             for name in ("train", "val", "test") if self.binarize == "fixed" else ("val", "test"):
                 self.splits[name] = self._binarize_split(name)
+        if self.has_missing:
+            self.pixels_with_missing = self.pixels
+            if self.missing_fraction:
+                self.truth = {name: split.images for name, split in self.splits.items()}
+                self.splits = {name: self._delete_values(*self.splits[name]) for name in self.truth}
+            if self.splits["train"].images.isnan().all():
+                raise UserError("no value of the train split is observed: look at the file")
+
+    @property
+    def has_missing(self) -> bool:
+        """True if values may be missing, so that the model must be told which are observed."""
+        return self.missing == "mask" or self.missing_fraction > 0
+
+    def _delete_values(self, images: Tensor, labels: Tensor) -> Split:
+        """Return a split in float32 with a fraction of its values replaced by NaN."""
+        kept = torch.empty(images.shape)
+        for index in torch.arange(len(images)).split(DELETION_ROWS):
+            uniform = uniform_per_image(self.seed, index, self.shape)
+            x = self.prepare(images[index])
+            kept[index] = torch.where(uniform < self.missing_fraction, torch.nan, x)
+        return Split(kept, labels)
 
     def _binarize_split(self, name: str) -> Split:
         """Return a split with its pixels binarized by a fixed seed, and record their SHA-256."""
@@ -193,6 +237,8 @@ class DataModule(LightningDataModule):
             digest.update(np.packbits(sampled, axis=1).tobytes())
             kept.copy_(torch.from_numpy(sampled).reshape(kept.shape)).mul_(255)
         self.bits_sha256[name] = digest.hexdigest()
+        if images.isnan().any():
+            return Split(torch.where(images.isnan(), torch.nan, bits / 255), labels)
         return Split(bits, labels)
 
     @property
@@ -205,6 +251,8 @@ class DataModule(LightningDataModule):
             return "mixed"
         if self.is_binary or self.binarize != "none":
             return "binary"
+        if self.pixels_with_missing is not None:
+            return self.pixels_with_missing
         if self.dequantize:
             return "dequantized"
         if self.standardization is not None:
@@ -228,6 +276,8 @@ class DataModule(LightningDataModule):
         images = [split.images for split in self.splits.values() if len(split.images)]
         if images[0].dtype == torch.uint8:
             return 0.0, 1.0
+        if self.has_missing:
+            images = [x[~x.isnan()] for x in images]
         return min(x.min().item() for x in images), max(x.max().item() for x in images)
 
     @property
@@ -342,7 +392,7 @@ def _sample_bits(x: Tensor) -> Tensor:
     """
     if x.dtype == torch.uint8:
         return (torch.randint_like(x, 255) < x).float()
-    return (torch.rand_like(x) < x).to(x.dtype)
+    return torch.where(x.isnan(), x, (torch.rand_like(x) < x).to(x.dtype))
 
 
 def split_rows(images: Tensor) -> tuple[Tensor, ...]:

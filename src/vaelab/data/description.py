@@ -12,9 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vaelab.data.base import Binarize, DataModule
+from vaelab.distributions.masked import fill_from_other_rows
 from vaelab.distributions.pixels import Pixels
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.slurm import is_worker_rank
@@ -60,6 +62,7 @@ class DataDescription:
         duplicates: The number of images that are equal to an earlier one.
         shared: The number of test images, of the first `examined`, that are equal to one of the
             examined training images.
+        missing: The number of missing values of the training images.
         conversions: Sentences about what was converted.
         warnings: Sentences about what is probably not meant.
     """
@@ -74,6 +77,7 @@ class DataDescription:
     constant: int
     duplicates: int
     shared: int
+    missing: int = 0
     conversions: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -126,6 +130,8 @@ def describe_splits(data: DataModule) -> DataDescription:
     hashes = _hash_rows(rows)
     train_hashes = set(hashes)
     test = _hash_rows(data.splits["test"].images[: len(rows)])
+    missing = _count_missing(train) if data.has_missing else None
+    rows = fill_from_other_rows(rows) if data.has_missing else rows
     constant = _find_constant(rows, is_table)
     extremes = [data.prepare(part).aminmax() for part in rows.split(CHUNK_ROWS)]
     low, high = min(x.item() for x, _ in extremes), max(x.item() for _, x in extremes)
@@ -140,10 +146,47 @@ def describe_splits(data: DataModule) -> DataDescription:
         constant=len(constant),
         duplicates=len(hashes) - len(train_hashes),
         shared=sum(each in train_hashes for each in test),
-        conversions=[*data.conversions, *BINARIZATION[data.binarize]],
+        missing=0 if missing is None else int(missing.sum()),
+        conversions=[
+            *data.conversions,
+            *BINARIZATION[data.binarize],
+            *([] if missing is None else [_describe_missing(data, missing, len(train))]),
+        ],
     )
     description.warnings.extend(_find_warnings(data, description, rows, constant))
     return description
+
+
+def _count_missing(images: Tensor) -> Tensor:
+    """Return the number of missing values of each entry (*shape)."""
+    counts = torch.zeros(images.shape[1:], dtype=torch.long)
+    for part in images.split(CHUNK_ROWS):
+        counts += part.isnan().sum(0)
+    return counts
+
+
+def _describe_missing(data: DataModule, missing: Tensor, rows: int) -> str:
+    """Say how many values are missing, and in which columns of a table most of them.
+
+    Arguments:
+        missing: The number of missing values of each entry (*shape).
+        rows: The number of rows.
+    """
+    count = int(missing.sum())
+    percent = 100 * count / (rows * missing.numel())
+    text = f"{count:,} training values are missing ({percent:.3g} % of all)"
+    if len(data.shape) > 1 or not count:
+        return text
+    worst = missing.argsort(descending=True, stable=True)[:MAX_NAMED].tolist()
+    names = _name_columns(data)
+    named = [f"{int(missing[n]):,} in {names[n]}" for n in worst if missing[n] > 0]
+    more = ", ..." if int((missing > 0).sum()) > MAX_NAMED else ""
+    return f"{text}: {', '.join(named)}{more}"
+
+
+def _name_columns(data: DataModule) -> Sequence[str]:
+    """Return the names of the columns of a table."""
+    return getattr(data, "columns", ()) or [f"x[:, {n}]" for n in range(data.shape[0])]
 
 
 def describe_labels(y: Tensor) -> str:
@@ -168,7 +211,8 @@ def _check_not_all_equal(images: Tensor, conversions: Sequence[str]) -> None:
     if len(images) < 2:
         return
     parts = images.split(CHUNK_ROWS)
-    if all(bool((part == images[:1]).all()) for part in parts):
+    first = images[:1]
+    if all(bool(((part == first) | (part.isnan() & first.isnan())).all()) for part in parts):
         hint = "look at the files, or at the arrays"
         if any("transparent" in text for text in conversions):
             hint = (
@@ -206,7 +250,7 @@ def _find_warnings(
     """Yield what is probably not meant."""
     examined = f"of {description.examined:,} examined training images"
     if len(data.shape) == 1 and constant:
-        names = getattr(data, "columns", ()) or [f"x[:, {n}]" for n in range(data.shape[0])]
+        names = _name_columns(data)
         named = ", ".join(names[n] for n in constant[:MAX_NAMED])
         more = ", ..." if len(constant) > MAX_NAMED else ""
         yield f"data: {len(constant)} of {data.shape[0]} columns are constant: {named}{more}"
@@ -218,9 +262,10 @@ def _find_warnings(
             f"data: x of shape {list(data.shape)} is taken as series of {channels} channels and "
             f"{length} steps: if they are images, set data.shape=[1,{channels},{length}]"
         )
-    if description.pixels in ("levels", "dequantized") and rows.max() <= DARK_LEVEL:
+    brightest = rows.max().item() * (255 if rows.is_floating_point() else 1)
+    if description.pixels in ("levels", "dequantized") and brightest <= DARK_LEVEL:
         yield (
-            f"data: the largest of 256 levels is {int(rows.max())}, so the images are nearly "
+            f"data: the largest of 256 levels is {brightest:.0f}, so the images are nearly "
             "black: if it is the brightest possible one, set data.scale to it for arrays, or "
             "data.depth for files with more than 8 bits"
         )

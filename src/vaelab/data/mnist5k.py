@@ -40,8 +40,11 @@ class MNIST5k(DataModule):
         batch_size: int = 128,
         seed: int = 0,
         dequantize: bool = False,
+        missing_fraction: float = 0.0,
     ):
-        super().__init__(shape, binarize, batch_size, seed, dequantize)
+        super().__init__(
+            shape, binarize, batch_size, seed, dequantize, missing_fraction=missing_fraction
+        )
         check_padding(self.shape, (1, 28, 28))
 
     def load(self) -> dict[str, Split]:

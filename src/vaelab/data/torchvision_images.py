@@ -53,8 +53,16 @@ class TorchvisionImages(DataModule):
         batch_size: int = 128,
         seed: int = 0,
         dequantize: bool = False,
+        missing_fraction: float = 0.0,
     ):
-        super().__init__(shape or self.native_shape, binarize, batch_size, seed, dequantize)
+        super().__init__(
+            shape or self.native_shape,
+            binarize,
+            batch_size,
+            seed,
+            dequantize,
+            missing_fraction=missing_fraction,
+        )
         check_padding(self.shape, self.native_shape)
         validation = self.validation_images if validation is None else validation
         if validation is not None and not validation >= 0:  # also refuses NaN

@@ -98,5 +98,11 @@ class IndependentColumns(Distribution):
         """Compute the term of each column (*, D) of `log_prob`."""
         return self._join([p.entry_log_prob(value[..., columns]) for columns, p in self.parts])
 
+    def log_prob_of_observed(self, value: Tensor) -> Tensor:
+        """Compute the log probability of the columns of value (*, D) that are not NaN."""
+        observed = ~value.isnan()
+        entries = self.entry_log_prob(torch.where(observed, value, 0))
+        return torch.where(observed, entries, 0).sum(-1)
+
     def _join(self, parts: list[Tensor]) -> Tensor:
         return torch.cat(parts, -1)[..., self.order]

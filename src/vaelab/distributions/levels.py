@@ -4,12 +4,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
+
+from vaelab.distributions.base import FactorizedDistribution
 
 NUM_LEVELS = 256
 
 
-class IndependentCategorical(Distribution):
+class IndependentCategorical(FactorizedDistribution):
     """Independent categorical variables over 256 levels, P(x_i = v/255) = softmax(logits_i)_v.
 
     Arguments:
@@ -21,9 +23,7 @@ class IndependentCategorical(Distribution):
 
     def __init__(self, logits: Tensor, dims: int = 3):
         self.logits, self.dims = logits, dims
-        batch_dims = logits.ndim - dims - 1
-        event = torch.Size((logits.shape[batch_dims], *logits.shape[batch_dims + 2 :]))
-        super().__init__(logits.shape[:batch_dims], event, validate_args=False)
+        super().__init__(logits.select(-dims, 0), dims)
 
     @property
     def mean(self) -> Tensor:
@@ -45,4 +45,4 @@ class IndependentCategorical(Distribution):
         logits = self.logits.expand(*batch, *self.logits.shape[-self.dims - 1 :])
         level = level.expand(*batch, *level.shape[-self.dims - 1 :])
         log_p = logits.gather(-self.dims, level) - logits.logsumexp(-self.dims, keepdim=True)
-        return log_p.flatten(len(batch)).sum(-1)
+        return self.sum_over_event(log_p.squeeze(-self.dims))

@@ -5,13 +5,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, constraints
+from torch.distributions import Categorical, constraints
 from torch.nn.functional import one_hot
 
+from vaelab.distributions.base import FactorizedDistribution
 from vaelab.distributions.discretized_logistic import clipped_mean, log_mass, sample_levels
+from vaelab.runtime.errors import UserError
 
 
-class IndependentLogisticMixture(Distribution):
+class IndependentLogisticMixture(FactorizedDistribution):
     """Independent positions, each with a mixture of K discretized logistics over its C channels.
 
     P(x) = sum_k w_k prod_c P(x_c; loc_kc + sum_{j<c} a_kcj x_j, scale_kc) at each position, where
@@ -32,9 +34,7 @@ class IndependentLogisticMixture(Distribution):
     ):
         self.logits, self.loc, self.scale = logits, loc, scale
         self.coefficients, self.dims = coefficients, dims
-        batch_dims = logits.ndim - dims
-        event = torch.Size((loc.shape[-dims], *logits.shape[batch_dims + 1 :]))
-        super().__init__(logits.shape[:batch_dims], event, validate_args=False)
+        super().__init__(loc.select(-dims - 1, 0), dims)
 
     @property
     def mean(self) -> Tensor:
@@ -70,8 +70,20 @@ class IndependentLogisticMixture(Distribution):
             return x
 
         self._map_channels(self.loc, self.scale, self.coefficients, add_log_mass)
-        total = log_p.logsumexp(-self.dims)
-        return total.flatten(total.ndim - self.dims + 1).sum(-1) if self.dims > 1 else total
+        return self.sum_over_event(log_p.logsumexp(-self.dims, keepdim=True))
+
+    def log_prob_of_observed(self, value: Tensor) -> Tensor:
+        """Compute the log probability of the elements of value that are not NaN.
+
+        Raises:
+            UserError: If there are several channels, because they depend on one another.
+        """
+        if self.event_shape[0] > 1:
+            raise UserError(
+                "loss=logistic_mixture conditions the channels of a pixel on one another, so that "
+                f"none of the {self.event_shape[0]} may be missing: set loss=discretized_logistic"
+            )
+        return super().log_prob_of_observed(value)
 
     def _map_channels(
         self,

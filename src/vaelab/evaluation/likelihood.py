@@ -18,7 +18,7 @@ from vaelab.inference.batches import (
     collect_per_image,
     compute_standard_error,
 )
-from vaelab.inference.calibration import compute_mean_error_statistic
+from vaelab.inference.calibration import compute_mean_error_statistic, mean_of_observed
 from vaelab.inference.elbo_terms import sample_elbo_terms
 from vaelab.kl.capacity import Capacity
 from vaelab.likelihoods.gaussian import Gaussian
@@ -101,10 +101,12 @@ def evaluate_likelihood(
         split, images, measure (see `describe_measure`), elbo, reconstruction, kl, rmse (of the
         reconstruction from the mode of q(z|x), in units of a pixel), kl_per_dimension, or for
         several layers kl_layer_1, ..., active_units; nll, unless grayscale pixels are treated as
-        probabilities; bits_per_dim for binary pixels, levels and dequantized levels; bits_sha256 if
-        pixels were binarized by sampling; decoder_scale; elbo_exact for a linear VAE;
-        aggregate_kl_bound for p(z) = N(0, I). elbo_se and nll_se are standard errors over images.
-        Without a density of q(z|x), elbo, kl and nll are missing.
+        probabilities; bits_per_dim for binary pixels, levels and dequantized levels; with missing
+        values, observed (the fraction of observed values) and nll_per_entry, the NLL of an observed
+        value, of which bits_per_dim then is the unit too; bits_sha256 if pixels were binarized by
+        sampling; decoder_scale; elbo_exact for a linear VAE; aggregate_kl_bound for p(z) = N(0, I).
+        elbo_se and nll_se are standard errors over images. Without a density of q(z|x), elbo, kl
+        and nll are missing.
 
     Raises:
         UserError: If samples is no positive integer.
@@ -116,7 +118,9 @@ def evaluate_likelihood(
     terms = collect_likelihood_terms(vae, data, split, samples, seed, images, journal)
     numbers: dict[str, Any] = {"split": split, "images": len(terms["reconstruction"])}
     numbers["measure"] = describe_measure(vae, data)
-    numbers["rmse"] = _mean(terms.pop("square")) ** 0.5
+    observed = _mean(terms.pop("observed"))  # the fraction of observed values
+    if observed > 0:
+        numbers["rmse"] = (_mean(terms.pop("square")) / observed) ** 0.5
     for name in terms.keys() & {"elbo", "nll"}:
         numbers[f"{name}_se"] = compute_standard_error(terms[name])
     if "nll" in terms:
@@ -126,7 +130,11 @@ def evaluate_likelihood(
         if is_discrete or data.pixels == "dequantized":
             level_bits = 8 if density else 0  # a density of pixels in [0, 1] has 256 levels
             nats = _mean(terms["nll"])
-            numbers["bits_per_dim"] = nats / (math.prod(vae.shape) * math.log(2)) + level_bits
+            dims = math.prod(vae.shape) * observed
+            numbers["bits_per_dim"] = nats / (dims * math.log(2)) + level_bits
+        if vae.missing:
+            numbers["observed"] = observed
+            numbers["nll_per_entry"] = _mean(terms["nll"]) / (math.prod(vae.shape) * observed)
     if split in data.bits_sha256:
         numbers["bits_sha256"] = data.bits_sha256[split]
     if vae.likelihood.scale is not None:
@@ -181,7 +189,7 @@ def _compute_terms(model: VAE, x: Tensor) -> PerImage:
     elif kl is not None and kl.shape[1] == model.latent_dim:
         terms["kl_per_dimension"] = kl
     reconstruction = mean_at_total(model.decode(mode_or_mean(q)), x)
-    terms["square"] = (reconstruction - x).square().flatten(1).mean(1)
+    terms |= mean_of_observed(x, (reconstruction - x).square(), "square")
     terms["mean"], terms["mean_again"] = estimate_mean_twice(q)
     return terms
 

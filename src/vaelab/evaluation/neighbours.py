@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaelab.data.base import OrderedBatches
-from vaelab.evaluation.base import EvaluationConfig
+from vaelab.evaluation.base import EvaluationConfig, NotApplicable
 from vaelab.evaluation.new_images import generate_images, uses_pixel_samples
 from vaelab.inference.batches import EvaluationBatch, PerImage, collect_per_image
 from vaelab.inference.image_grid import make_paired_grid
@@ -35,7 +35,13 @@ def evaluate(run: RunParts, config: EvaluationConfig) -> EvaluationNumbers:
         images as the split has; nearest_train_of_test, the same for the images of the split. Copies
         are much nearer to training images than the split, which the model has not seen. Means are
         somewhat nearer because they are blurred.
+
+    Raises:
+        NotApplicable: If the data have missing values.
     """
+
+    if run.data.has_missing:
+        raise NotApplicable("this part compares whole images, but the data have missing values")
 
     def get_images(batch: EvaluationBatch) -> PerImage:
         return {"x": batch.x}

@@ -16,6 +16,8 @@ def check_image_data(data: DataModule) -> None:
     Raises:
         NotApplicable: If they are not.
     """
+    if data.has_missing:
+        raise NotApplicable("this part compares whole images, but the data have missing values")
     low, high = data.range
     if len(data.shape) != 3 or data.shape[0] not in (1, 3) or low < 0 or high > 1:
         raise NotApplicable(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from torch.nn.functional import softplus
 
+from vaelab.distributions.masked import Masked
 from vaelab.likelihoods.base import Likelihood, compute_mean_image
 from vaelab.runtime.distributed import mean_over_processes
 from vaelab.runtime.errors import UserError
@@ -203,3 +204,10 @@ class _BatchFittedDistribution(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         scale = self.likelihood.fit_to_batch(value - self.location)
         return self.likelihood.make_distribution(self.location, scale).log_prob(value)
+
+    def log_prob_of_observed(self, value: Tensor) -> Tensor:
+        """Fit the scale to the entries of value that are not NaN, and return their log p."""
+        error = value - self.location
+        error = error[~error.isnan()]
+        scale = self.likelihood.fit_to_batch(error) if len(error) else self.likelihood.fitted_scale
+        return Masked(self.likelihood.make_distribution(self.location, scale)).log_prob(value)

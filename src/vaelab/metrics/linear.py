@@ -23,7 +23,7 @@ def is_linear(vae: VAE) -> bool:
 
     The decoder mean f is affine if f(u) + f(v) = f(u + v) + f(0), which is tested on random u, v.
     """
-    if vae.layered or vae.conditional:
+    if vae.layered or vae.conditional or vae.missing:
         return False
     if not isinstance(vae.likelihood, Gaussian) or vae.likelihood.scale is None:
         return False

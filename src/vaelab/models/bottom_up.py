@@ -36,7 +36,7 @@ class BottomUp(VAE):
         self, encoder: Callable[..., Any], decoder: Callable[..., Any]
     ) -> tuple[Any, Any]:
         check_normal_layers(self)
-        up = encoder(self.shape)
+        up = encoder(self.encoder_shape)
         check_latent_dim(self.latent_dim, up.latents)
         return up, decoder((self.likelihood.outputs, *self.shape[1:]))
 
@@ -72,7 +72,7 @@ class BottomUp(VAE):
 
     def run_encoder(self, x: Tensor) -> Tensor:
         """Compute the parameters of q(z_1|x) for images x (B, *shape)."""
-        return self._run_network(self.encoder.steps[0], self.likelihood.transform_encoder_input(x))
+        return self._run_network(self.encoder.steps[0], self.prepare_encoder_input(x))
 
     def latents(self) -> HierarchicalNormal:
         def run_layers(size: torch.Size, z: Tensor | None, sample_layer: LayerSampler) -> LayerPass:

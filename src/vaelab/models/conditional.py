@@ -62,7 +62,7 @@ class Conditional(VAE):
     def build_networks(
         self, encoder: Callable[..., Any], decoder: Callable[..., Any]
     ) -> tuple[Any, Any]:
-        size, *rest = self.shape
+        size, *rest = self.encoder_shape
         extra_channels = 1 if rest else self.labels
         inside = encoder((size + extra_channels, *rest), self.posterior.inputs)
         outputs = (self.likelihood.outputs, *rest)
@@ -124,7 +124,7 @@ class Conditional(VAE):
         return model
 
     def run_encoder(self, x: Tensor) -> Tensor:
-        x = self.likelihood.transform_encoder_input(x)
+        x = self.prepare_encoder_input(x)
         return self._run_network(lambda x: self.encoder(x, self._expand_condition(x.shape[0])), x)
 
     def decode(self, z: Tensor) -> Distribution:

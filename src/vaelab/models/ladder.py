@@ -72,7 +72,7 @@ class Ladder(VAE):
         down = decoder(outputs)
         check_latent_dim(self.latent_dim, down.latents)
         self._cache = threading.local()
-        return encoder(self.shape), down
+        return encoder(self.encoder_shape), down
 
     def encode(self, x: Tensor) -> HierarchicalNormal:
         features = self._compute_features(x)
@@ -106,11 +106,11 @@ class Ladder(VAE):
     def decode(self, z: Tensor) -> Distribution:
         ladder_pass = self._cached_pass(z) or self._descend(z.shape[:-1], z)
         out = self._run_network(self.decoder, ladder_pass.state)
-        return self.likelihood(out.reshape(*z.shape[:-1], *out.shape[1:]))
+        return self.make_likelihood(out.reshape(*z.shape[:-1], *out.shape[1:]))
 
     def _compute_features(self, x: Tensor) -> list[Tensor]:
         """Compute the features (B, ...) of each level for images x (B, *shape), from x up."""
-        features, x = [], self.likelihood.transform_encoder_input(x)
+        features, x = [], self.prepare_encoder_input(x)
         for step in self.encoder.steps:
             x = self._run_network(step, x)
             features.append(x)

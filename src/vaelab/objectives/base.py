@@ -235,6 +235,15 @@ def check_no_parameters(module: nn.Module, message: str) -> None:
         raise UserError(message)
 
 
+def check_no_missing_values(vae: "VAE", objective: str) -> None:
+    """Raise a UserError if x may have missing values, which a comparison of whole images cannot."""
+    if vae.missing:
+        raise UserError(
+            f"objective={objective} compares whole images, which data with missing values do not "
+            "have: set objective=elbo, or another that uses log p(x|z) only"
+        )
+
+
 def check_prior_is_fixed(vae: "VAE", objective: Objective) -> None:
     """Raise a ValueError if the prior is learned, which an objective without a KL cannot do."""
     check_no_parameters(

@@ -13,6 +13,7 @@ from vaelab.kl.base import KLWeighting
 from vaelab.objectives.base import (
     Objective,
     check_at_least_one,
+    check_no_missing_values,
     check_no_parameters,
     check_non_negative,
     sample_with_kl,
@@ -60,6 +61,7 @@ class MSSSIM(Objective):
 
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
+        check_no_missing_values(vae, "ms_ssim")
         # The last scale is smaller by 2^(scales - 1); torchmetrics also checks (scales - 1)^2.
         divisor = max(2 ** (self.scales - 1), max(1, self.scales - 1) ** 2)
         if len(vae.shape) != 3:

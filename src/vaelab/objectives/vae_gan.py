@@ -18,6 +18,7 @@ from vaelab.objectives.base import (
     Objective,
     apply_spectral_norm,
     check_at_least_one,
+    check_no_missing_values,
     check_no_parameters,
     check_non_negative,
     frozen,
@@ -94,6 +95,7 @@ class VAEGAN(Objective):
 
     def prepare(self, vae: "VAE") -> None:
         super().prepare(vae)
+        check_no_missing_values(vae, "vae_gan")
         if len(vae.shape) not in (2, 3, 4):
             raise UserError(
                 "objective=vae_gan needs series (C, L), images (C, H, W) or volumes (C, D, H, W) "

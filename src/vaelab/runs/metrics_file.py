@@ -37,6 +37,7 @@ class LikelihoodNumbers(TypedDict, total=False):
         elbo_se, nll_se: The standard errors of elbo and nll over images.
         kl_per_dimension: The KL of each latent dimension in nats per image.
         bits_sha256: The SHA-256 of the binarized pixels.
+        observed: The fraction of observed values, of data with missing values.
         scale_kind: How the scale of p(x|z) is set, if it has one: fixed, learned, column, optimal
             or pixel.
         scale_floor: The lowest scale of p(x|z), averaged over pixels where it differs.
@@ -64,6 +65,8 @@ class LikelihoodNumbers(TypedDict, total=False):
     nll_se: float | None
     samples: int
     bits_per_dim: float | None
+    observed: float
+    nll_per_entry: float | None
     active_units: int
     rmse: float | None
     decoder_scale: float | None

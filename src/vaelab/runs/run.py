@@ -73,6 +73,8 @@ class RunParts:
         likelihood = config["vae"]["likelihood"]
         if data.kinds and likelihood.get("columns", ...) is None:
             likelihood["columns"] = list(data.kinds)
+        if data.has_missing:
+            config["vae"]["missing"] = True
         run = cls(cfg, data, build_from_config(DictConfig(config)))
         if cfg.get("latent_dim", 0) is None:  # it follows from the shape
             cfg.latent_dim = config["vae"]["latent_dim"] = run.vae.latent_dim
@@ -154,7 +156,17 @@ class RunParts:
             ) from error
 
     def load_data(self) -> None:
-        """Read the data set."""
+        """Read the data set.
+
+        Raises:
+            UserError: If its values may be missing, and the model was built for complete data.
+        """
+        if self.data.has_missing and not self.vae.missing:
+            raise UserError(
+                "these data have missing values, but the model takes complete data: train it with "
+                "data.missing=mask, in Python with make_model(data.shape, missing=True), or see "
+                "vaelab impute"
+            )
         self.data.prepare_data()
         self.data.setup()
 

@@ -68,6 +68,12 @@ METRICS = {
     "bits_per_dim": Metric(
         "bits/dim", "bits", "The NLL per pixel and channel, in bits instead of nats.", False
     ),
+    "nll_per_entry": Metric(
+        "NLL of an observed value",
+        "nats",
+        "The NLL divided by the number of observed values, for data with missing values.",
+        False,
+    ),
     "reconstruction": Metric(
         "reconstruction",
         NATS_PER_IMAGE,
