@@ -9,9 +9,8 @@ from torch import Tensor
 from vaelab.api.data import name_test_rows
 from vaelab.cli.evaluate_folder import evaluate_opened_run
 from vaelab.cli.overrides import compose_checked
-from vaelab.data.arrays import ArrayData
+from vaelab.data.arrays import make_similar_data
 from vaelab.data.base import DataModule
-from vaelab.data.kinds import Kind
 from vaelab.distributions.point_estimates import mean_at_total, mode_or_mean
 from vaelab.evaluation.likelihood import collect_likelihood_terms
 from vaelab.evaluation.parts import DEFAULT_PARTS
@@ -196,7 +195,7 @@ class Run:
         split = split if x is None else "test"
         seed = self._parts.cfg.seed
         imputed = impute_split(self.vae, data, split, proposals, samples, seed)
-        return imputed.samples if samples else imputed.x
+        return self.vae.to_data_units(imputed.samples if samples else imputed.x)
 
     def sample(
         self,
@@ -279,21 +278,8 @@ class Run:
         """Return the data of the run, or x and y as a data set of the same kind, all in test."""
         if x is None:
             return self.data
-        own = self._parts.data
-        rows = ArrayData(
-            name_test_rows(x, y),
-            "x",
-            own.shape,
-            binarize=own.binarize,
-            batch_size=own.batch_size,
-            seed=own.seed,
-            dequantize=own.dequantize,
-            scale=own.scale if isinstance(own, ArrayData) else None,
-            kind=_choose_kind(own),
-            missing="mask" if allow_missing or self.vae.missing else "refuse",
-        )
-        rows.standardization = self.vae.standardization
-        rows.setup()
+        missing = "mask" if allow_missing or self.vae.missing else "refuse"
+        rows = make_similar_data(self._parts.data, name_test_rows(x, y), "x", missing)
         self.vae.likelihood.check_pixels(*rows.range, rows.pixels, rows.kinds)
         return rows
 
@@ -310,10 +296,3 @@ class Run:
         """Apply `compute` to the batches of x, or of a split of the run's data."""
         data, split = self._prepare(x, y), split if x is None else "test"
         return collect_per_image(self.vae, data, split, compute, self._parts.cfg.seed)
-
-
-def _choose_kind(data: DataModule) -> Kind:
-    """Return the setting `kind` for rows of the same kind as a data set."""
-    if isinstance(data, ArrayData):
-        return data.kind
-    return data.kinds or ("count" if data.pixels == "count" else "auto")

@@ -82,7 +82,7 @@ def main() -> None:
     )
     folder = weights.results_folder(arguments.run)
     output = arguments.output or folder / f"imputed{arguments.input.suffix if header else '.npz'}"
-    filled = result.samples if arguments.samples else result.x
+    filled = run.vae.to_data_units(result.samples if arguments.samples else result.x)
     _write_rows(output, filled.numpy() * (getattr(data, "scale", None) or 1), header)
     written = [output]
     if len(data.shape) == 3 and data.shape[0] in (1, 3):
@@ -117,13 +117,10 @@ def _load_own_data(run: "RunParts", fraction: float | None) -> "DataModule":
 
 def _make_rows(run: "RunParts", x: "np.ndarray", path: Path) -> "DataModule":
     """Return rows of a file as the test split of a data set like that of the run."""
-    from vaelab.data.arrays import ArrayData
+    from vaelab.data.arrays import make_similar_data
 
-    own = run.data
     arrays = {"x_train": x, "x_val": x[:0], "x_test": x}
-    scale = own.scale if isinstance(own, ArrayData) else None
-    data = ArrayData(arrays, str(path), own.shape, scale=scale, missing="mask")
-    data.setup()
+    data = make_similar_data(run.data, arrays, str(path), "mask")
     run.vae.likelihood.check_pixels(*data.range, data.pixels)
     return data
 

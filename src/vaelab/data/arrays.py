@@ -401,6 +401,32 @@ def _size_and_time(file: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
+def make_similar_data(
+    own: DataModule, arrays: Mapping[str, np.ndarray], source: str, missing: Missing
+) -> ArrayData:
+    """Return other arrays as a data set of the same kind as that of a run, which is set up.
+
+    Arguments:
+        own: The data set of the run, which need not be loaded.
+        arrays, source, missing: Those of ArrayData.
+    """
+    data = ArrayData(
+        arrays,
+        source,
+        own.shape,
+        binarize=own.binarize,
+        batch_size=own.batch_size,
+        seed=own.seed,
+        dequantize=own.dequantize,
+        scale=own.scale if isinstance(own, ArrayData) else None,
+        kind=own.kinds or own.kind,
+        missing=missing,
+    )
+    data.standardization = own.standardization
+    data.setup()
+    return data
+
+
 def _check_reshape(shape: Sequence[int], stored: Sequence[int], path: str) -> None:
     """Refuse a shape with another number of values, or one that would mix channels and pixels."""
     mismatch = f"data.shape={list(shape)}, but x in {path} has shape {list(stored)}"

@@ -71,6 +71,7 @@ class DataModule(LightningDataModule):
             integers from 0; otherwise empty.
         unordered: The names of the factors whose values have no order.
         is_binary: True if the images hold only 0 and 255, so that data.binarize changes nothing.
+        kind: The setting `kind` of `vaelab.data.arrays.ArrayData` for x of the same kind.
         kinds: The kind of each column of a table with columns of different kinds, see
             `vaelab.distributions.columns.parse_columns`; otherwise empty.
         conversions: Sentences about what was converted when the data set was read, for its
@@ -112,6 +113,7 @@ class DataModule(LightningDataModule):
     is_binary: bool = False
     standardization: Standardization | None = None
     scratch: str | None = None
+    kind: str | list[str] = "auto"
     kinds: tuple[str, ...] = ()
 
     def __init__(
@@ -403,16 +405,20 @@ def split_rows(images: Tensor) -> tuple[Tensor, ...]:
 def measure_standardization(images: Tensor) -> Standardization:
     """Compute mean and deviation of each column (N, D), or of each channel (N, C, ...), in float64.
 
+    Missing values, which are NaN, are left out.
+
     A constant column has deviation 1. Values of uint8 are divided by 255, as the model sees them.
     """
     scale = 255 if images.dtype == torch.uint8 else 1
     axes = [0, *range(2, images.ndim)]
-    count = images.numel() // images.shape[1]
-    mean, squares = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    count, total, squares = (torch.zeros((), dtype=torch.float64) for _ in range(3))
     for x in split_rows(images):
-        mean = mean + x.double().sum(axes, keepdim=True) / count
+        count = count + (~x.isnan()).double().sum(axes, keepdim=True)
+        total = total + x.double().nansum(axes, keepdim=True)
+    count = count.clamp(min=1)  # of a column without observed values
+    mean = total / count
     for x in split_rows(images):
-        squares = squares + (x.double() - mean).square().sum(axes, keepdim=True)
+        squares = squares + (x.double() - mean).square().nansum(axes, keepdim=True)
     deviation = (squares / count).sqrt()
     deviation = torch.where(deviation > 0, deviation / scale, 1.0)
     return Standardization((mean / scale)[0].float(), deviation[0].float())

@@ -70,6 +70,7 @@ class Counts(DataModule):
         dequantize: bool = False,
     ):
         super().__init__((columns,), binarize, batch_size, seed, dequantize)
+        self.kind = "auto" if binarize != "none" else "count"
         if columns < 2 or latents < 1 or min(train, test) < 1 or validation < 0 or draw < 0:
             raise UserError(
                 f"data.columns={columns} must be at least 2, data.latents={latents}, data.train="
