@@ -9,7 +9,12 @@ from vaelab.distributions.logistic_mixture import IndependentLogisticMixture
 from vaelab.distributions.masked import Masked, fill_from_other_rows
 from vaelab.runtime.errors import UserError
 
-LOSSES = [*options("loss"), "gaussian loss.scale=pixel", "laplace loss.scale=optimal"]
+COUNTS = ("poisson", "negative_binomial", "zero_inflated_negative_binomial")
+LOSSES = [
+    *(each for each in options("loss") if each not in (*COUNTS, "mixed")),
+    *(f"{each} loss.exposure=none" for each in COUNTS),
+    *("gaussian loss.scale=pixel", "laplace loss.scale=optimal"),
+]
 
 
 @pytest.fixture
@@ -66,6 +71,15 @@ def test_missing_entries_have_no_gradient(make, option):
     assert (gradient[..., 0] == 0).all()
     assert gradient[..., 1:].isfinite().all()
     assert gradient[..., 1:].any()
+
+
+def test_columns_of_different_kinds_are_observed_one_by_one(part):
+    likelihood = part("loss=mixed", "loss.columns=[real,binary,categorical:2,count]")((5,)).double()
+    p = likelihood(torch.randn(4, likelihood.outputs).double())
+    x = torch.tensor([0.3, 1, 0, 1, 7]).double().expand(4, 5)
+    observed = torch.tensor([True, False, True, True, False])
+    expected = p.entry_log_prob(x)[:, observed].sum(-1)
+    assert torch.allclose(Masked(p).log_prob(x.where(observed, torch.nan)), expected)
 
 
 @pytest.mark.parametrize("loss", ["gaussian", "laplace"])

@@ -59,11 +59,10 @@ def start_multirun(config: DictConfig) -> None:
             f"folder, or resume the multirun in it: {resume_hint(folder)}"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    record, kept = folder / MULTIRUN_RECORD, config
-    if is_resumed:  # its jobs have the keys of the record, see `remove_new_keys`
-        kept = OmegaConf.masked_copy(config, list(untrusted.read_config(record)))
-    with atomic_write(record) as part:
-        OmegaConf.save(kept, part)
+    if is_resumed:  # Hydra writes the record again, from the same config
+        _remove_keys_not_in(folder, config)
+    with atomic_write(folder / MULTIRUN_RECORD) as part:
+        OmegaConf.save(config, part)
     active_folder.set(folder)
     print(f"to resume this multirun after an interruption: {resume_hint(folder)}", flush=True)
     if "optuna" in config.hydra.sweeper._target_:
@@ -189,10 +188,13 @@ def remove_new_keys(config: DictConfig, folder: Path) -> bool:
     A newer version of vaelab that resumes a multirun thus treats all of its jobs alike.
     """
     multirun = find_multirun(folder)
-    if multirun is None:
-        return False
+    return multirun is not None and _remove_keys_not_in(multirun, config)
+
+
+def _remove_keys_not_in(multirun: Path, config: DictConfig) -> bool:
+    """Remove the keys of a config that the record of a multirun lacks; True if there are any."""
     new = config.keys() - untrusted.read_config(multirun / MULTIRUN_RECORD).keys()
-    with open_dict(config):
+    with read_write(config), open_dict(config):
         for key in new:
             del config[key]
     return bool(new)
