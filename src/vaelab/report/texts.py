@@ -198,6 +198,11 @@ CHINESE: Mapping[str, str] = {
     ". The jobs ran on different code.": "。各次训练使用的代码不同。",
     # units of metrics
     "nats per image": "nats/图像",
+    "nats": "nats",
+    "NLL of an observed value": "每个观测值的 NLL",
+    "The NLL divided by the number of observed values, for data with missing values.": (
+        "NLL 除以观测值的个数，用于有缺失值的数据。"
+    ),
     "bits": "比特",
     "dimensions": "维",
     "of a pixel": "像素值",
