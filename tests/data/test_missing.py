@@ -200,9 +200,7 @@ def test_table_with_columns_of_different_kinds_trains_with_missing_values():
     x = np.tile([[0.5, 1, 0, 1, 3], [-0.5, 0, 1, 0, 8]], (20, 1)) + np.zeros((40, 5))
     x[np.random.default_rng(0).random(x.shape) < 0.3] = np.nan
     data = vaelab.make_data(x, kind=kinds, missing="mask")
-    vae = vaelab.make_model(
-        (5,), 2, loss=f"mixed loss.columns=[{','.join(kinds)}]", missing=True
-    )
+    vae = vaelab.make_model((5,), 2, loss=f"mixed loss.columns=[{','.join(kinds)}]", missing=True)
     rows = data.splits["train"].images
     vae.initialize(rows)
     log_prob = vae.decode(vae.encode(rows).rsample()).log_prob(rows)

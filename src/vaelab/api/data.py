@@ -46,6 +46,7 @@ def make_data(
     cache: str | Path | None = None,
     missing: Missing = "refuse",
     missing_fraction: float = 0.0,
+    augment: Sequence[str] = (),
 ) -> ArrayData:
     """Make a data set of what is in memory, and print one line that describes it.
 
@@ -83,6 +84,7 @@ def make_data(
             make_model(data.shape, missing=True).
         missing_fraction: The probability with which each value is deleted, to measure how well a
             model imputes; above 0 it implies missing="mask".
+        augment: Random changes of training images: flip, crop, rotate, color.
 
     Raises:
         UserError: If x or y cannot be used, if the fractions do not sum to 1, or if all training
@@ -92,6 +94,7 @@ def make_data(
         **{"binarize": binarize, "batch_size": batch_size, "seed": seed, "dequantize": dequantize},
         **{"scale": scale, "factors": factors, "unordered": unordered, "standardize": standardize},
         **{"kind": kind, "missing": missing, "missing_fraction": missing_fraction},
+        "augment": augment,
     }
     columns: Sequence[str] = ()
     conversion: list[str] = []

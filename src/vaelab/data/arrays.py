@@ -99,6 +99,7 @@ class ArrayData(DataModule):
         kind: Kind = "auto",
         missing: Missing = "refuse",
         missing_fraction: float = 0.0,
+        augment: Sequence[str] = (),
     ):
         check_split_fractions(validation, test)
         check_kind(kind, scale, binarize)
@@ -126,6 +127,7 @@ class ArrayData(DataModule):
             dequantize,
             missing,
             missing_fraction,
+            augment,
         )
 
     def _choose_shape(
@@ -294,6 +296,7 @@ class Arrays(ArrayData):
         kind: Kind = "auto",
         missing: Missing = "refuse",
         missing_fraction: float = 0.0,
+        augment: Sequence[str] = (),
     ):
         if label is not None and factors:
             raise UserError(
@@ -309,7 +312,7 @@ class Arrays(ArrayData):
         super().__init__(
             *({} if self.opened else content.arrays, path, shape, validation, test, binarize),
             *(batch_size, seed, dequantize, scale, content.columns, factors, unordered),
-            *(standardize, kind, missing, missing_fraction),
+            *(standardize, kind, missing, missing_fraction, augment),
         )
         if self.opened:
             self.shape = tuple(self._choose_shape(shape, content.arrays))

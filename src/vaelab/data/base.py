@@ -26,6 +26,7 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
+from vaelab.data.augmentation import COMPUTING, augment, check_augmentations
 from vaelab.data.mapped import make_scratch
 from vaelab.distributions.pixels import Pixels
 from vaelab.distributions.standardization import Standardization
@@ -101,6 +102,9 @@ class DataModule(LightningDataModule):
             well a model imputes; above 0, it implies missing=mask. What is deleted depends on the
             seed, the image and the position only.
 
+        augment: Random changes of training images: flip, crop, rotate, color, see
+            `vaelab.data.augmentation`. The values of a training are then those of changed images.
+
     Raises:
         UserError: If an argument is out of range. `setup` raises it if the images do not fit the
             arguments, or if the train or test split is empty.
@@ -125,6 +129,7 @@ class DataModule(LightningDataModule):
         dequantize: bool = False,
         missing: Missing = "refuse",
         missing_fraction: float = 0.0,
+        augment: Sequence[str] = (),
     ):
         super().__init__()
         if binarize not in ("none", "dynamic", "fixed"):
@@ -143,6 +148,7 @@ class DataModule(LightningDataModule):
         if not 0 <= missing_fraction < 1:  # also refuses NaN
             raise UserError(f"data.missing_fraction={missing_fraction}: it must be in [0, 1)")
         self.shape = tuple(shape)
+        self.augment = check_augmentations(augment, shape) if augment else ()
         self.binarize: Binarize = "none" if self.is_binary else binarize
         self.batch_size = batch_size
         self.seed = seed
@@ -213,6 +219,31 @@ class DataModule(LightningDataModule):
                 self.splits = {name: self._delete_values(*self.splits[name]) for name in self.truth}
             if self.splits["train"].images.isnan().all():
                 raise UserError("no value of the train split is observed: look at the file")
+        if self.augment:
+            self._check_interpolation()
+            self.conversions.append(
+                f"training images are changed at random by {', '.join(self.augment)}, so values of "
+                "the training are not those of the images themselves"
+            )
+
+    def _check_interpolation(self) -> None:
+        """Refuse augmentations that compute new pixels, for pixels that must not change."""
+        computing = [name for name in self.augment if name in COMPUTING]
+        low, high = self.range
+        reason = (
+            "some values are missing"
+            if self.has_missing
+            else "pixels are binary"
+            if self.binarize != "dynamic" and self.pixels == "binary"
+            else f"pixels lie in [{low:g}, {high:g}], not in [0, 1]"
+            if low < 0 or high > 1
+            else None
+        )
+        if computing and reason:
+            raise UserError(
+                f"data.augment=[{','.join(computing)}] computes new pixels, but {reason}: choose "
+                "from flip, crop"
+            )
 
     @property
     def has_missing(self) -> bool:
@@ -308,7 +339,10 @@ class DataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch, dataloader_idx: int):
         x, y, *index = batch
-        return self.prepare(x, bool(self.trainer and self.trainer.training), *index), y
+        is_training = bool(self.trainer and self.trainer.training)
+        if is_training and self.augment:
+            x = augment(x, self.augment, self.seed, self.trainer.current_epoch, *index)  # type: ignore[union-attr]
+        return self.prepare(x, is_training, *index), y
 
     def train_dataloader(self) -> "TrainingBatches":
         return TrainingBatches(
@@ -317,6 +351,7 @@ class DataModule(LightningDataModule):
             self.seed,
             *rank_and_world_size(),
             repeats_epoch=bool(self.trainer and self.trainer.overfit_batches),  # type: ignore[attr-defined]
+            with_index=bool(self.augment),
         )
 
     def val_dataloader(self) -> "OrderedBatches | list[OrderedBatches]":
@@ -494,6 +529,7 @@ class TrainingBatches:
         rank: int = 0,
         world_size: int = 1,
         repeats_epoch: bool = False,
+        with_index: bool = False,
     ):
         if size % world_size:
             raise UserError(
@@ -508,7 +544,7 @@ class TrainingBatches:
             )
         self.split, self.size, self.seed = split, size, seed
         self.rank, self.world_size = rank, world_size
-        self.repeats_epoch = repeats_epoch
+        self.repeats_epoch, self.with_index = repeats_epoch, with_index
         self.num_images = len(split.images) - len(split.images) % world_size
         self.epoch, self.batches_taken = 0, 0
         self.resume_point = (0, 0)  # an epoch, and the number of its batches to skip
@@ -561,7 +597,8 @@ class TrainingBatches:
         for batch in self._shuffled_batches(self.epoch)[self.batches_taken :]:
             index = batch[self.rank :: self.world_size]
             self.batches_taken += 1
-            yield tuple(part.index_select(0, index) for part in self.split)
+            batch = tuple(part.index_select(0, index) for part in self.split)
+            yield (*batch, index) if self.with_index else batch
 
 
 class OrderedBatches:

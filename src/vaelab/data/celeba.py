@@ -65,8 +65,9 @@ class CelebA(DataModule):
         batch_size: int = 128,
         seed: int = 0,
         dequantize: bool = False,
+        augment: Sequence[str] = (),
     ):
-        super().__init__(shape, binarize, batch_size, seed, dequantize)
+        super().__init__(shape, binarize, batch_size, seed, dequantize, augment=augment)
         check_image_shape(self.shape, crop)
         self.root = root
         self.crop = crop

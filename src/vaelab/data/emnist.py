@@ -47,11 +47,14 @@ class EMNIST(TorchvisionImages):
         batch_size: int = 128,
         seed: int = 0,
         dequantize: bool = False,
+        missing_fraction: float = 0.0,
+        augment: Sequence[str] = (),
     ):
         if split not in get_args(EMNISTSplit):
             raise UserError(f"data.split={split}: choose from {', '.join(get_args(EMNISTSplit))}")
         self.split = split
-        super().__init__(root, shape, validation, binarize, batch_size, seed, dequantize)
+        settings = (binarize, batch_size, seed, dequantize, missing_fraction, augment)
+        super().__init__(root, shape, validation, *settings)
         names = datasets.EMNIST.classes_split_dict[split]
         self.classes = tuple(names[1:] if split == "letters" else names)
 

@@ -70,8 +70,9 @@ class HuggingFace(DataModule):
         batch_size: int = 128,
         seed: int = 0,
         dequantize: bool = False,
+        augment: Sequence[str] = (),
     ):
-        super().__init__(shape, binarize, batch_size, seed, dequantize)
+        super().__init__(shape, binarize, batch_size, seed, dequantize, augment=augment)
         check_image_shape(self.shape, crop, channels=(1, 3, 4))
         check_split_fractions(validation, test)
         self.path = path

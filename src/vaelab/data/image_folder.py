@@ -82,11 +82,12 @@ class ImageFolder(DataModule):
         batch_size: int = 128,
         seed: int = 0,
         dequantize: bool = False,
+        augment: Sequence[str] = (),
         depth: int | None = None,
         background: str | int = "white",
         pages: Literal["first", "all"] | None = None,
     ):
-        super().__init__(shape, binarize, batch_size, seed, dequantize)
+        super().__init__(shape, binarize, batch_size, seed, dequantize, augment=augment)
         check_image_shape(self.shape, crop, (1, 3, 4))
         check_split_fractions(validation, test)
         if on_error not in ("stop", "skip"):

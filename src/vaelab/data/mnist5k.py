@@ -41,9 +41,16 @@ class MNIST5k(DataModule):
         seed: int = 0,
         dequantize: bool = False,
         missing_fraction: float = 0.0,
+        augment: Sequence[str] = (),
     ):
         super().__init__(
-            shape, binarize, batch_size, seed, dequantize, missing_fraction=missing_fraction
+            shape,
+            binarize,
+            batch_size,
+            seed,
+            dequantize,
+            missing_fraction=missing_fraction,
+            augment=augment,
         )
         check_padding(self.shape, (1, 28, 28))
 

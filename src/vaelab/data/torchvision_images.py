@@ -54,6 +54,7 @@ class TorchvisionImages(DataModule):
         seed: int = 0,
         dequantize: bool = False,
         missing_fraction: float = 0.0,
+        augment: Sequence[str] = (),
     ):
         super().__init__(
             shape or self.native_shape,
@@ -62,6 +63,7 @@ class TorchvisionImages(DataModule):
             seed,
             dequantize,
             missing_fraction=missing_fraction,
+            augment=augment,
         )
         check_padding(self.shape, self.native_shape)
         validation = self.validation_images if validation is None else validation

@@ -23,6 +23,7 @@ class Stream(IntEnum):
     PROBES = 7
     POINTS = 8
     SUBSET = 9
+    AUGMENTATION = 10
 
 
 def derive_seed(stream: Stream, *numbers: int) -> int:
@@ -79,7 +80,13 @@ def seeded_noise(stream: Stream, *numbers: int) -> Iterator[None]:
         yield
 
 
-def uniform_per_image(seed: int, index: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+def uniform_per_image(
+    seed: int,
+    index: torch.Tensor,
+    shape: Sequence[int],
+    stream: Stream = Stream.DEQUANTIZATION,
+    *purpose: int,
+) -> torch.Tensor:
     """Return numbers in [0, 1) that depend on the seed, the image and the position in it only.
 
     They are bit-identical on every device and in every batch: each is the hash of a counter. They
@@ -89,6 +96,7 @@ def uniform_per_image(seed: int, index: torch.Tensor, shape: Sequence[int]) -> t
         seed: A seed.
         index: The index of each image in its split (B,).
         shape: The shape of an image.
+        stream, purpose: The numbers are those of (stream, seed, *purpose).
 
     Returns:
         (B, *shape) in float32.
@@ -97,7 +105,7 @@ def uniform_per_image(seed: int, index: torch.Tensor, shape: Sequence[int]) -> t
         the constants of SplitMix64
     """
     size = math.prod(shape)
-    start = derive_seed(Stream.DEQUANTIZATION, seed) << 31
+    start = derive_seed(stream, seed, *purpose) << 31
     counter = index.unsqueeze(1) * size + torch.arange(size, device=index.device) + start
     mixed = counter * _GAMMA
     for shift, factor in ((30, _MIX_1), (27, _MIX_2)):
