@@ -4,6 +4,7 @@ import pytest
 import tiny
 import torch
 
+import vaelab
 from vaelab.data.augmentation import AUGMENTATIONS, augment
 from vaelab.data.base import Split
 from vaelab.data.mnist5k import MNIST5k
@@ -112,3 +113,11 @@ def test_training_batches_are_changed_and_others_are_not(train):
     )
     assert changed["elbo"] == again["elbo"]
     assert changed["elbo"] != plain["elbo"]
+
+
+def test_augmentation_of_a_run_of_fit_is_recorded(tmp_path):
+    x = torch.randint(0, 256, (60, 1, 8, 8), dtype=torch.uint8).numpy()
+    data = vaelab.make_data(x, augment=["flip"], batch_size=16)
+    vae = vaelab.make_model(data.shape, 2, model="mlp model.hidden=[4]")
+    run = vaelab.fit(vae, data, folder=tmp_path / "run", max_epochs=1, samples=1, logger="none")
+    assert vaelab.load(run.folder)._parts.data.augment == ("flip",)

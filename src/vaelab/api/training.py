@@ -322,9 +322,9 @@ def _insert_data(cfg: DictConfig, data: DataModule) -> list[str]:
     is_saved = isinstance(data, ArrayData) and data.nbytes <= MAX_SAVED_BYTES
     if isinstance(data, ArrayData):
         node["validation"], node["test"] = data.fractions
-        node |= {"scale": data.scale, "kind": data.kind}
-        node |= {"standardize": data.standardize}
+        node |= {"scale": data.scale, "kind": data.kind, "standardize": data.standardize}
         node |= {"factors": [*data.factors], "unordered": [*data.unordered]}
+        node["augment"] = [*data.augment]
     if isinstance(data, Arrays):
         node |= asdict(data.selection)
         node |= {"path": str(Path(data.path).resolve()), "mapped": data.mapped}
