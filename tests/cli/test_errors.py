@@ -118,7 +118,7 @@ CASES = {
     "no latent dimensions": ("latent_dim=0", "latent_dim=0: it must be at least 1"),
     "too many halvings of the image": (
         "model=conv model.channels=[8,8,8,8,8,8]",
-        "model.channels=[8, 8, 8, 8, 8, 8] halves the image 6 times, but an image of 28x28 pixels "
+        "model.channels=[8, 8, 8, 8, 8, 8] halves an image 6 times, but an image of 28x28 "
         "can be halved at most 4 times: use at most 4 numbers",
     ),
     "bce on real pixels": (

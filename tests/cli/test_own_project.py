@@ -163,7 +163,7 @@ def test_help_and_errors_list_own_options(command, tmp_path):
     assert status == 0
     assert "squares (own)" in output
     status, output = command("train.py", "--help", "data")
-    assert "squares            (own) Bright squares" in output
+    assert "squares              (own) Bright squares" in output
     status, _ = command("train.py", "loss=zzz")
     assert "unit_laplace (own)" in status
     status, _ = command("train.py", "experiment=own", "model.widt=3")

@@ -38,9 +38,11 @@ def prose(page) -> str:
 
 
 def anchors(page) -> set[str]:
-    """Return the anchors of the headings of a page."""
-    heads = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", head.lower()).strip().replace(" ", "-") for head in heads}
+    """Return the anchors of a page: its headings, and those that it sets itself."""
+    text = FENCE.sub("", page.read_text())
+    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    names = {re.sub(r"[^\w -]", "", head.lower()).strip().replace(" ", "-") for head in heads}
+    return names | set(re.findall(r'<a id="([\w-]+)">', text))
 
 
 @pytest.mark.parametrize("page", list_pages(), ids=page_name)

@@ -208,11 +208,14 @@ LIKELIHOODS = {
     "categorical": "levels",
     "discretized_logistic": "levels",
     "logistic_mixture": "levels",
+    "poisson": "count",
+    "negative_binomial": "count",
+    "zero_inflated_negative_binomial": "count",
 }
 
 
 def test_every_likelihood_is_tested():
-    assert sorted(LIKELIHOODS) == options("loss")
+    assert sorted([*LIKELIHOODS, "mixed"]) == options("loss")  # mixed is of tables
 
 
 @pytest.mark.parametrize("loss", LIKELIHOODS)
@@ -221,7 +224,8 @@ def test_likelihood_of_series_and_volumes_is_that_of_an_image_of_the_same_values
     build, loss, shape
 ):
     """A likelihood with independent positions does not depend on how these are arranged."""
-    words = (f"loss={loss}", "model.channels=[4]")
+    words = [f"loss={loss}", "model.channels=[4]"]
+    words += ["loss.dispersion=pixel"] if "binomial" in loss else []
     vae = build("conv", shape, *words).vae
     x = (torch.rand(5, *shape) * 255).round() / 255
     if loss == "bce":

@@ -72,6 +72,7 @@ def test_accepted_image_sizes_have_a_finite_similarity(edge, scales, window):
     objective = MSSSIM(ConstantWeight(), scales=scales, window=window)
     vae = SimpleNamespace(
         shape=(1, edge, edge),
+        missing=False,
         likelihood=torch.nn.Module(),
         posterior=SimpleNamespace(has_density=True, is_random=True),
     )

@@ -187,3 +187,10 @@ def test_a_subclass_uses_no_private_name_of_lightning(owner):
         owner_names -= {"_abc_impl"}
     for source in sources:
         assert not owner_names & set(re.findall(r"(?:self\.|def )(_[a-z]\w*)", source))
+
+
+def test_data_sets_of_the_library_datasets_have_a_fingerprint():
+    datasets = pytest.importorskip("datasets")
+    sets = [datasets.Dataset.from_dict({"x": [1, 2, last]}) for last in (3, 3, 4)]
+    first, same, other = map(private_api.get_dataset_fingerprint, sets)
+    assert first == same != other

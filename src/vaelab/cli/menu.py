@@ -16,6 +16,7 @@ from vaelab.runtime.own_project import find_own_conf
 
 WIDTH = 80
 TITLE_WIDTH = 11
+NEXT_TO_OWN = "\N{NO-BREAK SPACE}(own)"  # after the name of an option of the user
 KEYS = "keys"  # the title of the keys that belong to no group
 USAGE = {
     "train": """\
@@ -66,7 +67,7 @@ def _render_overview(recipe: str) -> str:
     for group in find_groups(recipe):
         default = _find_default(recipe, group)
         names = [
-            f"{'*' * (name == default)}{name}{'' if file.is_relative_to(CONF) else ' (own)'}"
+            f"{'*' * (name == default)}{name}{'' if file.is_relative_to(CONF) else NEXT_TO_OWN}"
             for name, file in find_options(group).items()
         ]
         lines += _wrap(group, names)
@@ -76,7 +77,8 @@ def _render_overview(recipe: str) -> str:
 
 def _wrap(title: str, words: Iterable[str]) -> list[str]:
     text = f"{title:<{TITLE_WIDTH}}{' '.join(words)}"
-    return wrap(text, WIDTH, subsequent_indent=" " * TITLE_WIDTH, break_long_words=False)
+    lines = wrap(text, WIDTH, subsequent_indent=" " * TITLE_WIDTH, break_long_words=False)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def _render_group(recipe: str, group: str) -> str:

@@ -20,6 +20,7 @@ from vaelab.data.base import (
 from vaelab.data.cache import open_cached
 from vaelab.data.image_file import check_image_shape, read_image
 from vaelab.runtime.errors import MissingFileError, UserError, check_extra_installed, suggest
+from vaelab.runtime.private_api import get_dataset_fingerprint
 
 HUB_TIMEOUT = 5.0  # seconds until the Hub counts as unreachable
 SPLIT_NAMES = {"train": ("train",), "val": ("validation", "val", "valid", "dev"), "test": ("test",)}
@@ -188,8 +189,7 @@ class HuggingFace(DataModule):
         decode = partial(
             _read_row, source=source, column=self.image, shape=self.shape, crop=self.crop
         )
-        # The public API has no hash of a data set, and its files may not be local.
-        key = (self.crop, self.image, source._fingerprint)
+        key = (self.crop, self.image, get_dataset_fingerprint(source))
         return open_cached(
             self.cache, "huggingface", self.shape, range(len(source)), decode, key
         ).images

@@ -129,7 +129,7 @@ def read_matrix(path: Path, dtype: np.dtype, rows: int | None = None) -> Iterato
         UserError: If the file has another format or type, or is truncated.
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             magic, dimensions = struct.unpack("<ii", file.read(8))
             if DTYPES.get(magic) != dtype or not 1 <= dimensions <= 8:
                 raise UserError(f"it does not begin as a matrix of {dtype}")

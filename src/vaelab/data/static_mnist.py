@@ -102,7 +102,7 @@ def read_bits(path: Path) -> np.ndarray:
         UserError: If the file has another content.
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             text = np.frombuffer(file.read(), np.uint8)
     except (OSError, EOFError) as error:
         raise UserError(f"{path} cannot be read ({error}): replace it with the original") from error

@@ -78,9 +78,9 @@ class IndependentPoisson(FactorizedDistribution):
     def _compute_entries(self, value: Tensor) -> Tensor:
         has_exposure = self.exposure is not None
         total = value.sum(self.event_dims, keepdim=True) if has_exposure else None
-        return self._compute_log_p(to_double(value), self._compute_log_mean(total))
+        return self.compute_log_p(to_double(value), self._compute_log_mean(total))
 
-    def _compute_log_p(self, x: Tensor, log_mean: Tensor) -> Tensor:
+    def compute_log_p(self, x: Tensor, log_mean: Tensor) -> Tensor:
         """Compute x ln m - m - ln x!."""
         return x * log_mean - log_mean.exp() - torch.lgamma(x + 1)
 
@@ -125,7 +125,7 @@ class IndependentNegativeBinomial(IndependentPoisson):
     def _clamp_log_dispersion(self) -> Tensor:
         return to_double(self.log_dispersion).clamp(MIN_LOG_DISPERSION, MAX_LOG_DISPERSION)
 
-    def _compute_log_p(self, x: Tensor, log_mean: Tensor) -> Tensor:
+    def compute_log_p(self, x: Tensor, log_mean: Tensor) -> Tensor:
         """Compute ln G(x + r) - ln G(r) - ln x! + r ln r/(r + m) + x ln m/(r + m)."""
         log_r = self._clamp_log_dispersion()
         r, logit = log_r.exp(), log_mean - log_r
@@ -168,8 +168,8 @@ class IndependentZeroInflatedNegativeBinomial(IndependentNegativeBinomial):
         counts = super().sample(sample_shape)
         return counts * torch.bernoulli((-self.logits).sigmoid().expand_as(counts))
 
-    def _compute_log_p(self, x: Tensor, log_mean: Tensor) -> Tensor:
+    def compute_log_p(self, x: Tensor, log_mean: Tensor) -> Tensor:
         """Compute ln(s + (1 - s) NB(0)) for x = 0, and ln(1 - s) + ln NB(x) for x > 0."""
         logits = to_double(self.logits)
-        log_p = logsigmoid(-logits) + super()._compute_log_p(x, log_mean)
+        log_p = logsigmoid(-logits) + super().compute_log_p(x, log_mean)
         return torch.where(x == 0, torch.logaddexp(logsigmoid(logits), log_p), log_p)

@@ -24,7 +24,7 @@ HIDDEN_KEYS = {  # keys of metrics.json and numbers.json that have no row in the
     *("encoder_outputs", "decoder_outputs", "checkpoint", "scale_kind", "scale_floor"),
     *("kl_weighting", "final_weight", "resumed", "asked", "parts", "absent", "features"),
     *("sampler", "temperature", "compared", "nearest_compared", "ssim_window", "ais_chains"),
-    *("ais_temperatures", *SENTENCES),
+    *("ais_temperatures", "factor_images", *SENTENCES),
 }
 FEATURE_KEYS = ("fid", "fid_reconstructions", "fid_floor", "kid", "precision", "recall")
 FEATURE_KEYS += ("density", "coverage")  # computed from the outputs of the network `features`

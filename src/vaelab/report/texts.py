@@ -199,6 +199,9 @@ CHINESE: Mapping[str, str] = {
     # units of metrics
     "nats per image": "nats/图像",
     "nats": "nats",
+    "observed values": "观测值",
+    "of all": "占全部",
+    "The fraction of observed values; the others are missing.": "观测值所占的比例；其余为缺失值。",
     "NLL of an observed value": "每个观测值的 NLL",
     "The NLL divided by the number of observed values, for data with missing values.": (
         "NLL 除以观测值的个数，用于有缺失值的数据。"

@@ -17,7 +17,7 @@ TARGETS = {
 }
 CALLBACKS = {"Continuation": "ResumeState"}
 # Config keys that were added since, each with the value that reproduces the behaviour before it.
-NEW_KEYS: dict[str, Any] = {}
+NEW_KEYS: dict[str, Any] = {"data.missing_fraction": 0.0}
 # The same for arguments of a class: they are added to its node if that has none of them.
 NEW_ARGUMENTS: dict[str, dict[str, Any]] = {
     "vaelab.data.image_folder.ImageFolder": {"depth": 16, "background": "white", "pages": "first"},

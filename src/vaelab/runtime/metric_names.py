@@ -311,6 +311,12 @@ METRICS = {
 """Metrics of a trained model, in the order of tables; loggers receive them as `test/<key>`."""
 
 OTHER_METRICS = {
+    "observed": Metric(
+        "observed values",
+        "of all",
+        "The fraction of observed values; the others are missing.",
+        None,
+    ),
     "elbo_train": Metric(
         "ELBO, train", NATS_PER_IMAGE, "The ELBO of as many training images as test images.", True
     ),

@@ -106,3 +106,8 @@ def job_result(job: Any) -> Any:
 def config_node(cfg: DictConfig, key: str) -> Any:
     """Return the node of a key without resolving its interpolations."""
     return cfg._get_node(key)
+
+
+def get_dataset_fingerprint(dataset: Any) -> str:
+    """Return the hash of a data set of the library datasets; its public API has none."""
+    return dataset._fingerprint
