@@ -53,3 +53,17 @@ def test_command_sample_writes_the_units_of_the_data(run, command):
     assert status == 0, output
     (file,) = run.folder.rglob("samples/*.npz")
     check_units(torch.from_numpy(np.load(file)["x"]))
+
+
+def test_missing_values_are_left_out_and_imputed_in_the_units_of_the_data(tmp_path):
+    x = np.where(np.random.default_rng(1).random(X.shape) < 0.2, np.nan, X)
+    data = vaelab.make_data(x, standardize=True, missing="mask", batch_size=32)
+    train = data.splits["train"].images.double()
+    assert torch.allclose(data.standardization.mean.double(), train.nanmean(0))
+    vae = vaelab.make_model((3,), 2, missing=True, loss="gaussian", model="mlp model.hidden=[8]")
+    run = vaelab.fit(vae, data, folder=tmp_path / "run", max_epochs=5, logger="none")
+    filled = vaelab.load(run.folder).impute(x[:100])
+    observed = torch.from_numpy(~np.isnan(x[:100]))
+    expected = torch.from_numpy(x[:100]).float()[observed]
+    assert torch.allclose(filled[observed], expected, rtol=1e-4, atol=1e-3)
+    check_units(filled)

@@ -18,7 +18,7 @@ other batch.
 import hashlib
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -297,9 +297,8 @@ class DataModule(LightningDataModule):
         """The smallest and largest possible value of a pixel that the model sees."""
         if self.standardization is None:
             return self.data_range
-        seen = (self.prepare(x) for s in self.splits.values() for x in split_rows(s.images))
-        extremes = torch.stack([torch.stack(x.aminmax()) for x in seen])
-        return extremes.min().item(), extremes.max().item()
+        splits = self.splits.values()
+        return _find_extremes(self.prepare(x) for each in splits for x in split_rows(each.images))
 
     @property
     def data_range(self) -> tuple[float, float]:
@@ -309,9 +308,7 @@ class DataModule(LightningDataModule):
         images = [split.images for split in self.splits.values() if len(split.images)]
         if images[0].dtype == torch.uint8:
             return 0.0, 1.0
-        if self.has_missing:
-            images = [x[~x.isnan()] for x in images]
-        return min(x.min().item() for x in images), max(x.max().item() for x in images)
+        return _find_extremes(part for x in images for part in split_rows(x))
 
     @property
     def has_validation(self) -> bool:
@@ -435,6 +432,13 @@ def _sample_bits(x: Tensor) -> Tensor:
 def split_rows(images: Tensor) -> tuple[Tensor, ...]:
     """Split images (N, *shape) into parts whose temporary copies are small; at least one image."""
     return images.split(max(1, CHUNK_VALUES // max(1, images[:1].numel()))) if len(images) else ()
+
+
+def _find_extremes(parts: Iterable[Tensor]) -> tuple[float, float]:
+    """Return the smallest and the largest value of floats; missing values, NaN, are left out."""
+    extremes = [(x.nan_to_num(math.inf).min(), x.nan_to_num(-math.inf).max()) for x in parts]
+    lows, highs = zip(*extremes, strict=True)
+    return torch.stack(lows).min().item(), torch.stack(highs).max().item()
 
 
 def measure_standardization(images: Tensor) -> Standardization:
