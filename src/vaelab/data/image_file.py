@@ -24,6 +24,14 @@ REDUCED_RESOLUTION = 1  # bit of TIFF's tag NewSubfileType: the page is a small 
 NEW_SUBFILE_TYPE = 254
 
 
+RESIZE_FILTERS = {
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
 class Conversion(NamedTuple):
     """How the values in a file become the 8-bit values of an image.
 
@@ -31,11 +39,13 @@ class Conversion(NamedTuple):
         depth: The bits that the values of 16-bit files use; the upper 8 of these are kept.
         background: The gray level, 0 to 255, that transparent images are laid over.
         page: The page of files with several pages, or frames; None refuses such files.
+        resize: The filter of the resize, one of RESIZE_FILTERS; all are antialiased.
     """
 
     depth: int = 16
     background: int = 255
     page: int | None = 0
+    resize: str = "bilinear"
 
 
 DEFAULT_CONVERSION = Conversion()
@@ -99,7 +109,8 @@ def read_image(
             and alpha.
         crop: The side of the central square that is cut out first; None = no crop.
         instead: What the user can do if the file cannot be decoded; the end of the error message.
-        conversion: What becomes of more than 8 bits, of transparency and of several pages.
+        conversion: What becomes of more than 8 bits, of transparency and of several pages, and
+            the filter of the resize.
 
     Returns:
         uint8 of `shape`.
@@ -109,7 +120,7 @@ def read_image(
     """
     try:
         image = _decode(read(name), conversion, has_alpha=shape[0] == 4).convert(MODES[shape[0]])
-        image = _crop_and_resize(image, shape[1], shape[2], crop)
+        image = _crop_and_resize(image, shape[1], shape[2], crop, conversion.resize)
     except Exception as error:  # decoders raise almost any exception on a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{name} cannot be read as an image ({reason}): {instead}") from error
@@ -293,7 +304,9 @@ def _lay_over_background(image: Image.Image, level: int) -> Image.Image:
     return Image.alpha_composite(background, image)
 
 
-def _crop_and_resize(image: Image.Image, height: int, width: int, crop: int | None) -> Image.Image:
+def _crop_and_resize(
+    image: Image.Image, height: int, width: int, crop: int | None, resize: str
+) -> Image.Image:
     """Cut out the largest central part with these proportions and resize it, antialiased."""
     max_width, max_height = (edge if crop is None else min(edge, crop) for edge in image.size)
     part = [
@@ -303,4 +316,4 @@ def _crop_and_resize(image: Image.Image, height: int, width: int, crop: int | No
     part = [max(1, edge) for edge in part]
     left, top = (round((edge - kept) / 2) for edge, kept in zip(image.size, part, strict=True))
     image = image.crop((left, top, left + part[0], top + part[1]))
-    return image.resize((width, height), Image.Resampling.BILINEAR)
+    return image.resize((width, height), RESIZE_FILTERS[resize])

@@ -15,6 +15,7 @@ from torch import Tensor
 from vaelab.data.base import Binarize, DataModule, Split, check_split_fractions
 from vaelab.data.cache import CachedImages, open_cached
 from vaelab.data.image_file import (
+    RESIZE_FILTERS,
     Conversion,
     FileFacts,
     check_image_shape,
@@ -62,6 +63,8 @@ class ImageFolder(DataModule):
             to 255.
         pages: What becomes of files with several pages or frames: null refuses them, first takes
             their first page, and all makes each page an image of its own.
+        resize: The filter with which images are resized: box, bilinear, bicubic or lanczos, from
+            soft to sharp; all are antialiased.
 
     Raises:
         UserError: If an argument is out of range. `prepare_data` and `setup` raise it if a file
@@ -86,6 +89,7 @@ class ImageFolder(DataModule):
         depth: int | None = None,
         background: str | int = "white",
         pages: Literal["first", "all"] | None = None,
+        resize: str = "bilinear",
     ):
         super().__init__(shape, binarize, batch_size, seed, dequantize, augment=augment)
         check_image_shape(self.shape, crop, (1, 3, 4))
@@ -96,7 +100,9 @@ class ImageFolder(DataModule):
             raise UserError(f"data.depth={depth}: it must be 8 to 16 bits, or null")
         if pages not in (None, "first", "all"):
             raise UserError(f"data.pages={pages}: choose from null, first, all")
-        self.depth, self.pages = depth, pages
+        if resize not in RESIZE_FILTERS:
+            raise UserError(f"data.resize={resize}: choose from {', '.join(RESIZE_FILTERS)}")
+        self.depth, self.pages, self.resize = depth, pages, resize
         self.background = _parse_background(background)
         self.root = root
         self.crop = crop
@@ -170,7 +176,7 @@ class ImageFolder(DataModule):
         """How the values of the files become 8-bit values."""
         largest = max((each.largest for each in self._facts if each.largest is not None), default=0)
         depth = self.depth or (choose_depth(largest) if largest else 16)
-        return Conversion(depth, self.background, 0 if self.pages else None)
+        return Conversion(depth, self.background, 0 if self.pages else None, self.resize)
 
     def _describe_conversions(self) -> Iterator[str]:
         """Yield sentences about what is converted in the examined files."""
