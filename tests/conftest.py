@@ -257,7 +257,7 @@ def take_step(config) -> Callable[..., dict[str, float]]:
         check_run_config(cfg)
         run = RunParts.build(cfg)
         run.load_data()
-        run.vae.likelihood.check_pixels(*run.data.range, run.data.pixels, run.data.kinds)
+        run.vae.likelihood.check_pixels(*run.data.range, run.data.pixels, run.data.column_kinds)
         images, labels = run.data.splits["train"]
         run.vae.check_labels(labels)
         run.vae.initialize(run.data.prepare(images[:100]))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import math
 from importlib.metadata import version
 from types import SimpleNamespace
@@ -112,6 +113,8 @@ def test_checkpoint_contains_plain_weights_states_and_config_only(train):
 def test_writing_checkpoints_prints_no_messages(train, caplog):
     with caplog.at_level("INFO"), caplog.at_level("INFO", "pytorch_lightning"):
         train("trainer.max_epochs=2")
+        logging.getLogger("pytorch_lightning").info("messages are captured")
+    assert "messages are captured" in caplog.text
     assert "weights_only" not in caplog.text
 
 

@@ -153,7 +153,7 @@ def _load_data(run: RunParts) -> None:
     """Read and describe the data set, and check that likelihood, objective and model fit it."""
     run.load_data()
     announce_data(run.data)
-    run.vae.likelihood.check_pixels(*run.data.range, run.data.pixels, run.data.kinds)
+    run.vae.likelihood.check_pixels(*run.data.range, run.data.pixels, run.data.column_kinds)
     run.module.objective.check_range(*run.data.range)
     run.vae.check_labels(torch.cat([split.labels for split in run.data.splits.values()]))
     if isinstance(run.vae.posterior, VQ):

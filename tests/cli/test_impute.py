@@ -9,6 +9,7 @@ from PIL import Image
 from tiny import TINY
 
 import vaelab
+from vaelab.runtime.errors import UserError
 
 RANDOM = np.random.default_rng(0)
 TABLE = RANDOM.standard_normal((60, 3)) @ RANDOM.standard_normal((3, 3))
@@ -56,6 +57,35 @@ def test_csv_file_is_filled_with_its_header(table_run, command, tmp_path):
     assert filled[0, [0, 2]].tolist() == [1.5, 2]
     assert filled[2].tolist() == [0, 1, 2]
     assert np.isfinite(filled).all()
+
+
+@pytest.mark.slow
+def test_standardized_table_is_filled_in_its_own_units(command, tmp_path):
+    x = with_gaps(TABLE * [1000, 1, 0.01] + [5000, 0, 1])
+    np.savetxt(tmp_path / "gaps.csv", x, delimiter=",", header="a,b,c", comments="")
+    words = ["data=arrays", "data.path=gaps.csv", "data.standardize=true", "data.missing=mask"]
+    words += ["loss=gaussian", "model.hidden=[8]", "latent_dim=2", "trainer.max_epochs=30"]
+    words += ["logger=none", "samples=2", "hydra.run.dir=run", "data.batch_size=16"]
+    status, output = command("train.py", *words)
+    assert status == 0, output
+    for source in (["--input", "gaps.csv"], []):
+        status, output = command("scripts/impute.py", "run", *source, "--output", "filled.npz")
+        assert status == 0, output
+        filled = np.load(tmp_path / "filled.npz")["x"]
+        assert np.isfinite(filled).all()
+        assert 3000 < filled[:, 0].mean() < 7000
+        assert filled[:, 2].std() < 0.1
+
+
+@pytest.mark.slow
+def test_counts_given_their_total_are_not_imputed():
+    data = vaelab.make_data(np.random.default_rng(0).poisson(3, (60, 4)), kind="count")
+    vae = vaelab.make_model((4,), 2, loss="poisson")
+    run = vaelab.fit(vae, data, max_epochs=1, samples=2, logger="none")
+    x = np.full((3, 4), 2.0)
+    x[0, 0] = np.nan
+    with pytest.raises(UserError, match="given the total of each x"):
+        run.impute(x)
 
 
 @pytest.mark.slow

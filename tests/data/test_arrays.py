@@ -6,6 +6,7 @@ import torch
 
 from vaelab.data import array_files, arrays
 from vaelab.data.arrays import Arrays
+from vaelab.runtime.errors import UserError
 
 WIDE = np.zeros((5, 4))
 
@@ -286,3 +287,24 @@ def test_other_scales_divide(npz, scale, high):
 def test_scale_must_be_positive(npz, scale):
     with pytest.raises(ValueError, match=r"data\.scale=.*: it must be a positive number"):
         load_arrays(npz(x=GREY), scale=scale)
+
+
+def test_converted_files_of_one_setting_are_not_used_for_another(tmp_path):
+    x = np.zeros((40, 3), np.float32)
+    x[::2] = 1
+    np.save(tmp_path / "x.npy", x)
+
+    def load(**settings):
+        data = Arrays(str(tmp_path / "x.npy"), mapped=True, **settings)
+        data.setup()
+        return data
+
+    assert load().splits["train"].images.dtype == torch.uint8
+    counts = load(kind="count")
+    assert counts.splits["train"].images.max() == 1
+    assert counts.pixels == "count"
+    x[3, 1] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    assert load(missing="mask").splits["train"].images.dtype == torch.float32
+    with pytest.raises(UserError, match="NaN"):
+        load()

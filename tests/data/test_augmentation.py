@@ -63,6 +63,12 @@ def test_crop_shifts_by_an_eighth_at_most(x):
     assert {abs(j) for _, j in shifts} == {0, 1, 2}
 
 
+@pytest.mark.parametrize("size", [(1, 28), (2, 2), (28, 1), (3, 64)])
+def test_crop_works_at_every_size(size):
+    x = torch.rand(8, 1, *size)
+    assert augment(x, ["crop"], 0, 0, torch.arange(8)).shape == x.shape
+
+
 def test_rotation_keeps_a_disc_and_moves_a_bar():
     rows, columns = torch.meshgrid(*[torch.linspace(-1, 1, 33)] * 2, indexing="ij")
     disc = torch.sigmoid(20 * (0.6 - (rows**2 + columns**2).sqrt())).expand(64, 1, 33, 33)
@@ -89,7 +95,7 @@ def test_color_changes_channels_within_the_range(x):
     [
         ({"augment": ["mirror"]}, "mirror is unknown"),
         ({"augment": ["color"]}, "three color channels"),
-        ({"augment": ["rotate"], "binarize": "fixed"}, "pixels are binary"),
+        ({"augment": ["rotate"], "binarize": "fixed"}, "the pixels are binary"),
         ({"augment": ["rotate"], "missing_fraction": 0.5}, "missing"),
     ],
 )

@@ -50,7 +50,7 @@ def test_whole_numbers_are_no_counts_unless_the_user_says_so(tmp_path):
 def test_columns_of_several_kinds_are_mixed(tmp_path):
     data = load(tmp_path, MIXED, kind=KINDS)
     assert data.pixels == "mixed"
-    assert data.kinds == tuple(KINDS)
+    assert data.column_kinds == tuple(KINDS)
     assert "columns of several kinds in [" in describe_splits(data).line
 
 
@@ -77,7 +77,7 @@ def test_values_of_another_kind_are_refused(tmp_path, x, settings, message):
 
 def test_make_data_takes_a_kind():
     assert vaelab.make_data(COUNTS, kind="count").pixels == "count"
-    assert vaelab.make_data(MIXED, kind=KINDS).kinds == tuple(KINDS)
+    assert vaelab.make_data(MIXED, kind=KINDS).column_kinds == tuple(KINDS)
 
 
 @pytest.mark.parametrize("kind", ["count", KINDS])

@@ -207,3 +207,14 @@ def test_table_with_columns_of_different_kinds_trains_with_missing_values():
     log_prob.sum().backward()
     assert log_prob.isfinite().all()
     assert all(p.grad.isfinite().all() for p in vae.parameters() if p.grad is not None)
+
+
+def test_values_are_deleted_before_they_are_standardized():
+    x = np.random.default_rng(0).normal(1000, 50, (80, 3))
+    data = vaelab.make_data(x, standardize=True, missing_fraction=0.3)
+    again = ArrayData({"x": x}, "x", standardize=True, missing_fraction=0.3)
+    again.standardization = data.standardization  # as in a run that is opened
+    again.setup()
+    first, second = (each.splits["train"].images for each in (data, again))
+    assert torch.equal(first.nan_to_num(0), second.nan_to_num(0))
+    assert 900 < first.nanmean() < 1100

@@ -51,7 +51,7 @@ def test_table_is_standardized_and_has_the_class_as_columns(name, rows, columns,
     torch.testing.assert_close(images[:, :real].mean(0), torch.zeros(real), atol=1e-5, rtol=0)
     assert data.pixels == ("mixed" if target else "real")
     if target:
-        assert sum(len(numbers) for _, numbers in parse_columns(data.kinds)) == columns
+        assert sum(len(numbers) for _, numbers in parse_columns(data.column_kinds)) == columns
         added = images[:, real:]
         assert torch.equal(added.argmax(1) if added.shape[1] > 1 else added[:, 0].long(), labels)
 

@@ -38,3 +38,10 @@ def test_jobs_are_found_in_nested_folders(multirun):
     assert nested in find_jobs(multirun)
     assert "deeper/seed 0" in {row["job"] for row in read_jobs(multirun)}
     assert name_run(nested).startswith("seed 0: ")
+
+
+def test_folder_of_several_multiruns_is_not_one_of_them(multirun, tmp_path):
+    above = tmp_path / "above"
+    shutil.copytree(multirun, above / "first", ignore=lambda *_: ["above"])
+    assert find_jobs(above) == []
+    assert find_jobs(above / "first") == [above / "first" / "0", above / "first" / "1"]

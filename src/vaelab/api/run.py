@@ -280,7 +280,7 @@ class Run:
             return self.data
         missing = "mask" if allow_missing or self.vae.missing else "refuse"
         rows = make_similar_data(self._parts.data, name_test_rows(x, y), "x", missing)
-        self.vae.likelihood.check_pixels(*rows.range, rows.pixels, rows.kinds)
+        self.vae.likelihood.check_pixels(*rows.range, rows.pixels, rows.column_kinds)
         return rows
 
     def _prepare(self, x: Any, y: Any, allow_missing: bool = False) -> DataModule:

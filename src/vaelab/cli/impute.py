@@ -1,7 +1,8 @@
 """Fill in missing values: `vaelab impute runs/<run> --input x.npz --output filled.npz`.
 
-Missing values are NaN in the array x of an npz file, and empty or nan in a csv file, whose columns
-are those of the run in the same order. Without --input, a split of the run's own data is filled.
+The input is a file of any format that data=arrays reads, with the columns of the run. Missing
+values are NaN, and empty cells of a table. Without --input, a split of the run's own data is
+filled.
 Each missing value becomes its expected value given the observed ones, or with --samples K there are
 K samples of the missing values, which an npz file keeps as x (N, K, ...). Images also give a
 picture. Where the truth is known, which is so for data.missing_fraction and --missing-fraction, the
@@ -31,7 +32,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=expand_home, help="the run folder, or a model.safetensors")
-    parser.add_argument("--input", type=expand_home, help="an npz file with x, or a csv file")
+    parser.add_argument("--input", type=expand_home, help="a file with x, read as that of the run")
     parser.add_argument("--split", choices=("train", "val", "test"), default="test")
     parser.add_argument(
         "--missing-fraction",
@@ -67,7 +68,7 @@ def main() -> None:
     header: list[str] = []
     split = arguments.split
     if arguments.input:
-        x, header = _read_rows(arguments.input)
+        x, header = _read_rows(run, arguments.input)
         data, split = _make_rows(run, x, arguments.input), "test"
     else:
         data = _load_own_data(run, arguments.missing_fraction)
@@ -81,7 +82,7 @@ def main() -> None:
         arguments.images,
     )
     folder = weights.results_folder(arguments.run)
-    output = arguments.output or folder / f"imputed{arguments.input.suffix if header else '.npz'}"
+    output = arguments.output or folder / f"imputed{'.csv' if header else '.npz'}"
     filled = run.vae.to_data_units(result.samples if arguments.samples else result.x)
     _write_rows(output, filled.numpy() * (getattr(data, "scale", None) or 1), header)
     written = [output]
@@ -105,6 +106,7 @@ def _load_own_data(run: "RunParts", fraction: float | None) -> "DataModule":
             )
         run.cfg.data.missing_fraction = fraction
     data = RunParts.build_data(run.cfg)
+    data.standardization = run.vae.standardization
     data.prepare_data()
     data.setup()
     if not data.has_missing:
@@ -121,29 +123,24 @@ def _make_rows(run: "RunParts", x: "np.ndarray", path: Path) -> "DataModule":
 
     arrays = {"x_train": x, "x_val": x[:0], "x_test": x}
     data = make_similar_data(run.data, arrays, str(path), "mask")
-    run.vae.likelihood.check_pixels(*data.range, data.pixels)
+    run.vae.likelihood.check_pixels(*data.range, data.pixels, data.column_kinds)
     return data
 
 
-def _read_rows(path: Path) -> tuple["np.ndarray", list[str]]:
-    """Read x (N, ...) of an npz file, or the rows of a csv file and its first line."""
+def _read_rows(run: "RunParts", path: Path) -> tuple["np.ndarray", list[str]]:
+    """Read x (N, ...) of a file like that of the run, and the names of its columns."""
     import numpy as np
+
+    from vaelab.data.array_files import Selection, open_array_file
+    from vaelab.data.arrays import Arrays
 
     if not path.is_file():
         raise MissingFileError(f"--input {path}: there is no such file")
-    try:
-        if path.suffix == ".csv":
-            with path.open(encoding="utf-8") as file:
-                header = file.readline().strip().split(",")
-            x = np.genfromtxt(path, delimiter=",", skip_header=1, ndmin=2, encoding="utf-8")
-            return x, header
-        with np.load(path) as file:
-            return file["x"], []
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"--input {path} cannot be read ({error}): write numpy.savez(path, x=x), or a csv file "
-            "of numbers whose first line names the columns"
-        ) from error
+    selection = run.data.selection if isinstance(run.data, Arrays) else Selection()
+    content = open_array_file(str(path), selection)
+    if "x" not in content.arrays:
+        raise UserError(f"--input {path} has several splits: write a file with one array x")
+    return np.asarray(content.arrays["x"][:]), list(content.columns)
 
 
 def _write_rows(path: Path, x: "np.ndarray", header: list[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import to_absolute_path
 from omegaconf import DictConfig
 
 from vaelab.cli.secrets import find_secret
@@ -46,7 +47,8 @@ def _make_recordable(cfg: DictConfig, folder: Path) -> None:
     if secret := find_secret(f"{key}={value}" for key, value in changed.items()):
         raise UserError(secret)
     trusted_config.check_config(cfg)
-    is_changed = remove_new_keys(cfg, folder) or bool(changed)
+    multirun = Path(to_absolute_path(HydraConfig.get().sweep.dir))  # of this job, if it has one
+    is_changed = remove_new_keys(cfg, multirun) or bool(changed)
     if is_changed and not slurm.is_worker_rank():
         record_config(cfg, folder)
 
@@ -73,11 +75,12 @@ def silence_messages() -> None:
 
 
 def _is_informative(entry: logging.LogRecord) -> bool:
-    """False for advertisements, devices that are not there, and the end of the training."""
+    """False for advertisements, absent devices, and what a training always does."""
     message = entry.getMessage()
     return not (
         "/lit" in message.lower()
         or "available: False" in message
+        or message.startswith("Loading `train_dataloader`")
         or message.startswith("`Trainer.fit` stopped")
     )
 

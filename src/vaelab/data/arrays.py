@@ -36,7 +36,7 @@ from vaelab.runtime.files import atomic_write
 
 log = logging.getLogger(__name__)
 
-CHUNK_BYTES = 2**24
+CHUNK_BYTES = 2**22
 MAX_IN_MEMORY = 2**31  # bytes of x; larger files are mapped
 MAX_NAMED = 5  # columns in a message
 COMPARED_ROWS = 2_000  # of each split, to compare their scales
@@ -104,7 +104,6 @@ class ArrayData(DataModule):
         check_split_fractions(validation, test)
         check_kind(kind, scale, binarize)
         self.kind = kind if isinstance(kind, str) else [str(each) for each in kind]
-        self.kinds = () if isinstance(self.kind, str) else tuple(self.kind)
         if scale is not None and not 0 < scale < math.inf:
             raise UserError(f"data.scale={scale}: it must be a positive number, or null")
         if standardize and (binarize != "none" or dequantize or kind not in ("auto", "real")):
@@ -199,8 +198,6 @@ class ArrayData(DataModule):
     def pixels(self) -> Pixels:
         if self.standardization is not None:
             return "real"
-        if self.kind == "count":
-            return "count"
         if self.kind != "auto":
             return super().pixels
         images = [x for x, _ in self.splits.values()]
@@ -380,7 +377,7 @@ class Arrays(ArrayData):
     ) -> MappedFiles:
         """Return the converted rows of the cache; the first time, check the file and convert it."""
         sources = [(file.name, *_size_and_time(file)) for file in list_files(self.path)]
-        key = (sources, self.selection, self.scale, self.fractions)
+        key = (sources, self.selection, self.scale, self.fractions, self.kind, self.missing)
         files = MappedFiles(Path(self.cache), key)
         if files.open():
             return files
@@ -422,7 +419,7 @@ def make_similar_data(
         seed=own.seed,
         dequantize=own.dequantize,
         scale=own.scale if isinstance(own, ArrayData) else None,
-        kind=own.kinds or own.kind,
+        kind=own.kind,
         missing=missing,
     )
     data.standardization = own.standardization

@@ -86,7 +86,7 @@ def _keep_dtype(changed: Tensor, x: Tensor) -> Tensor:
 def _shift(x: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
     """Shift images by whole pixels; vertical and horizontal (B,) lie in [0, 1)."""
     height, width = x.shape[2:]
-    margins = [max(1, int(edge * CROP_MARGIN)) for edge in (height, width)]
+    margins = [min(edge - 1, max(1, int(edge * CROP_MARGIN))) for edge in (height, width)]
     grown = pad(x.float(), (margins[1], margins[1], margins[0], margins[0]), mode="reflect").to(x)
     starts = [
         (number * (2 * margin + 1)).long()

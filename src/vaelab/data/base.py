@@ -44,7 +44,7 @@ Missing = Literal["refuse", "mask"]
 BINARIZATION_SEEDS = {"test": 0, "val": 1, "train": 2}
 EVALUATION_BATCH = 128  # images; fixed, so that no number depends on data.batch_size
 EVALUATION_VALUES = 2**22  # values in the images of such a batch, at most
-CHUNK_VALUES = 2**22  # values that are converted at once
+CHUNK_VALUES = 2**20  # values that are converted at once
 DELETION_ROWS = 1000  # of which values are deleted at once
 MAX_GPU_FRACTION = 0.25  # largest part of the free GPU memory that one split may occupy
 
@@ -73,8 +73,6 @@ class DataModule(LightningDataModule):
         unordered: The names of the factors whose values have no order.
         is_binary: True if the images hold only 0 and 255, so that data.binarize changes nothing.
         kind: The setting `kind` of `vaelab.data.arrays.ArrayData` for x of the same kind.
-        kinds: The kind of each column of a table with columns of different kinds, see
-            `vaelab.distributions.columns.parse_columns`; otherwise empty.
         conversions: Sentences about what was converted when the data set was read, for its
             description.
         standardization: The mean and deviation with which the model sees x; None = as it is. An
@@ -118,7 +116,6 @@ class DataModule(LightningDataModule):
     standardization: Standardization | None = None
     scratch: str | None = None
     kind: str | list[str] = "auto"
-    kinds: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -227,18 +224,16 @@ class DataModule(LightningDataModule):
             )
 
     def _check_interpolation(self) -> None:
-        """Refuse augmentations that compute new pixels, for pixels that must not change."""
+        """Refuse augmentations that compute new pixels, where these would be of another kind."""
         computing = [name for name in self.augment if name in COMPUTING]
         low, high = self.range
-        reason = (
-            "some values are missing"
-            if self.has_missing
-            else "pixels are binary"
-            if self.binarize != "dynamic" and self.pixels == "binary"
-            else f"pixels lie in [{low:g}, {high:g}], not in [0, 1]"
-            if low < 0 or high > 1
-            else None
-        )
+        reason = None
+        if self.has_missing:
+            reason = "some values are missing"
+        elif self.binarize != "dynamic" and self.pixels in ("binary", "count"):
+            reason = f"the pixels are {self.pixels}"
+        elif "color" in computing and (low < 0 or high > 1):
+            reason = f"the pixels lie in [{low:g}, {high:g}], not in [0, 1]"
         if computing and reason:
             raise UserError(
                 f"data.augment=[{','.join(computing)}] computes new pixels, but {reason}: choose "
@@ -255,7 +250,8 @@ class DataModule(LightningDataModule):
         kept = torch.empty(images.shape)
         for index in torch.arange(len(images)).split(DELETION_ROWS):
             uniform = uniform_per_image(self.seed, index, self.shape)
-            x = self.prepare(images[index])
+            x = images[index]
+            x = x / 255 if x.dtype == torch.uint8 else x
             kept[index] = torch.where(uniform < self.missing_fraction, torch.nan, x)
         return Split(kept, labels)
 
@@ -275,13 +271,23 @@ class DataModule(LightningDataModule):
         return Split(bits, labels)
 
     @property
+    def column_kinds(self) -> tuple[str, ...]:
+        """The kind of each column of a table with columns of different kinds; otherwise empty.
+
+        See `vaelab.distributions.columns.parse_columns`.
+        """
+        return () if isinstance(self.kind, str) else tuple(self.kind)
+
+    @property
     def pixels(self) -> Pixels:
         """The kind of pixels that the model sees.
 
         See `vaelab.distributions.pixels.Pixels`.
         """
-        if self.kinds:
+        if self.column_kinds:
             return "mixed"
+        if self.kind == "count":
+            return "count"
         if self.is_binary or self.binarize != "none":
             return "binary"
         if self.pixels_with_missing is not None:
@@ -436,9 +442,16 @@ def split_rows(images: Tensor) -> tuple[Tensor, ...]:
 
 def _find_extremes(parts: Iterable[Tensor]) -> tuple[float, float]:
     """Return the smallest and the largest value of floats; missing values, NaN, are left out."""
-    extremes = [(x.nan_to_num(math.inf).min(), x.nan_to_num(-math.inf).max()) for x in parts]
-    lows, highs = zip(*extremes, strict=True)
-    return torch.stack(lows).min().item(), torch.stack(highs).max().item()
+    low, high = math.inf, -math.inf
+    for x in parts:
+        smallest, largest = (each.item() for each in x.aminmax())
+        if math.isnan(smallest):
+            smallest, largest = (
+                x.nan_to_num(math.inf).min().item(),
+                x.nan_to_num(-math.inf).max().item(),
+            )
+        low, high = min(low, smallest), max(high, largest)
+    return low, high
 
 
 def measure_standardization(images: Tensor) -> Standardization:

@@ -8,9 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vaelab.data.base import Binarize, DataModule, Split
+from vaelab.data.base import Binarize, DataModule, Split, check_generated_sizes
 from vaelab.distributions.counts import IndependentNegativeBinomial
-from vaelab.distributions.pixels import Pixels
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.seeding import Stream, seeded_noise
 
@@ -71,18 +70,13 @@ class Counts(DataModule):
     ):
         super().__init__((columns,), binarize, batch_size, seed, dequantize)
         self.kind = "auto" if binarize != "none" else "count"
-        if columns < 2 or latents < 1 or min(train, test) < 1 or validation < 0 or draw < 0:
+        check_generated_sizes(train, validation, test, draw)
+        if columns < 2 or latents < 1:
             raise UserError(
-                f"data.columns={columns} must be at least 2, data.latents={latents}, data.train="
-                f"{train} and data.test={test} at least 1, data.validation={validation} and "
-                f"data.draw={draw} at least 0"
+                f"data.columns={columns} must be at least 2, and data.latents={latents} at least 1"
             )
         self.latents, self.draw = latents, draw
         self.sizes = {"train": train, "val": validation, "test": test}
-
-    @property
-    def pixels(self) -> Pixels:
-        return super().pixels if self.binarize != "none" else "count"
 
     def make_model(self) -> CountModel:
         """Return the parameters that all rows are generated from."""

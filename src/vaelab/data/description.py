@@ -270,8 +270,7 @@ def _find_warnings(
             "data.depth for files with more than 8 bits"
         )
     if description.pixels == "real":
-        is_guessed = getattr(data, "kind", "auto") == "auto"
-        yield from _find_unscaled(rows, description, is_guessed)
+        yield from _find_unscaled(rows, description, is_guessed=data.kind == "auto")
     if len(data.shape) > 1 and 100 * description.duplicates > description.examined:
         yield f"data: {description.duplicates:,} {examined} are equal to another one"
     if len(data.shape) > 1 and 100 * description.shared > description.examined:

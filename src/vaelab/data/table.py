@@ -59,7 +59,7 @@ class Table(DataModule):
         self.name, self.target, self.fractions = name, target, (validation, test)
         if target:
             kind = "binary" if classes == 2 else f"categorical:{classes}"
-            self.kinds = (*["real"] * columns, kind)
+            self.kind = [*["real"] * columns, kind]
         self.columns: tuple[str, ...] = ()
 
     def load(self) -> dict[str, Split]:

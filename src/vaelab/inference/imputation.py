@@ -51,13 +51,19 @@ def impute_split(
         images: The size of a random subset of the split; None means all.
 
     Raises:
-        UserError: If q(z|x) has no density, or does not vary.
+        UserError: If q(z|x) has no density or does not vary, or if p(x|z) is conditional on the
+            total of x.
     """
     if not (vae.posterior.has_density and vae.posterior.is_random):
         name = type(vae.posterior).__name__
         raise UserError(
             f"imputation needs importance weights, but the posterior {name} has no density: choose "
             "a run with another posterior= (diagonal, full, iaf, ...)"
+        )
+    if vae.likelihood.condition is not None:
+        raise UserError(
+            f"p(x|z) is given {vae.likelihood.condition}, which is unknown if values are missing: "
+            "train with loss.exposure=none"
         )
     is_known = split in data.truth
     baseline = _fit_baseline(vae, data) if is_known else None

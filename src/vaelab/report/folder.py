@@ -143,11 +143,6 @@ def select_plain_values(node: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def is_run_folder(path: Path) -> bool:
-    """True if the folder is that of a run or of a job of a multirun."""
-    return (path / ".hydra").is_dir()
-
-
 def read_multirun_overrides(path: Path) -> list[str]:
     """Return the words after `vaelab train -m` of a multirun, empty if they cannot be read."""
     hydra = _read_yaml(path / "multirun.yaml", {}).get("hydra")

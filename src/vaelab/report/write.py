@@ -4,9 +4,8 @@ import logging
 from pathlib import Path
 
 from vaelab.report import run, sweep
-from vaelab.report.folder import is_run_folder
 from vaelab.report.texts import TRANSLATORS
-from vaelab.runs.jobs import find_jobs
+from vaelab.runs.jobs import find_jobs, is_run_folder
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.language import find_language
 

@@ -29,15 +29,31 @@ def find_multirun(folder: Path) -> Path | None:
     return next((each for each in folder.parents if (each / MULTIRUN_RECORD).exists()), None)
 
 
-def find_jobs(folder: Path) -> list[Path]:
-    """Return the run folders of a multirun in the order of their paths.
+def is_run_folder(path: Path) -> bool:
+    """True if the folder is that of a run or of a job of a multirun."""
+    return (path / ".hydra").is_dir()
 
-    With hydra.sweep.subdir they may lie deeper than in the folder of the multirun itself.
+
+def find_jobs(folder: Path) -> list[Path]:
+    """Return the run folders of a multirun, or of another folder of runs, sorted by their paths.
+
+    With hydra.sweep.subdir the jobs of a multirun may lie deeper than in its folder. A run folder
+    is its own only job.
     """
-    if (folder / ".hydra").is_dir():
+    if is_run_folder(folder):
+        return [folder]
+    children = sorted(path for path in folder.iterdir() if path.is_dir())
+    if not (folder / MULTIRUN_RECORD).exists():
+        return [path for path in children if is_run_folder(path)]
+    return [job for child in children for job in _find_runs(child)]
+
+
+def _find_runs(folder: Path) -> list[Path]:
+    """Return the run folders at or below a folder; links to folders are not followed below it."""
+    if is_run_folder(folder):
         return [folder]
     children = sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
-    return [job for child in children for job in find_jobs(child)]
+    return [run for child in children for run in _find_runs(child)]
 
 
 def read_overrides(folder: Path) -> list[str]:

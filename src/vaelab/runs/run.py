@@ -71,8 +71,8 @@ class RunParts:
         config: Any = OmegaConf.to_container(deepcopy(cfg).module, resolve=True)
         config["vae"]["shape"] = list(data.shape)
         likelihood = config["vae"]["likelihood"]
-        if data.kinds and likelihood.get("columns", ...) is None:
-            likelihood["columns"] = list(data.kinds)
+        if data.column_kinds and likelihood.get("columns", ...) is None:
+            likelihood["columns"] = list(data.column_kinds)
         if data.has_missing:
             config["vae"]["missing"] = True
         run = cls(cfg, data, build_from_config(DictConfig(config)))

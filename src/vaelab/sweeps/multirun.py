@@ -16,7 +16,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from vaelab.runs import untrusted
-from vaelab.runs.jobs import find_multirun
 from vaelab.runs.old_names import rename_old_targets
 from vaelab.runs.ownership import (
     get_command_locks,
@@ -60,7 +59,7 @@ def start_multirun(config: DictConfig) -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     if is_resumed:  # Hydra writes the record again, from the same config
-        _remove_keys_not_in(folder, config)
+        remove_new_keys(config, folder)
     with atomic_write(folder / MULTIRUN_RECORD) as part:
         OmegaConf.save(config, part)
     active_folder.set(folder)
@@ -182,17 +181,13 @@ def _read_request(folder: Path) -> Any:
     return _request_of(rename_old_targets(untrusted.read_config(record)))
 
 
-def remove_new_keys(config: DictConfig, folder: Path) -> bool:
-    """Remove the keys from the config of a job that its multirun lacks; True if there are any.
+def remove_new_keys(config: DictConfig, multirun: Path) -> bool:
+    """Remove the keys from a config that the record of its multirun lacks; True if there are any.
 
     A newer version of vaelab that resumes a multirun thus treats all of its jobs alike.
     """
-    multirun = find_multirun(folder)
-    return multirun is not None and _remove_keys_not_in(multirun, config)
-
-
-def _remove_keys_not_in(multirun: Path, config: DictConfig) -> bool:
-    """Remove the keys of a config that the record of a multirun lacks; True if there are any."""
+    if not (multirun / MULTIRUN_RECORD).is_file():
+        return False
     new = config.keys() - untrusted.read_config(multirun / MULTIRUN_RECORD).keys()
     with read_write(config), open_dict(config):
         for key in new:

@@ -40,8 +40,11 @@ def _job_command(local_rank: int) -> tuple[Sequence[str], str]:
     command = subprocess_command("train", *hydra.overrides.task)
     if is_resume_command(hydra.overrides.task):  # the command names the folder
         return command, get_original_cwd()
-    folder = f"hydra.run.dir={quote_override(hydra.runtime.output_dir)}"
-    return [*command, folder, "hydra.mode=RUN", "hydra.output_subdir=null"], get_original_cwd()
+    folders = [
+        f"hydra.run.dir={quote_override(hydra.runtime.output_dir)}",
+        f"hydra.sweep.dir={quote_override(hydra.sweep.dir)}",  # of the multirun of this job
+    ]
+    return [*command, *folders, "hydra.mode=RUN", "hydra.output_subdir=null"], get_original_cwd()
 
 
 @contextmanager
