@@ -40,7 +40,7 @@ KEYS: Mapping[str, str] = {
     "published": "论文中的 NLL，如 {value: 84.78, source: IWAE}",
     # conf/sample.yaml
     "n": "图像数量",
-    "temperature": "小于 1：更典型、更少变化的图像；见 docs/parts.md",
+    "temperature": "小于 1：更典型、更少变化的图像；列表为每层 z 各一个值",
     "label": "类别，或 [Smiling,Male] 等属性；null：训练图像的标签",
     "draw": "false：x 是 p(x|z) 的均值；true：x 是 p(x|z) 的样本",
     "checkpoint": "best 或 last",

@@ -28,17 +28,20 @@ from vaelab.figures.compute.dimensions import (
     rank_dimensions,
 )
 from vaelab.figures.compute.grids import compute_reconstructions, compute_samples
+from vaelab.figures.compute.layers import compute_layers
 from vaelab.figures.compute.map import Projection, compute_decoded_plane, compute_latent_map
 from vaelab.figures.compute.traversals import compute_traversals
 from vaelab.figures.compute.walks import compute_walks
 from vaelab.figures.draw.aggregate import plot_aggregate, plot_aggregate_plane, plot_code_usage
 from vaelab.figures.draw.curves import plot_metric_curves
 from vaelab.figures.draw.kl_per_dimension import plot_kl_per_dimension
+from vaelab.figures.draw.layers import plot_layers
 from vaelab.figures.draw.map import plot_decoded_map, plot_latent_map
 from vaelab.figures.draw.style import FORMATS, save_figure
 from vaelab.figures.draw.traversals import plot_traversals
 from vaelab.figures.draw.walks import plot_walks
 from vaelab.inference.image_grid import make_image_grid, make_paired_grid
+from vaelab.models.ladder import Ladder
 from vaelab.runs.history import KL_FILE, read_kl_history, read_metric_curves, steps_per_epoch
 from vaelab.runs.run import RunParts
 from vaelab.runtime.distributed import progress_bar
@@ -68,7 +71,7 @@ def draw_all_figures(
     Arguments:
         run: The run with its model and data.
         folder: The run folder, with its metrics.csv.
-        only: Names from FIGURES; None draws all.
+        only: Names from FIGURES; None draws all, and "layers" only of top-down hierarchies.
         format: One of FORMATS.
         map: How more than two latent dimensions are projected on the map.
 
@@ -78,13 +81,18 @@ def draw_all_figures(
     Raises:
         UserError: If a name or the format is unknown.
     """
-    names = list(FIGURES) if only is None else list(only)
+    names = list_figures(run.vae) if only is None else list(only)
     check_figure_names(names, format)
     bar = progress_bar(names, "drawing figures")
     paths, skipped = draw_figures(FigureInputs(run.vae, run.data, folder, map), bar, format)
     for reason, skipped_names in skipped.items():
         print(f"skipped {', '.join(skipped_names)}: {reason}")
     return paths
+
+
+def list_figures(vae: VAE) -> list[str]:
+    """Return the names of the figures that are drawn of a model unless others are chosen."""
+    return [name for name in FIGURES if name != "layers" or isinstance(vae, Ladder)]
 
 
 def check_figure_names(names: Iterable[str], format: str = "png") -> None:
@@ -186,6 +194,11 @@ def draw_map(inputs: FigureInputs) -> Figure:
         return plot_latent_map(latent_map)
 
 
+def draw_layers(inputs: FigureInputs) -> Figure:
+    """Draw images whose layers are fixed from the top, and the KL of each layer."""
+    return plot_layers(*compute_layers(inputs.vae, inputs.data))
+
+
 def draw_kl_per_dimension(inputs: FigureInputs) -> Figure:
     """Draw the KL of each latent dimension by epoch, as KL_FILE has recorded it.
 
@@ -239,6 +252,7 @@ FIGURES: dict[str, Callable[[FigureInputs], Figure | Image.Image]] = {
     "walks": draw_walks,
     "map": draw_map,
     "aggregate": draw_aggregate,
+    "layers": draw_layers,
     "kl_per_dimension": draw_kl_per_dimension,
     "curves": draw_curves,
 }

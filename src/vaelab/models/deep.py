@@ -21,14 +21,15 @@ from vaelab.models import base
 from vaelab.models.base import build_activation, check_sizes
 from vaelab.models.conditional import LabelledVAE
 from vaelab.models.conv import make_upsampling_conv
-from vaelab.models.ladder import Ladder, StochasticLayer, scale_down_weights
+from vaelab.models.ladder import Ladder, StochasticLayer
 from vaelab.models.resnet import build_normalization, check_blocks
 from vaelab.models.spatial import NOUNS, check_is_spatial, format_size, make_conv
 from vaelab.runtime.errors import UserError
 
 Layers = Mapping[int, int] | None  # the number of stochastic layers, by the height of their map
-PerHeight = int | Mapping[int, int]  # one number for all heights, or a number for each
+PerHeight = int | Mapping[int, int] | None  # one number for all heights, or a number for each
 MAX_LAYERS = 1000
+LATENTS_PER_LAYER = 100  # about, unless model.latents chooses the channels
 
 
 class Deep(LabelledVAE, Ladder):
@@ -135,7 +136,7 @@ class Encoder(nn.Module):
                     )
                 )
             step += [
-                Block(dims, width, bottleneck, activation, normalization, depth)
+                Block(size, width, bottleneck, activation, normalization, depth)
                 for _ in range(blocks)
             ]
             steps.append(nn.Sequential(*step))
@@ -163,7 +164,7 @@ class Decoder(base.Decoder):
         shape: Sequence[int],
         layers: Layers = None,
         channels: PerHeight = 64,
-        latents: PerHeight = 4,
+        latents: PerHeight = None,
         blocks: int = 1,
         bottleneck: float = 0.5,
         activation: str = "GELU",
@@ -176,6 +177,7 @@ class Decoder(base.Decoder):
         latent_channels = check_per_height("latents", latents, counts)
         sizes, dims = compute_sizes(shape), len(shape) - 1
         depth = sum(counts.values())
+        branches = (2 + blocks) * depth  # that are added to the state
         order = sorted(counts)
         self.heights = [height for height in order for _ in range(counts[height])]
         self.latents, steps = [], []
@@ -185,7 +187,7 @@ class Decoder(base.Decoder):
             width, size = widths[height], sizes[find_level(sizes, height)]
             inner = {"activation": activation, "normalization": normalization}
             below: list[nn.Module] = [
-                Block(dims, width, bottleneck, depth=depth * blocks, **inner) for _ in range(blocks)
+                Block(size, width, bottleneck, depth=branches, **inner) for _ in range(blocks)
             ]
             following = self.heights[number + 1] if number + 1 < depth else height
             if following != height:
@@ -194,12 +196,12 @@ class Decoder(base.Decoder):
             count = latent_channels[height]
             self.latents.append(count * math.prod(size))
             mid = _count_mid_channels(width, bottleneck)
-            prior = make_branch(dims, width, mid, 2 * count + width, **inner)
-            scale_parts(prior[-1], 2 * count, 0.1, depth**-0.5)
-            posterior = make_branch(dims, 2 * width, mid, 2 * count, **inner)
-            scale_down_weights(posterior[-1])
+            prior = make_branch(size, width, mid, 2 * count + width, **inner)
+            scale_parts(prior[-1], 2 * count, 0.1, branches**-0.5)
+            posterior = make_branch(size, 2 * width, mid, 2 * count, **inner)
+            scale_parts(posterior[-1], 0, 1, 0.01)
             merge = _make_scaled_conv(dims, count, width, 1)
-            scale_parts(merge, 0, 1, depth**-0.5)
+            scale_parts(merge, 0, 1, branches**-0.5)
             steps.append(
                 StochasticLayer(
                     len(order) - 1 - order.index(height),
@@ -233,7 +235,7 @@ class LatentSize:
         layers, latents: As in `Decoder`.
     """
 
-    def __init__(self, layers: Layers = None, latents: PerHeight = 4):
+    def __init__(self, layers: Layers = None, latents: PerHeight = None):
         self.layers, self.latents = layers, latents
 
     def __call__(self, shape: Sequence[int]) -> int:
@@ -255,7 +257,7 @@ class Block(nn.Module):
 
     def __init__(
         self,
-        dims: int,
+        size: Sequence[int],
         channels: int,
         bottleneck: float,
         activation: str,
@@ -264,7 +266,7 @@ class Block(nn.Module):
     ):
         super().__init__()
         mid = _count_mid_channels(channels, bottleneck)
-        self.change = make_branch(dims, channels, mid, channels, activation, normalization)
+        self.change = make_branch(size, channels, mid, channels, activation, normalization)
         scale_parts(self.change[-1], 0, 1, depth**-0.5)
 
     def forward(self, h: Tensor) -> Tensor:
@@ -289,15 +291,20 @@ class Upsampling(nn.Module):
 
 
 def make_branch(
-    dims: int, inputs: int, mid: int, outputs: int, activation: str, normalization: str
+    size: Sequence[int], inputs: int, mid: int, outputs: int, activation: str, normalization: str
 ) -> nn.Sequential:
     """Build convolutions 1x1, 3x3, 3x3, 1x1, an activation before each, with `mid` channels.
 
-    Maps of size 1 could use 1x1 convolutions only; 3x3 ones then use their middle weight.
+    For maps of at most 2 positions in each direction all are 1x1, as most weights of the others
+    would only meet the padding.
+
+    Arguments:
+        size: The spatial size of the map.
     """
+    dims, inner = len(size), 3 if max(size) > 2 else 1
     layers: list[nn.Module] = [build_normalization(normalization, dims, inputs)]
     widths = [inputs, mid, mid, mid, outputs]
-    for kernel, (before, after) in zip((1, 3, 3, 1), pairwise(widths), strict=True):
+    for kernel, (before, after) in zip((1, inner, inner, 1), pairwise(widths), strict=True):
         layers.append(build_activation(activation))
         layers.append(_make_scaled_conv(dims, before, after, kernel, padding=kernel // 2))
     return nn.Sequential(*layers)
@@ -413,6 +420,8 @@ def check_per_height(key: str, value: PerHeight, counts: Mapping[int, int]) -> d
     Raises:
         UserError: If a height has no number, or a number is not positive.
     """
+    if value is None:
+        value = {height: max(1, round(LATENTS_PER_LAYER / height**2)) for height in counts}
     if not isinstance(value, Mapping):
         value = dict.fromkeys(counts, value)
     numbers = {int(height): int(number) for height, number in value.items()}
