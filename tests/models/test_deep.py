@@ -176,3 +176,107 @@ def test_30_layers_start_with_balanced_activations_and_gradients(config, layers)
     assert len(activations) == 30
     for name, values in {"activations": activations, "states": of_states, **of_weights}.items():
         assert max(values) < 10 * min(values), (name, values)
+
+
+@pytest.mark.parametrize(
+    ("shape", "words", "message"),
+    [
+        ((1, 28, 28), ("model.layers={5:1}",), "height 5, .* heights 28, 14, 7, 4, 2, 1: choose"),
+        ((3, 20, 12), ("model.layers={4:1}",), "of 20x12 have the heights 20, 10, 5, 3, 2, 1"),
+        ((1, 28, 28), ("model.layers={7:0}",), "at least one layer, as in {1: 2}"),
+        ((1, 28, 28), ("model.layers={7:-1}",), "number of layers"),
+        ((1, 28, 28), ("model.layers={a:1}",), "a whole number for each height"),
+        ((1, 28, 28), ("model.layers={7:1}", "model.channels={14:8}"), "no number for .* height 7"),
+        ((1, 28, 28), ("model.latents=0",), "at least 1"),
+        ((1, 28, 28), ("model.bottleneck=0",), "model.bottleneck=0"),
+        ((1, 28, 28), ("posterior=full",), "set posterior=diagonal and prior=normal"),
+        ((784,), (), "set data.shape="),
+    ],
+)
+def test_invalid_settings_are_refused(build, shape, words, message):
+    with pytest.raises(ValueError, match=message):
+        build(shape, *words)
+
+
+def test_all_heights_of_an_odd_size_are_reached(build):
+    words = ("model.layers={1:1,2:1,4:1,7:2,14:1,28:1}", "model.channels={1:8,2:8,4:6,7:6,14:4,28:4}")
+    vae = build((1, 28, 28), *words, "model.latents=1")
+    assert vae.decoder.heights == [1, 2, 4, 7, 7, 14, 28]
+    assert vae.decoder.latents == [1, 4, 16, 49, 49, 196, 784]
+    assert vae.latent_dim == sum(vae.decoder.latents)
+    x = torch.rand(2, 1, 28, 28).round()
+    assert vae.decode(vae.encode(x).rsample()).log_prob(x).isfinite().all()
+
+
+def test_checkpointing_gives_the_same_loss_and_gradients(config):
+    results = []
+    for checkpointing in ("false", "true"):
+        torch.manual_seed(0)
+        run = RunParts.build(config(*TINY, f"model.checkpointing={checkpointing}"))
+        torch.manual_seed(1)
+        loss = run.module.objective(run.vae, torch.rand(3, 1, 28, 28).round(), 0)["loss"].mean()
+        loss.backward()
+        results.append([loss.detach(), *(weight.grad for weight in run.vae.parameters())])
+    torch.testing.assert_close(*results)
+
+
+def test_distributions_are_finite_in_float32_under_bf16(build):
+    vae = build((3, 16, 16), *TINY[1:], "loss=logistic_mixture")
+    for layer in vae.decoder.layers:
+        layer.posterior[-2].weight.data *= 1e6
+        layer.prior[-1].weight.data *= 1e3
+    x = torch.rand(4, 3, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16), vae.autocast_networks_only("cpu"):
+        z, kl = sample_with_kl(vae.encode(x), vae.latents())
+        log_p = vae.decode(z).log_prob(x)
+    assert (z.dtype, kl.dtype, log_p.dtype) == (torch.float32,) * 3
+    assert kl.isfinite().all()
+
+
+def test_labels_change_every_layer_and_the_decoder(build):
+    vae = build((1, 8, 8), *TINY[1:], "model.labels=3").eval()
+    x = torch.rand(2, 1, 8, 8).round()
+    with pytest.raises(ValueError, match="needs the labels"):
+        vae.encode(x).rsample()
+    z, results = torch.randn(2, vae.latent_dim), []
+    for y in (torch.tensor([0, 1]), torch.tensor([2, 1])):
+        model = vae.condition_on(y)
+        p = model.latents()
+        assert (p.batch_shape, p.event_shape) == ((2,), (vae.latent_dim,))
+        assert p.sample(torch.Size([3])).shape == (3, 2, vae.latent_dim)
+        results.append((p.log_prob(z), model.encode(x).log_prob(z), model.decode(z.clone()).mean))
+    for first, second in zip(*results, strict=True):
+        assert not torch.allclose(first[0], second[0])
+        torch.testing.assert_close(first[1], second[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        "model.labels=10",
+        "kl=free_bits objective=elbo kl.nats=1",
+        "objective=iwae objective.samples=3",
+        "trainer.precision=bf16-mixed model.checkpointing=true",
+        "loss=gaussian loss.scale=optimal data.binarize=none",
+        "model.normalization=group",
+    ],
+)
+def test_deep_trains_and_reports_the_kl_of_each_layer(train, words):
+    numbers = train(*TINY[:3], "model.layers={4:1,7:2}", *words.split())
+    assert math.isfinite(numbers["elbo"])
+    layers = [numbers[f"kl_layer_{number}"] for number in (1, 2, 3)]
+    assert sum(layers) == pytest.approx(numbers["kl"], abs=1e-3)
+    assert numbers["active_layers"] == sum(value >= 0.1 for value in layers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("edge", "channels"), [(28, 1), (32, 3), (64, 3), (128, 3)])
+def test_images_of_28_to_128_pixels_take_a_step_with_a_logistic_mixture(build, edge, channels):
+    vae = build((channels, edge, edge), "model.channels=8", "loss=logistic_mixture")
+    x = torch.rand(2, channels, edge, edge)
+    vae.initialize(x)
+    z, kl = sample_with_kl(vae.encode(x), vae.latents())
+    loss = (kl.sum(-1) - vae.decode(z).log_prob(x)).mean()
+    loss.backward()
+    assert all(weight.grad.isfinite().all() for weight in vae.parameters())

@@ -98,7 +98,7 @@ class Encoder(nn.Module):
         shape: The shape of x: a series, an image or a volume, see models/spatial.py.
         layers: The number of stochastic layers by the height of their map.
         channels: The channels of the maps; a number for all heights, or one for each.
-        blocks: The number of residual blocks at each height.
+        blocks: The number of residual blocks at each height; a number for all, or one for each.
         bottleneck: The channels inside a residual block, as a fraction of the channels of its map.
         normalization: none, group or batch, see models/resnet.py.
 
@@ -111,17 +111,18 @@ class Encoder(nn.Module):
         shape: Sequence[int],
         layers: Layers = None,
         channels: PerHeight = 64,
-        blocks: int = 2,
+        blocks: PerHeight = 2,
         bottleneck: float = 0.5,
         activation: str = "GELU",
         normalization: str = "none",
     ):
         super().__init__()
-        check_blocks(blocks, normalization)
         sizes = compute_sizes(shape)
         counts = check_layers(layers, shape)
         widths = check_per_height("channels", channels, counts)
-        dims, depth = len(shape) - 1, blocks * len(counts)
+        numbers = check_per_height("encoder_blocks", blocks, counts)
+        check_blocks(1, normalization)
+        dims, depth = len(shape) - 1, sum(numbers.values())
         steps, inputs, reached = [], shape[0], sizes[0]
         for height in sorted(counts, reverse=True):
             step: list[nn.Module] = []
@@ -137,7 +138,7 @@ class Encoder(nn.Module):
                 )
             step += [
                 Block(size, width, bottleneck, activation, normalization, depth)
-                for _ in range(blocks)
+                for _ in range(numbers[height])
             ]
             steps.append(nn.Sequential(*step))
             inputs, reached = width, size
@@ -199,7 +200,7 @@ class Decoder(base.Decoder):
             prior = make_branch(size, width, mid, 2 * count + width, **inner)
             scale_parts(prior[-1], 2 * count, 0.1, branches**-0.5)
             posterior = make_branch(size, 2 * width, mid, 2 * count, **inner)
-            scale_parts(posterior[-1], 0, 1, 0.01)
+            scale_parts(posterior[-1], 0, 1, 0.001)
             merge = _make_scaled_conv(dims, count, width, 1)
             scale_parts(merge, 0, 1, branches**-0.5)
             steps.append(
@@ -388,7 +389,7 @@ def check_layers(layers: Layers, shape: Sequence[int]) -> dict[int, int]:
     if layers is None:
         return choose_layers(sizes)
     possible = [size[0] for size in sizes]
-    counts = {int(height): int(count) for height, count in layers.items()}
+    counts = _to_integers("layers", layers)
     for height, count in counts.items():
         if height not in possible:
             raise UserError(
@@ -424,7 +425,7 @@ def check_per_height(key: str, value: PerHeight, counts: Mapping[int, int]) -> d
         value = {height: max(1, round(LATENTS_PER_LAYER / height**2)) for height in counts}
     if not isinstance(value, Mapping):
         value = dict.fromkeys(counts, value)
-    numbers = {int(height): int(number) for height, number in value.items()}
+    numbers = _to_integers(key, value)
     for height in counts:
         if height not in numbers:
             raise UserError(
@@ -433,3 +434,18 @@ def check_per_height(key: str, value: PerHeight, counts: Mapping[int, int]) -> d
             )
     check_sizes(f"model.{key}", list(numbers.values()))
     return {height: numbers[height] for height in counts}
+
+
+def _to_integers(key: str, values: Mapping[Any, Any]) -> dict[int, int]:
+    """Return integers by height; keys may be text, as in JSON.
+
+    Raises:
+        UserError: If one is no integer.
+    """
+    try:
+        return {int(height): int(number) for height, number in values.items()}
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"model.{key}={dict(values)}: it needs a whole number for each height, as in "
+            "{4: 8, 8: 6}"
+        ) from error
