@@ -36,7 +36,7 @@ class LabelledVAE(VAE):
         UserError: If `labels` is not positive.
     """
 
-    labels: int | None
+    labels: Any  # int, or None
     condition: Tensor | None = None
 
     def __init__(self, *, labels: int | None, **parts: Any):
@@ -131,8 +131,6 @@ class Conditional(LabelledVAE):
     Raises:
         UserError: If `labels` is not positive, or the prior cannot be combined with labels.
     """
-
-    labels: int
 
     def __init__(self, *, labels: int, learned_prior: bool = False, **parts: Any):
         super().__init__(labels=labels, **parts)

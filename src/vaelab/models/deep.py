@@ -42,7 +42,7 @@ class Deep(LabelledVAE, Ladder):
         parameters of q(z_l) = parameters of p(z_l) + posterior(state, features of x)
         state <- blocks(state + merge(z_l))
 
-    Between two heights the state is upsampled to the nearest neighbour, and a learned bias is added.
+    Between two heights the state is upsampled to the nearest neighbour and gets a learned bias.
 
     Arguments:
         labels: The number of classes or attributes that p(x, z) and q are conditioned on, or None.
@@ -64,14 +64,17 @@ class Deep(LabelledVAE, Ladder):
 
     @property
     def condition_shape(self) -> torch.Size:
-        rows = self.condition is None or len(self.condition) == 1
-        return torch.Size() if rows else self.condition.shape[:1]
+        if self.condition is None or len(self.condition) == 1:
+            return torch.Size()
+        return self.condition.shape[:1]
 
     def make_start(self, lead: torch.Size) -> Tensor:
         start: Tensor = self.decoder.start
         if self.labels is not None:
             y = self._expand_condition(*lead).flatten(0, -2) if lead else self._expand_condition(1)
-            start = start + self._run_network(self.decoder.label_start, y).unflatten(-1, start.shape)
+            start = start + self._run_network(self.decoder.label_start, y).unflatten(
+                -1, start.shape
+            )
         return start.expand(math.prod(lead), *self.decoder.start.shape)
 
     def run_prior(self, layer: Any, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -429,8 +432,8 @@ def check_per_height(key: str, value: PerHeight, counts: Mapping[int, int]) -> d
     for height in counts:
         if height not in numbers:
             raise UserError(
-                f"model.{key}={numbers} has no number for the layers of height {height}: add it, or "
-                "set one number for all heights"
+                f"model.{key}={numbers} has no number for the layers of height {height}: add it, "
+                "or set one number for all heights"
             )
     check_sizes(f"model.{key}", list(numbers.values()))
     return {height: numbers[height] for height in counts}

@@ -115,7 +115,7 @@ class Ladder(VAE):
         return torch.Size()
 
     def make_start(self, lead: torch.Size) -> Tensor:
-        """Return the state (N, ...) above the first layer for z (*lead, latent_dim), N = prod(lead)."""
+        """Return the first state (N, ...) for z (*lead, latent_dim), N = prod(lead)."""
         return self.decoder.start.expand(math.prod(lead), *self.decoder.start.shape)
 
     def run_prior(self, layer: Any, state: Tensor) -> tuple[Tensor, Tensor]:

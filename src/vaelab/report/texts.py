@@ -90,7 +90,7 @@ CHINESE: Mapping[str, str] = {
     "Interpolations between the latents of two images": "两幅图像的隐变量之间的插值",
     "The latents of images, coloured by label": "图像的隐变量，按标签着色",
     "The aggregate posterior q(z) against the prior p(z)": "聚合后验 q(z) 与先验 p(z) 的比较",
-    "Test images while more and more layers are fixed from the top, and the KL of each layer": (
+    "Test images with more and more layers fixed from the top, and the KL of each layer": (
         "自上而下逐层固定隐变量时的测试图像，以及每层的 KL"
     ),
     "KL of each latent dimension by epoch": "每个隐变量维度的 KL 随 epoch 的变化",

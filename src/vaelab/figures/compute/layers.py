@@ -1,7 +1,7 @@
-"""Images decoded while more and more of the stochastic layers are fixed, and the KL of each layer."""
+"""Images decoded while more and more stochastic layers are fixed, and the KL of each layer."""
 
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,15 +47,19 @@ def compute_layers(vae: VAE, data: DataModule) -> LayeredImages:
     A fixed layer has the mean of q given the layers above, any other layer the mean of p.
 
     Raises:
-        FigureNotApplicable: If the model is no top-down hierarchy, or x cannot be shown as an image.
+        FigureNotApplicable: If the model is no top-down hierarchy, or x is no image.
     """
     check_is_top_down(vae)
     check_displayable(data)
     split = data.splits["test"]
     subset = select_evenly_spaced(split, ROWS)
     with evaluation_mode(vae) as device:
-        x, model = data.prepare(subset.images.to(device)), vae.condition_on(subset.labels.to(device))
-        q, p = model.encode(x), model.latents()
+        x, model = (
+            data.prepare(subset.images.to(device)),
+            vae.condition_on(subset.labels.to(device)),
+        )
+        q: Any = model.encode(x)
+        p: Any = model.latents()
         parts = q.split_layers(q.mode)
         size = torch.Size() if p.batch_shape else x.shape[:1]
         fixed = sorted({round(k) for k in torch.linspace(0, len(parts), MAX_COLUMNS).tolist()})
