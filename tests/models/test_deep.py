@@ -1,4 +1,4 @@
-"""model=deep: exact cases, the scale of activations and gradients at the start, and its settings."""
+"""model=deep: exact cases, activations and gradients at the start, and its settings."""
 
 import math
 from collections import defaultdict

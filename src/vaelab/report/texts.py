@@ -254,7 +254,9 @@ CHINESE: Mapping[str, str] = {
         "后验均值随图像变化的隐变量维度数。"
     ),
     "active layers": "活跃层",
-    "The number of stochastic layers whose KL is at least 0.1 nats.": "KL 不小于 0.1 nats 的随机层数。",
+    "The number of stochastic layers whose KL is at least 0.1 nats.": (
+        "KL 不小于 0.1 nats 的随机层数。"
+    ),
     "KL(q(z) || p(z)), at least": "KL(q(z) || p(z)) 的下界",
     "A lower bound on how far the aggregate posterior q(z) is from the prior, by the mean and "
     "variance of each latent dimension. If it is large, samples of the prior are unusable.": (

@@ -48,7 +48,8 @@ class Sampler:
                 raise UserError(f"temperature={value}: it must be a finite number, 0 or more")
         if is_list and not self.accepts_layers:
             raise UserError(
-                f"temperature={list(temperature)}: sampler={self.name} has no layers: set one number"
+                f"temperature={list(temperature)}: sampler={self.name} has no layers: set "
+                "one number"
             )
         self.temperature: Any = list(temperature) if is_list else temperature
 

@@ -77,8 +77,8 @@ def _temper_layers(p: HierarchicalNormal, temperature: float | list[float]) -> H
     temperatures = temperature if isinstance(temperature, list) else [temperature] * layers
     if len(temperatures) != layers:
         raise UserError(
-            f"temperature={temperature} has {len(temperatures)} numbers, but the model has {layers} "
-            "layers: give one number for each, from the top, or one for all"
+            f"temperature={temperature} has {len(temperatures)} numbers, but the model has "
+            f"{layers} layers: give one number for each, from the top, or one for all"
         )
 
     def run_layers(size: torch.Size, z: Tensor | None, sample_layer: LayerSampler) -> LayerPass:
