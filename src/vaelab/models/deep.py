@@ -203,7 +203,7 @@ class Decoder(base.Decoder):
             prior = make_branch(size, width, mid, 2 * count + width, **inner)
             scale_parts(prior[-1], 2 * count, 0.1, branches**-0.5)
             posterior = make_branch(size, 2 * width, mid, 2 * count, **inner)
-            scale_parts(posterior[-1], 0, 1, 0.001)
+            scale_parts(posterior[-1], 0, 1, 1e-4)
             merge = _make_scaled_conv(dims, count, width, 1)
             scale_parts(merge, 0, 1, branches**-0.5)
             steps.append(
