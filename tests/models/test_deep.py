@@ -198,6 +198,11 @@ def test_30_layers_start_with_balanced_activations_and_gradients(config, layers)
         ((1, 28, 28), ("model.layers={7:1}", "model.channels={14:8}"), "no number for .* height 7"),
         ((1, 28, 28), ("model.latents=0",), "at least 1"),
         ((1, 28, 28), ("model.bottleneck=0",), "model.bottleneck=0"),
+        (
+            (1, 28, 28),
+            ("model.checkpointing=true", "model.normalization=batch"),
+            "count it twice",
+        ),
         ((1, 28, 28), ("posterior=full",), "set posterior=diagonal and prior=normal"),
         ((784,), (), "set data.shape="),
     ],

@@ -27,7 +27,7 @@ from vaelab.models.spatial import NOUNS, check_is_spatial, format_size, make_con
 from vaelab.runtime.errors import UserError
 
 Layers = Mapping[int, int] | None  # the number of stochastic layers, by the height of their map
-PerHeight = int | Mapping[int, int] | None  # one number for all heights, or a number for each
+PerHeight = int | Mapping[int, int]  # one number for all heights, or a number for each
 MAX_LAYERS = 1000
 LATENTS_PER_LAYER = 100  # about, unless model.latents chooses the channels
 
@@ -48,12 +48,21 @@ class Deep(LabelledVAE, Ladder):
         labels: The number of classes or attributes that p(x, z) and q are conditioned on, or None.
             A linear map of the label is added to the first state, which all layers depend on.
         checkpointing: If True, the backward pass recomputes the activations inside each network,
-            instead of storing them: less memory for about a third more time.
+            instead of storing them, which takes less memory and more time.
+
+    Raises:
+        UserError: If checkpointing is combined with batch normalization, whose statistics would
+            count each batch twice.
     """
 
     def __init__(self, *, labels: int | None = None, checkpointing: bool = False, **parts: Any):
         self.checkpointing = checkpointing
         super().__init__(labels=labels, **parts)
+        if checkpointing and any("BatchNorm" in type(part).__name__ for part in self.modules()):
+            raise UserError(
+                "model.checkpointing=true computes each batch twice, and batch normalization would "
+                "count it twice: set model.normalization=group or none"
+            )
 
     def build_networks(
         self, encoder: Callable[..., Any], decoder: Callable[..., Any]
@@ -153,7 +162,8 @@ class Decoder(base.Decoder):
 
     Arguments:
         layers, channels, bottleneck, activation, normalization: As in `Encoder`.
-        latents: The channels of z_l; a number for all heights, or one for each.
+        latents: The channels of z_l; a number for all heights, or one for each. None gives each
+            layer about LATENTS_PER_LAYER latents, so that they do not all lie in the largest maps.
         blocks: The number of residual blocks after each stochastic layer.
 
     Attributes:
@@ -168,7 +178,7 @@ class Decoder(base.Decoder):
         shape: Sequence[int],
         layers: Layers = None,
         channels: PerHeight = 64,
-        latents: PerHeight = None,
+        latents: PerHeight | None = None,
         blocks: int = 1,
         bottleneck: float = 0.5,
         activation: str = "GELU",
@@ -178,7 +188,7 @@ class Decoder(base.Decoder):
         check_blocks(blocks, normalization)
         counts = check_layers(layers, shape)
         widths = check_per_height("channels", channels, counts)
-        latent_channels = check_per_height("latents", latents, counts)
+        latent_channels = check_latents(latents, counts)
         sizes, dims = compute_sizes(shape), len(shape) - 1
         depth = sum(counts.values())
         branches = (2 + blocks) * depth  # that are added to the state
@@ -239,12 +249,12 @@ class LatentSize:
         layers, latents: As in `Decoder`.
     """
 
-    def __init__(self, layers: Layers = None, latents: PerHeight = None):
+    def __init__(self, layers: Layers = None, latents: PerHeight | None = None):
         self.layers, self.latents = layers, latents
 
     def __call__(self, shape: Sequence[int]) -> int:
         sizes, counts = compute_sizes(shape), check_layers(self.layers, shape)
-        latents = check_per_height("latents", self.latents, counts)
+        latents = check_latents(self.latents, counts)
         return sum(
             count * latents[height] * math.prod(sizes[find_level(sizes, height)])
             for height, count in counts.items()
@@ -418,14 +428,19 @@ def choose_layers(sizes: list[tuple[int, ...]]) -> dict[int, int]:
     return dict.fromkeys(chosen, 2)
 
 
+def check_latents(latents: PerHeight | None, counts: Mapping[int, int]) -> dict[int, int]:
+    """Return the channels of z by height; None gives each layer about LATENTS_PER_LAYER latents."""
+    if latents is None:
+        latents = {height: max(1, round(LATENTS_PER_LAYER / height**2)) for height in counts}
+    return check_per_height("latents", latents, counts)
+
+
 def check_per_height(key: str, value: PerHeight, counts: Mapping[int, int]) -> dict[int, int]:
     """Return a number for each height that has layers.
 
     Raises:
         UserError: If a height has no number, or a number is not positive.
     """
-    if value is None:
-        value = {height: max(1, round(LATENTS_PER_LAYER / height**2)) for height in counts}
     if not isinstance(value, Mapping):
         value = dict.fromkeys(counts, value)
     numbers = _to_integers(key, value)
