@@ -418,7 +418,10 @@ def experiment_words(name, config, folders, tmp_path):
     if name == "conditional_faces":
         words.append(FACES)
     if name in ("cifar10_deep", "celeba64_deep", "imagenet32_deep"):
-        words += ["model.channels=8", "model.latents=1"]
+        words += ["model.channels=8", "model.latents=1", "model.encoder_blocks=1"]
+        words.append("model.layers={4:1,8:1,16:1,32:1}")
+        words += ["model.layers={64:1}"] if name == "celeba64_deep" else []
+        words.append("trainer.precision=32-true")  # bf16 is slow on most CPUs
     if name == "vq_prior":
         words.append(start_setting(config, tmp_path, "experiment=vq_vae", *words))
     return [f"experiment={name}", *words]

@@ -170,19 +170,19 @@ def measure_start(vae, x, objective):
 @pytest.mark.slow
 @pytest.mark.parametrize("layers", ["{16:30}", "{4:8,8:12,16:10}"])
 def test_30_layers_start_with_balanced_activations_and_gradients(config, layers):
-    """The root mean square over three initializations differs less than tenfold between layers."""
+    """The median of five initializations differs less than tenfold between layers."""
     words = ("model=deep", f"model.layers={layers}", "model.latents=16", "model.channels=32")
     cfg = config(*words, "loss=mse")
     x = torch.nn.functional.interpolate(torch.rand(8, 3, 8, 8), size=(32, 32), mode="bilinear")
     runs = []
-    for seed in range(3):
+    for seed in range(5):
         torch.manual_seed(seed)
         vae = build_from_config(cfg.module.vae, shape=[3, 32, 32])
         vae.initialize(x)
         runs.append(measure_start(vae, x, build_from_config(cfg.objective)))
     assert len(runs[0]) == 15
     for name in runs[0]:
-        scale = torch.stack([run[name].square() for run in runs]).mean(0).sqrt()
+        scale = torch.stack([run[name] for run in runs]).median(0).values
         assert scale.shape == (30,)
         assert scale.max() < 10 * scale.min(), (name, scale)
 
