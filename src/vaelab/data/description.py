@@ -178,13 +178,13 @@ def _describe_missing(data: DataModule, missing: Tensor, rows: int) -> str:
     if len(data.shape) > 1 or not count:
         return text
     worst = missing.argsort(descending=True, stable=True)[:MAX_NAMED].tolist()
-    names = _name_columns(data)
+    names = list_column_names(data)
     named = [f"{int(missing[n]):,} in {names[n]}" for n in worst if missing[n] > 0]
     more = ", ..." if int((missing > 0).sum()) > MAX_NAMED else ""
     return f"{text}: {', '.join(named)}{more}"
 
 
-def _name_columns(data: DataModule) -> Sequence[str]:
+def list_column_names(data: DataModule) -> Sequence[str]:
     """Return the names of the columns of a table."""
     return getattr(data, "columns", ()) or [f"x[:, {n}]" for n in range(data.shape[0])]
 
@@ -250,7 +250,7 @@ def _find_warnings(
     """Yield what is probably not meant."""
     examined = f"of {description.examined:,} examined training images"
     if len(data.shape) == 1 and constant:
-        names = _name_columns(data)
+        names = list_column_names(data)
         named = ", ".join(names[n] for n in constant[:MAX_NAMED])
         more = ", ..." if len(constant) > MAX_NAMED else ""
         yield f"data: {len(constant)} of {data.shape[0]} columns are constant: {named}{more}"

@@ -22,6 +22,13 @@ from vaelab.figures.compute.aggregate import (
     compute_code_usage,
 )
 from vaelab.figures.compute.base import EncodedImages, FigureNotApplicable, encode_images
+from vaelab.figures.compute.columns import (
+    MAX_HISTOGRAMS,
+    MAX_LISTED,
+    MAX_PAIRED,
+    compute_column_samples,
+    compute_reconstructed_columns,
+)
 from vaelab.figures.compute.dimensions import (
     LatentDimension,
     compute_kl_per_dimension,
@@ -32,6 +39,11 @@ from vaelab.figures.compute.map import Projection, compute_decoded_plane, comput
 from vaelab.figures.compute.traversals import compute_traversals
 from vaelab.figures.compute.walks import compute_walks
 from vaelab.figures.draw.aggregate import plot_aggregate, plot_aggregate_plane, plot_code_usage
+from vaelab.figures.draw.columns import (
+    plot_column_histograms,
+    plot_pairs,
+    plot_reconstruction_table,
+)
 from vaelab.figures.draw.curves import plot_metric_curves
 from vaelab.figures.draw.kl_per_dimension import plot_kl_per_dimension
 from vaelab.figures.draw.map import plot_decoded_map, plot_latent_map
@@ -78,13 +90,18 @@ def draw_all_figures(
     Raises:
         UserError: If a name or the format is unknown.
     """
-    names = list(FIGURES) if only is None else list(only)
+    names = list(only) if only is not None else _list_figures(run.data)
     check_figure_names(names, format)
     bar = progress_bar(names, "drawing figures")
     paths, skipped = draw_figures(FigureInputs(run.vae, run.data, folder, map), bar, format)
     for reason, skipped_names in skipped.items():
         print(f"skipped {', '.join(skipped_names)}: {reason}")
     return paths
+
+
+def _list_figures(data: DataModule) -> list[str]:
+    """Return the names of the figures of a kind of data."""
+    return [name for name in FIGURES if len(data.shape) == 1 or name not in TABLE_FIGURES]
 
 
 def check_figure_names(names: Iterable[str], format: str = "png") -> None:
@@ -147,16 +164,30 @@ class FigureInputs:
         return rank_dimensions(self.vae, self.encoded, kl)
 
 
-def draw_reconstructions(inputs: FigureInputs) -> Image.Image:
-    """Draw held-out images, each row above the row of its reconstructions."""
+def draw_reconstructions(inputs: FigureInputs) -> Figure | Image.Image:
+    """Draw held-out images, each row above the row of its reconstructions.
+
+    Of a table, draw the values of some test rows and of their reconstructions.
+    """
+    if len(inputs.data.shape) == 1:
+        table = compute_reconstructed_columns(inputs.vae, inputs.data, MAX_LISTED)
+        return plot_reconstruction_table(*table)
     pair = compute_reconstructions(inputs.vae, inputs.data, 4 * GRID_COLUMNS)
     return make_paired_grid(*pair, GRID_COLUMNS, _magnification(inputs.data))
 
 
-def draw_samples(inputs: FigureInputs) -> Image.Image:
-    """Draw a grid of the means of p(x|z) with z ~ p(z)."""
+def draw_samples(inputs: FigureInputs) -> Figure | Image.Image:
+    """Draw a grid of the means of p(x|z) with z ~ p(z); histograms of the columns of a table."""
+    if len(inputs.data.shape) == 1:
+        columns = compute_column_samples(inputs.vae, inputs.data, MAX_HISTOGRAMS)
+        return plot_column_histograms(columns)
     samples = compute_samples(inputs.vae, inputs.data, GRID_COLUMNS**2)
     return make_image_grid(samples, GRID_COLUMNS, _magnification(inputs.data))
+
+
+def draw_pairs(inputs: FigureInputs) -> Figure:
+    """Draw columns of a table against each other, of the data and of samples of the model."""
+    return plot_pairs(compute_column_samples(inputs.vae, inputs.data, MAX_PAIRED))
 
 
 def _magnification(data: DataModule) -> int:
@@ -231,10 +262,12 @@ def draw_curves(inputs: FigureInputs) -> Figure:
     return plot_metric_curves(terms, steps_per_epoch(curves), unit)
 
 
+TABLE_FIGURES = ("pairs",)  # of tables only; others do not name them as skipped
 GRID_FIGURES = ("reconstructions", "samples")  # cheap enough to draw during the training
 FIGURES: dict[str, Callable[[FigureInputs], Figure | Image.Image]] = {
     "reconstructions": draw_reconstructions,
     "samples": draw_samples,
+    "pairs": draw_pairs,
     "traversals": draw_traversals,
     "walks": draw_walks,
     "map": draw_map,

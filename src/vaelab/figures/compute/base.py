@@ -75,6 +75,12 @@ def check_displayable(data: DataModule) -> None:
         )
 
 
+def to_data_units(x: Tensor, data: DataModule) -> Tensor:
+    """Return x (*, *shape) of the model on the CPU, in the units of the data."""
+    x = x.float().cpu()
+    return x if data.standardization is None else data.standardization.undo(x)
+
+
 def to_display_images(x: Tensor, data: DataModule) -> Tensor:
     """Return images (*, C, H, W) of x (*, *shape) of the model, on the CPU, in [0, 1].
 
@@ -83,8 +89,7 @@ def to_display_images(x: Tensor, data: DataModule) -> Tensor:
     from that range to [0, 1].
     """
     low, high = data.data_range
-    x = x.float().cpu()
-    x = x if data.standardization is None else data.standardization.undo(x)
+    x = to_data_units(x, data)
     lead, x = x.shape[: -len(data.shape)], x.reshape(-1, *data.shape)
     if len(data.shape) == 2:
         x = draw_series(x, low, high)
