@@ -10,7 +10,7 @@ from conftest import ROOT
 from omegaconf import OmegaConf
 
 from vaelab.report.drawing import LAYOUTS, TITLES
-from vaelab.report.images import CAPTIONS
+from vaelab.report.images import CAPTIONS, TABLE_CAPTIONS
 from vaelab.report.numbers import MEASURES
 from vaelab.report.texts import CHINESE
 from vaelab.report.write import write_report
@@ -21,7 +21,19 @@ SOURCES = sorted((ROOT / "src/vaelab/report").glob("*.py"))
 SOURCES += [ROOT / "src/vaelab/runtime/metric_names.py", ROOT / "src/vaelab/runs/metrics_file.py"]
 TEMPLATES = sorted((ROOT / "src/vaelab/report/page").glob("*.html"))
 WORDS_OF_DATA = {
-    *("train", "val", "test", "binary", "levels", "dequantized", "real", "grey", "the labels"),
+    *(
+        "train",
+        "val",
+        "test",
+        "binary",
+        "levels",
+        "dequantized",
+        "real",
+        "count",
+        "mixed",
+        "grey",
+        "the labels",
+    ),
     *("training", "validation", "probability", "density"),
 }
 NUMBER = re.compile(r"\d+(?:[.,\N{NARROW NO-BREAK SPACE}]\d+)*")
@@ -54,7 +66,8 @@ def list_all_texts() -> set[str]:
     }
     counted = {"{count} parameter", "{count} parameters", "{images:,} {split} images"}
     counted.add("{images:,} random images of {every:,} {split} images")
-    return texts | labels | counted | {*TITLES.values(), *CAPTIONS.values(), *MEASURES.values()}
+    titles = {*TITLES.values(), *CAPTIONS.values(), *TABLE_CAPTIONS.values(), *MEASURES.values()}
+    return texts | labels | counted | titles
 
 
 def find_fields(text: str) -> set[str]:

@@ -21,7 +21,12 @@ from vaelab.figures.compute.aggregate import (
     compute_aggregate_plane,
     compute_code_usage,
 )
-from vaelab.figures.compute.base import EncodedImages, FigureNotApplicable, encode_images
+from vaelab.figures.compute.base import (
+    EncodedImages,
+    FigureNotApplicable,
+    describe_tiles,
+    encode_images,
+)
 from vaelab.figures.compute.columns import (
     MAX_HISTOGRAMS,
     MAX_LISTED,
@@ -50,7 +55,7 @@ from vaelab.figures.draw.map import plot_decoded_map, plot_latent_map
 from vaelab.figures.draw.style import FORMATS, save_figure
 from vaelab.figures.draw.traversals import plot_traversals
 from vaelab.figures.draw.walks import plot_walks
-from vaelab.inference.image_grid import make_image_grid, make_paired_grid
+from vaelab.inference.image_grid import add_note, make_image_grid, make_paired_grid
 from vaelab.runs.history import KL_FILE, read_kl_history, read_metric_curves, steps_per_epoch
 from vaelab.runs.run import RunParts
 from vaelab.runtime.distributed import progress_bar
@@ -135,7 +140,8 @@ def draw_figures(
         try:
             paths[name] = save_figure(FIGURES[name](inputs), folder / f"{name}.{format}")
         except FigureNotApplicable as reason:
-            skipped.setdefault(str(reason), []).append(name)
+            words = name_data(str(reason), inputs.data.shape)
+            skipped.setdefault(words, []).append(name)
     return paths, skipped
 
 
@@ -151,6 +157,16 @@ class FigureInputs:
     data: DataModule
     folder: Path
     map: Projection = "pca"
+
+    @property
+    def noun(self) -> str:
+        """What one x is called: image, row, series or volume."""
+        return name_data("image", self.data.shape)
+
+    @cached_property
+    def note(self) -> str:
+        """What a tile shows, empty for images in [0, 1]."""
+        return describe_tiles(self.data)
 
     @cached_property
     def encoded(self) -> EncodedImages:
@@ -173,7 +189,8 @@ def draw_reconstructions(inputs: FigureInputs) -> Figure | Image.Image:
         table = compute_reconstructed_columns(inputs.vae, inputs.data, MAX_LISTED)
         return plot_reconstruction_table(*table)
     pair = compute_reconstructions(inputs.vae, inputs.data, 4 * GRID_COLUMNS)
-    return make_paired_grid(*pair, GRID_COLUMNS, _magnification(inputs.data))
+    grid = make_paired_grid(*pair, GRID_COLUMNS, _magnification(inputs.data))
+    return add_note(grid, inputs.note)
 
 
 def draw_samples(inputs: FigureInputs) -> Figure | Image.Image:
@@ -182,7 +199,8 @@ def draw_samples(inputs: FigureInputs) -> Figure | Image.Image:
         columns = compute_column_samples(inputs.vae, inputs.data, MAX_HISTOGRAMS)
         return plot_column_histograms(columns)
     samples = compute_samples(inputs.vae, inputs.data, GRID_COLUMNS**2)
-    return make_image_grid(samples, GRID_COLUMNS, _magnification(inputs.data))
+    grid = make_image_grid(samples, GRID_COLUMNS, _magnification(inputs.data))
+    return add_note(grid, inputs.note)
 
 
 def draw_pairs(inputs: FigureInputs) -> Figure:
@@ -197,14 +215,14 @@ def _magnification(data: DataModule) -> int:
 
 def draw_traversals(inputs: FigureInputs) -> Figure:
     """Draw latent traversals of the most active dimensions."""
-    return plot_traversals(
-        *compute_traversals(inputs.vae, inputs.data, inputs.encoded, inputs.dimensions)
-    )
+    traversals = compute_traversals(inputs.vae, inputs.data, inputs.encoded, inputs.dimensions)
+    return plot_traversals(*traversals, inputs.noun, inputs.note)
 
 
 def draw_walks(inputs: FigureInputs) -> Figure:
     """Draw latent interpolations between pairs of images."""
-    return plot_walks(*compute_walks(inputs.vae, inputs.data, inputs.encoded, MAX_PAIRS))
+    walks = compute_walks(inputs.vae, inputs.data, inputs.encoded, MAX_PAIRS)
+    return plot_walks(*walks, inputs.noun, inputs.note)
 
 
 def draw_map(inputs: FigureInputs) -> Figure:
@@ -212,7 +230,7 @@ def draw_map(inputs: FigureInputs) -> Figure:
     latent_map = compute_latent_map(inputs.vae, inputs.data, inputs.encoded, inputs.map)
     try:
         plane = compute_decoded_plane(inputs.vae, inputs.data, inputs.encoded)
-        return plot_decoded_map(latent_map, *plane)
+        return plot_decoded_map(latent_map, *plane, inputs.note)
     except FigureNotApplicable:
         return plot_latent_map(latent_map)
 

@@ -70,8 +70,8 @@ def check_displayable(data: DataModule) -> None:
     channels, dims = data.shape[0], len(data.shape) - 1
     if not (channels <= len(PALETTE) if dims == 1 else dims in (2, 3) and channels in (1, 3)):
         raise FigureNotApplicable(
-            f"x has shape {list(data.shape)}, which is neither an image or volume of 1 or 3 "
-            f"channels nor a series of at most {len(PALETTE)}"
+            f"x of shape {list(data.shape)} is not drawn as a tile: tiles show series of at most "
+            f"{len(PALETTE)} channels, and 1 or 3 channels of two or three dimensions"
         )
 
 
@@ -98,6 +98,20 @@ def to_display_images(x: Tensor, data: DataModule) -> Tensor:
     if len(data.shape) == 4:
         x = join_middle_slices(x)
     return x.reshape(*lead, *x.shape[1:])
+
+
+def describe_tiles(data: DataModule) -> str:
+    """Say what the tiles of `to_display_images` show, empty if it needs no words."""
+    low, high = data.data_range
+    if len(data.shape) == 2:
+        channels, length = data.shape
+        colours = f", a colour for each of {channels} channels" if channels > 1 else ""
+        return f"each tile: {length} steps, values from {low:.3g} to {high:.3g}{colours}"
+    values = f"from {low:.3g} (black) to {high:.3g} (white)" if low < 0 or high > 1 else ""
+    if len(data.shape) == 4:
+        slices = "each tile: the middle slices along depth, height and width"
+        return f"{slices}, {values}" if values else slices
+    return f"values {values}" if values else ""
 
 
 def iterate_posteriors(

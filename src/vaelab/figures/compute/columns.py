@@ -1,7 +1,7 @@
 """Columns of a table in the units of the data: values, samples of the model, reconstructions."""
 
 from collections import Counter
-from os.path import commonprefix
+from itertools import takewhile
 from typing import NamedTuple
 
 import torch
@@ -21,7 +21,7 @@ from vaelab.figures.draw.columns import ColumnValues, ReconstructedColumn
 from vaelab.objectives.base import sample_prior
 from vaelab.vae import VAE
 
-MAX_ROWS = 2000  # of a histogram
+MAX_ROWS = 2000  # of a histogram, and samples
 MAX_HISTOGRAMS = 12
 MAX_PAIRED = 4  # columns of a pair plot
 MAX_LISTED = 20  # columns of a table of reconstructions
@@ -69,7 +69,8 @@ def _name_category(names: list[str], columns: list[int]) -> TableVariable:
     The columns colour=red and colour=blue are the categories red and blue of colour, and class_0
     and class_1 the categories 0 and 1 of class. Columns without names are called x[:, 4:7].
     """
-    common = commonprefix(names)
+    letters = takewhile(lambda same: len(set(same)) == 1, zip(*names, strict=False))
+    common = "".join(same[0] for same in letters)
     if "=" in common:
         variable = common.partition("=")[0]
         categories = [name.removeprefix(f"{variable}=") for name in names]
@@ -129,19 +130,26 @@ def compute_column_samples(vae: VAE, data: DataModule, count: int) -> list[Colum
         samples = sample_at_total(p, x[index]).float()
     if not samples.isfinite().all():
         raise FigureNotApplicable("samples of p(x) contain NaN or infinity")
-    own, new = to_data_units(x, data), to_data_units(samples, data)
+    own, new = _read_values(data, rows.images), to_data_units(samples, data)
     return [
         ColumnValues(
             variable.name,
-            _select_values(own, variable).numpy(),
-            _select_values(new, variable).numpy(),
+            select_values(own, variable).numpy(),
+            select_values(new, variable).numpy(),
             variable.categories,
         )
         for variable in variables
     ]
 
 
-def _select_values(x: Tensor, variable: TableVariable) -> Tensor:
+def _read_values(data: DataModule, images: Tensor) -> Tensor:
+    """Return stored x (N, D) as numbers in the units of the data."""
+    if data.standardization is None:
+        return data.prepare(images).float().cpu()
+    return images.float().cpu() / (255 if images.dtype == torch.uint8 else 1)
+
+
+def select_values(x: Tensor, variable: TableVariable) -> Tensor:
     """Return the values (N,) of a variable; for a category its number, NaN where it is missing."""
     if variable.kind != "categorical":
         return x[:, variable.columns[0]]
@@ -168,17 +176,17 @@ def compute_reconstructed_columns(
     with evaluation_mode(vae) as device:
         x, model = data.prepare(images.to(device)), vae.condition_on(labels.to(device))
         means = mean_at_total(model.decode(mode_or_mean(model.encode(x))), x)
-    own, decoded = to_data_units(x, data), to_data_units(means, data)
-    columns = [_format_column(own, decoded, variable) for variable in variables]
+    own, decoded = _read_values(data, images), to_data_units(means, data)
+    columns = [format_column(own, decoded, variable) for variable in variables]
     return columns, len(list_variables(data))
 
 
-def _format_column(x: Tensor, decoded: Tensor, variable: TableVariable) -> ReconstructedColumn:
+def format_column(x: Tensor, decoded: Tensor, variable: TableVariable) -> ReconstructedColumn:
     """Format the values of a variable, (N,) texts, and those of its reconstructions."""
-    values = _select_values(x, variable).tolist()
+    values = select_values(x, variable).tolist()
     if variable.kind != "categorical":
         texts = [_format_value(value) for value in values]
-        new = [_format_value(value) for value in _select_values(decoded, variable).tolist()]
+        new = [_format_value(value) for value in select_values(decoded, variable).tolist()]
         return ReconstructedColumn(variable.name, texts, new)
     names = variable.categories
     texts = ["missing" if value != value else names[int(value)] for value in values]

@@ -78,6 +78,7 @@ def plot_column_histograms(columns: Sequence[ColumnValues]) -> Figure:
 
 def _draw_histogram(axes: Axes, column: ColumnValues) -> None:
     edges = _choose_edges(column)
+    widths = np.diff(_to_log_axis(edges) if _is_skewed(column) else edges)
     for values, name, style in (
         (column.data, "training rows", {"fill": True, "color": DATA_COLOUR}),
         (column.samples, "samples", {"color": MODEL_COLOUR, "linewidth": 1.2}),
@@ -85,7 +86,7 @@ def _draw_histogram(axes: Axes, column: ColumnValues) -> None:
         known = values[~np.isnan(values)]
         counts, _ = np.histogram(known, edges)
         label = f"{len(values):,} {name}"
-        axes.stairs(counts / max(1, len(known)), edges, label=label, **style)
+        axes.stairs(counts / widths / max(1, len(known)), edges, label=label, **style)
     axes.set_ylim(bottom=0)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
@@ -101,7 +102,7 @@ def _set_ticks(axes: Axes, axis: Any, column: ColumnValues) -> None:
     if _is_skewed(column):
         getattr(axes, f"set_{axis}scale")("symlog", linthresh=1)
         shown = [number for number in LOG_TICKS if number <= high]
-        ticks.set_ticks(shown, [f"{number:,}" for number in shown])
+        ticks.set_ticks(shown, [_abbreviate(number) for number in shown])
         ticks.set_minor_locator(NullLocator())
     axes.set(**{f"{axis}lim": (low, high)})
     if _is_skewed(column):
@@ -131,6 +132,18 @@ def _is_skewed(column: ColumnValues) -> bool:
         return False
     low, high = _choose_range(column)
     return high > MAX_INTEGER_BINS and high > MAX_LINEAR_RATIO * low
+
+
+def _to_log_axis(counts: np.ndarray) -> np.ndarray:
+    """Return positions on the logarithmic axis, which is linear below 1, in units of a decade."""
+    linear = 1 / (1 - 0.1)  # of matplotlib's symlog scale, with which 0 to 1 is about a decade
+    return np.where(counts <= 1, counts * linear, linear + np.log10(np.maximum(counts, 1)))
+
+
+def _abbreviate(number: int) -> str:
+    """Write 1000 as 1k, and 1000000 as 1M."""
+    text = f"{number}"
+    return text.replace("000000", "M") if number >= 10**6 else text.replace("000", "k")
 
 
 def _choose_edges(column: ColumnValues) -> np.ndarray:
@@ -178,7 +191,12 @@ def plot_pairs(columns: Sequence[ColumnValues]) -> Figure:
             is_sample = row < column
             colour = MODEL_COLOUR if is_sample else DATA_COLOUR
             axes.scatter(
-                points[column][is_sample], points[row][is_sample], 5, colour, alpha=0.6, linewidths=0
+                points[column][is_sample],
+                points[row][is_sample],
+                5,
+                colour,
+                alpha=0.6,
+                linewidths=0,
             )
             _set_ticks(axes, "x", columns[column])
             _set_ticks(axes, "y", columns[row])
