@@ -65,6 +65,7 @@ def list_all_texts() -> set[str]:
         label.text for layout in LAYOUTS for label in layout.labels.values() if "(q" in label.text
     }
     counted = {"{count} parameter", "{count} parameters", "{images:,} {split} images"}
+    counted |= {"{pixels} pixels of {shape}.", "{pixels} values in {shape} columns."}
     counted.add("{images:,} random images of {every:,} {split} images")
     titles = {*TITLES.values(), *CAPTIONS.values(), *TABLE_CAPTIONS.values(), *MEASURES.values()}
     return texts | labels | counted | titles

@@ -70,6 +70,7 @@ class Table(DataModule):
             kind = "binary" if classes == 2 else f"categorical:{classes}"
             self.kind = [*["real"] * columns, kind]
         self.columns: tuple[str, ...] = ()
+        self.classes: tuple[str, ...] = ()
 
     def load(self) -> dict[str, Split]:
         from sklearn import datasets  # slow to import
@@ -78,12 +79,12 @@ class Table(DataModule):
         x, y = torch.from_numpy(bunch.data), torch.from_numpy(bunch.target).long()
         order = random_split(len(x), *self.fractions)
         self.columns = tuple(map(str, bunch.feature_names))
+        self.classes = tuple(map(str, bunch.target_names))
         self.conversions.append("standardized by the training rows")
         if self.target:
-            names = [str(each) for each in bunch.target_names]
-            self.columns += (names[1],) if len(names) == 2 else tuple(names)
+            self.columns += self.classes[1:] if len(self.classes) == 2 else self.classes
             one_hot = torch.nn.functional.one_hot(y)
-            x = torch.cat([x, one_hot[:, 1:] if len(names) == 2 else one_hot], 1)
+            x = torch.cat([x, one_hot[:, 1:] if len(self.classes) == 2 else one_hot], 1)
         if self.standardization is None:
             measured = range(len(bunch.feature_names))
             self.standardization = _standardize_columns(x[order["train"]], measured)

@@ -10,7 +10,7 @@ from vaelab.explorer.controls import LatentControl
 from vaelab.explorer.drawing import decoded_map_svg, scatter_map_svg
 from vaelab.explorer.events import connect_event, gr
 from vaelab.explorer.explorer import Explorer
-from vaelab.explorer.markup import position_table, terms_table
+from vaelab.explorer.markup import position_table, terms_table, values_table
 from vaelab.explorer.sources import (
     TILES_TAB,
     ImageSource,
@@ -195,10 +195,15 @@ class ExploreTab:
         return self.explorer.to_display(state.x), state.caption
 
     def _show_decoded(self, state: ExplorerState, z: Tensor) -> tuple[Tensor, str]:
-        return self.explorer.decode(z, state.y), self.texts["decoded"]
+        return self.explorer.decode(z, state.y, state.x), self.texts["decoded"]
 
     def _measure(self, state: ExplorerState, z: Tensor) -> str:
-        return position_table(self.explorer.measure_latents(z, state.y, state.x), self.texts)
+        numbers = self.explorer.measure_latents(z, state.y, state.x)
+        tables = [position_table(numbers, self.texts)]
+        if self.explorer.variables:
+            mean = self.explorer.decode_mean(z, state.y, state.x)
+            tables.append(values_table(self.explorer, state.x, mean, self.texts))
+        return "\n\n".join(tables)
 
     def _render_terms(self, state: ExplorerState) -> str:
         x = state.x

@@ -117,6 +117,7 @@ CHINESE: Mapping[str, str] = {
         "{every:,} 幅{split}图像中随机选取的 {images:,} 幅"
     ),
     "{images}, ": "{images}，",
+    "{pixels} values in {shape} columns.": "{pixels}数值，{shape} 列。",
     "{pixels} pixels of {shape}.": "{pixels}像素，形状 {shape}。",
     "All numbers are conditional on {condition}.": "所有数值都以{condition}为条件。",
     "log p(x) is a log probability of discrete pixels.": "log p(x) 是离散像素的对数概率。",

@@ -187,6 +187,8 @@ def format_column(x: Tensor, decoded: Tensor, variable: TableVariable) -> Recons
     if variable.kind != "categorical":
         texts = [_format_value(value) for value in values]
         new = [_format_value(value) for value in select_values(decoded, variable).tolist()]
+        if variable.kind == "binary":  # the probability of 1
+            new = [f"{value:.3f}" for value in select_values(decoded, variable).tolist()]
         return ReconstructedColumn(variable.name, texts, new)
     names = variable.categories
     texts = ["missing" if value != value else names[int(value)] for value in values]

@@ -147,8 +147,9 @@ def plot_aggregate_plane(plane: AggregatePlane) -> Figure:
 
 
 def _new_panel_figure(count: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure with the axes of `count` panels, COLUMNS in a row."""
-    rows, columns = math.ceil(count / COLUMNS), min(count, COLUMNS)
+    """Return a figure with the axes of `count` panels, at most COLUMNS in a row."""
+    rows = math.ceil(count / COLUMNS)
+    columns = math.ceil(count / rows)
     figure = new_figure(max(WIDTH * columns / COLUMNS, 3.0), rows * PANEL_HEIGHT + 0.4)
     all_axes = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
     for axes in all_axes[count:]:

@@ -63,7 +63,8 @@ class ReconstructedColumn(NamedTuple):
 @plot_style()
 def plot_column_histograms(columns: Sequence[ColumnValues]) -> Figure:
     """Plot a panel for each column: the data as a histogram, the samples as a line."""
-    lines, per_line = math.ceil(len(columns) / PER_LINE), min(len(columns), PER_LINE)
+    lines = math.ceil(len(columns) / PER_LINE)
+    per_line = math.ceil(len(columns) / lines)
     figure = new_figure(max(WIDTH * per_line / PER_LINE, 4.0), lines * PANEL_HEIGHT + 0.3)
     panels = figure.subplots(lines, per_line, squeeze=False).flatten().tolist()
     for axes, column in zip(panels, columns, strict=False):
