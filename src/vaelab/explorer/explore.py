@@ -96,6 +96,9 @@ class ExploreTab:
         with gr.Row(elem_classes="pictures"):
             self.input = add_picture(*self._show_input(state))
             self.decoded = add_picture(*self._show_decoded(state, state.z))
+        if len(self.explorer.run.data.shape) == 2:
+            low, high = (f"{value:.3g}" for value in self.explorer.range)
+            add_hint(texts["series_range"].format(low=low, high=high))
         self.label = LabelInput(self.explorer, state.y, texts, texts["label_of_tab"])
         self.numbers = gr.Markdown(self._measure(state, state.z), elem_classes="numbers")
         with gr.Accordion(texts["terms_title"], open=False):
