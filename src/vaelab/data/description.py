@@ -187,7 +187,10 @@ def _describe_missing(data: DataModule, missing: Tensor, rows: int) -> str:
 
 def list_column_names(data: DataModule) -> Sequence[str]:
     """Return the names of the columns of a table."""
-    return getattr(data, "columns", ()) or [f"x[:, {n}]" for n in range(data.shape[0])]
+    names = getattr(data, "columns", ())
+    if len(names) == data.shape[0]:
+        return names
+    return [f"x[:, {n}]" for n in range(data.shape[0])]
 
 
 def describe_labels(y: Tensor) -> str:

@@ -27,10 +27,11 @@ from vaelab.explorer.subset import are_classes, choose_test_images, order_test_i
 from vaelab.figures.compute.base import (
     FigureNotApplicable,
     check_displayable,
+    to_data_units,
     to_display_images,
 )
 from vaelab.figures.compute.columns import MAX_LISTED, TableVariable, choose_variables
-from vaelab.figures.draw.data_tiles import draw_rows
+from vaelab.figures.draw.data_tiles import ROW_SIZE, draw_rows
 from vaelab.inference.calibration import compute_mean_error_statistic
 from vaelab.inference.elbo_terms import sample_elbo_terms
 from vaelab.objectives.base import closed_form_kl, sample_prior
@@ -166,14 +167,17 @@ class Explorer:
 
     @cached_property
     def column_ranges(self) -> Tensor:
-        """The ends of the bars of each column of a table, (2, D): quantiles of test rows."""
+        """The ends of the bars of the first columns of a table: quantiles of test rows, (2, D)."""
         rows = self.run.data.splits["test"].images[self.test_indices]
-        x = self._scale_columns(self.vae.to_data_units(self.run.data.prepare(rows).to(self.device)))
+        x = self._scale_columns(self.run.data.prepare(rows))
         return x.nanquantile(torch.tensor([0.01, 0.99]), 0)
 
     def _scale_columns(self, x: Tensor) -> Tensor:
-        """Return rows (N, D) in the units of the data on the CPU, counts as log(1 + x)."""
-        x = x.float().cpu()
+        """Return the first columns of rows x (*, D) of the model in the units of the data.
+
+        They are on the CPU, counts as log(1 + x).
+        """
+        x = to_data_units(x, self.run.data)[..., :ROW_SIZE]
         return x.clamp(min=0).log1p() if self.run.data.pixels == "count" else x
 
     @property
@@ -296,7 +300,7 @@ class Explorer:
         """
         if len(self.run.data.shape) == 1:
             low, high = self.column_ranges
-            x = self._scale_columns(self.vae.to_data_units(x.to(self.device)))
+            x = self._scale_columns(x)
             return draw_rows(((x - low) / (high - low).clamp(min=1e-12)).unsqueeze(0))[0]
         if not self.is_image:
             drawn = to_display_images(x.unsqueeze(0), self.run.data)[0]

@@ -22,6 +22,9 @@ from vaelab.objectives.base import sample_prior
 from vaelab.vae import VAE
 
 MAX_ROWS = 2000  # of a histogram, and samples
+MAX_VALUES = 2**22  # in these rows, of a table with many columns
+MIN_ROWS = 100
+MEASURED_ROWS = 500  # of which the variance of counts is computed
 MAX_HISTOGRAMS = 12
 MAX_PAIRED = 4  # columns of a pair plot
 MAX_LISTED = 20  # columns of a table of reconstructions
@@ -96,7 +99,7 @@ def choose_variables(data: DataModule, count: int) -> list[TableVariable]:
     variables = list_variables(data)
     if len(variables) <= count:
         return variables
-    rows = select_evenly_spaced(data.splits["train"], MAX_ROWS).images.double()
+    rows = select_evenly_spaced(data.splits["train"], MEASURED_ROWS).images.float()
     mean = rows.nanmean(0)
     variance = (rows - mean).square().nanmean(0).nan_to_num(0)
     ordered = sorted(
@@ -114,19 +117,20 @@ def choose_variables(data: DataModule, count: int) -> list[TableVariable]:
 def compute_column_samples(vae: VAE, data: DataModule, count: int) -> list[ColumnValues]:
     """Compare training rows with samples x ~ p(x|z), z ~ p(z), in at most `count` variables.
 
-    Samples are as many as MAX_ROWS. Conditional models get the labels of training rows. Counts with
-    their total as exposure get the totals of training rows.
+    There are MAX_ROWS samples, fewer of tables with many columns. Conditional models get the labels
+    of training rows. Counts with their total as exposure get the totals of training rows.
 
     Raises:
         FigureNotApplicable: If x is no row of a table, or samples are NaN or infinity.
     """
     variables = choose_variables(data, count)
-    rows = select_evenly_spaced(data.splits["train"], MAX_ROWS)
-    index = torch.arange(MAX_ROWS) * len(rows.images) // MAX_ROWS
+    size = max(MIN_ROWS, min(MAX_ROWS, MAX_VALUES // data.shape[0]))
+    rows = select_evenly_spaced(data.splits["train"], size)
+    index = torch.arange(size) * len(rows.images) // size
     with evaluation_mode(vae) as device:
         x = data.prepare(rows.images.to(device))
         model = vae.condition_on(rows.labels[index].to(device))
-        p = model.decode(sample_prior(model.latents(), MAX_ROWS))
+        p = model.decode(sample_prior(model.latents(), size))
         samples = sample_at_total(p, x[index]).float()
     if not samples.isfinite().all():
         raise FigureNotApplicable("samples of p(x) contain NaN or infinity")
