@@ -74,17 +74,14 @@ def position_table(numbers: Mapping[str, float], texts: Texts) -> str:
 
 def values_table(explorer: Explorer, x: Tensor | None, mean: Tensor, texts: Texts) -> str:
     """Render a row of a table and the mean of p(x|z), both (D,) of the model, as Markdown."""
-    pair = [
-        to_data_units(torch.full_like(mean, torch.nan) if one is None else one, explorer.run.data)
-        for one in (x, mean)
-    ]
-    columns = [
-        format_column(*(one.unsqueeze(0) for one in pair), variable)
-        for variable in explorer.variables
-    ]
+    given, decoded = (
+        to_data_units(one, explorer.run.data).unsqueeze(0)
+        for one in (torch.full_like(mean, torch.nan) if x is None else x, mean)
+    )
+    columns = [format_column(given, decoded, variable) for variable in explorer.variables]
     rows = [
-        [escape(name), NO_VALUE if x is None else escape(values[0]), escape(decoded[0])]
-        for name, values, decoded in columns
+        [escape(name), NO_VALUE if x is None else escape(values[0]), escape(new[0])]
+        for name, values, new in columns
     ]
     return markdown_table(["column", "input", "decoded_value"], rows, texts)
 

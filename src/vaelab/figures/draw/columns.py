@@ -185,7 +185,7 @@ def plot_pairs(columns: Sequence[ColumnValues]) -> Figure:
         for number, column in enumerate(columns)
     ]
     for row, column in np.ndindex(size, size):
-        axes = panels[row, column]
+        axes: Any = panels[row, column]
         if row == column:
             _draw_histogram(axes, columns[row])
         else:
