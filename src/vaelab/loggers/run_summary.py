@@ -90,8 +90,8 @@ def _build_row(
     if batch.label.ndim == 1 or batch.label.shape[1]:
         row["label"] = _format_label(batch.label[number], getattr(data, "attributes", ()))
     for column in columns:
-        row[column.name] = column.values[number]
-        row[f"{column.name}, decoded"] = column.reconstructions[number]
+        row[f"x: {column.name}"] = column.values[number]
+        row[f"decoded: {column.name}"] = column.reconstructions[number]
     with suppress(FigureNotApplicable):
         check_displayable(data)
         pair = {name_data("image", data.shape): batch.x, "decoded": batch.decoded}
