@@ -174,8 +174,8 @@ def _choose_range(column: ColumnValues) -> tuple[float, float]:
 def plot_pairs(columns: Sequence[ColumnValues]) -> Figure:
     """Plot columns against each other: data below the diagonal, samples above it.
 
-    The panels of the diagonal are histograms. Whole numbers are moved at random, so that equal
-    points are visible.
+    The panels of the diagonal are histograms. Points of a few whole numbers are shifted at
+    random, so that equal ones are visible.
     """
     size = len(columns)
     figure = new_figure(WIDTH, WIDTH * 0.9)
