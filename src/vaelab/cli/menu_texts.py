@@ -87,6 +87,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "vamp": "VampPrior：prior.components 个可学习伪输入的后验的混合",
     },
     "posterior": {
+        "clamped": "对角协方差的正态分布，对数方差截断，如潜在扩散",
         "deterministic": "确定性编码器，用于 objective=autoencoder",
         "diagonal": "对角协方差的正态分布",
         "full": "完整协方差的正态分布",
@@ -143,6 +144,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "wae_mmd": "Wasserstein 自编码器：q(z) 到先验的 MMD，没有 KL",
     },
     "model": {
+        "autoencoder": "潜在扩散的 KL 自编码器：网格状隐变量；可导出到 diffusers",
         "bottom_up": "自下而上的多层随机隐变量，如 IWAE 论文",
         "conditional": "以标签为条件的 MLP；model.labels 是类别或属性数",
         "conditional_conv": "以标签为条件的卷积；model.labels 是类别或属性数",
@@ -206,6 +208,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "capacity": "增长到 25 nats 的 KL 容量（Burgess et al., 2018）",
         "categorical": "256 级的 softmax 似然（van den Oord et al., 2016）",
         "ciwae": "CIWAE，64 个样本（Rainforth et al., 2018）",
+        "autoencoder_kl": "KL 自编码器：潜在扩散的第一阶段，4x7x7 隐变量",
         "colour": "自己的 32 到 64 像素彩色图像：见 docs/colour.md",
         "conditional": "数字的条件 VAE（Kingma et al., 2014）",
         "conditional_faces": "64x64 人脸的条件 VAE，40 个属性，先验可学习",
