@@ -51,8 +51,14 @@ def test_clamped_posterior_takes_log_variances():
 
 @pytest.mark.parametrize(
     ("channels", "most", "groups"),
-    [([128, 256, 512], 32, 32), ([32, 64], 4, 4), ([12, 24], 32, 12), ([48, 96], 32, 24)]
-    + [([10, 15], 32, 5), ([3, 4], 32, 1)],
+    [
+        ([128, 256, 512], 32, 32),
+        ([32, 64], 4, 4),
+        ([12, 24], 32, 12),
+        ([48, 96], 32, 24),
+        ([10, 15], 32, 5),
+        ([3, 4], 32, 1),
+    ],
 )
 def test_groups_divide_the_channels_of_every_level(channels, most, groups):
     assert count_groups(channels, most) == groups

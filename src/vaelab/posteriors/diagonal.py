@@ -38,7 +38,7 @@ class Diagonal(Posterior):
 
 
 class Clamped(Diagonal):
-    """The posterior q(z|x) = N(z; m(x), diag(s(x)^2)) whose log s^2 is clamped to 2 [-bound, bound].
+    """The posterior q(z|x) = N(z; m(x), diag(s(x)^2)) with log s^2 clamped to 2 [-bound, bound].
 
     The encoder outputs log s^2, as in the autoencoders of latent diffusion, so that their weights
     mean the same here. Beyond the bound, log s^2 has no gradient.
