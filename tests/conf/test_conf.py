@@ -238,7 +238,7 @@ WITHOUT_KL = {
     "aae",
 }  # a point posterior works
 MULTI_SAMPLE = {"iwae", "miwae", "piwae", "ciwae", "dreg", "stl", "renyi"}
-LAYERED = {"elbo", "iwae", "miwae", "ciwae", "renyi", "factor", "info_mmd", "ms_ssim"}
+LAYERED = {"elbo", "iwae", "miwae", "ciwae", "renyi", "factor", "info_mmd", "ms_ssim", "perceptual"}
 COUNTS = ("poisson", "negative_binomial", "zero_inflated_negative_binomial")
 TABLES = ("toy2d", "counts", "table")
 LEVELS = ("discretized_logistic", "logistic_mixture", "categorical")
@@ -297,11 +297,11 @@ def expected_refusals(choices):
         "takes pixels in": signed and loss in ("bce", "continuous_bernoulli", *LEVELS),
         "treats pixels as probabilities": signed and chosen["pixels"] == "dynamic",
         "images (C, H, W)": (
-            points and (chosen["model"] in CONVOLUTIONAL or objective == "vae_gan")
+            points and (chosen["model"] in CONVOLUTIONAL or objective in ("vae_gan", "perceptual"))
         )
         or (
             data in ("toy2d", "series", "volumes")
-            and (objective == "ms_ssim" or chosen["model"] == "autoencoder")
+            and (objective in ("ms_ssim", "perceptual") or chosen["model"] == "autoencoder")
         ),
         "channels of images": points and loss == "logistic_mixture",
         "needs pixels with 256 levels": dequantize and (real or data in ("sprites", "volumes")),
@@ -397,12 +397,12 @@ def test_combination_trains_or_is_refused_with_a_reason(train, folders, tmp_path
 )
 def test_counts_and_tables_take_a_step_with_every_part(take_step, choice, loss):
     words = [*option_words(choice, {}, str), f"loss={loss}", *NEEDS.get(f"loss={loss}", [])]
-    compares_images = choice in ("objective=vae_gan", "objective=ms_ssim")
+    compares_images = choice in [f"objective={o}" for o in ("vae_gan", "ms_ssim", "perceptual")]
     is_convolutional = choice in [f"model={name}" for name in CONVOLUTIONAL]
     if loss == "mixed" and (compares_images or is_convolutional):
         with pytest.raises(UserError, match="images"):
             take_step(*words)
-    elif loss in SCALED and compares_images:
+    elif loss in SCALED and compares_images and choice != "objective=perceptual":
         with pytest.raises(UserError, match="would not train the scale"):
             take_step(*words)
     else:
@@ -421,6 +421,8 @@ def experiment_words(name, config, folders, tmp_path):
         words.append(FACES)
     if name == "vq_prior":
         words.append(start_setting(config, tmp_path, "experiment=vq_vae", *words))
+    if name == "autoencoder_kl_decoder":
+        words.append(start_setting(config, tmp_path, "experiment=autoencoder_kl", *words))
     return [f"experiment={name}", *words]
 
 

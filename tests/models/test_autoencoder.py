@@ -5,7 +5,7 @@ import torch
 
 from vaelab.distributions.grid import grid_to_vector, vector_to_grid
 from vaelab.models.autoencoder import Decoder, Encoder, LatentSize, count_groups
-from vaelab.posteriors.diagonal import Clamped
+from vaelab.posteriors.clamped import Clamped
 from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import UserError
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vaelab.inference.batches import iterate_batches
 from vaelab.models.autoencoder import Decoder, Encoder
-from vaelab.posteriors.diagonal import Clamped
+from vaelab.posteriors.clamped import Clamped
 from vaelab.runs.run import RunParts
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.seeding import Stream, seeded_noise

@@ -1,9 +1,6 @@
-"""A normal with diagonal covariance: `posterior=diagonal` and `posterior=clamped`.
+"""A normal with diagonal covariance: `posterior=diagonal`.
 
-References:
-    Auto-Encoding Variational Bayes (Kingma and Welling, 2014), arXiv:1312.6114
-    High-Resolution Image Synthesis with Latent Diffusion Models (Rombach et al., 2022), appendix G,
-    arXiv:2112.10752
+Reference: Auto-Encoding Variational Bayes (Kingma and Welling, 2014), arXiv:1312.6114
 """
 
 from torch import Tensor
@@ -35,15 +32,3 @@ class Diagonal(Posterior):
     def forward(self, out: Tensor) -> DiagonalNormal:
         mean, raw = out.chunk(2, dim=-1)
         return diagonal_normal(mean, raw, self.bound)
-
-
-class Clamped(Diagonal):
-    """The posterior q(z|x) = N(z; m(x), diag(s(x)^2)) with log s^2 clamped to 2 [-bound, bound].
-
-    The encoder outputs log s^2, as in the autoencoders of latent diffusion, so that their weights
-    mean the same here. Beyond the bound, log s^2 has no gradient.
-    """
-
-    def forward(self, out: Tensor) -> DiagonalNormal:
-        mean, log_variance = out.chunk(2, dim=-1)
-        return DiagonalNormal(mean, (log_variance / 2).clamp(-self.bound, self.bound))
