@@ -36,8 +36,8 @@ def test_encoder_outputs_all_means_and_then_all_log_variances():
     encoder.quant_conv.register_forward_hook(lambda *call: outputs.append(call[-1]))
     mean, log_variance = encoder(torch.rand(5, 1, 8, 12)).chunk(2, -1)
     assert outputs[0].shape == (5, 6, 2, 3)
-    assert torch.equal(vector_to_grid(mean, encoder.latent_shape), outputs[0][:, :3])
-    assert torch.equal(vector_to_grid(log_variance, encoder.latent_shape), outputs[0][:, 3:])
+    assert torch.equal(vector_to_grid(mean, encoder.maps_shape), outputs[0][:, :3])
+    assert torch.equal(vector_to_grid(log_variance, encoder.maps_shape), outputs[0][:, 3:])
 
 
 def test_clamped_posterior_takes_log_variances():

@@ -4,6 +4,7 @@ Reference: The Unreasonable Effectiveness of Deep Features as a Perceptual Metri
 2018), equation 1, arXiv:1801.03924
 """
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,7 @@ class LPIPSDistance(PerceptualDistance):
                 f"{find_vgg_weights()}: pip install lpips, and run python -c 'import torchvision; "
                 'torchvision.models.vgg16(weights="IMAGENET1K_V1")\', or set objective.network=auto'
             )
-        import lpips
-
+        lpips: Any = import_module(LPIPS)
         self.network: Any = lpips.LPIPS(net="vgg", verbose=False).requires_grad_(False).eval()
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:

@@ -56,11 +56,11 @@ class Encoder(nn.Module):
     ):
         super().__init__()
         check_sizes("model.layers", [layers])
-        self.latent_shape = (latents, *compute_grid(shape, channels))
-        self.parameters_per_latent, rest = divmod(outputs, math.prod(self.latent_shape))
+        self.maps_shape = (latents, *compute_grid(shape, channels))
+        self.parameters_per_latent, rest = divmod(outputs, math.prod(self.maps_shape))
         if rest or not outputs:
             raise UserError(
-                f"model=autoencoder has {format_size(self.latent_shape)} latents, and the "
+                f"model=autoencoder has {format_size(self.maps_shape)} latents, and the "
                 f"{outputs} parameters of q(z|x) cannot be divided equally among them: leave "
                 "latent_dim out, and set model.latents and posterior=clamped, diagonal or vq"
             )
@@ -82,7 +82,7 @@ class Encoder(nn.Module):
             h = block(h)
         h = self.conv_out(silu(self.conv_norm_out(self.mid_block(h))))
         maps = self.quant_conv(h).unflatten(1, (self.parameters_per_latent, -1))
-        return grid_to_vector(maps, self.latent_shape).flatten(1)
+        return grid_to_vector(maps, self.maps_shape).flatten(1)
 
 
 class Decoder(base.Decoder):
@@ -116,7 +116,7 @@ class Decoder(base.Decoder):
                 f"latent_dim={latent_dim} cannot be divided equally among the {format_size(grid)} "
                 "positions of model=autoencoder: leave latent_dim out, and set model.latents"
             )
-        self.latent_shape = (latents, *grid)
+        self.maps_shape = (latents, *grid)
         levels, groups = channels[::-1], count_groups(channels, groups)
         self.post_quant_conv = nn.Conv2d(latents, latents, 1)
         self.conv_in = nn.Conv2d(latents, levels[0], 3, padding=1)
@@ -129,7 +129,7 @@ class Decoder(base.Decoder):
         self.conv_out = nn.Conv2d(levels[-1], shape[0], 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        maps = vector_to_grid(z, self.latent_shape)
+        maps = vector_to_grid(z, self.maps_shape)
         h = self.mid_block(self.conv_in(self.post_quant_conv(maps)))
         for block in self.up_blocks:
             h = block(h)
@@ -140,7 +140,7 @@ class Decoder(base.Decoder):
         return self.conv_out
 
     def check_codes(self, size: int) -> None:
-        latents, *grid = self.latent_shape
+        latents, *grid = self.maps_shape
         if latents % size:
             raise UserError(
                 f"model.latents={latents} at each of the {format_size(grid)} positions is not a "
