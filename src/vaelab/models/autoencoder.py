@@ -199,9 +199,9 @@ class Attention(nn.Module):
         self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.group_norm(x).flatten(2).mT
+        h = self.group_norm(x).flatten(2).mT.unsqueeze(1)  # a head, which the ONNX export needs
         h = scaled_dot_product_attention(self.to_q(h), self.to_k(h), self.to_v(h))
-        return x + self.to_out[0](h).mT.unflatten(2, x.shape[2:])
+        return x + self.to_out[0](h).squeeze(1).mT.unflatten(2, x.shape[2:])
 
 
 class MiddleBlock(nn.Module):
