@@ -82,6 +82,7 @@ def train(
     """
     drop_unused_optimizer_settings(cfg)
     is_changed = resolve_precision(cfg) or cfg.latent_dim is None
+    is_changed = is_changed or cfg.objective.get("network") == "auto"  # they follow from the data
     check_run_config(cfg)
     folder = Path(cfg.folder)
     with owned(folder), error_log(folder), _announced_interruption(folder):

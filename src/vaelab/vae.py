@@ -1,5 +1,6 @@
 """The VAE: an encoder, a posterior, a prior, a decoder and a likelihood as one model."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -30,6 +31,8 @@ class VAE(nn.Module):
     Attributes:
         layered: True if z consists of several stochastic layers with networks between them.
         conditional: True if the model needs the labels of its images, see `condition_on`.
+        latent_shape: (c, *grid) if the latents of a vector z form feature maps with c channels, in
+            the order of distributions/grid.py, and (latent_dim,) if they form no grid.
         is_initialized: True if `initialize` was called, or trained weights were loaded.
         standardization: What `data.standardize=true` did to x; None for x as it is.
         recipe: How `vaelab.make_model` built it, for the record of its run; None otherwise.
@@ -43,6 +46,7 @@ class VAE(nn.Module):
         prior: Builds the prior from latent_dim and shape.
         likelihood: Builds the likelihood from shape.
         latent_size: Computes latent_dim from shape, for an architecture whose latents form a grid.
+            With one grid for all of them it also has a method `compute_grid` of shape.
         missing: True if entries of x may be missing, which is NaN. The encoder then gets x with 0
             in their place, and as many channels (columns of a table) again, which are 1 where x is
             observed. log p(x|z) is that of the observed entries.
@@ -86,6 +90,8 @@ class VAE(nn.Module):
         self._autocast: Callable[[], AbstractContextManager] = nullcontext
         self.posterior = posterior(latent_dim)
         self.prior = prior(latent_dim, self.shape)
+        self.latent_shape = _find_latent_shape(latent_size, self.shape, latent_dim)
+        self.prior.latent_shape = self.latent_shape
         self.likelihood = likelihood(self.shape)
         if missing and self.likelihood.condition is not None:
             raise UserError(
@@ -238,3 +244,11 @@ class VAE(nn.Module):
         with self._autocast():
             out = network(x)
         return out.to(torch.promote_types(out.dtype, torch.float32))
+
+
+def _find_latent_shape(latent_size: Any, shape: Sequence[int], latent_dim: int) -> tuple[int, ...]:
+    """Return (c, *grid), or (latent_dim,) if the latents form no grid."""
+    compute_grid = getattr(latent_size, "compute_grid", None)
+    grid = compute_grid(shape) if compute_grid else ()
+    channels, rest = divmod(latent_dim, math.prod(grid))
+    return (latent_dim,) if rest else (channels, *grid)

@@ -185,7 +185,7 @@ def option_words(choice, folders, start):
         words.append("model.hidden=[8]")
     if choice == "objective=prior":
         words.append(start("model.hidden=[8]"))
-    if choice in ("model=ladder_conv", "model=resnet"):
+    if choice in ("model=autoencoder", "model=ladder_conv", "model=resnet"):
         words.append("model.channels=[4,8]")
     if group == "callbacks":
         choice = f"callbacks=[default,{option}]"
@@ -238,11 +238,11 @@ WITHOUT_KL = {
     "aae",
 }  # a point posterior works
 MULTI_SAMPLE = {"iwae", "miwae", "piwae", "ciwae", "dreg", "stl", "renyi"}
-LAYERED = {"elbo", "iwae", "miwae", "ciwae", "renyi", "factor", "info_mmd", "ms_ssim"}
+LAYERED = {"elbo", "iwae", "miwae", "ciwae", "renyi", "factor", "info_mmd", "ms_ssim", "perceptual"}
 COUNTS = ("poisson", "negative_binomial", "zero_inflated_negative_binomial")
 TABLES = ("toy2d", "counts", "table")
 LEVELS = ("discretized_logistic", "logistic_mixture", "categorical")
-CONVOLUTIONAL = ("conv", "resnet", "ladder_conv", "conditional_conv", "vq")
+CONVOLUTIONAL = ("conv", "resnet", "ladder_conv", "conditional_conv", "vq", "autoencoder")
 SCALED = {"gaussian", "laplace", "student_t", "discretized_logistic", *COUNTS[1:]}
 
 
@@ -278,6 +278,7 @@ def expected_refusals(choices):
         and objective not in WITHOUT_KL | {"beta_tc", "vq", "prior"},
         "set posterior=vq, or": posterior != "vq" and objective == "vq",
         "positions": chosen["model"] == "vq" and not outputs_fit_the_grid(chosen),
+        "divided equally": chosen["model"] == "autoencoder" and not outputs_fit_the_grid(chosen),
         "no trainable parameters": objective == "prior" and prior in ("normal", "sphere", "codes"),
         "as in start=runs": objective == "prior",
         "with a density": posterior == "deterministic" and objective not in WITHOUT_KL,
@@ -296,9 +297,12 @@ def expected_refusals(choices):
         "takes pixels in": signed and loss in ("bce", "continuous_bernoulli", *LEVELS),
         "treats pixels as probabilities": signed and chosen["pixels"] == "dynamic",
         "images (C, H, W)": (
-            points and (chosen["model"] in CONVOLUTIONAL or objective == "vae_gan")
+            points and (chosen["model"] in CONVOLUTIONAL or objective in ("vae_gan", "perceptual"))
         )
-        or (data in ("toy2d", "series", "volumes") and objective == "ms_ssim"),
+        or (
+            data in ("toy2d", "series", "volumes")
+            and (objective in ("ms_ssim", "perceptual") or chosen["model"] == "autoencoder")
+        ),
         "channels of images": points and loss == "logistic_mixture",
         "needs pixels with 256 levels": dequantize and (real or data in ("sprites", "volumes")),
     }
@@ -313,7 +317,8 @@ def spatial_size(chosen):
 def latent_dim(chosen):
     """Return a small latent_dim that the grid of a convolutional model divides."""
     half, quarter = (math.prod(n // k for n in spatial_size(chosen)) for k in (2, 4))
-    return {"vq": quarter, "ladder_conv": half + quarter}.get(chosen["model"], 3)
+    sizes = {"vq": quarter, "ladder_conv": half + quarter, "autoencoder": 4 * half}
+    return sizes.get(chosen["model"], 3)
 
 
 def posterior_settings(chosen):
@@ -324,7 +329,7 @@ def posterior_settings(chosen):
 
 
 def outputs_fit_the_grid(chosen):
-    """Return True if the positions of model=vq divide the number of encoder outputs."""
+    """Return True if the latents of a grid divide the number of encoder outputs."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         node = compose("train", [f"posterior={chosen['posterior']}"]).posterior
     posterior = build_from_config(node, **posterior_settings(chosen))(latent_dim(chosen))
@@ -341,6 +346,7 @@ SMALL = {
     "conv": CONV,
     "conditional_conv": CONV,
     "resnet": [*CONV, "model.blocks=1"],
+    "autoencoder": CONV,
     "ladder": ["model.hidden=[8,6]", "model.latents=[2,1]"],
     "ladder_conv": [*CONV, "model.latents=[1,1]"],
     "bottom_up": ["model.hidden=[[8],[6]]", "model.latents=[2,1]"],
@@ -391,12 +397,12 @@ def test_combination_trains_or_is_refused_with_a_reason(train, folders, tmp_path
 )
 def test_counts_and_tables_take_a_step_with_every_part(take_step, choice, loss):
     words = [*option_words(choice, {}, str), f"loss={loss}", *NEEDS.get(f"loss={loss}", [])]
-    compares_images = choice in ("objective=vae_gan", "objective=ms_ssim")
+    compares_images = choice in [f"objective={o}" for o in ("vae_gan", "ms_ssim", "perceptual")]
     is_convolutional = choice in [f"model={name}" for name in CONVOLUTIONAL]
     if loss == "mixed" and (compares_images or is_convolutional):
         with pytest.raises(UserError, match="images"):
             take_step(*words)
-    elif loss in SCALED and compares_images:
+    elif loss in SCALED and compares_images and choice != "objective=perceptual":
         with pytest.raises(UserError, match="would not train the scale"):
             take_step(*words)
     else:
@@ -415,6 +421,8 @@ def experiment_words(name, config, folders, tmp_path):
         words.append(FACES)
     if name == "vq_prior":
         words.append(start_setting(config, tmp_path, "experiment=vq_vae", *words))
+    if name == "autoencoder_kl_decoder":
+        words.append(start_setting(config, tmp_path, "experiment=autoencoder_kl", *words))
     return [f"experiment={name}", *words]
 
 

@@ -24,6 +24,7 @@ MODELS = {
     "vq": ["model=vq", "model.channels=4", "model.residual=2", "latent_dim=98", "posterior.dim=2"],
     "ladder": ["model=ladder", "model.hidden=[8,6]", "model.latents=[2,1]", "latent_dim=3"],
     "ladder_conv": ["model=ladder_conv", CONV[0], "model.latents=[1,1]", "latent_dim=245"],
+    "autoencoder": ["model=autoencoder", CONV[0], "loss=mse", "data.binarize=none"],
     "bottom_up": [
         "model=bottom_up",
         "model.hidden=[[8],[6]]",

@@ -201,6 +201,7 @@ def test_two_processes_compute_the_same_fid_and_nearest_images_as_one(tmp_path, 
 
 
 OBJECTIVES = ["dreg", "piwae", "beta_tc", "dip", "wae_mmd", "ms_ssim", "factor", "aae", "vae_gan"]
+OBJECTIVES += ["perceptual"]
 
 
 @pytest.mark.slow

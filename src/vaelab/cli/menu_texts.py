@@ -87,6 +87,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "vamp": "VampPrior：prior.components 个可学习伪输入的后验的混合",
     },
     "posterior": {
+        "clamped": "对角协方差的正态分布，对数方差截断，如潜在扩散",
         "deterministic": "确定性编码器，用于 objective=autoencoder",
         "diagonal": "对角协方差的正态分布",
         "full": "完整协方差的正态分布",
@@ -132,6 +133,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "iwae": "IWAE：objective.samples 个样本的重要性加权下界",
         "miwae": "MIWAE：objective.groups 个重要性加权下界的平均",
         "ms_ssim": "用多尺度结构相似性代替似然",
+        "perceptual": "ELBO 加感知距离和自适应权重的图块判别器（VQGAN）",
         "piwae": "PIWAE：编码器用 MIWAE，解码器和先验用 IWAE",
         "prior": "只训练 start= 所给训练的先验",
         "rae": "正则化自编码器；选择 posterior=deterministic",
@@ -143,6 +145,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "wae_mmd": "Wasserstein 自编码器：q(z) 到先验的 MMD，没有 KL",
     },
     "model": {
+        "autoencoder": "潜在扩散的自编码器，网格状隐变量；可导出到 diffusers",
         "bottom_up": "自下而上的多层随机隐变量，如 IWAE 论文",
         "conditional": "以标签为条件的 MLP；model.labels 是类别或属性数",
         "conditional_conv": "以标签为条件的卷积；model.labels 是类别或属性数",
@@ -206,6 +209,9 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "capacity": "增长到 25 nats 的 KL 容量（Burgess et al., 2018）",
         "categorical": "256 级的 softmax 似然（van den Oord et al., 2016）",
         "ciwae": "CIWAE，64 个样本（Rainforth et al., 2018）",
+        "autoencoder_kl": "KL 自编码器：潜在扩散的第一阶段，4x7x7 隐变量",
+        "autoencoder_kl_colour": "data.root 中彩色图像的 KL 自编码器，4x8x8 隐变量",
+        "autoencoder_kl_decoder": "微调 start= 中 autoencoder_kl 的解码器",
         "colour": "自己的 32 到 64 像素彩色图像：见 docs/colour.md",
         "conditional": "数字的条件 VAE（Kingma et al., 2014）",
         "conditional_faces": "64x64 人脸的条件 VAE，40 个属性，先验可学习",

@@ -486,6 +486,12 @@ CHINESE: Mapping[str, str] = {
     "Minus the log likelihood of the features that the critic computes.": (
         "判别器计算的特征的负对数似然。"
     ),
+    "perceptual distance": "感知距离",
+    "The distance of images and means of p(x|z) in the features of a classifier, times the number "
+    "of pixel values.": "图像与 p(x|z) 的均值在分类器特征中的距离，乘以像素值的个数。",
+    "adaptive weight": "自适应权重",
+    "The norm of the reconstruction's gradient by the last layer, divided by the norm of the "
+    "critic's.": "重构项对最后一层的梯度范数，除以判别器项的梯度范数。",
     "generator loss": "生成器损失",
     "The loss of the part that is judged by the critic.": "由判别器评判的部分的损失。",
     "critic loss": "判别器损失",

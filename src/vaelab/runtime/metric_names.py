@@ -367,6 +367,20 @@ OTHER_METRICS = {
         "Minus the log likelihood of the features that the critic computes.",
         False,
     ),
+    "perceptual": Metric(
+        "perceptual distance",
+        "",
+        "The distance of images and means of p(x|z) in the features of a classifier, times the "
+        "number of pixel values.",
+        False,
+    ),
+    "adaptive_weight": Metric(
+        "adaptive weight",
+        "",
+        "The norm of the reconstruction's gradient by the last layer, divided by the norm of the "
+        "critic's.",
+        None,
+    ),
     "fooling": Metric(
         "generator loss", NATS_PER_IMAGE, "The loss of the part that is judged by the critic.", None
     ),
