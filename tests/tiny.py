@@ -8,4 +8,5 @@ GUMBEL = (*MLP, "latent_dim=10", "posterior=gumbel", "posterior.categories=4", "
 VQ = (*MLP, "latent_dim=8", "posterior=vq", "posterior.codes=6", "objective=vq")
 CONDITIONAL = ("model=conditional", *TINY)
 LADDER = ("model=ladder", "model.hidden=[8,6]", "model.latents=[3,2]", "latent_dim=5")
+DEEP = ("model=deep", "model.layers={4:1,7:2}", "model.channels=6", "model.latents=1")
 BOTTOM_UP = ("model=bottom_up", "model.hidden=[[8],[6]]", "model.latents=[3,2]", "latent_dim=5")

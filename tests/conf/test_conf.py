@@ -187,6 +187,8 @@ def option_words(choice, folders, start):
         words.append(start("model.hidden=[8]"))
     if choice in ("model=autoencoder", "model=ladder_conv", "model=resnet"):
         words.append("model.channels=[4,8]")
+    if choice == "model=deep":
+        words.append("model.channels=8")
     if group == "callbacks":
         choice = f"callbacks=[default,{option}]"
     return [choice, *words]
@@ -242,7 +244,7 @@ LAYERED = {"elbo", "iwae", "miwae", "ciwae", "renyi", "factor", "info_mmd", "ms_
 COUNTS = ("poisson", "negative_binomial", "zero_inflated_negative_binomial")
 TABLES = ("toy2d", "counts", "table")
 LEVELS = ("discretized_logistic", "logistic_mixture", "categorical")
-CONVOLUTIONAL = ("conv", "resnet", "ladder_conv", "conditional_conv", "vq", "autoencoder")
+CONVOLUTIONAL = ("conv", "resnet", "ladder_conv", "deep", "conditional_conv", "vq", "autoencoder")
 SCALED = {"gaussian", "laplace", "student_t", "discretized_logistic", *COUNTS[1:]}
 
 
@@ -258,7 +260,7 @@ def expected_refusals(choices):
     labelled = data in ("series", "volumes", "table") or not (real or data == "sprites")
     levels = loss in LEVELS
     dequantize, flows = chosen["pixels"] == "dequantize", ("iaf", "naf")
-    layered = chosen["model"] in ("ladder", "ladder_conv", "bottom_up")
+    layered = chosen["model"] in ("ladder", "ladder_conv", "deep", "bottom_up")
     kinds = {"vmf": "sphere", "vq": "codes", "gumbel": "one-hot"}
     kinds |= {"sphere": "sphere", "codes": "codes", "pixelcnn": "codes", "categorical": "one-hot"}
     reasons = {
@@ -317,8 +319,9 @@ def spatial_size(chosen):
 def latent_dim(chosen):
     """Return a small latent_dim that the grid of a convolutional model divides."""
     half, quarter = (math.prod(n // k for n in spatial_size(chosen)) for k in (2, 4))
-    sizes = {"vq": quarter, "ladder_conv": half + quarter, "autoencoder": 4 * half}
-    return sizes.get(chosen["model"], 3)
+    latents = {"vq": quarter, "ladder_conv": half + quarter, "deep": 2 * half + quarter}
+    latents["autoencoder"] = 4 * half
+    return latents.get(chosen["model"], 3)
 
 
 def posterior_settings(chosen):
@@ -349,6 +352,7 @@ SMALL = {
     "autoencoder": CONV,
     "ladder": ["model.hidden=[8,6]", "model.latents=[2,1]"],
     "ladder_conv": [*CONV, "model.latents=[1,1]"],
+    "deep": ["model.channels=4", "model.latents=1"],
     "bottom_up": ["model.hidden=[[8],[6]]", "model.latents=[2,1]"],
     "vq": ["model.channels=4", "model.residual=2"],
 }
@@ -419,6 +423,11 @@ def experiment_words(name, config, folders, tmp_path):
     words = [*folders(data), "data.batch_size=8"]
     if name == "conditional_faces":
         words.append(FACES)
+    if name in ("cifar10_deep", "celeba64_deep", "imagenet32_deep"):
+        words += ["model.channels=8", "model.latents=1", "model.encoder_blocks=1"]
+        words.append("model.layers={4:1,8:1,16:1,32:1}")
+        words += ["model.layers={64:1}"] if name == "celeba64_deep" else []
+        words.append("trainer.precision=32-true")  # bf16 is slow on most CPUs
     if name == "vq_prior":
         words.append(start_setting(config, tmp_path, "experiment=vq_vae", *words))
     if name == "autoencoder_kl_decoder":

@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 import torch
 from conftest import ROOT, options
+from tiny import DEEP
 
 from vaelab.inference.export import ExportedEncoder, export_model
 from vaelab.runs.run import RunParts
@@ -23,6 +24,8 @@ MODELS = {
     "gumbel": [*MLP, "posterior=gumbel", "posterior.categories=3"],
     "vq": ["model=vq", "model.channels=4", "model.residual=2", "latent_dim=98", "posterior.dim=2"],
     "ladder": ["model=ladder", "model.hidden=[8,6]", "model.latents=[2,1]", "latent_dim=3"],
+    "deep": [*DEEP],
+    "conditional deep": [*DEEP, "model.labels=10"],
     "ladder_conv": ["model=ladder_conv", CONV[0], "model.latents=[1,1]", "latent_dim=245"],
     "autoencoder": ["model=autoencoder", CONV[0], "loss=mse", "data.binarize=none"],
     "bottom_up": [

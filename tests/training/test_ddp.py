@@ -215,7 +215,7 @@ def test_objectives_with_critics_or_batch_statistics_train_under_ddp(shell, tmp_
         assert numbers["rmse"] < 0.35
 
 
-MODELS = ["resnet", "ladder", "ladder_conv", "bottom_up", "vq", "gumbel", "conditional"]
+MODELS = ["resnet", "ladder", "ladder_conv", "deep", "bottom_up", "vq", "gumbel", "conditional"]
 
 
 @pytest.mark.slow

@@ -138,6 +138,9 @@ CHINESE: Mapping[str, str] = {
     "Interpolations between the latents of two images": "两幅图像的隐变量之间的插值",
     "The latents of images, coloured by label": "图像的隐变量，按标签着色",
     "The aggregate posterior q(z) against the prior p(z)": "聚合后验 q(z) 与先验 p(z) 的比较",
+    "Test images with more and more layers fixed from the top, and the KL of each layer": (
+        "自上而下逐层固定隐变量时的测试图像，以及每层的 KL"
+    ),
     "KL of each latent dimension by epoch": "每个隐变量维度的 KL 随 epoch 的变化",
     "The first test rows, with their reconstructions below the values": (
         "前几个测试数据行，数值下方是对应的重构"
@@ -270,6 +273,7 @@ CHINESE: Mapping[str, str] = {
     "dB": "dB",
     "accuracy": "准确率",
     "codes": "个码",
+    "layers": "层",
     "per image": "每幅图像",
     "s": "s",
     # names and meanings of metrics
@@ -306,6 +310,10 @@ CHINESE: Mapping[str, str] = {
     "active units": "活跃单元",
     "The number of latent dimensions whose posterior mean varies between images.": (
         "后验均值随图像变化的隐变量维度数。"
+    ),
+    "active layers": "活跃层",
+    "The number of stochastic layers whose KL is at least 0.1 nats.": (
+        "KL 不小于 0.1 nats 的随机层数。"
     ),
     "KL(q(z) || p(z)), at least": "KL(q(z) || p(z)) 的下界",
     "A lower bound on how far the aggregate posterior q(z) is from the prior, by the mean and "

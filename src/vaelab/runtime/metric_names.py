@@ -92,6 +92,12 @@ METRICS = {
         "The number of latent dimensions whose posterior mean varies between images.",
         None,
     ),
+    "active_layers": Metric(
+        "active layers",
+        "layers",
+        "The number of stochastic layers whose KL is at least 0.1 nats.",
+        None,
+    ),
     "aggregate_kl_bound": Metric(
         "KL(q(z) || p(z)), at least",
         NATS_PER_IMAGE,
