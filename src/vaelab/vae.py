@@ -1,5 +1,6 @@
 """The VAE: an encoder, a posterior, a prior, a decoder and a likelihood as one model."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -31,6 +32,7 @@ class VAE(nn.Module):
         layered: True if z consists of several stochastic layers with networks between them.
         conditional: True if the model needs the labels of its images, see `condition_on`.
         is_initialized: True if `initialize` was called, or trained weights were loaded.
+        prior_labels: Labels (B,) of the images of a batch, for a prior that learns p(z|y).
         standardization: What `data.standardize=true` did to x; None for x as it is.
         recipe: How `vaelab.make_model` built it, for the record of its run; None otherwise.
 
@@ -55,6 +57,7 @@ class VAE(nn.Module):
     layered = False
     conditional = False
     is_initialized = False
+    prior_labels: Tensor | None = None
     recipe: Any = None
     x_mean: Tensor | None
     x_deviation: Tensor | None
@@ -111,6 +114,11 @@ class VAE(nn.Module):
         """Build the encoder and the decoder with the output sizes that the other parts need."""
         outputs = (self.likelihood.outputs, *self.shape[1:])
         return encoder(self.encoder_shape, self.posterior.inputs), decoder(self.latent_dim, outputs)
+
+    @property
+    def samples_take_labels(self) -> bool:
+        """True if new images are generated for labels."""
+        return self.conditional or self.prior.classes is not None
 
     @property
     def encoder_shape(self) -> tuple[int, ...]:
@@ -181,10 +189,20 @@ class VAE(nn.Module):
 
     def check_labels(self, y: Tensor) -> None:
         """Raise a ValueError if the model cannot be conditioned on these labels."""
+        if self.prior.classes is not None:
+            check_classes(y, self.prior.classes, "prior.classes")
 
     def condition_on(self, y: Tensor) -> Self:
-        """Return the model conditioned on labels y; an unconditional model returns itself."""
-        return self
+        """Return the model conditioned on labels y; an unconditional model returns itself.
+
+        With an unconditional model whose prior learns p(z|y), `latents` is still p(z), and the
+        training of the prior gets the labels.
+        """
+        if self.prior.classes is None:
+            return self
+        model = copy.copy(self)
+        model.prior_labels = y
+        return model
 
     def initialize(self, x: Tensor) -> None:
         """Initialize the output bias so that p(x|z) fits images x (N, *shape) without using z.
@@ -238,3 +256,22 @@ class VAE(nn.Module):
         with self._autocast():
             out = network(x)
         return out.to(torch.promote_types(out.dtype, torch.float32))
+
+
+def check_classes(y: Tensor, classes: int, setting: str) -> None:
+    """Refuse labels y (N, ...) that are not classes from 0 to `classes` - 1.
+
+    Arguments:
+        setting: The key of the number of classes, for the message.
+    """
+    if y.ndim != 1 or y.is_floating_point():
+        raise UserError(
+            f"{setting}={classes}: the data have no classes, but labels of the type {y.dtype} and "
+            f"the shape {list(y.shape)}: leave it out"
+        )
+    low, high = (int(y.min()), int(y.max())) if len(y) else (0, 0)
+    if low < 0 or high >= classes:
+        raise UserError(
+            f"{setting}={classes}, but the data have labels from {low} to {high}: set "
+            f"{setting}={high + 1}" + (" and number the classes from 0" if low < 0 else "")
+        )

@@ -79,7 +79,9 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
     "prior": {
         "categorical": "均匀的类别分布，用于 posterior=gumbel",
         "codes": "码本索引上的均匀分布，用于 posterior=vq",
+        "diffusion": "隐变量的扩散模型，有自己的损失，用于 objective=prior start=<run>",
         "flow": "可学习的掩码自回归流，共 prior.transforms 步",
+        "flow_matching": "连续流，有自己的损失，用于 objective=prior start=<run>",
         "mixture": "可学习的 prior.components 个正态分布的混合",
         "normal": "标准正态分布 N(0, I)",
         "pixelcnn": "码本索引上可学习的门控 PixelCNN，用于 posterior=vq",

@@ -170,7 +170,7 @@ def collect_likelihood_terms(
 
     def compute(batch: EvaluationBatch) -> PerImage:
         terms = _compute_terms(batch.model, batch.x)
-        if vae.posterior.has_density and not grey:
+        if vae.posterior.has_density and vae.prior.has_exact_density and not grey:
             terms["nll"] = -importance_bound(batch.model, batch.x, samples)
         if linear:
             terms["elbo_exact"] = exact_elbo(batch.model, batch.x)

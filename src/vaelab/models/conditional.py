@@ -56,6 +56,11 @@ class Conditional(VAE):
                 "model.learned_prior=true replaces the prior by p(z|y), but another prior= is "
                 "chosen: set prior=normal"
             )
+        if self.prior.classes is not None:
+            raise UserError(
+                "prior.classes: the labels of a conditional model already belong to q(z|x, y) and "
+                "p(x|z, y): leave prior.classes out"
+            )
         if learned_prior:
             self.prior = LabelPrior(self.latent_dim, labels)
 

@@ -38,7 +38,10 @@ class PriorSampler(Sampler):
 
     def tempered_prior(self, y: Tensor | None = None) -> Distribution:
         """Return p(z), or p(z|y) for labels y, at the temperature of the sampler."""
-        p = (self.vae if y is None else self.vae.condition_on(y)).latents()
+        if y is not None and self.vae.prior.classes is not None:
+            p = self.vae.prior.condition_on(y)
+        else:
+            p = (self.vae if y is None else self.vae.condition_on(y)).latents()
         return p if self.temperature == 1 else _apply_temperature(p, self.temperature)
 
 
