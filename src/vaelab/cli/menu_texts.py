@@ -280,7 +280,9 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "sampler": {
         "autoregressive": "从自回归先验逐个采样码；temperature 除 logits",
+        "diffusion": "拟合隐变量的扩散模型",
         "flow": "拟合隐变量的自回归流；sampler.kind=spline 或 affine",
+        "flow_matching": "用流匹配拟合隐变量的连续流",
         "gmm": "拟合隐变量的 sampler.components 个正态分布的混合",
         "prior": "模型的先验 p(z)；不拟合任何分布",
         "two_stage": "拟合隐变量的第二个 VAE",
