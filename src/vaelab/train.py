@@ -162,7 +162,10 @@ def _load_data(run: RunParts) -> None:
 
 def _initialize_weights(run: RunParts, is_new: bool) -> None:
     """Initialize the model from training images, and take the weights of `start=` in a new run."""
-    split, every = run.data.splits["train"], -(-len(run.data.splits["train"].images) // INITIAL_IMAGES)
+    split, every = (
+        run.data.splits["train"],
+        -(-len(run.data.splits["train"].images) // INITIAL_IMAGES),
+    )
     run.vae.standardization = run.data.standardization
     if not run.vae.is_initialized:
         x = run.data.prepare(split.images[::every])

@@ -418,6 +418,8 @@ def experiment_words(name, config, folders, tmp_path):
         words.append(FACES)
     if name == "vq_prior":
         words.append(start_setting(config, tmp_path, "experiment=vq_vae", *words))
+    if name == "latent_flow":
+        words.append(start_setting(config, tmp_path, "model=conv", *words))
     return [f"experiment={name}", *words]
 
 

@@ -1,6 +1,7 @@
 """Test prior=flow_matching and prior=diffusion: loss, training, density, guidance, refusals."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from vaelab.priors.velocity import GridNetwork, count_halvings
 from vaelab.runs.run import RunParts
 
 BOTH = [FlowMatching, Diffusion]
-SMALL = {"width": 32, "blocks": 1}
+SMALL: dict[str, Any] = {"width": 32, "blocks": 1}
 WORDS = ["prior.width=16", "prior.blocks=1", "prior.ode_steps=3", "prior.repeats=2"]
 COVARIANCE = torch.tensor([[1.0, 0.6], [0.6, 1.0]])
 
@@ -76,7 +77,9 @@ def test_velocity_of_the_path_is_its_derivative(kind):
     later, earlier = (prior.interpolate(u, noise, t + step)[0] for step in (1e-5, -1e-5))
     torch.testing.assert_close(prior.interpolate(u, noise, t)[1], (later - earlier) / 2e-5)
     torch.testing.assert_close(prior.interpolate(u, noise, torch.ones(4, 1))[0], u)
-    torch.testing.assert_close(prior.interpolate(u, noise, torch.zeros(4, 1))[0].float(), noise.float())
+    torch.testing.assert_close(
+        prior.interpolate(u, noise, torch.zeros(4, 1))[0].float(), noise.float()
+    )
 
 
 @pytest.mark.slow
@@ -134,7 +137,9 @@ def test_labels_select_their_latents_and_guidance_moves_samples_apart():
     def sample(count):
         return torch.randn(count, 1) + torch.randint(0, 2, (count, 1)) * 4 - 2
 
-    prior = fit(FlowMatching(1, (), classes=2, **SMALL), sample, labels=lambda z: (z > 0).long()[:, 0])
+    prior = fit(
+        FlowMatching(1, (), classes=2, **SMALL), sample, labels=lambda z: (z > 0).long()[:, 0]
+    )
     y = torch.tensor([0, 1]).repeat(2000)
     weak, strong = [], []
     for means, guidance in ((weak, 1.0), (strong, 3.0)):
@@ -184,7 +189,7 @@ def test_constant_dimension_keeps_the_scale_1():
 
 @pytest.mark.parametrize("prior", ["flow_matching", *slow("diffusion")])
 def test_joint_training_is_refused(config, prior):
-    with pytest.raises(ValueError, match="loss of its own .* objective=prior start=<run>"):
+    with pytest.raises(ValueError, match=r"loss of its own .* objective=prior start=<run>"):
         RunParts.build(config(f"prior={prior}"))
 
 

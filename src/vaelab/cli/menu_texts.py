@@ -238,6 +238,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "ladder": "Ladder VAE：五层隐变量（Sonderby et al., 2016）",
         "ladder_conv": "自上而下的 ResNet VAE，free bits（Kingma et al., 2016）",
         "laplace_vae": "尺度为平均绝对误差的拉普拉斯似然（Rybkin et al., 2021）",
+        "latent_flow": "为 start=runs/... 的 model=conv 训练流匹配先验（Rombach et al., 2022）",
         "linear_vae": "线性 VAE，等价于概率 PCA（Lucas et al., 2019）",
         "logistic_mixture": "人脸的 logistic 混合似然（Salimans et al., 2017）",
         "miwae": "MIWAE，8 组各 8 个样本（Rainforth et al., 2018）",

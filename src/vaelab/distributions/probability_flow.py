@@ -7,11 +7,12 @@ References:
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution
 from torch.func import vjp, vmap
 
 Solver = Literal["euler", "heun"]
@@ -28,7 +29,7 @@ class ODESettings(NamedTuple):
         solver: `euler`, of order 1 and one evaluation of v in a step, or `heun`, of order 2 and
             two evaluations.
         trace: `exact`, by the product of dv/du with each unit vector, or `hutchinson`, by that
-            with a vector of random signs: an estimate of log p(z) without bias, but exp of it has one.
+            with a vector of random signs. This estimate of log p(z) has no bias, but exp of it has.
     """
 
     steps: int = 20
@@ -50,9 +51,6 @@ class ProbabilityFlow(Distribution):
         settings: The solver.
         labels: Labels (B,), which give one distribution each; None for a single distribution.
     """
-
-    support = constraints.real_vector
-    arg_constraints: dict = {}
 
     def __init__(
         self,
@@ -106,9 +104,7 @@ class ProbabilityFlow(Distribution):
         directions = _choose_directions(u, self.settings.trace)
 
         def field(state: tuple[Tensor, ...], t: Tensor) -> tuple[Tensor, ...]:
-            return velocity_and_trace(
-                lambda u: self.velocity(u, t, labels), state[0], directions
-            )
+            return velocity_and_trace(lambda u: self.velocity(u, t, labels), state[0], directions)
 
         zero = u.new_zeros(len(u))
         u, change = integrate(field, (u, zero), 1.0, 0.0, self.settings)
@@ -135,7 +131,7 @@ def integrate(
         start, end, settings.steps + 1, dtype=state[0].dtype, device=state[0].device
     )
     length = (end - start) / settings.steps
-    for t, t_next in zip(times[:-1], times[1:], strict=True):
+    for t, t_next in pairwise(times):
         slope = field(state, t)
         euler = _advance(state, slope, length)
         if settings.solver == "euler":
@@ -156,8 +152,9 @@ def velocity_and_trace(
         directions: (K, N, D), or (K, 1, D).
     """
 
-    v, multiply_transposed = vjp(velocity, u)
-    (products,) = vmap(multiply_transposed)(directions.expand(-1, *u.shape))
+    pullback: Any  # maps directions e to (e dv/du,)
+    v, pullback = vjp(velocity, u)  # type: ignore[misc]
+    (products,) = vmap(pullback)(directions.expand(-1, *u.shape))
     return v, (products * directions).sum((0, -1))
 
 

@@ -98,8 +98,8 @@ def sample_images(
 
     Arguments:
         sampler: The sampler of z. It is fitted to the latents of the training images if necessary.
-        label: For conditional models and for prior.classes: a class, the names of all attributes that are true, or labels
-            (n, ...). None takes labels of evenly spaced training images.
+        label: For conditional models and prior.classes: a class, the names of all attributes that
+            are true, or labels (n, ...). None takes labels of evenly spaced training images.
         draw: True to sample from p(x|z), False to return its mean.
 
     Raises:
@@ -114,7 +114,9 @@ def sample_images(
             sampler.fit(latents)
     with seeded_noise(Stream.SAMPLES, seed, NEW_LATENTS, 0):
         device = next(vae.parameters()).device
-        parts = [y.to(device) if vae.samples_take_labels else None for y in labels.split(LATENT_CHUNK)]
+        parts = [
+            y.to(device) if vae.samples_take_labels else None for y in labels.split(LATENT_CHUNK)
+        ]
         sizes = [len(part) for part in labels.split(LATENT_CHUNK)]
         chunks = zip(sizes, parts, strict=True)
         z = torch.cat([sampler.sample(size, part).cpu() for size, part in chunks])

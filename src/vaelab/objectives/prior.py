@@ -24,9 +24,10 @@ class PriorOnly(Objective):
         loss = KL(q(z|x) || p(z))
 
     A prior with a loss of its own, such as flow_matching, is trained by it instead, on samples of
-    q(z|x), and q(z|x) may then be deterministic. For posterior=vq the KL is -log p(z). The encoder, the posterior with its codebook, the decoder
-    and the likelihood are frozen. The mean loss over images is I(x; z) + KL(q(z) || p(z)), with
-    q(z) the mean of q(z|x), so the loss of the best prior is the mutual information I(x; z).
+    q(z|x), and q(z|x) may then be deterministic. For posterior=vq the KL is -log p(z). The encoder,
+    the posterior with its codebook, the decoder and the likelihood are frozen. The mean KL over
+    images is I(x; z) + KL(q(z) || p(z)), with q(z) the mean of q(z|x), so that of the best prior is
+    the mutual information I(x; z).
     """
 
     needs_start = True
@@ -53,7 +54,9 @@ class PriorOnly(Objective):
             return
         vae.eval()
         chunks = zip(x.split(ENCODED_IMAGES), y.split(ENCODED_IMAGES), strict=True)
-        vae.prior.standardize(torch.cat([vae.condition_on(b).encode(a).sample() for a, b in chunks]))
+        vae.prior.standardize(
+            torch.cat([vae.condition_on(b).encode(a).sample() for a, b in chunks])
+        )
         vae.train()
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:

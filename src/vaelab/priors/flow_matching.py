@@ -75,9 +75,9 @@ class FlowMatching(Prior):
         latent_dim: int,
         shape: Sequence[int],
         grid: Sequence[int] | None = None,
-        width: int = 512,
+        width: int = 256,
         channels: int = 64,
-        blocks: int = 4,
+        blocks: int = 3,
         classes: int | None = None,
         drop: float = 0.1,
         guidance: float = 1.0,
@@ -138,9 +138,10 @@ class FlowMatching(Prior):
 
     @torch.no_grad()
     def standardize(self, z: Tensor) -> None:
-        """Set mean and scale to those of latents z (N, latent_dim), equal within channels of a grid.
+        """Set mean and scale to those of latents z (N, latent_dim).
 
-        A dimension in which all latents are equal keeps the scale 1.
+        Both are equal for all positions of a grid. A dimension in which all latents are equal keeps
+        the scale 1.
         """
         shape = self.grid or (self.latent_dim,)
         over = (0, 2, 3)[: len(shape)]
@@ -192,18 +193,18 @@ class FlowMatching(Prior):
         """
         u = ((z - self.mean) / self.scale).repeat(self.repeats, 1)
         if self.classes is not None:
-            y = self._drop_labels(y)
+            y = self._drop_labels(y, self.classes)
         t, noise = self.sample_times(len(u)).to(u), torch.randn_like(u)
         point, target = self.interpolate(u, noise, t.unsqueeze(-1))
         error = (self.predict(point, t, y) - target).square().sum(-1)
         return error.reshape(self.repeats, -1).mean(0)
 
-    def _drop_labels(self, y: Tensor | None) -> Tensor:
-        """Return classes (repeats B,), some of which are unknown."""
+    def _drop_labels(self, y: Tensor | None, unknown: int) -> Tensor:
+        """Return classes (repeats B,), some of which are replaced by `unknown`."""
         if y is None:
             raise UserError(f"prior.classes={self.classes} needs labels of the images")
         y = y.repeat(self.repeats)
-        return torch.where(torch.rand(y.shape, device=y.device) < self.drop, self.classes, y)
+        return torch.where(torch.rand(y.shape, device=y.device) < self.drop, unknown, y)
 
     def interpolate(self, u: Tensor, noise: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """Return the point at the time t (B, 1) of the path from noise to u, and its velocity."""

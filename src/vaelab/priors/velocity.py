@@ -10,6 +10,7 @@ from torch.nn.functional import silu
 
 MAX_FREQUENCY = 100.0  # of the embedding of t, in radians for t from 0 to 1
 EMBEDDED_FREQUENCIES = 64
+CONDITION_WIDTH = 128  # of the embedding of t and y in an MLP
 MIN_EDGE = 4  # a U-Net halves grids while their edges stay at least this long
 GROUPS = 8  # of group normalization, at most
 
@@ -53,7 +54,7 @@ class VectorNetwork(nn.Module):
 
     def __init__(self, size: int, width: int, blocks: int, classes: int = 0):
         super().__init__()
-        self.condition = ConditionEmbedding(width, classes)
+        self.condition = ConditionEmbedding(CONDITION_WIDTH, classes)
         self.inside = nn.Linear(size, width)
         self.blocks = nn.ModuleList(VectorBlock(width) for _ in range(blocks))
         self.normalization = nn.LayerNorm(width)
@@ -72,7 +73,7 @@ class VectorBlock(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.normalization = nn.LayerNorm(width, elementwise_affine=False)
-        self.modulation = nn.Linear(width, 2 * width)
+        self.modulation = nn.Linear(CONDITION_WIDTH, 2 * width)
         self.layers = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
@@ -114,7 +115,11 @@ class GridNetwork(nn.Module):
                 self.down.append(GridBlock(current, wide, width))
                 kept.append(wide)
         self.middle = nn.ModuleList(
-            [GridBlock(current, current, width), Attention(current), GridBlock(current, current, width)]
+            [
+                GridBlock(current, current, width),
+                Attention(current),
+                GridBlock(current, current, width),
+            ]
         )
         for level, wide in reversed(list(enumerate(widths))):
             for _ in range(blocks):

@@ -3,6 +3,8 @@
 Reference: Flow Matching for Generative Modeling (Lipman et al., 2023), arXiv:2210.02747
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -45,8 +47,15 @@ class FlowMatchingSampler(LearnedSampler):
     ):
         super().__init__(temperature, steps, patience, batch_size, lr)
         check_at_least_one(width=width, channels=channels, blocks=blocks, ode_steps=ode_steps)
-        self.settings = {"width": width, "channels": channels, "blocks": blocks}
-        self.settings |= {"ode_steps": ode_steps, "solver": solver}
+        self.build_prior = partial(
+            self.family,
+            width=width,
+            channels=channels,
+            blocks=blocks,
+            repeats=1,
+            ode_steps=ode_steps,
+            solver=solver,
+        )
         self.grid = None
 
     def prepare(self, vae: VAE) -> None:
@@ -54,7 +63,7 @@ class FlowMatchingSampler(LearnedSampler):
         self.grid = getattr(vae.encoder, "latent_shape", None)
 
     def build_network(self, latents: Tensor) -> FlowMatching:
-        return self.family(latents.shape[-1], (), grid=self.grid, repeats=1, **self.settings)
+        return self.build_prior(latents.shape[-1], (), grid=self.grid)
 
     def log_prob(self, latents: Tensor) -> Tensor:
         """Compute minus the loss (B,) of latents (B, latent_dim)."""
