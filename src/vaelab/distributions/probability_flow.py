@@ -2,7 +2,8 @@
 
 References:
     Neural Ordinary Differential Equations (Chen et al., 2018), theorem 1, arXiv:1806.07366
-    FFJORD (Grathwohl et al., 2019), section 3.1, arXiv:1810.01367
+    FFJORD: Free-form Continuous Dynamics for Scalable Reversible Generative Models (Grathwohl et
+    al., 2019), section 3.1, arXiv:1810.01367
 """
 
 import math

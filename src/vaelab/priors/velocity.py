@@ -93,8 +93,11 @@ class GridNetwork(nn.Module):
         blocks: The number of residual blocks at each size of the grid, on the way down and up.
         classes: See `ConditionEmbedding`.
 
-    Reference: U-Net (Ronneberger et al., 2015), arXiv:1505.04597, with the residual blocks and the
-    attention of Denoising Diffusion Probabilistic Models (Ho et al., 2020), arXiv:2006.11239
+    References:
+        U-Net: Convolutional Networks for Biomedical Image Segmentation (Ronneberger et al., 2015),
+        arXiv:1505.04597
+        Denoising Diffusion Probabilistic Models (Ho et al., 2020), appendix B, for the residual
+        blocks and the attention, arXiv:2006.11239
     """
 
     def __init__(self, grid: Sequence[int], channels: int, blocks: int, classes: int = 0):
