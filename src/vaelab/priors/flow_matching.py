@@ -81,7 +81,7 @@ class FlowMatching(Prior):
         classes: int | None = None,
         drop: float = 0.1,
         guidance: float = 1.0,
-        repeats: int = 4,
+        repeats: int = 2,
         ode_steps: int = 20,
         solver: Solver = "heun",
         trace: Trace | Literal["auto"] = "auto",
