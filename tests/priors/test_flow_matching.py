@@ -8,6 +8,8 @@ import torch
 from conftest import slow
 from torch.distributions import Normal
 
+from vaelab.distributions.grid import grid_to_vector, vector_to_grid
+from vaelab.posteriors.diagonal import Diagonal
 from vaelab.priors.diffusion import Diffusion
 from vaelab.priors.flow_matching import FlowMatching
 from vaelab.priors.velocity import GridNetwork, count_halvings
@@ -17,6 +19,14 @@ BOTH = [FlowMatching, Diffusion]
 SMALL: dict[str, Any] = {"width": 32, "blocks": 1}
 WORDS = ["prior.width=16", "prior.blocks=1", "prior.ode_steps=3", "prior.repeats=2"]
 COVARIANCE = torch.tensor([[1.0, 0.6], [0.6, 1.0]])
+
+
+def make(kind, latent_dim, latent_shape=None, **settings):
+    """Build a prior for vectors, or for feature maps of a shape (c, h, w)."""
+    prior = kind(latent_dim, (), **{**SMALL, **settings})
+    prior.latent_shape = latent_shape or prior.latent_shape
+    prior.prepare(Diagonal(latent_dim))
+    return prior
 
 
 def randomize(prior):
@@ -42,7 +52,7 @@ def fit(prior, sample, steps=600, lr=3e-3, labels=None):
 @pytest.mark.parametrize("kind", BOTH)
 def test_untrained_prior_is_the_normal_with_the_moments_of_the_latents(kind):
     z = torch.randn(500, 3) * torch.tensor([1.0, 0.1, 4.0]) + 2
-    prior = kind(3, (), **SMALL)
+    prior = make(kind, 3)
     prior.standardize(z)
     p, expected = prior(None), Normal(z.mean(0), z.std(0))
     with torch.no_grad():
@@ -61,7 +71,7 @@ def test_loss_has_its_minimum_at_the_exact_velocity(kind):
     The variance is 2 / s with s = 2 t^2 - 2 t + 1 for flow matching, whose mean over t is pi, and
     2 (pi/2)^2 for the diffusion at every t.
     """
-    prior = kind(2, (), repeats=4, **SMALL)
+    prior = make(kind, 2, repeats=4)
     with torch.no_grad():
         least = prior.compute_loss(torch.randn(5000, 2)).mean().item()
         randomize(prior)
@@ -72,7 +82,7 @@ def test_loss_has_its_minimum_at_the_exact_velocity(kind):
 
 @pytest.mark.parametrize("kind", BOTH)
 def test_velocity_of_the_path_is_its_derivative(kind):
-    prior, (u, noise) = kind(3, (), **SMALL).double(), torch.randn(2, 4, 3).double()
+    prior, (u, noise) = make(kind, 3).double(), torch.randn(2, 4, 3).double()
     t = torch.linspace(0, 1, 4).double().unsqueeze(-1)
     later, earlier = (prior.interpolate(u, noise, t + step)[0] for step in (1e-5, -1e-5))
     torch.testing.assert_close(prior.interpolate(u, noise, t)[1], (later - earlier) / 2e-5)
@@ -86,7 +96,7 @@ def test_velocity_of_the_path_is_its_derivative(kind):
 @pytest.mark.parametrize("kind", BOTH)
 def test_trained_density_is_that_of_correlated_normal_latents(kind):
     root = torch.linalg.cholesky(COVARIANCE)
-    prior = fit(kind(2, (), **SMALL), lambda count: torch.randn(count, 2) @ root.T)
+    prior = fit(make(kind, 2), lambda count: torch.randn(count, 2) @ root.T)
     expected = torch.distributions.MultivariateNormal(torch.zeros(2), COVARIANCE)
     z = expected.sample((2000,))
     with torch.no_grad():
@@ -104,7 +114,7 @@ def test_density_of_a_trained_network_integrates_to_one_and_samples_follow_it(ki
     def sample(count):
         return 0.3 * torch.randn(count, 2) + torch.randint(0, 2, (count, 1)) * 2 - 1
 
-    prior = fit(kind(2, (), **SMALL), sample)
+    prior = fit(make(kind, 2), sample)
     axis = torch.linspace(-3, 3, 101)
     with torch.no_grad():
         p = prior(None)
@@ -121,7 +131,7 @@ def test_density_of_a_trained_network_integrates_to_one_and_samples_follow_it(ki
 @pytest.mark.parametrize("kind", BOTH)
 def test_guidance_is_the_conditional_network_at_weight_1_and_ignores_labels_at_0(kind):
     u, t, y = torch.randn(6, 3), torch.tensor(0.4), torch.tensor([0, 1, 2, 3, 0, 1])
-    prior = randomize(kind(3, (), classes=4, **SMALL))
+    prior = randomize(make(kind, 3, classes=4))
     conditional, plain = prior.predict(u, t.reshape(1), y), prior.predict(u, t.reshape(1), None)
     assert not torch.allclose(conditional, plain)
     assert torch.equal(prior.velocity(u, t, y), conditional)
@@ -137,9 +147,7 @@ def test_labels_select_their_latents_and_guidance_moves_samples_apart():
     def sample(count):
         return torch.randn(count, 1) + torch.randint(0, 2, (count, 1)) * 4 - 2
 
-    prior = fit(
-        FlowMatching(1, (), classes=2, **SMALL), sample, labels=lambda z: (z > 0).long()[:, 0]
-    )
+    prior = fit(make(FlowMatching, 1, classes=2), sample, labels=lambda z: (z > 0).long()[:, 0])
     y = torch.tensor([0, 1]).repeat(2000)
     weak, strong = [], []
     for means, guidance in ((weak, 1.0), (strong, 3.0)):
@@ -172,16 +180,15 @@ def test_grids_are_halved_to_edges_of_at_least_4():
 
 
 def test_latents_of_a_grid_are_standardized_by_channel():
-    prior = FlowMatching(2 * 4 * 4, (), grid=(2, 4, 4), channels=8, blocks=1)
+    prior = make(FlowMatching, 2 * 4 * 4, (2, 4, 4), channels=8)
     z = torch.randn(100, 2, 4, 4) * torch.tensor([1.0, 5.0])[:, None, None] + 3
-    prior.standardize(z.flatten(1))
-    scale = prior.scale.reshape(2, 16)
-    assert torch.equal(scale, scale[:, :1].expand(2, 16))
-    torch.testing.assert_close(scale[:, 0], z.std((0, 2, 3)))
+    prior.standardize(grid_to_vector(z, (2, 4, 4)))
+    scale = vector_to_grid(prior.scale, (2, 4, 4))
+    torch.testing.assert_close(scale, z.std((0, 2, 3))[:, None, None].expand(2, 4, 4))
 
 
 def test_constant_dimension_keeps_the_scale_1():
-    prior = FlowMatching(2, (), **SMALL)
+    prior = make(FlowMatching, 2)
     prior.standardize(torch.stack([torch.randn(50), torch.full((50,), 3.0)], 1))
     assert prior.scale[1] == 1
     assert prior.mean[1] == 3
@@ -207,7 +214,7 @@ def test_unusable_combinations_are_refused(config, words, message):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"drop": 2}, {"guidance": -1}, {"ode_steps": 0}, {"classes": 0}, {"grid": (2, 3, 4)}],
+    [{"drop": 2}, {"guidance": -1}, {"ode_steps": 0}, {"classes": 0}],
 )
 def test_settings_out_of_range_are_refused(settings):
     (name,) = settings

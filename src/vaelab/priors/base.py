@@ -21,6 +21,8 @@ class Prior(nn.Module):
     Attributes:
         support: The set of possible z, which must equal the support of the posterior. None for a
             mixture of posteriors, whose support is that of the posterior.
+        latent_shape: (c, *grid) for latents that form feature maps, see `VAE.latent_shape`. The VAE
+            sets it before `prepare`.
         has_own_loss: True if the prior is trained by `compute_loss` on the latents of a finished
             run, and not by the KL.
         has_exact_density: True if log p(z) is exact, up to rounding or the error of a solver. If
@@ -37,6 +39,7 @@ class Prior(nn.Module):
         super().__init__()
         self.latent_dim = latent_dim
         self.shape = tuple(shape)
+        self.latent_shape: tuple[int, ...] = (latent_dim,)
 
     def prepare(self, posterior: Posterior) -> None:
         """Check the posterior and build the parts that depend on it; called once, by the VAE.

@@ -46,10 +46,9 @@ class FlowMatching(Prior):
     Arguments:
         latent_dim: The length of z.
         shape: The shape of one x (unused).
-        grid: The shape (c, h, w) of z, for a U-Net; None for that of the encoder's latents if it
-            has one, else an MLP.
-        width: The width of the MLP.
-        channels: The number of channels of the U-Net at its largest grid.
+        width: The width of the network, an MLP, unless z forms feature maps (c, h, w).
+        channels: The number of channels at the largest grid of the network of feature maps, a
+            U-Net.
         blocks: The number of residual blocks of the MLP, or of the U-Net at each size of its grid.
         classes: The number of classes of the labels; None for a network without labels.
         drop: The fraction of images whose label is left out in the training.
@@ -74,7 +73,6 @@ class FlowMatching(Prior):
         self,
         latent_dim: int,
         shape: Sequence[int],
-        grid: Sequence[int] | None = None,
         width: int = 256,
         channels: int = 64,
         blocks: int = 3,
@@ -101,36 +99,16 @@ class FlowMatching(Prior):
             trace = "exact" if latent_dim <= MAX_EXACT_TRACE else "hutchinson"
         self.settings = ODESettings(ode_steps, solver, trace)
         self.size = width, channels, blocks
-        self.build_network(grid)
         self.register_buffer("mean", torch.zeros(latent_dim))
         self.register_buffer("scale", torch.ones(latent_dim))
 
-    def build_network(self, grid: Sequence[int] | None) -> None:
-        """Build the network for latents of the shape `grid`, or for vectors."""
-        if grid is not None and (len(grid) != 3 or math.prod(grid) != self.latent_dim):
-            raise UserError(
-                f"prior.grid={list(grid)}: it must have three numbers (c, h, w) with the product "
-                f"latent_dim={self.latent_dim}"
-            )
-        width, channels, blocks = self.size
-        self.grid = None if grid is None else tuple(grid)
-        self.network = (
-            VectorNetwork(self.latent_dim, width, blocks, self.classes or 0)
-            if grid is None
-            else GridNetwork(grid, channels, blocks, self.classes or 0)
-        )
-
     def prepare(self, posterior: Posterior) -> None:
-        if posterior.support is not constraints.real_vector:
-            raise UserError(
-                f"prior={self.name} is a density of real vectors, but the latents lie on "
-                f"{posterior.support}: choose a prior= for them"
-            )
-
-    def check_encoder(self, encoder: nn.Module) -> None:
-        grid = getattr(encoder, "latent_shape", None)
-        if self.grid is None and grid is not None and len(grid) == 3:
-            self.build_network(grid)
+        width, channels, blocks = self.size
+        self.network = (
+            GridNetwork(self.latent_shape, channels, blocks, self.classes or 0)
+            if len(self.latent_shape) == 3
+            else VectorNetwork(self.latent_dim, width, blocks, self.classes or 0)
+        )
 
     @property
     def has_exact_density(self) -> bool:
@@ -140,16 +118,14 @@ class FlowMatching(Prior):
     def standardize(self, z: Tensor) -> None:
         """Set mean and scale to those of latents z (N, latent_dim).
 
-        Both are equal for all positions of a grid. A dimension in which all latents are equal keeps
-        the scale 1.
+        Both are equal for all positions of feature maps. A dimension in which all latents are equal
+        keeps the scale 1.
         """
-        shape = self.grid or (self.latent_dim,)
-        over = (0, 2, 3)[: len(shape)]
-        z = z.unflatten(-1, shape)
-        scale = z.std(over, keepdim=True)
-        scale = torch.where(scale > 0, scale, 1.0)
-        for buffer, value in ((self.mean, z.mean(over, keepdim=True)), (self.scale, scale)):
-            buffer.copy_(value[0].expand(shape).flatten())
+        z = z.reshape(-1, self.latent_shape[0])  # the channels of a position are neighbours
+        positions = self.latent_dim // self.latent_shape[0]
+        scale = z.std(0)
+        self.mean.copy_(z.mean(0).repeat(positions))
+        self.scale.copy_(torch.where(scale > 0, scale, 1.0).repeat(positions))
 
     def forward(self, encode: Callable[..., Distribution]) -> ProbabilityFlow:
         return ProbabilityFlow(self.velocity, self.mean, self.scale, self.settings)
@@ -213,8 +189,3 @@ class FlowMatching(Prior):
     def sample_times(self, count: int) -> Tensor:
         """Sample times t (count,) uniformly in [0, 1], one in each of `count` equal intervals."""
         return (torch.randperm(count) + torch.rand(count)) / count
-
-    @property
-    def name(self) -> str:
-        """The name of the prior's option in the config group `prior`."""
-        return type(self).__module__.rpartition(".")[2]

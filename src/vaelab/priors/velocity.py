@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from vaelab.distributions.grid import grid_to_vector, vector_to_grid
+
 MAX_FREQUENCY = 100.0  # of the embedding of t, in radians for t from 0 to 1
 EMBEDDED_FREQUENCIES = 64
 CONDITION_WIDTH = 128  # of the embedding of t and y in an MLP
@@ -82,7 +84,7 @@ class VectorBlock(nn.Module):
 
 
 class GridNetwork(nn.Module):
-    """A U-Net that maps flattened grids u (B, c h w), t and y to (B, c h w); 0 before training.
+    """A U-Net that maps vectors u (B, c h w) of grids, t and y to (B, c h w); 0 before training.
 
     The grid is halved while both edges are even and stay at least 4 long, with twice the channels
     at each halving. Self-attention in the smallest grid connects all positions.
@@ -136,7 +138,7 @@ class GridNetwork(nn.Module):
 
     def forward(self, u: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         condition = self.condition(t, y)
-        features, kept = self.inside(u.unflatten(-1, self.grid)), []
+        features, kept = self.inside(vector_to_grid(u, self.grid)), []
         for layer in self.down:
             if isinstance(layer, GridBlock):
                 features = layer(features, condition)
@@ -149,7 +151,7 @@ class GridNetwork(nn.Module):
             if isinstance(layer, GridBlock):
                 features = torch.cat([features, kept.pop()], 1)
             features = layer(features, condition)
-        return self.output(silu(self.normalization(features))).flatten(1)
+        return grid_to_vector(self.output(silu(self.normalization(features))), self.grid)
 
 
 class GridBlock(nn.Module):

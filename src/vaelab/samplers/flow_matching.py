@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vaelab.distributions.probability_flow import Solver
+from vaelab.posteriors.diagonal import Diagonal
 from vaelab.priors.flow_matching import FlowMatching
 from vaelab.samplers.base import check_at_least_one
 from vaelab.samplers.learned import LearnedSampler
@@ -56,14 +57,17 @@ class FlowMatchingSampler(LearnedSampler):
             ode_steps=ode_steps,
             solver=solver,
         )
-        self.grid = None
+        self.latent_shape: tuple[int, ...] | None = None
 
     def prepare(self, vae: VAE) -> None:
         super().prepare(vae)
-        self.grid = getattr(vae.encoder, "latent_shape", None)
+        self.latent_shape = vae.prior.latent_shape
 
     def build_network(self, latents: Tensor) -> FlowMatching:
-        return self.build_prior(latents.shape[-1], (), grid=self.grid)
+        prior = self.build_prior(latents.shape[-1], ())
+        prior.latent_shape = self.latent_shape or prior.latent_shape
+        prior.prepare(Diagonal(latents.shape[-1]))
+        return prior
 
     def log_prob(self, latents: Tensor) -> Tensor:
         """Compute minus the loss (B,) of latents (B, latent_dim)."""
