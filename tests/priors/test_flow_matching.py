@@ -255,3 +255,4 @@ def test_hutchinson_gives_an_elbo_but_no_nll(train):
     second = train(*words, folder="second")
     assert math.isfinite(second["elbo"])
     assert "nll" not in second
+    assert second["density_warning"].startswith("the ELBO is an estimate, and there is no NLL")

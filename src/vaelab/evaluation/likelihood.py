@@ -31,6 +31,11 @@ from vaelab.runs.metrics_file import LikelihoodNumbers
 from vaelab.runs.run import RunParts
 from vaelab.vae import VAE
 
+ESTIMATED_DENSITY = (
+    "the ELBO is an estimate, and there is no NLL: log p(z) is solved with Hutchinson's estimate of "
+    "the trace, whose exp is biased. prior.trace=exact gives both"
+)
+
 
 def evaluate(run: RunParts, config: EvaluationConfig) -> LikelihoodNumbers:
     """Compute the numbers of `evaluate_likelihood`, and those that depend on the training.
@@ -105,6 +110,7 @@ def evaluate_likelihood(
         values, observed (the fraction of observed values) and nll_per_entry, the NLL of an observed
         value, of which bits_per_dim then is the unit too; bits_sha256 if pixels were binarized by
         sampling; decoder_scale; elbo_exact for a linear VAE; aggregate_kl_bound for p(z) = N(0, I).
+        density_warning if log p(z) is an estimate; the NLL is then missing.
         elbo_se and nll_se are standard errors over images. Without a density of q(z|x), elbo, kl
         and nll are missing.
 
@@ -118,6 +124,8 @@ def evaluate_likelihood(
     terms = collect_likelihood_terms(vae, data, split, samples, seed, images, journal)
     numbers: dict[str, Any] = {"split": split, "images": len(terms["reconstruction"])}
     numbers["measure"] = describe_measure(vae, data)
+    if "elbo" in terms and not vae.prior.has_exact_density:
+        numbers["density_warning"] = ESTIMATED_DENSITY
     observed = _mean(terms.pop("observed"))  # the fraction of observed values
     if observed > 0:
         numbers["rmse"] = (_mean(terms.pop("square")) / observed) ** 0.5
