@@ -32,8 +32,8 @@ from vaelab.runs.run import RunParts
 from vaelab.vae import VAE
 
 ESTIMATED_DENSITY = (
-    "the ELBO is an estimate, and there is no NLL: log p(z) is solved with Hutchinson's estimate of "
-    "the trace, whose exp is biased. prior.trace=exact gives both"
+    "the ELBO is an estimate, and there is no NLL: log p(z) is solved with Hutchinson's estimate "
+    "of the trace, whose exp is biased. prior.trace=exact gives both"
 )
 
 
