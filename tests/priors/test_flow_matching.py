@@ -14,6 +14,7 @@ from vaelab.priors.diffusion import Diffusion
 from vaelab.priors.flow_matching import FlowMatching
 from vaelab.priors.velocity import GridNetwork, count_halvings
 from vaelab.runs.run import RunParts
+from vaelab.samplers.prior import PriorSampler
 
 BOTH = [FlowMatching, Diffusion]
 SMALL: dict[str, Any] = {"width": 32, "blocks": 1}
@@ -140,6 +141,32 @@ def test_guidance_is_the_conditional_network_at_weight_1_and_ignores_labels_at_0
     prior.guidance = 3.0
     expected = plain + 3 * (conditional - plain)
     torch.testing.assert_close(prior.velocity(u, t, y), expected)
+
+
+def test_samplers_change_guidance_and_steps_of_a_view_only(config):
+    words = ["prior=flow_matching", "objective=prior", "model.hidden=[8]", *WORDS]
+    vae = RunParts.build(config(*words, "prior.classes=10")).vae.eval()
+    randomize(vae.prior)
+    y = torch.arange(10)
+    samples = {}
+    for settings in ((None, None), (1.0, 3), (2.0, None), (None, 5)):
+        sampler = PriorSampler(guidance=settings[0], ode_steps=settings[1])
+        sampler.prepare(vae)
+        torch.manual_seed(1)
+        samples[settings] = sampler.sample(10, y)
+    first, *others = samples.values()
+    assert [torch.equal(first, other) for other in others] == [True, False, False]
+    assert (vae.prior.guidance, vae.prior.settings.steps) == (1.0, 3)
+
+
+def test_settings_of_samples_are_refused_where_they_have_no_effect(config):
+    normal = RunParts.build(config("model.hidden=[8]")).vae
+    with pytest.raises(ValueError, match="the prior of this run is UnitNormal: leave them out"):
+        PriorSampler(ode_steps=5).prepare(normal)
+    with pytest.raises(ValueError, match=r"sampler\.guidance=2.0: the prior .* has no classes"):
+        make(FlowMatching, 2).configure_sampling(2.0, None)
+    with pytest.raises(ValueError, match=r"sampler\.ode_steps=0: it must be at least 1"):
+        make(FlowMatching, 2).configure_sampling(None, 0)
 
 
 @pytest.mark.slow

@@ -7,9 +7,10 @@ References:
     arXiv:2112.10752
 """
 
+import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -85,15 +86,12 @@ class FlowMatching(Prior):
         trace: Trace | Literal["auto"] = "auto",
     ):
         super().__init__(latent_dim, shape)
-        check_at_least_one(
-            width=width, channels=channels, blocks=blocks, repeats=repeats, ode_steps=ode_steps
-        )
+        check_at_least_one(width=width, channels=channels, blocks=blocks, repeats=repeats)
         if classes is not None:
             check_at_least_one(classes=classes)
         if not 0 <= drop <= 1:
             raise UserError(f"prior.drop={drop}: it must lie between 0 and 1")
-        if not 0 <= guidance < math.inf:
-            raise UserError(f"prior.guidance={guidance}: it must be a finite number, 0 or more")
+        _check_sampling(guidance, ode_steps, "prior")
         self.classes, self.drop, self.guidance, self.repeats = classes, drop, guidance, repeats
         if trace == "auto":
             trace = "exact" if latent_dim <= MAX_EXACT_TRACE else "hutchinson"
@@ -133,6 +131,24 @@ class FlowMatching(Prior):
     def condition_on(self, y: Tensor) -> ProbabilityFlow:
         """Return p(z|y) with batch shape (B,) for classes y (B,), with the guidance's weight."""
         return ProbabilityFlow(self.velocity, self.mean, self.scale, self.settings, y)
+
+    def configure_sampling(self, guidance: float | None, ode_steps: int | None) -> Self:
+        """Return a view of the prior with other settings of its samples; None keeps a setting.
+
+        Raises:
+            UserError: If a setting is out of range, or there are no classes to guide to.
+        """
+        if guidance is not None and self.classes is None:
+            raise UserError(
+                f"sampler.guidance={guidance}: the prior of this run has no classes: leave it out, "
+                "or train the prior with prior.classes"
+            )
+        prior = copy.copy(self)
+        prior.guidance = self.guidance if guidance is None else guidance
+        if ode_steps is not None:
+            prior.settings = self.settings._replace(steps=ode_steps)
+        _check_sampling(prior.guidance, prior.settings.steps, "sampler")
+        return prior
 
     def velocity(self, u: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """Compute v(u, t) (B, D), or the guided v(u, t, y), for u (B, D), t () and classes (B,)."""
@@ -189,3 +205,11 @@ class FlowMatching(Prior):
     def sample_times(self, count: int) -> Tensor:
         """Sample times t (count,) uniformly in [0, 1], one in each of `count` equal intervals."""
         return (torch.randperm(count) + torch.rand(count)) / count
+
+
+def _check_sampling(guidance: float, ode_steps: int, group: str) -> None:
+    """Raise a UserError if a setting of a config group is out of range."""
+    if not 0 <= guidance < math.inf:
+        raise UserError(f"{group}.guidance={guidance}: it must be a finite number, 0 or more")
+    if ode_steps < 1:
+        raise UserError(f"{group}.ode_steps={ode_steps}: it must be at least 1")
