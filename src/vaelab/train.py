@@ -44,7 +44,7 @@ from vaelab.runs.run import RunParts
 from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import TrainingStopped, UserError, error_log
 from vaelab.runtime.files import expand_home
-from vaelab.runtime.metric_names import METRICS
+from vaelab.runtime.metric_names import METRICS, name_data
 from vaelab.runtime.own_project import format_resume_command
 from vaelab.runtime.slurm import is_worker_rank, requeue_on_signal
 from vaelab.training.ddp import ddp_process_group
@@ -244,7 +244,8 @@ def _check_steps(run: RunParts, trainer: Trainer) -> None:
         run.module.check_batch(len(validation.images))
     size = batches.max_images
     if size > run.data.batch_size and trainer.is_global_zero:
-        print(f"the last batch of an epoch has {size} images, so that no batch has a single one")
+        text = f"the last batch of an epoch has {size} images, so that no batch has a single one"
+        print(name_data(text, run.data.shape))
 
 
 def _check_length(trainer: Trainer, batches: int) -> None:

@@ -467,3 +467,8 @@ def name_data(text: str, shape: Any) -> str:
 
     pattern = rf"(?<![a-zA-Z_])({'|'.join(words)})(s?)(?![a-zA-Z_])"
     return re.sub(pattern, replace, text)
+
+
+def name_data_in(translate: Translate, shape: Any) -> Translate:
+    """Return a translator whose texts have the words of data of a shape, see `name_data`."""
+    return lambda text, **values: name_data(translate(text, **values), shape)
