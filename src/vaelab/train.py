@@ -163,15 +163,20 @@ def _load_data(run: RunParts) -> None:
 
 def _initialize_weights(run: RunParts, is_new: bool) -> None:
     """Initialize the model from training images, and take the weights of `start=` in a new run."""
-    images = run.data.splits["train"].images
+    split, every = (
+        run.data.splits["train"],
+        -(-len(run.data.splits["train"].images) // INITIAL_IMAGES),
+    )
     run.vae.standardization = run.data.standardization
     if not run.vae.is_initialized:
-        x = run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)])
+        x = run.data.prepare(split.images[::every])
         if run.data.pixels in ("real", "count", "mixed"):
             run.vae.likelihood.set_floor(x)
         run.vae.initialize(x)
     if is_new and run.cfg.start is not None:
         run.start_from(expand_home(str(run.cfg.start)))
+        x = run.data.prepare(split.images[::every])
+        run.module.objective.start(run.vae, x, split.labels[::every])
     elif is_new and run.module.objective.needs_start:
         raise UserError(
             f"objective: {type(run.module.objective).__name__} continues from a finished run: "

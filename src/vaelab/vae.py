@@ -1,5 +1,6 @@
 """The VAE: an encoder, a posterior, a prior, a decoder and a likelihood as one model."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -34,6 +35,7 @@ class VAE(nn.Module):
         latent_shape: (c, *grid) if the latents of a vector z form feature maps with c channels, in
             the order of distributions/grid.py, and (latent_dim,) if they form no grid.
         is_initialized: True if `initialize` was called, or trained weights were loaded.
+        prior_labels: Labels (B,) of the images of a batch, for a prior that learns p(z|y).
         standardization: What `data.standardize=true` did to x; None for x as it is.
         recipe: How `vaelab.make_model` built it, for the record of its run; None otherwise.
 
@@ -59,6 +61,7 @@ class VAE(nn.Module):
     layered = False
     conditional = False
     is_initialized = False
+    prior_labels: Tensor | None = None
     recipe: Any = None
     x_mean: Tensor | None
     x_deviation: Tensor | None
@@ -117,6 +120,11 @@ class VAE(nn.Module):
         """Build the encoder and the decoder with the output sizes that the other parts need."""
         outputs = (self.likelihood.outputs, *self.shape[1:])
         return encoder(self.encoder_shape, self.posterior.inputs), decoder(self.latent_dim, outputs)
+
+    @property
+    def samples_take_labels(self) -> bool:
+        """True if new images are generated for labels."""
+        return self.conditional or self.prior.classes is not None
 
     @property
     def encoder_shape(self) -> tuple[int, ...]:
@@ -187,10 +195,20 @@ class VAE(nn.Module):
 
     def check_labels(self, y: Tensor) -> None:
         """Raise a ValueError if the model cannot be conditioned on these labels."""
+        if self.prior.classes is not None:
+            check_classes(y, self.prior.classes, "prior.classes")
 
     def condition_on(self, y: Tensor) -> Self:
-        """Return the model conditioned on labels y; an unconditional model returns itself."""
-        return self
+        """Return the model conditioned on labels y; an unconditional model returns itself.
+
+        With an unconditional model whose prior learns p(z|y), `latents` is still p(z), and the
+        training of the prior gets the labels.
+        """
+        if self.prior.classes is None:
+            return self
+        model = copy.copy(self)
+        model.prior_labels = y
+        return model
 
     def initialize(self, x: Tensor) -> None:
         """Initialize the output bias so that p(x|z) fits images x (N, *shape) without using z.
@@ -252,3 +270,22 @@ def _find_latent_shape(latent_size: Any, shape: Sequence[int], latent_dim: int) 
     grid = compute_grid(shape) if compute_grid else ()
     channels, rest = divmod(latent_dim, math.prod(grid))
     return (latent_dim,) if rest else (channels, *grid)
+
+
+def check_classes(y: Tensor, classes: int, setting: str) -> None:
+    """Refuse labels y (N, ...) that are not classes from 0 to `classes` - 1.
+
+    Arguments:
+        setting: The key of the number of classes, for the message.
+    """
+    if y.ndim != 1 or y.is_floating_point():
+        raise UserError(
+            f"{setting}={classes}: the data have no classes, but labels of the type {y.dtype} and "
+            f"the shape {list(y.shape)}: leave it out"
+        )
+    low, high = (int(y.min()), int(y.max())) if len(y) else (0, 0)
+    if low < 0 or high >= classes:
+        raise UserError(
+            f"{setting}={classes}, but the data have labels from {low} to {high}: set "
+            f"{setting}={high + 1}" + (" and number the classes from 0" if low < 0 else "")
+        )

@@ -154,6 +154,8 @@ NEEDS = {
     "prior=categorical": ["posterior=gumbel"],
     **{key: ["objective=vq"] for key in ("posterior=vq", "prior=codes", "prior=pixelcnn")},
     "objective=prior": ["prior=mixture"],
+    "prior=flow_matching": ["objective=prior"],
+    "prior=diffusion": ["objective=prior"],
     **{
         f"loss={loss}": ["data.binarize=none"]
         for loss in ("continuous_bernoulli", "discretized_logistic", "logistic_mixture")
@@ -183,7 +185,7 @@ def option_words(choice, folders, start):
     words += NEEDS.get(choice, [])
     if group != "model":
         words.append("model.hidden=[8]")
-    if choice == "objective=prior":
+    if "objective=prior" in (choice, *words):
         words.append(start("model.hidden=[8]"))
     if choice in ("model=autoencoder", "model=ladder_conv", "model=resnet"):
         words.append("model.channels=[4,8]")
@@ -290,6 +292,7 @@ def expected_refusals(choices):
         "permuted independently": objective == "factor" and posterior in ("vmf", "gumbel"),
         "moments": objective == "dip" and posterior in (*flows, "planar", "vmf", "vq", "gumbel"),
         "rounding errors": posterior in flows and (prior == "vamp" or objective in ("stl", "dreg")),
+        "loss of its own": objective != "prior" and prior in ("flow_matching", "diffusion"),
         "would train the prior": objective in WITHOUT_KL
         and prior in ("mixture", "vamp", "flow", "pixelcnn"),
         "would not train the scale": objective in ("ms_ssim", "vae_gan") and loss in SCALED,
@@ -432,6 +435,8 @@ def experiment_words(name, config, folders, tmp_path):
         words.append(start_setting(config, tmp_path, "experiment=vq_vae", *words))
     if name == "autoencoder_kl_decoder":
         words.append(start_setting(config, tmp_path, "experiment=autoencoder_kl", *words))
+    if name == "latent_flow":
+        words.append(start_setting(config, tmp_path, "model=conv", *words))
     return [f"experiment={name}", *words]
 
 

@@ -79,7 +79,9 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
     "prior": {
         "categorical": "均匀的类别分布，用于 posterior=gumbel",
         "codes": "码本索引上的均匀分布，用于 posterior=vq",
+        "diffusion": "隐变量的扩散模型，用于 objective=prior start=",
         "flow": "可学习的掩码自回归流，共 prior.transforms 步",
+        "flow_matching": "流匹配训练的连续流，用于 objective=prior start=",
         "mixture": "可学习的 prior.components 个正态分布的混合",
         "normal": "标准正态分布 N(0, I)",
         "pixelcnn": "码本索引上可学习的门控 PixelCNN，用于 posterior=vq",
@@ -246,6 +248,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "ladder": "Ladder VAE：五层隐变量（Sonderby et al., 2016）",
         "ladder_conv": "自上而下的 ResNet VAE，free bits（Kingma et al., 2016）",
         "laplace_vae": "尺度为平均绝对误差的拉普拉斯似然（Rybkin et al., 2021）",
+        "latent_flow": "为 start= 的 model=conv 训练流匹配先验",
         "linear_vae": "线性 VAE，等价于概率 PCA（Lucas et al., 2019）",
         "logistic_mixture": "人脸的 logistic 混合似然（Salimans et al., 2017）",
         "miwae": "MIWAE，8 组各 8 个样本（Rainforth et al., 2018）",
@@ -289,7 +292,9 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "sampler": {
         "autoregressive": "从自回归先验逐个采样码；temperature 除 logits",
+        "diffusion": "拟合隐变量的扩散模型",
         "flow": "拟合隐变量的自回归流；sampler.kind=spline 或 affine",
+        "flow_matching": "用流匹配拟合隐变量的连续流",
         "gmm": "拟合隐变量的 sampler.components 个正态分布的混合",
         "prior": "模型的先验 p(z)；不拟合任何分布",
         "two_stage": "拟合隐变量的第二个 VAE",

@@ -44,6 +44,11 @@ class LabelledVAE(VAE):
             raise UserError(f"model.labels={labels}: it must be at least 1")
         self.labels, self.conditional = labels, labels is not None
         super().__init__(**parts)
+        if self.conditional and self.prior.classes is not None:
+            raise UserError(
+                "prior.classes: the labels of a conditional model already belong to q(z|x, y) and "
+                "p(x|z, y): leave prior.classes out"
+            )
 
     def check_labels(self, y: Tensor) -> None:
         if self.labels is None:
