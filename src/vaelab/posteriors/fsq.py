@@ -44,7 +44,7 @@ class FSQ(Quantizer):
     scale: Tensor
     shift: Tensor
     offset: Tensor
-    half: Tensor
+    radius: Tensor
     basis: Tensor
 
     def __init__(self, latent_dim: int, levels: Sequence[int] = (8, 8, 8, 8)):
@@ -56,25 +56,25 @@ class FSQ(Quantizer):
         check_is_multiple(latent_dim, self.dim, f"the {self.dim} numbers of posterior.levels")
         size = torch.tensor(levels)
         scale, offset = (size - 1) * (1 + MARGIN) / 2, (1 - size % 2) / 2
-        half = size // 2
+        radius = size // 2
         basis = torch.tensor([math.prod(levels[:i]) for i in range(len(levels))])
         digits = torch.arange(self.codes).unsqueeze(-1) // basis % size
         for name, value in (
             ("scale", scale),
             ("offset", offset),
             ("shift", torch.atanh(offset / scale)),
-            ("half", half.float()),
+            ("radius", radius.float()),
             ("basis", basis),
-            ("codebook", (digits - half) / half),
+            ("codebook", (digits - radius) / radius),
         ):
             self.register_buffer(name, value, persistent=False)
 
     def forward(self, out: Tensor) -> QuantizedCodes:
         bounded = self.scale * torch.tanh(self._split(out) + self.shift) - self.offset
         with torch.no_grad():
-            digits = bounded.nan_to_num().round() + self.half
+            digits = bounded.nan_to_num().round() + self.radius
             indices = (digits.long() * self.basis).sum(-1)
-        return QuantizedCodes((bounded / self.half).flatten(-2), indices, self.codebook)
+        return QuantizedCodes((bounded / self.radius).flatten(-2), indices, self.codebook)
 
     def get_codebook(self) -> Tensor:
         return self.codebook
