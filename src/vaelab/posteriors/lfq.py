@@ -109,6 +109,6 @@ def compute_mean_code_probabilities(probabilities: Tensor) -> Tensor:
 def _multiply_bits(probabilities: Tensor) -> Tensor:
     """Compute the probabilities (N, 2^bits) of all combinations of independent bits (N, bits)."""
     joint = probabilities.new_ones(len(probabilities), 1)
-    for p in probabilities.split(1, -1):
+    for p in probabilities.unsqueeze(-1).unbind(1):
         joint = torch.stack([joint * (1 - p), joint * p], -1).flatten(-2)
     return joint
