@@ -287,7 +287,8 @@ def expected_refusals(choices):
         "by dimension": objective == "beta_tc" and (posterior, prior) != ("diagonal", "normal"),
         "batch normalization": chosen["model"] == "resnet" and prior == "vamp",
         "permuted independently": objective == "factor" and posterior in ("vmf", "gumbel"),
-        "moments": objective == "dip" and posterior in (*flows, "planar", "vmf", *QUANTIZERS, "gumbel"),
+        "moments": objective == "dip"
+        and posterior in (*flows, "planar", "vmf", *QUANTIZERS, "gumbel"),
         "rounding errors": posterior in flows and (prior == "vamp" or objective in ("stl", "dreg")),
         "would train the prior": objective in WITHOUT_KL
         and prior in ("mixture", "vamp", "flow", "pixelcnn"),

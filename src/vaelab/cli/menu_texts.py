@@ -96,8 +96,8 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "planar": "平面流，共 posterior.transforms 个映射",
         "vmf": "单位球面上的 vMF 分布；设置 prior=sphere",
         "vq": "向量量化，posterior.codes 个码；设置 prior=codes",
-        "fsq": "把数取整到 posterior.levels 级（有限标量量化），用于 objective=vq；设置 prior=codes",
-        "lfq": "posterior.bits 个数的符号（免查表量化），用于 objective=vq；设置 prior=codes",
+        "fsq": "有限标量量化：把数取整到 posterior.levels 级；设置 prior=codes",
+        "lfq": "免查表量化：posterior.bits 个数的符号；设置 prior=codes",
         "residual_vq": "posterior.depth 个码本的码之和（残差向量量化）；设置 prior=codes",
     },
     "loss": {

@@ -58,8 +58,8 @@ class VectorQuantised(Objective):
         self.has_commitment = vae.posterior.has_commitment
         if not self.has_commitment and self.commitment not in (0, COMMITMENT):
             raise UserError(
-                f"objective.commitment={self.commitment}: {type(vae.posterior).__name__} bounds the "
-                "encoder output and has no commitment loss: leave the setting out"
+                f"objective.commitment={self.commitment}: {type(vae.posterior).__name__} bounds "
+                "the encoder output and has no commitment loss: leave the setting out"
             )
 
     def forward(self, vae: "VAE", x: Tensor, step: int) -> dict[str, Tensor]:

@@ -51,7 +51,9 @@ class FSQ(Quantizer):
         super().__init__()
         levels = list(levels)
         if not levels or min(levels) < 3:
-            raise UserError(f"posterior.levels={levels}: it must be a list of numbers of at least 3")
+            raise UserError(
+                f"posterior.levels={levels}: it must be a list of numbers of at least 3"
+            )
         self.inputs, self.dim, self.codes = latent_dim, len(levels), math.prod(levels)
         check_is_multiple(latent_dim, self.dim, f"the {self.dim} numbers of posterior.levels")
         size = torch.tensor(levels)

@@ -27,11 +27,12 @@ class LFQ(Quantizer):
     fixed: the K = 2^bits vectors of signs. The index of a code is a binary number, with number 1 of
     the vector as the highest digit. A sample has the straight-through gradient, and the loss
 
-        entropy sum_v (H(p(c|v)) - diversity H(mean_v p(c|v))),    p(c|v) ~ exp(-|v - c|^2 / temperature)
+        entropy sum_v (H(p(c|v)) - diversity H(mean_v p(c|v)))
 
-    makes each vector certain of its code and the codes of a batch of all processes equally
-    frequent. Both entropies are exact: that of p(c|v) is a sum over bits, because its bits are
-    independent, and the mean over vectors is a product of matrices of two halves of the bits.
+    with p(c|v) proportional to exp(-|v - c|^2 / temperature) makes each vector certain of its code
+    and the codes of a batch of all processes equally frequent. Both entropies are exact: that of
+    p(c|v) is a sum over bits, because its bits are independent, and the mean over vectors is a
+    product of matrices of two halves of the bits.
 
     Arguments:
         latent_dim: The length of z, a multiple of bits.
