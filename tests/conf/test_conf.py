@@ -153,7 +153,7 @@ NEEDS = {
     "posterior=deterministic": ["objective=autoencoder"],
     "prior=sphere": ["posterior=vmf"],
     "prior=categorical": ["posterior=gumbel"],
-    **{key: ["objective=vq"] for key in ("prior=codes", "prior=pixelcnn")},
+    **{key: ["objective=vq"] for key in ("prior=codes", "prior=pixelcnn", "prior=transformer")},
     **{f"posterior={quantizer}": ["objective=vq"] for quantizer in QUANTIZERS},
     "objective=prior": ["prior=mixture"],
     **{
@@ -263,6 +263,7 @@ def expected_refusals(choices):
     layered = chosen["model"] in ("ladder", "ladder_conv", "bottom_up")
     kinds = {"vmf": "sphere", "gumbel": "one-hot"} | dict.fromkeys(QUANTIZERS, "codes")
     kinds |= {"sphere": "sphere", "codes": "codes", "pixelcnn": "codes", "categorical": "one-hot"}
+    kinds |= {"transformer": "codes"}
     reasons = {
         "no weighted KL term": objective in WITHOUT_KL | {"beta_tc", "info_mmd", "vq", "prior"}
         and chosen["kl"] != "constant",
@@ -291,7 +292,7 @@ def expected_refusals(choices):
         and posterior in (*flows, "planar", "vmf", *QUANTIZERS, "gumbel"),
         "rounding errors": posterior in flows and (prior == "vamp" or objective in ("stl", "dreg")),
         "would train the prior": objective in WITHOUT_KL
-        and prior in ("mixture", "vamp", "flow", "pixelcnn"),
+        and prior in ("mixture", "vamp", "flow", "pixelcnn", "transformer"),
         "would not train the scale": objective in ("ms_ssim", "vae_gan") and loss in SCALED,
         "256 levels": levels and (dequantize or (real and chosen["pixels"] == "none")),
         "is a probability of counts": loss in COUNTS and not counted,
@@ -424,8 +425,8 @@ def experiment_words(name, config, folders, tmp_path):
     words = [*folders(data), "data.batch_size=8"]
     if name == "conditional_faces":
         words.append(FACES)
-    if name == "vq_prior":
-        words.append(start_setting(config, tmp_path, "experiment=vq_vae", *words))
+    if first := {"vq_prior": "vq_vae", "fsq_prior": "fsq_vae"}.get(name):
+        words.append(start_setting(config, tmp_path, f"experiment={first}", *words))
     return [f"experiment={name}", *words]
 
 

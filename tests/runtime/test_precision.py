@@ -26,6 +26,7 @@ NEEDS = {  # settings without which an option is refused
     "prior=categorical": ["posterior=gumbel"],
     "prior=codes": ["posterior=vq", "objective=vq"],
     "prior=pixelcnn": ["posterior=vq", "objective=vq"],
+    "prior=transformer": ["posterior=vq", "objective=vq"],
     "objective=prior": ["prior=mixture"],
     "objective=vq": ["posterior=vq", "prior=codes"],
     "loss=continuous_bernoulli": ["data.binarize=none"],

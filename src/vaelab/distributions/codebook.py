@@ -296,10 +296,18 @@ class AutoregressiveIndices(Distribution):
         logits: Maps indices (B, n) to logits (B, n, K), where the logits of index i depend only on
             indices 1 ... i - 1.
         zeros: (n,), which sets the event shape and the device.
+        start: Called with a number B of samples, returns a function that is called with None, and
+            then with each sampled index (B,), and returns the logits (B, K) of the next one. None
+            computes the logits of all indices for each one.
     """
 
-    def __init__(self, logits: Callable[[Tensor], Tensor], zeros: Tensor):
-        self.logits, self.zeros = logits, zeros
+    def __init__(
+        self,
+        logits: Callable[[Tensor], Tensor],
+        zeros: Tensor,
+        start: Callable[[int], Callable[[Tensor | None], Tensor]] | None = None,
+    ):
+        self.logits, self.zeros, self.start = logits, zeros, start
         super().__init__(event_shape=zeros.shape, validate_args=False)
 
     @torch.no_grad()
@@ -321,8 +329,13 @@ class AutoregressiveIndices(Distribution):
             raise UserError(f"temperature={temperature}: it must be above 0")
         count = math.prod(sample_shape)
         indices = self.zeros.new_zeros((count, len(self.zeros)), dtype=torch.long)
+        next_logits = self.start(count) if self.start else None
         for i in range(len(self.zeros) if count else 0):
-            probabilities = (self.logits(indices)[:, i] / temperature).softmax(-1)
+            if next_logits:
+                logits = next_logits(indices[:, i - 1] if i else None)
+            else:
+                logits = self.logits(indices)[:, i]
+            probabilities = (logits / temperature).softmax(-1)
             indices[:, i] = probabilities.multinomial(1).squeeze(-1)
         return indices.reshape(*sample_shape, -1)
 

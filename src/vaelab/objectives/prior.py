@@ -4,11 +4,13 @@ Reference: Neural Discrete Representation Learning (van den Oord et al., 2017), 
 arXiv:1711.00937
 """
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from vaelab.distributions.codebook import QuantizedCodes
 from vaelab.objectives.base import Objective, sample_with_kl
 from vaelab.runtime.errors import UserError
 
@@ -21,8 +23,9 @@ class PriorOnly(Objective):
 
         loss = KL(q(z|x) || p(z))
 
-    For posterior=vq this is -log p(z). The encoder, the posterior with its codebook, the decoder
-    and the likelihood are frozen. The mean loss over images is I(x; z) + KL(q(z) || p(z)), with
+    For posterior=vq and other codes this is -log p(z); `bits_per_code` is this in bits, divided by
+    the number of codes. The encoder, the posterior with its codebook, the decoder and the
+    likelihood are frozen. The mean loss over images is I(x; z) + KL(q(z) || p(z)), with
     q(z) the mean of q(z|x), so the loss of the best prior is the mutual information I(x; z).
     """
 
@@ -34,7 +37,8 @@ class PriorOnly(Objective):
         if not any(parameter.requires_grad for parameter in vae.prior.parameters()):
             raise UserError(
                 f"objective=prior trains only the prior, but {type(vae.prior).__name__} has no "
-                "trainable parameters: set prior=pixelcnn for posterior=vq, else flow or mixture"
+                "trainable parameters: set prior=pixelcnn or transformer for posterior=vq, else "
+                "flow or mixture"
             )
         for part in (vae.encoder, vae.posterior, vae.decoder, vae.likelihood):
             part.requires_grad_(False)
@@ -48,9 +52,11 @@ class PriorOnly(Objective):
         with torch.no_grad():
             reconstruction = -vae.decode(z).log_prob(x)
         kl = kl.sum(-1)
+        codes = isinstance(q, QuantizedCodes)
         return {
             "loss": kl,
             "reconstruction": reconstruction,
             "kl": kl,
             "elbo": -(reconstruction + kl),
+            **({"bits_per_code": kl / (q.indices.shape[-1] * math.log(2))} if codes else {}),
         }
