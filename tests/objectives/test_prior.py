@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import slow
 
 from vaelab.runs.run import RunParts
 
@@ -40,7 +41,7 @@ def test_training_changes_the_prior_alone_and_raises_the_bound(train):
     "quantizer",
     [
         "posterior=fsq posterior.levels=[3,4]",
-        "posterior=residual_vq posterior.dim=2 posterior.depth=2 posterior.codes=4",
+        *slow("posterior=residual_vq posterior.dim=2 posterior.depth=2 posterior.codes=4"),
     ],
 )
 def test_transformer_is_trained_on_the_codes_of_any_quantizer(train, quantizer):

@@ -214,7 +214,7 @@ class ResidualCodes(QuantizedCodes):
         depth: The number of codes that are summed.
 
     Reference: Autoregressive Image Generation using Residual Quantization (Lee et al., 2022),
-    equations 3 to 7, arXiv:2203.01941
+    section 3.1, arXiv:2203.01941
     """
 
     def __init__(self, out: Tensor, indices: Tensor, codebook: Tensor, depth: int):

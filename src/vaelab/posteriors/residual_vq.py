@@ -4,7 +4,7 @@ References:
     Autoregressive Image Generation using Residual Quantization (Lee et al., 2022), section 3.1,
     arXiv:2203.01941
     HiFi-Codec: Group-residual Vector quantization for High Fidelity Audio Codec (Yang et al.,
-    2023), section 3.2, arXiv:2305.02765, for groups
+    2023), arXiv:2305.02765, for groups
 """
 
 import torch

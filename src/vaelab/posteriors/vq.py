@@ -3,8 +3,8 @@
 References:
     Neural Discrete Representation Learning (van den Oord et al., 2017), equations 1 and 2,
     appendix A.1, arXiv:1711.00937
-    Vector-quantized Image Modeling with Improved VQGAN (Yu et al., 2021), section 3.2,
-    arXiv:2110.04627, for cosine codes
+    Vector-quantized Image Modeling with Improved VQGAN (Yu et al., 2021), arXiv:2110.04627, for
+    cosine codes
     Restructuring Vector Quantization with the Rotation Trick (Fifty et al., 2024),
     arXiv:2410.06424
     Addressing Representation Collapse in Vector Quantized Models with One Linear Layer (Zhu et al.,
