@@ -7,6 +7,8 @@ References:
     2023), arXiv:2305.02765, for groups
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -103,8 +105,9 @@ class ResidualVQ(Quantizer):
                 layer.initialize(part)
                 part = part - layer(part).loc
 
-    def _get_levels(self, group: int) -> nn.ModuleList:
-        return self.layers[group * self.depth : (group + 1) * self.depth]
+    def _get_levels(self, group: int) -> list[Any]:
+        """Return the layers of a group, each a VQ."""
+        return list(self.layers)[group * self.depth : (group + 1) * self.depth]
 
     def _split_groups(self, out: Tensor) -> list[Tensor]:
         """Split encoder outputs (*, n dim) into the parts (*, n code_length) of each group."""
