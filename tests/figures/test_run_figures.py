@@ -5,7 +5,19 @@ import pytest
 import torch
 from PIL import Image
 from test_celeba import write_celeba
-from tiny import BOTTOM_UP, CONDITIONAL, GUMBEL, LADDER, MLP, PLANE, SPHERE, TINY, VQ
+from tiny import (
+    BOTTOM_UP,
+    CONDITIONAL,
+    GUMBEL,
+    LADDER,
+    MLP,
+    PLANE,
+    RESIDUAL_VQ,
+    SPHERE,
+    TINY,
+    TRANSFORMER,
+    VQ,
+)
 
 from vaelab.figures.run_figures import FIGURES, draw_all_figures
 from vaelab.runs.run import RunParts
@@ -20,6 +32,7 @@ KINDS = {
     "resnet": (("model=resnet", "model.channels=[4,8]", "latent_dim=3"), set()),
     "ladder": (LADDER, set()),
     "bottom_up": (BOTTOM_UP, set()),
+    "residual_vq": ((*RESIDUAL_VQ, *TRANSFORMER), INTERPOLATIONS | KL_PER_DIMENSION),
     "vq": (VQ, INTERPOLATIONS | KL_PER_DIMENSION),
     "pixelcnn": ((*VQ, "prior=pixelcnn", "prior.channels=4"), INTERPOLATIONS | KL_PER_DIMENSION),
     "gumbel": (("model=gumbel", *MLP), INTERPOLATIONS),

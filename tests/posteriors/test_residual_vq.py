@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.multiprocessing as processes
 
 from vaelab.distributions.codebook import UniformIndices, indices_to_latents, latents_to_indices
 from vaelab.objectives.base import closed_form_kl
@@ -118,6 +119,32 @@ def test_conditional_decoder_gets_sums_and_labels(config):
     model = vae.condition_on(torch.tensor([1, 2]))
     z = model.latents().sample((2,))
     assert model.decode(z).mean.shape == (2, 1, 28, 28)
+
+
+def train_codebooks_on_a_share(rank, world, port, folder):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world
+    )
+    torch.manual_seed(0)
+    rvq, out = make(decay=0.5), torch.randn(8, 12).double()
+    for _ in range(3):
+        rvq(out[rank::world])
+    torch.save(rvq.state_dict(), f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_compute_the_codebooks_of_one(tmp_path, free_port):
+    processes.spawn(train_codebooks_on_a_share, (2, free_port, tmp_path), nprocs=2)  # type: ignore[attr-defined]
+    torch.manual_seed(0)
+    rvq, out = make(decay=0.5), torch.randn(8, 12).double()
+    for _ in range(3):
+        rvq(out)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    for name, expected in rvq.state_dict().items():
+        torch.testing.assert_close(first[name], expected)
+        assert torch.equal(first[name], second[name])
 
 
 @pytest.mark.parametrize("setting", [{"depth": 0}, {"groups": 3}, {"codes": 0}, {"decay": 1.0}])
