@@ -17,6 +17,7 @@ from torch.nn.functional import normalize
 
 from vaelab.runtime.errors import UserError
 
+MAX_DISTANCES = 2**24  # of vectors to codes, computed at once
 SMALLEST_NORM = 1e-6  # shorter vectors have no direction
 
 
@@ -69,8 +70,11 @@ def latents_to_indices(z: Tensor, codebook: Tensor) -> Tensor:
     """
     books = codebook.reshape(-1, *codebook.shape[-2:])
     vectors = z.reshape(-1, len(books), codebook.shape[-1]).transpose(0, 1)
-    distance = torch.cdist(vectors, books, compute_mode="donot_use_mm_for_euclid_dist")
-    return distance.argmin(-1).T.reshape(*z.shape[:-1], -1)
+    nearest = [
+        torch.cdist(chunk, books, compute_mode="donot_use_mm_for_euclid_dist").argmin(-1)
+        for chunk in vectors.split(max(1, MAX_DISTANCES // books.shape[:-1].numel()), 1)
+    ]
+    return torch.cat(nearest, 1).T.reshape(*z.shape[:-1], -1)
 
 
 class QuantizedCodes(Distribution):

@@ -1,4 +1,4 @@
-"""Vector quantization with a learned codebook: `posterior=vq`, with prior=codes or pixelcnn.
+"""Vector quantization with a learned codebook: `posterior=vq`.
 
 References:
     Neural Discrete Representation Learning (van den Oord et al., 2017), equations 1 and 2,
