@@ -255,7 +255,7 @@ def expected_refusals(choices):
     loss, data = chosen["loss"], chosen["data"]
     points, signed = data in TABLES, data in (*TABLES, "series")
     real = data == "arrays" or signed
-    counted = data in ("counts", "sprites") or chosen["pixels"] == "dynamic"
+    counted = data in ("counts", "sprites", "volumes") or chosen["pixels"] == "dynamic"
     # with the ten classes of model=conditional
     labelled = data in ("series", "volumes", "table") or not (real or data == "sprites")
     levels = loss in LEVELS

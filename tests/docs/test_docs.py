@@ -191,12 +191,16 @@ def write_photos(folder: Path) -> None:
 
 
 def write_arrays(folder: Path) -> None:
-    """Write table.csv, a table with labels and factors, and images.npy."""
+    """Write table.csv, with labels and factors, table.npz, of all kinds, and images.npy."""
     random = np.random.default_rng(0)
     rows = ["age,height,kind,size"]
     for number, (age, height) in enumerate(random.normal(size=(60, 2)).tolist()):
         rows.append(f"{age},{height},{'cat' if number % 2 else 'dog'},{number % 3}")
     (folder / "table.csv").write_text("\n".join(rows))
+    category = np.eye(3)[random.integers(0, 3, 60)]
+    columns = (random.normal(size=(60, 2)), random.integers(0, 2, 60), category)
+    x = np.column_stack([*columns, random.poisson(3.0, 60)])
+    np.savez(folder / "table.npz", x=x.astype(np.float32))
     np.save(folder / "images.npy", random.integers(0, 256, (60, 1, 8, 8), np.uint8))
 
 

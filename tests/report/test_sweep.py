@@ -22,6 +22,8 @@ from vaelab.report.jobs import (
     read_report_jobs,
 )
 from vaelab.report.write import write_report
+from vaelab.runs.jobs import read_jobs
+from vaelab.sweeps.job_table import print_job_tables
 
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -77,6 +79,18 @@ def test_jobs_are_ranked_within_their_group(sweep, page):
         assert values == sorted(values, reverse=True)
         assert len({job.run.options["loss"] for job in members}) == 1
     assert jobs[-1].rank is None
+
+
+def test_sizes_of_evaluations_are_shown_where_they_differ(sweep, make_run, page, capsys):
+    def list_columns():
+        print_job_tables(read_jobs(sweep))
+        html = page(write_report(sweep))
+        shown = {attributes.get("data-column") for _, attributes in html.elements}
+        return shown & {"images", "samples"}, "images" in capsys.readouterr().out
+
+    assert list_columns() == (set(), False)
+    make_run("13", ["model=mlp", "loss=bce", "seed=4"], images=7, val_elbo=-109.0)
+    assert list_columns() == ({"images"}, True)
 
 
 def test_jobs_are_ranked_by_the_monitor_of_the_objective(sweep, make_run):

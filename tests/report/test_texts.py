@@ -19,6 +19,7 @@ from vaelab.runtime.metric_names import METRICS, OTHER_METRICS, get_metric
 
 SOURCES = sorted((ROOT / "src/vaelab/report").glob("*.py"))
 SOURCES += [ROOT / "src/vaelab/runtime/metric_names.py", ROOT / "src/vaelab/runs/metrics_file.py"]
+SOURCES.append(ROOT / "src/vaelab/runs/verdicts.py")
 TEMPLATES = sorted((ROOT / "src/vaelab/report/page").glob("*.html"))
 WORDS_OF_DATA = {
     *("train", "val", "test", "binary", "levels", "dequantized", "real", "grey", "the labels"),

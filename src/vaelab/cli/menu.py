@@ -16,6 +16,26 @@ from vaelab.runtime.own_project import find_own_conf
 
 WIDTH = 80
 TITLE_WIDTH = 11
+# The experiments in the overview; --help experiment describes all.
+STARTING_POINTS = [
+    "beta_vae",
+    "colour",
+    "conditional",
+    "counts",
+    "fashion_best",
+    "flow_prior",
+    "imputation",
+    "iwae",
+    "ladder_conv",
+    "mnist_20min",
+    "mnist_best",
+    "series",
+    "sprites_beta_tcvae",
+    "table",
+    "vae_gan",
+    "volume",
+    "vq_vae",
+]
 NEXT_TO_OWN = "\N{NO-BREAK SPACE}(own)"  # after the name of an option of the user
 KEYS = "keys"  # the title of the keys that belong to no group
 USAGE = {
@@ -34,7 +54,7 @@ The options of each group, * is the default:
 }
 HINTS = {
     "train": [
-        "--help model describes the options of a group, --help keys those of no group.",
+        "--help experiment describes all options of a group, --help keys those of none.",
         "model.hidden=[300,300] sets a key of the chosen option; --cfg job shows all.",
         "hydra/launcher=joblib|ray|slurm runs the jobs of -m in parallel: docs/scale.md",
     ],
@@ -69,7 +89,10 @@ def _render_overview(recipe: str) -> str:
         names = [
             f"{'*' * (name == default)}{name}{'' if file.is_relative_to(CONF) else NEXT_TO_OWN}"
             for name, file in find_options(group).items()
+            if group != "experiment" or name in STARTING_POINTS or not file.is_relative_to(CONF)
         ]
+        if group == "experiment":
+            names.append("...")
         lines += _wrap(group, names)
     lines += _wrap(KEYS, re.findall(r"^(\w+):", _read_own_keys(recipe), re.MULTILINE))
     return "\n".join([*lines, "", *hints[recipe]])

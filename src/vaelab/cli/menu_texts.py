@@ -22,7 +22,7 @@ vaelab sample <run> [sampler=option] [key=value ...]     用训练好的模型�
 }
 HINTS: Mapping[str, list[str]] = {
     "train": [
-        "--help model 说明一组的选项，--help keys 说明不属于任何组的设置。",
+        "--help experiment 说明一组的全部选项，--help keys 说明不属于任何组的设置。",
         "model.hidden=[300,300] 修改所选部件的设置；--cfg job 显示全部设置。",
         "hydra/launcher=joblib|ray|slurm 并行运行 -m 的各次训练：docs/scale.md",
     ],

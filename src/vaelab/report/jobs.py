@@ -20,7 +20,10 @@ COLUMN_DECIMALS = {  # the columns of the table, and the number of decimals of e
     "active_units": 0,
     "rmse": 4,
     "wall_s": 1,
+    "images": 0,
+    "samples": 0,
 }
+NOT_AVERAGED = ("wall_s", *jobs.SIZES)
 SEED = "seed"
 
 
@@ -150,7 +153,7 @@ def _average_group(repeated: list[SweepJob], keys: list[str]) -> SeedGroup:
         {
             key: compute_mean_and_error([job.values[key] for job in repeated if key in job.values])
             for key in COLUMN_DECIMALS
-            if any(key in job.values for job in repeated)
+            if key not in NOT_AVERAGED and any(key in job.values for job in repeated)
         },
     )
 

@@ -50,7 +50,7 @@ def write_run_report(folder: Path, t: Translate) -> Path:
         headline=_make_headline(run.numbers, t),
         warnings=[
             *_list_texts(run.data.get("warnings")),
-            *(_make_sentence(words, run.numbers) for words in find_verdicts(run.numbers)),
+            *(_make_sentence(words, run.numbers, t) for words in find_verdicts(run.numbers, t)),
         ],
         data_rows=_make_data_rows(run.data, t),
         model=make_model_diagram(run, t),
@@ -71,9 +71,9 @@ def write_run_report(folder: Path, t: Translate) -> Path:
     )
 
 
-def _make_sentence(words: str, numbers: Mapping[str, Any]) -> str:
+def _make_sentence(words: str, numbers: Mapping[str, Any], t: Translate) -> str:
     """Give words about numbers a capital letter and a full stop."""
-    return name_data(f"{words[:1].upper()}{words[1:]}.", numbers.get("shape"))
+    return name_data(f"{words[:1].upper()}{words[1:]}{t('.')}", numbers.get("shape"))
 
 
 def _make_title(run: RunFolder) -> list[str]:

@@ -29,7 +29,7 @@ from vaelab.report.jobs import (
     find_varied_keys,
     read_report_jobs,
 )
-from vaelab.runs.jobs import FAILED, find_jobs
+from vaelab.runs.jobs import FAILED, SIZES, find_jobs
 from vaelab.runtime.language import Translate
 from vaelab.runtime.metric_names import get_metric
 
@@ -69,7 +69,7 @@ def collect_template_values(folder: Path, jobs: list[SweepJob], t: Translate) ->
         "columns": {
             key: (get_metric(key, translate=t), decimals)
             for key, decimals in COLUMN_DECIMALS.items()
-            if any(key in job.values for job in jobs)
+            if key in _find_columns(jobs)
         },
         "groups": members,
         "group_names": {group: _name_group(group, t) for group in groups},
@@ -85,6 +85,17 @@ def collect_template_values(folder: Path, jobs: list[SweepJob], t: Translate) ->
         "layouts": LAYOUTS,
         "commits": _list_commits(jobs, t),
         "has_table": (folder / "table.csv").exists(),
+    }
+
+
+def _find_columns(jobs: list[SweepJob]) -> set[str]:
+    """Return the keys of the columns: numbers of any job, and sizes in which the jobs differ."""
+    finished = [job.values for job in jobs if not job.failure]
+    present = {key for values in finished for key in values}
+    return {
+        key
+        for key in present
+        if key not in SIZES or len({values.get(key) for values in finished}) > 1
     }
 
 

@@ -74,6 +74,52 @@ CHINESE: Mapping[str, str] = {
     "No curves: metrics.csv is missing or empty. Train with logger=csv to write it.": (
         "没有曲线：metrics.csv 不存在或为空。用 logger=csv 训练即可写入该文件。"
     ),
+    # verdicts
+    ".": "。",
+    " or ": " 或 ",
+    "non-finite metrics: {names}. The training diverged: lower optimizer.lr": (
+        "指标不是有限值：{names}。训练已发散：请减小 optimizer.lr"
+    ),
+    "try {remedies}": "请尝试 {remedies}",
+    "a smaller kl.beta": "更小的 kl.beta",
+    "a larger optimizer.lr": "更大的 optimizer.lr",
+    "{count} active latent dimension": "{count} 个活跃的隐变量维度",
+    "{count} active latent dimensions": "{count} 个活跃的隐变量维度",
+    "posterior collapse ({facts}): the decoder generates almost the same x for all latents: "
+    "{remedies}": "后验坍缩（{facts}）：解码器对所有隐变量生成几乎相同的 x：{remedies}",
+    "samples of p(z) are unusable: KL(q(z) || p(z)) is at least {distance:.4g} nats, so the "
+    "decoder was not trained on them: sample with sampler=gmm": (
+        "p(z) 的样本不可用：KL(q(z) || p(z)) 至少为 {distance:.4g} nats，"
+        "解码器没有在这样的样本上训练过：请用 sampler=gmm 采样"
+    ),
+    ", or train with a larger kl.beta": "，或用更大的 kl.beta 训练",
+    "the KL weighs {weight:.3g} times as much as with the scale of the errors, which blurs": (
+        "KL 的权重是尺度等于误差时的 {weight:.3g} 倍，图像会模糊"
+    ),
+    "the KL weighs only {weight:.2g} times as much as with the scale of the errors, and the "
+    "density is far below its best value": (
+        "KL 的权重只有尺度等于误差时的 {weight:.2g} 倍，密度远低于其最优值"
+    ),
+    "the decoder scale {scale:.3g} is {ratio:.2g} times the RMSE {rmse:.3g}: {effect}: "
+    "set loss.scale=learned, or loss.scale={rmse:.2g}": (
+        "解码器的尺度 {scale:.3g} 是 RMSE {rmse:.3g} 的 {ratio:.2g} 倍：{effect}："
+        "请设置 loss.scale=learned 或 loss.scale={rmse:.2g}"
+    ),
+    "the decoder scale has reached its floor of {floor:.3g}, and the floor determines the "
+    "density: do not compare it with other runs": (
+        "解码器的尺度已达到下限 {floor:.3g}，密度由下限决定：请勿与其他训练比较"
+    ),
+    ", or set {remedy}": "，或设置 {remedy}",
+    "the mutual information {information:.2f} is at its limit ln N = {limit:.2f}: the latents "
+    "distinguish all images, and what exceeds ln N of the KL {kl:.2f} is counted as "
+    "KL(q(z) || p(z))": (
+        "互信息 {information:.2f} 已达到上限 ln N = {limit:.2f}：隐变量能区分所有图像，"
+        "KL {kl:.2f} 超出 ln N 的部分计入 KL(q(z) || p(z))"
+    ),
+    "the total correlation {correlation:.2g} is an estimate from one sample per image, whose "
+    "noise may make it negative; the exact one is not": (
+        "总相关 {correlation:.2g} 由每幅图像一个样本估计，噪声可能使其为负；精确值不会为负"
+    ),
     # images
     "Images": "图像",
     "There are no images in figures/.": "figures/ 中没有图像。",

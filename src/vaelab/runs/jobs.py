@@ -8,7 +8,8 @@ from typing import Any
 from vaelab.runs import untrusted
 from vaelab.runs.paths import FAILURE, MULTIRUN_RECORD
 
-COLUMNS = ("val", "elbo", "nll", "kl", "active_units", "rmse", "wall_s")
+COLUMNS = ("val", "elbo", "nll", "kl", "active_units", "rmse", "wall_s", "images", "samples")
+SIZES = ("images", "samples")  # of the evaluation, shown only where jobs differ in them
 FAILED = "~ failed"  # sorts after the groups of jobs that have numbers
 
 

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from vaelab.runs.jobs import COLUMNS, FAILED
+from vaelab.runs.jobs import COLUMNS, FAILED, SIZES
 from vaelab.runtime.metric_names import get_metric
 
 
@@ -24,7 +24,12 @@ def print_job_tables(rows: list[dict[str, Any]]) -> None:
 
     for group in dict.fromkeys(row["group"] for row in rows):
         members = [row for row in rows if row["group"] == group]
-        shown = [key for key in COLUMNS if any(key in row for row in members)]
+        shown = [
+            key
+            for key in COLUMNS
+            if any(key in row for row in members)
+            and (key not in SIZES or len({row.get(key) for row in members}) > 1)
+        ]
         numbers = [Column(_column_title(key), justify="right", no_wrap=True) for key in shown]
         last = [Column("reason")] if group == FAILED else []
         table = Table("job", Column("choices", overflow="fold"), *numbers, *last, title=group)
