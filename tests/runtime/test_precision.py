@@ -32,6 +32,7 @@ NEEDS = {  # settings without which an option is refused
     "loss=continuous_bernoulli": ["data.binarize=none"],
     "loss=discretized_logistic": ["data.binarize=none"],
     "loss=logistic_mixture": ["data.binarize=none"],
+    "loss=mixed": ["data=table"],
 }
 GROUPS = ("loss", "posterior", "prior", "objective")
 CHOICES = [f"{group}={option}" for group in GROUPS for option in options(group)]
