@@ -13,7 +13,7 @@ References:
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize, one_hot
+from torch.nn.functional import normalize
 
 from vaelab.distributions.codebook import (
     SMALLEST_NORM,
@@ -146,7 +146,8 @@ class VQ(Quantizer):
     @torch.no_grad()
     def _update_codebook(self, vectors: Tensor, indices: Tensor) -> None:
         """Update the codebook with vectors (M, dim) and the indices (M,) of their nearest codes."""
-        assignments = one_hot(indices, self.codes).to(vectors)
+        assignments = vectors.new_zeros(len(indices), self.codes)
+        assignments.scatter_(1, indices.unsqueeze(1), 1)
         self.counts.lerp_(sum_over_processes(assignments.sum(0)), 1 - self.decay)
         self.sums.lerp_(sum_over_processes(assignments.T @ vectors), 1 - self.decay)
         total = self.counts.sum()
