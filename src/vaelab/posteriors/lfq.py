@@ -53,7 +53,7 @@ class LFQ(Quantizer):
         self,
         latent_dim: int,
         bits: int = 10,
-        entropy: float = 0.1,
+        entropy: float = 1.0,
         diversity: float = 1.0,
         temperature: float = 0.01,
     ):
