@@ -119,7 +119,14 @@ class VAE(nn.Module):
     ) -> tuple[Any, Any]:
         """Build the encoder and the decoder with the output sizes that the other parts need."""
         outputs = (self.likelihood.outputs, *self.shape[1:])
-        return encoder(self.encoder_shape, self.posterior.inputs), decoder(self.latent_dim, outputs)
+        return encoder(self.encoder_shape, self.posterior.inputs), decoder(
+            self.decoder_inputs, outputs
+        )
+
+    @property
+    def decoder_inputs(self) -> int:
+        """The length of what the decoder gets of z."""
+        return self.posterior.decoder_inputs or self.latent_dim
 
     @property
     def samples_take_labels(self) -> bool:
@@ -158,8 +165,13 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Distribution:
         """Return p(x|z) with batch shape (*) for latents z (*, latent_dim)."""
+        z = self.prepare_decoder_input(z)
         out = self._run_network(self.decoder, z.reshape(-1, z.shape[-1]))
         return self.make_likelihood(out.reshape(*z.shape[:-1], *out.shape[1:]))
+
+    def prepare_decoder_input(self, z: Tensor) -> Tensor:
+        """Return what the decoder gets of latents z (*, latent_dim)."""
+        return self.posterior.embed(z)
 
     def make_likelihood(self, out: Tensor) -> Distribution:
         """Return p(x|z) for decoder output (*, outputs, *shape[1:])."""

@@ -139,6 +139,7 @@ TESTED_IN_OTHER_FILES = {"trainer=ddp", "trainer=slurm_ddp", "callbacks=default"
 TESTED_IN_OTHER_FILES |= {"trainer=gpu", "trainer=mps"}  # need such a device
 
 
+QUANTIZERS = ("vq", "fsq", "lfq", "residual_vq")
 # Settings without which an option is refused.
 NEEDS = {
     "schedule=torch": [
@@ -152,7 +153,8 @@ NEEDS = {
     "posterior=deterministic": ["objective=autoencoder"],
     "prior=sphere": ["posterior=vmf"],
     "prior=categorical": ["posterior=gumbel"],
-    **{key: ["objective=vq"] for key in ("posterior=vq", "prior=codes", "prior=pixelcnn")},
+    **{key: ["objective=vq"] for key in ("prior=codes", "prior=pixelcnn", "prior=transformer")},
+    **{f"posterior={quantizer}": ["objective=vq"] for quantizer in QUANTIZERS},
     "objective=prior": ["prior=mixture"],
     "prior=flow_matching": ["objective=prior"],
     "prior=diffusion": ["objective=prior"],
@@ -263,8 +265,9 @@ def expected_refusals(choices):
     levels = loss in LEVELS
     dequantize, flows = chosen["pixels"] == "dequantize", ("iaf", "naf")
     layered = chosen["model"] in ("ladder", "ladder_conv", "deep", "bottom_up")
-    kinds = {"vmf": "sphere", "vq": "codes", "gumbel": "one-hot"}
+    kinds = {"vmf": "sphere", "gumbel": "one-hot"} | dict.fromkeys(QUANTIZERS, "codes")
     kinds |= {"sphere": "sphere", "codes": "codes", "pixelcnn": "codes", "categorical": "one-hot"}
+    kinds |= {"transformer": "codes"}
     reasons = {
         "no weighted KL term": objective in WITHOUT_KL | {"beta_tc", "info_mmd", "vq", "prior"}
         and chosen["kl"] != "constant",
@@ -277,10 +280,10 @@ def expected_refusals(choices):
         "normal layers of its own": layered and (posterior, prior) != ("diagonal", "normal"),
         "pseudo-inputs have no labels": "conditional" in chosen["model"] and prior == "vamp",
         "data's labels are": "conditional" in chosen["model"] and not labelled,
-        "are points": (posterior, prior) == ("vq", "vamp"),
-        "samples vary": posterior == "vq"
+        "are points": posterior in QUANTIZERS and prior == "vamp",
+        "samples vary": posterior in QUANTIZERS
         and objective not in WITHOUT_KL | {"beta_tc", "vq", "prior"},
-        "set posterior=vq, or": posterior != "vq" and objective == "vq",
+        "set posterior=vq, or": posterior not in QUANTIZERS and objective == "vq",
         "positions": chosen["model"] == "vq" and not outputs_fit_the_grid(chosen),
         "divided equally": chosen["model"] == "autoencoder" and not outputs_fit_the_grid(chosen),
         "no trainable parameters": objective == "prior" and prior in ("normal", "sphere", "codes"),
@@ -290,11 +293,12 @@ def expected_refusals(choices):
         "by dimension": objective == "beta_tc" and (posterior, prior) != ("diagonal", "normal"),
         "batch normalization": chosen["model"] == "resnet" and prior == "vamp",
         "permuted independently": objective == "factor" and posterior in ("vmf", "gumbel"),
-        "moments": objective == "dip" and posterior in (*flows, "planar", "vmf", "vq", "gumbel"),
+        "moments": objective == "dip"
+        and posterior in (*flows, "planar", "vmf", *QUANTIZERS, "gumbel"),
         "rounding errors": posterior in flows and (prior == "vamp" or objective in ("stl", "dreg")),
         "loss of its own": objective != "prior" and prior in ("flow_matching", "diffusion"),
         "would train the prior": objective in WITHOUT_KL
-        and prior in ("mixture", "vamp", "flow", "pixelcnn"),
+        and prior in ("mixture", "vamp", "flow", "pixelcnn", "transformer"),
         "would not train the scale": objective in ("ms_ssim", "vae_gan") and loss in SCALED,
         "256 levels": levels and (dequantize or (real and chosen["pixels"] == "none")),
         "is a probability of counts": loss in COUNTS and not counted,
@@ -331,7 +335,14 @@ def posterior_settings(chosen):
     """Return the settings of discrete posteriors that fit latent_dim."""
     size = latent_dim(chosen)
     divisor = next(count for count in range(2, size + 1) if size % count == 0)
-    return {"vq": {"dim": 1}, "gumbel": {"categories": divisor}}.get(chosen["posterior"], {})
+    settings = {
+        "vq": {"dim": 1},
+        "fsq": {"levels": [5]},
+        "lfq": {"bits": 1},
+        "residual_vq": {"dim": 1, "depth": 1},
+        "gumbel": {"categories": divisor},
+    }
+    return settings.get(chosen["posterior"], {})
 
 
 def outputs_fit_the_grid(chosen):
@@ -376,7 +387,8 @@ def test_combination_trains_or_is_refused_with_a_reason(train, folders, tmp_path
         "dequantize": ["data.binarize=none", "data.dequantize=true"],
     }[chosen["pixels"]]
     words += [*SMALL[chosen["model"]], f"latent_dim={latent_dim(chosen)}"]
-    words += [f"posterior.{key}={value}" for key, value in posterior_settings(chosen).items()]
+    settings = posterior_settings(chosen)
+    words += [f"posterior.{key}={value}" for key, value in settings.items()]
     if "conditional" in chosen["model"] and chosen["data"] == "celeba":
         words.append(FACES)
     words += ["data.batch_size=2", "trainer.max_epochs=1"]
@@ -431,12 +443,14 @@ def experiment_words(name, config, folders, tmp_path):
         words.append("model.layers={4:1,8:1,16:1,32:1}")
         words += ["model.layers={64:1}"] if name == "celeba64_deep" else []
         words.append("trainer.precision=32-true")  # bf16 is slow on most CPUs
-    if name == "vq_prior":
-        words.append(start_setting(config, tmp_path, "experiment=vq_vae", *words))
-    if name == "autoencoder_kl_decoder":
-        words.append(start_setting(config, tmp_path, "experiment=autoencoder_kl", *words))
-    if name == "latent_flow":
-        words.append(start_setting(config, tmp_path, "model=conv", *words))
+    first = {
+        "vq_prior": "experiment=vq_vae",
+        "fsq_prior": "experiment=fsq_vae",
+        "autoencoder_kl_decoder": "experiment=autoencoder_kl",
+        "latent_flow": "model=conv",
+    }
+    if name in first:
+        words.append(start_setting(config, tmp_path, first[name], *words))
     return [f"experiment={name}", *words]
 
 

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import torch
 from conftest import ROOT, options
-from tiny import DEEP
+from tiny import DEEP, RESIDUAL_VQ
 
 from vaelab.inference.export import ExportedEncoder, export_model
 from vaelab.runs.run import RunParts
@@ -23,6 +23,8 @@ MODELS = {
     "deterministic": [*MLP, "posterior=deterministic", "objective=autoencoder"],
     "gumbel": [*MLP, "posterior=gumbel", "posterior.categories=3"],
     "vq": ["model=vq", "model.channels=4", "model.residual=2", "latent_dim=98", "posterior.dim=2"],
+    "fsq": ["model=vq", "model.channels=4", "model.residual=2", "posterior=fsq"],
+    "residual_vq": [*RESIDUAL_VQ],
     "ladder": ["model=ladder", "model.hidden=[8,6]", "model.latents=[2,1]", "latent_dim=3"],
     "deep": [*DEEP],
     "conditional deep": [*DEEP, "model.labels=10"],

@@ -229,6 +229,21 @@ def test_every_kind_of_model_trains_under_ddp(shell, tmp_path):
         assert numbers["rmse"] < 0.4
 
 
+QUANTIZERS = "fsq,lfq,residual_vq"
+
+
+@pytest.mark.slow
+def test_every_quantizer_trains_under_ddp(shell, tmp_path):
+    words = ["-m", "trainer=ddp", "model=vq", "model.dim=8", f"posterior={QUANTIZERS}"]
+    words += ["data.batch_size=32", "trainer.max_epochs=1", "trainer.limit_train_batches=3"]
+    shell("train.py", *words, *QUICK)
+    (sweep,) = (tmp_path / "multirun").iterdir()
+    for job in range(3):
+        numbers = json.loads((sweep / str(job) / "metrics.json").read_text())
+        assert numbers["steps"] == 3
+        assert numbers["rmse"] < 0.4
+
+
 DIFFERING = ("parts", "wall_s", "command", "git", "versions")
 
 

@@ -367,6 +367,13 @@ OTHER_METRICS = {
     "perplexity": Metric(
         "perplexity of the codes", "codes", "How many codes are used, as exp of the entropy.", None
     ),
+    "code_use": Metric("codes in a batch", "", "The fraction of the codes in a batch.", None),
+    "codebook_loss": Metric(
+        "codebook loss", NATS_PER_IMAGE, "The loss that trains the codes or their use.", None
+    ),
+    "bits_per_code": Metric(
+        "bits per code", "bits", "Minus log2 p of the codes, divided by their number.", False
+    ),
     "features": Metric(
         "feature distance",
         NATS_PER_IMAGE,
