@@ -5,9 +5,22 @@ import pytest
 import torch
 from PIL import Image
 from test_celeba import write_celeba
-from tiny import BOTTOM_UP, CONDITIONAL, GUMBEL, LADDER, MLP, PLANE, SPHERE, TINY, VQ
+from tiny import (
+    BOTTOM_UP,
+    CONDITIONAL,
+    DEEP,
+    GUMBEL,
+    LADDER,
+    MLP,
+    PLANE,
+    RESIDUAL_VQ,
+    SPHERE,
+    TINY,
+    TRANSFORMER,
+    VQ,
+)
 
-from vaelab.figures.run_figures import FIGURES, TABLE_FIGURES, draw_all_figures
+from vaelab.figures.run_figures import FIGURES, LADDER_FIGURES, TABLE_FIGURES, draw_all_figures
 from vaelab.runs.run import RunParts
 
 INTERPOLATIONS = {"traversals", "walks"}
@@ -18,7 +31,10 @@ KINDS = {
     "conv": (SMALL_CONV, set()),
     "resnet": (("model=resnet", "model.channels=[4,8]", "latent_dim=3"), set()),
     "ladder": (LADDER, set()),
+    "deep": (DEEP, set()),
+    "conditional deep": ((*DEEP, "model.labels=10"), set()),
     "bottom_up": (BOTTOM_UP, set()),
+    "residual_vq": ((*RESIDUAL_VQ, *TRANSFORMER), INTERPOLATIONS | KL_PER_DIMENSION),
     "vq": (VQ, INTERPOLATIONS | KL_PER_DIMENSION),
     "pixelcnn": ((*VQ, "prior=pixelcnn", "prior.channels=4"), INTERPOLATIONS | KL_PER_DIMENSION),
     "gumbel": (("model=gumbel", *MLP), INTERPOLATIONS),
@@ -50,10 +66,13 @@ def list_skipped(output):
     return {name for part in names for name in part}
 
 
-def check_figures(folder, output, skipped, is_table=False):
+def check_figures(folder, output, skipped, is_table=False, has_layers=False):
     assert list_skipped(output) == skipped
     paths = {path.stem: path for path in (folder / "figures").glob("*.png")}
-    assert paths.keys() == FIGURES.keys() - skipped - ({*()} if is_table else {*TABLE_FIGURES})
+    absent = (set() if is_table else {*TABLE_FIGURES}) | (
+        set() if has_layers else {*LADDER_FIGURES}
+    )
+    assert paths.keys() == FIGURES.keys() - skipped - absent
     for path in paths.values():
         with Image.open(path) as image:
             assert min(image.size) > 50
@@ -65,11 +84,12 @@ def check_figures(folder, output, skipped, is_table=False):
 def test_every_kind_of_run_has_its_figures(kind, train, command, capfd):
     words, skipped = KINDS[kind]
     folder = train(*words, "callbacks.pictures.only=null", "logger=csv")["folder"]
-    check_figures(folder, capfd.readouterr().out, skipped)
+    has_layers = kind in ("ladder", "deep", "conditional deep")
+    check_figures(folder, capfd.readouterr().out, skipped, has_layers=has_layers)
     before = {path: path.read_bytes() for path in (folder / "figures").glob("*.png")}
     status, output = command("scripts/figures.py", str(folder))
     assert status == 0, output
-    check_figures(folder, output, skipped)
+    check_figures(folder, output, skipped, has_layers=has_layers)
     assert all(path.read_bytes() == old for path, old in before.items())
 
 

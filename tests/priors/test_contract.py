@@ -14,7 +14,7 @@ from vaelab.posteriors.vq import VQ
 from vaelab.runs.run import RunParts
 
 OPTIONS = options("prior")
-DISCRETE = {"codes", "pixelcnn"}  # priors over codebook indices
+DISCRETE = {"codes", "pixelcnn", "transformer"}  # priors over codebook indices
 REAL = sorted({*OPTIONS} - {"sphere", "categorical"} - DISCRETE)
 SHAPE = (1, 4, 4)
 ODE = ("flow_matching", "diffusion")

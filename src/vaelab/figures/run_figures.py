@@ -40,6 +40,7 @@ from vaelab.figures.compute.dimensions import (
     rank_dimensions,
 )
 from vaelab.figures.compute.grids import compute_reconstructions, compute_samples
+from vaelab.figures.compute.layers import compute_layers
 from vaelab.figures.compute.map import Projection, compute_decoded_plane, compute_latent_map
 from vaelab.figures.compute.traversals import compute_traversals
 from vaelab.figures.compute.walks import compute_walks
@@ -51,11 +52,13 @@ from vaelab.figures.draw.columns import (
 )
 from vaelab.figures.draw.curves import plot_metric_curves
 from vaelab.figures.draw.kl_per_dimension import plot_kl_per_dimension
+from vaelab.figures.draw.layers import plot_layers
 from vaelab.figures.draw.map import plot_decoded_map, plot_latent_map
 from vaelab.figures.draw.style import FORMATS, save_figure
 from vaelab.figures.draw.traversals import plot_traversals
 from vaelab.figures.draw.walks import plot_walks
 from vaelab.inference.image_grid import add_note, make_image_grid, make_paired_grid
+from vaelab.models.ladder import Ladder
 from vaelab.runs.history import KL_FILE, read_kl_history, read_metric_curves, steps_per_epoch
 from vaelab.runs.run import RunParts
 from vaelab.runtime.distributed import progress_bar
@@ -85,7 +88,7 @@ def draw_all_figures(
     Arguments:
         run: The run with its model and data.
         folder: The run folder, with its metrics.csv.
-        only: Names from FIGURES; None draws all.
+        only: Names from FIGURES; None draws all, and "layers" only of top-down hierarchies.
         format: One of FORMATS.
         map: How more than two latent dimensions are projected on the map.
 
@@ -95,7 +98,7 @@ def draw_all_figures(
     Raises:
         UserError: If a name or the format is unknown.
     """
-    names = list(only) if only is not None else _list_figures(run.data)
+    names = list(only) if only is not None else _list_figures(run)
     check_figure_names(names, format)
     bar = progress_bar(names, "drawing figures")
     paths, skipped = draw_figures(FigureInputs(run.vae, run.data, folder, map), bar, format)
@@ -104,9 +107,14 @@ def draw_all_figures(
     return paths
 
 
-def _list_figures(data: DataModule) -> list[str]:
-    """Return the names of the figures of a kind of data."""
-    return [name for name in FIGURES if len(data.shape) == 1 or name not in TABLE_FIGURES]
+def _list_figures(run: RunParts) -> list[str]:
+    """Return the names of the figures of a kind of data and of model."""
+    names = list(FIGURES)
+    if len(run.data.shape) > 1:
+        names = [name for name in names if name not in TABLE_FIGURES]
+    if not isinstance(run.vae, Ladder):
+        names = [name for name in names if name not in LADDER_FIGURES]
+    return names
 
 
 def check_figure_names(names: Iterable[str], format: str = "png") -> None:
@@ -235,6 +243,11 @@ def draw_map(inputs: FigureInputs) -> Figure:
         return plot_latent_map(latent_map)
 
 
+def draw_layers(inputs: FigureInputs) -> Figure:
+    """Draw images whose layers are fixed from the top, and the KL of each layer."""
+    return plot_layers(*compute_layers(inputs.vae, inputs.data))
+
+
 def draw_kl_per_dimension(inputs: FigureInputs) -> Figure:
     """Draw the KL of each latent dimension by epoch, as KL_FILE has recorded it.
 
@@ -280,6 +293,7 @@ def draw_curves(inputs: FigureInputs) -> Figure:
     return plot_metric_curves(terms, steps_per_epoch(curves), unit)
 
 
+LADDER_FIGURES = ("layers",)  # of top-down hierarchies only, likewise
 TABLE_FIGURES = ("pairs",)  # of tables only; others do not name them as skipped
 GRID_FIGURES = ("reconstructions", "samples")  # cheap enough to draw during the training
 FIGURES: dict[str, Callable[[FigureInputs], Figure | Image.Image]] = {
@@ -290,6 +304,7 @@ FIGURES: dict[str, Callable[[FigureInputs], Figure | Image.Image]] = {
     "walks": draw_walks,
     "map": draw_map,
     "aggregate": draw_aggregate,
+    "layers": draw_layers,
     "kl_per_dimension": draw_kl_per_dimension,
     "curves": draw_curves,
 }

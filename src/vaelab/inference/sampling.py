@@ -56,7 +56,7 @@ class SamplingConfig:
 
     sampler: Sampler
     n: int
-    temperature: float
+    temperature: float | list[float]
     label: int | list[str] | None
     seed: int
     draw: bool

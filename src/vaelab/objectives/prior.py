@@ -4,11 +4,13 @@ Reference: Neural Discrete Representation Learning (van den Oord et al., 2017), 
 arXiv:1711.00937
 """
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from vaelab.distributions.codebook import QuantizedCodes
 from vaelab.objectives.base import Objective, sample_with_kl
 from vaelab.runtime.errors import UserError
 
@@ -24,10 +26,11 @@ class PriorOnly(Objective):
         loss = KL(q(z|x) || p(z))
 
     A prior with a loss of its own, such as flow_matching, is trained by it instead, on samples of
-    q(z|x), and q(z|x) may then be deterministic. For posterior=vq the KL is -log p(z). The encoder,
-    the posterior with its codebook, the decoder and the likelihood are frozen. The mean KL over
-    images is I(x; z) + KL(q(z) || p(z)), with q(z) the mean of q(z|x), so that of the best prior is
-    the mutual information I(x; z).
+    q(z|x), and q(z|x) may then be deterministic. For posterior=vq and other codes the KL is
+    -log p(z); `bits_per_code` is this in bits, divided by the number of codes. The encoder, the
+    posterior with its codebook, the decoder and the likelihood are frozen. The mean KL over images
+    is I(x; z) + KL(q(z) || p(z)), with q(z) the mean of q(z|x), so that of the best prior is the
+    mutual information I(x; z).
     """
 
     needs_start = True
@@ -41,8 +44,8 @@ class PriorOnly(Objective):
         if not any(parameter.requires_grad for parameter in vae.prior.parameters()):
             raise UserError(
                 f"objective=prior trains only the prior, but {type(vae.prior).__name__} has no "
-                "trainable parameters: set prior=pixelcnn for posterior=vq, else flow_matching, "
-                "flow or mixture"
+                "trainable parameters: set prior=pixelcnn or transformer for codes, else "
+                "flow_matching, flow or mixture"
             )
         for part in (vae.encoder, vae.posterior, vae.decoder, vae.likelihood):
             part.requires_grad_(False)
@@ -71,9 +74,11 @@ class PriorOnly(Objective):
         with torch.no_grad():
             reconstruction = -vae.decode(z).log_prob(x)
         kl = kl.sum(-1)
+        codes = isinstance(q, QuantizedCodes)
         return {
             "loss": kl,
             "reconstruction": reconstruction,
             "kl": kl,
             "elbo": -(reconstruction + kl),
+            **({"bits_per_code": kl / (q.indices.shape[-1] * math.log(2))} if codes else {}),
         }

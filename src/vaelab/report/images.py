@@ -29,6 +29,7 @@ CAPTIONS = {
     "walks": "Interpolations between the latents of two images",
     "map": "The latents of images, coloured by label",
     "aggregate": "The aggregate posterior q(z) against the prior p(z)",
+    "layers": "Test images with more and more layers fixed from the top, and the KL of each layer",
     "kl_per_dimension": "KL of each latent dimension by epoch",
     "nearest": "Samples, each row above the row of the nearest training images",
     "curves": "ELBO, reconstruction and KL by optimizer step",

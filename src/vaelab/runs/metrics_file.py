@@ -69,6 +69,7 @@ class LikelihoodNumbers(TypedDict, total=False):
     observed: float
     nll_per_entry: float | None
     active_units: int
+    active_layers: int
     rmse: float | None
     decoder_scale: float | None
     implied_scale: float | None
@@ -172,7 +173,7 @@ class EvaluationNumbers(LikelihoodNumbers, total=False):
     # samples
     features: str
     sampler: str
-    temperature: float
+    temperature: float | list[float]
     compared: str
     fid_images: int
     fid: float | None
