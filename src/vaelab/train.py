@@ -30,7 +30,7 @@ from vaelab.evaluation.likelihood import evaluate
 from vaelab.evaluation.size import configure_run_evaluation
 from vaelab.loggers.base import ResumableLogger, RunTracker
 from vaelab.loggers.run_summary import log_run_summary
-from vaelab.posteriors.vq import VQ
+from vaelab.posteriors.quantizer import Quantizer
 from vaelab.runs.checkpoints import AtomicCheckpointIO, find_latest_checkpoint, read_checkpoint
 from vaelab.runs.completion import STAGES, find_missing_stages, write_missing_stages
 from vaelab.runs.config_check import check_run_config
@@ -82,6 +82,7 @@ def train(
     """
     drop_unused_optimizer_settings(cfg)
     is_changed = resolve_precision(cfg) or cfg.latent_dim is None
+    is_changed = is_changed or cfg.objective.get("network") == "auto"  # they follow from the data
     check_run_config(cfg)
     folder = Path(cfg.folder)
     with owned(folder), error_log(folder), _announced_interruption(folder):
@@ -156,21 +157,27 @@ def _load_data(run: RunParts) -> None:
     run.vae.likelihood.check_pixels(*run.data.range, run.data.pixels, run.data.column_kinds)
     run.module.objective.check_range(*run.data.range)
     run.vae.check_labels(torch.cat([split.labels for split in run.data.splits.values()]))
-    if isinstance(run.vae.posterior, VQ):
-        run.vae.decoder.check_codes(run.vae.posterior.dim)
+    posterior = run.vae.posterior
+    if isinstance(posterior, Quantizer):
+        run.vae.decoder.check_codes(posterior.dim, posterior.length_setting)
 
 
 def _initialize_weights(run: RunParts, is_new: bool) -> None:
     """Initialize the model from training images, and take the weights of `start=` in a new run."""
-    images = run.data.splits["train"].images
+    split, every = (
+        run.data.splits["train"],
+        -(-len(run.data.splits["train"].images) // INITIAL_IMAGES),
+    )
     run.vae.standardization = run.data.standardization
     if not run.vae.is_initialized:
-        x = run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)])
+        x = run.data.prepare(split.images[::every])
         if run.data.pixels in ("real", "count", "mixed"):
             run.vae.likelihood.set_floor(x)
         run.vae.initialize(x)
     if is_new and run.cfg.start is not None:
         run.start_from(expand_home(str(run.cfg.start)))
+        x = run.data.prepare(split.images[::every])
+        run.module.objective.start(run.vae, x, split.labels[::every])
     elif is_new and run.module.objective.needs_start:
         raise UserError(
             f"objective: {type(run.module.objective).__name__} continues from a finished run: "

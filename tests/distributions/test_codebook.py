@@ -71,6 +71,14 @@ def test_quantized_posterior_is_a_point_mass(codebook):
     assert torch.equal(log_q.exp().sum(0), torch.ones(6).double())
 
 
+def test_latents_to_indices_inverts_indices_to_latents_in_chunks(monkeypatch):
+    monkeypatch.setattr("vaelab.distributions.codebook.MAX_DISTANCES", 70)
+    for codebook in (torch.randn(8, DIM), torch.randn(3, 8, DIM)):
+        indices = torch.randint(8, (5, 3, 9))
+        z = indices_to_latents(indices, codebook)
+        assert torch.equal(latents_to_indices(z, codebook), indices)
+
+
 def test_latents_to_indices_inverts_indices_to_latents_for_nearly_equal_codes():
     codebook = 1e3 + torch.randn(8, DIM)
     codebook[1] = codebook[0]

@@ -5,7 +5,20 @@ import pytest
 import torch
 from PIL import Image
 from test_celeba import write_celeba
-from tiny import BOTTOM_UP, CONDITIONAL, DEEP, GUMBEL, LADDER, MLP, PLANE, SPHERE, TINY, VQ
+from tiny import (
+    BOTTOM_UP,
+    CONDITIONAL,
+    DEEP,
+    GUMBEL,
+    LADDER,
+    MLP,
+    PLANE,
+    RESIDUAL_VQ,
+    SPHERE,
+    TINY,
+    TRANSFORMER,
+    VQ,
+)
 
 from vaelab.figures.run_figures import FIGURES, LADDER_FIGURES, TABLE_FIGURES, draw_all_figures
 from vaelab.runs.run import RunParts
@@ -21,6 +34,7 @@ KINDS = {
     "deep": (DEEP, set()),
     "conditional deep": ((*DEEP, "model.labels=10"), set()),
     "bottom_up": (BOTTOM_UP, set()),
+    "residual_vq": ((*RESIDUAL_VQ, *TRANSFORMER), INTERPOLATIONS | KL_PER_DIMENSION),
     "vq": (VQ, INTERPOLATIONS | KL_PER_DIMENSION),
     "pixelcnn": ((*VQ, "prior=pixelcnn", "prior.channels=4"), INTERPOLATIONS | KL_PER_DIMENSION),
     "gumbel": (("model=gumbel", *MLP), INTERPOLATIONS),

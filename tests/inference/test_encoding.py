@@ -5,6 +5,7 @@ import pyarrow.parquet as parquet
 import pytest
 import torch
 from test_celeba import write_celeba
+from tiny import RESIDUAL_VQ
 
 from vaelab.evaluation.likelihood import evaluate_likelihood
 from vaelab.inference.encoding import encode_batches, extract_posterior_parameters, save_latents
@@ -24,6 +25,7 @@ KINDS = {
         ["model.hidden=[8]", "latent_dim=4", "posterior=vq", "posterior.dim=2", "objective=vq"],
         {"code": 2},
     ),
+    "residual_vq": ([*RESIDUAL_VQ], {"code": 4}),
     "ladder": (
         ["model=ladder", "model.hidden=[8,6]", "model.latents=[2,1]", "latent_dim=3"],
         {"mode": 3},

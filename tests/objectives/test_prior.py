@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import slow
 
 from vaelab.runs.run import RunParts
 
@@ -34,6 +35,24 @@ def test_training_changes_the_prior_alone_and_raises_the_bound(train):
     assert first["kl"] == pytest.approx(2 * math.log(8), rel=1e-5)
     assert second["elbo"] == pytest.approx(-second["reconstruction"] - second["kl"])
     assert second["bits_per_dim"] < first["bits_per_dim"]
+
+
+@pytest.mark.parametrize(
+    "quantizer",
+    [
+        "posterior=fsq posterior.levels=[3,4]",
+        *slow("posterior=residual_vq posterior.dim=2 posterior.depth=2 posterior.codes=4"),
+    ],
+)
+def test_transformer_is_trained_on_the_codes_of_any_quantizer(train, quantizer):
+    words = ["model.hidden=[8]", "latent_dim=4", *quantizer.split()]
+    first = train("objective=vq", *words, folder="first")
+    transformer = ["prior=transformer", "prior.channels=8", "prior.layers=1", "prior.heads=2"]
+    start = f"start={first['folder']}"
+    second = train(*words, *transformer, "objective=prior", start, *LONGER, folder="second")
+    before, after = load_state_dict(first["folder"]), load_state_dict(second["folder"])
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert second["kl"] < first["kl"]
 
 
 @pytest.mark.parametrize("callback", ["default", "default,ema"])

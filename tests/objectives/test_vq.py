@@ -40,6 +40,38 @@ def test_elbo_is_at_most_the_exact_log_p(run, prior):
     torch.testing.assert_close(terms["elbo"], -terms["reconstruction"] - terms["kl"])
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "posterior=fsq posterior.levels=[3,4]",
+        "posterior=lfq posterior.bits=2",
+        "posterior=residual_vq posterior.dim=2 posterior.depth=2 posterior.codes=3",
+        "posterior=vq posterior.dim=2 posterior.codes=3 posterior.simvq=true",
+        "posterior=vq posterior.dim=2 posterior.codes=3 posterior.cosine=true",
+    ],
+)
+def test_elbo_of_every_quantizer_is_the_joint_probability_of_x_and_its_codes(config, words):
+    run = RunParts.build(config("objective=vq", "model.hidden=[8]", "latent_dim=4", *words.split()))
+    x, vae = torch.rand(6, 1, 28, 28).round(), run.vae.eval()
+    vae.initialize(x)
+    posterior = vae.posterior
+    terms = run.module.objective(vae, x, 0)
+    all_codes = torch.cartesian_prod(*[torch.arange(posterior.codes)] * 2)
+    z = indices_to_latents(all_codes, posterior.get_codebook())
+    joint = vae.decode(z).log_prob(x.unsqueeze(1)) - 2 * math.log(posterior.codes)
+    torch.testing.assert_close(vae.latents().log_prob(z).exp().sum(), torch.tensor(1.0))
+    chosen = vae.encode(x).indices @ torch.tensor([posterior.codes, 1])
+    expected = joint.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
+    torch.testing.assert_close(terms["elbo"], expected, rtol=1e-4, atol=1e-3)
+    assert (terms["elbo"] <= joint.logsumexp(-1) + 1e-3).all()
+    assert ("commitment" in terms) == ("fsq" not in words)
+
+
+def test_commitment_of_a_posterior_without_one_is_refused(config):
+    with pytest.raises(ValueError, match=r"commitment=0\.5: FSQ bounds the encoder output"):
+        RunParts.build(config("objective=vq", "posterior=fsq", "objective.commitment=0.5"))
+
+
 def test_gap_of_the_elbo_is_the_log_posterior_of_the_chosen_code(run):
     """log p(x) - ELBO = -log p(c|x) for the code c that q(z|x) chose."""
     run, x = run(), torch.rand(6, 1, 28, 28).round()

@@ -16,9 +16,14 @@ from vaelab.priors.normal import UnitNormal
 
 OPTIONS = options("posterior")
 DENSITIES = sorted({*OPTIONS} - {"deterministic"})
-DISCRETE = {"vq"}  # a probability on codes and no density
+DISCRETE = {"vq", "fsq", "lfq", "residual_vq"}  # a probability on codes and no density
 REAL = sorted({*DENSITIES} - {"vmf", "gumbel"} - DISCRETE)  # densities on R^D
-SETTINGS = {"vq": ["posterior.dim=1"]}  # valid for any latent_dim
+SETTINGS = {  # valid for any latent_dim
+    "vq": ["posterior.dim=1"],
+    "fsq": ["posterior.levels=[5]"],
+    "lfq": ["posterior.bits=1"],
+    "residual_vq": ["posterior.dim=1", "posterior.depth=1"],
+}
 
 
 @pytest.fixture
@@ -205,8 +210,9 @@ def test_reversed_order_lets_every_dimension_depend_on_every_other(posterior, op
 def test_terms_are_float32_under_bf16_autocast(config, option):
     from vaelab.runs.run import RunParts
 
-    prior = {"vmf": "sphere", "vq": "codes", "gumbel": "categorical"}.get(option, "normal")
-    objective = {"deterministic": "autoencoder", "vq": "vq"}.get(option, "elbo")
+    prior = {"vmf": "sphere", "gumbel": "categorical"} | dict.fromkeys(DISCRETE, "codes")
+    objective = {"deterministic": "autoencoder"} | dict.fromkeys(DISCRETE, "vq")
+    prior, objective = prior.get(option, "normal"), objective.get(option, "elbo")
     overrides = [f"posterior={option}", f"prior={prior}", f"objective={objective}"]
     overrides += ["posterior.categories=3"] if option == "gumbel" else SETTINGS.get(option, [])
     run = RunParts.build(config(*overrides, "model.hidden=[8]", "latent_dim=3"))

@@ -136,6 +136,49 @@ def test_vae_initializes_the_codebook_with_its_encoder_outputs(config):
     assert (vae.posterior.counts == 1).all()
 
 
+def test_cosine_codes_keep_length_1_and_are_the_most_similar(posterior):
+    vq, out = posterior(cosine=True), 5 * torch.randn(7, 6).double()
+    vq.initialize(out)
+    vectors = torch.nn.functional.normalize(out.reshape(7, 3, 2), dim=-1)
+    nearest = (vectors @ vq.codebook.T).argmax(-1)
+    q = vq(out)
+    assert torch.equal(q.indices, nearest)
+    norms = torch.ones(4).double()
+    torch.testing.assert_close(vq.codebook.norm(dim=-1), norms)
+    torch.testing.assert_close(q.commitment, (vectors.flatten(1) - q.mean).square().sum(-1))
+
+
+def test_rotation_trick_keeps_angle_and_relative_length_of_the_gradient(posterior):
+    """The gradient for v is |e| / |v| R^T g, so its angle to v is that of g to e."""
+    vq = posterior(rotation=True).eval()
+    out = torch.randn(9, 6).double().requires_grad_()
+    q, g = vq(out), torch.randn(9, 6).double()
+    (slope,) = torch.autograd.grad((g * q.rsample()).sum(), out)
+    v, e, g, slope = (x.detach().reshape(-1, 2) for x in (out, q.mean, g, slope))
+    scale = e.norm(dim=-1) / v.norm(dim=-1)
+    torch.testing.assert_close(slope.norm(dim=-1), scale * g.norm(dim=-1))
+    cosine = torch.nn.functional.cosine_similarity
+    torch.testing.assert_close(cosine(slope, v), cosine(g, e))
+
+
+def test_simvq_trains_a_matrix_and_keeps_its_random_codes(posterior):
+    vq, out = posterior(simvq=True), torch.randn(50, 6).double()
+    random, optimizer = vq.codebook.clone(), torch.optim.SGD(vq.parameters(), 0.01)
+    vq.initialize(out)
+    losses = []
+    for _ in range(100):
+        q = vq(out)
+        losses.append(q.codebook_loss.mean())
+        optimizer.zero_grad()
+        losses[-1].backward()
+        optimizer.step()
+    assert losses[-1] < 0.9 * losses[0]
+    assert torch.equal(vq.codebook, random)
+    torch.testing.assert_close(vq.get_codebook(), random @ vq.linear.weight.T)
+    with pytest.raises(ValueError, match=r"cosine=true and posterior\.simvq=true"):
+        posterior(cosine=True, simvq=True)
+
+
 @pytest.mark.parametrize(
     "setting", [{"codes": 0}, {"dim": 0}, {"decay": 1.0}, {"epsilon": -1.0}, {"revive": 2.0}]
 )

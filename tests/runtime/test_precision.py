@@ -21,11 +21,12 @@ from vaelab.runtime.seeding import Stream, seeded_noise
 
 NEEDS = {  # settings without which an option is refused
     "posterior=deterministic": ["objective=autoencoder"],
-    "posterior=vq": ["objective=vq"],
+    **{f"posterior={name}": ["objective=vq"] for name in ("vq", "fsq", "lfq", "residual_vq")},
     "prior=sphere": ["posterior=vmf"],
     "prior=categorical": ["posterior=gumbel"],
     "prior=codes": ["posterior=vq", "objective=vq"],
     "prior=pixelcnn": ["posterior=vq", "objective=vq"],
+    "prior=transformer": ["posterior=vq", "objective=vq"],
     "objective=prior": ["prior=mixture"],
     "objective=vq": ["posterior=vq", "prior=codes"],
     "loss=continuous_bernoulli": ["data.binarize=none"],

@@ -201,6 +201,7 @@ def test_two_processes_compute_the_same_fid_and_nearest_images_as_one(tmp_path, 
 
 
 OBJECTIVES = ["dreg", "piwae", "beta_tc", "dip", "wae_mmd", "ms_ssim", "factor", "aae", "vae_gan"]
+OBJECTIVES += ["perceptual"]
 
 
 @pytest.mark.slow
@@ -223,6 +224,21 @@ def test_every_kind_of_model_trains_under_ddp(shell, tmp_path):
     shell("train.py", *words, "trainer.max_epochs=1", "trainer.limit_train_batches=3", *QUICK)
     (sweep,) = (tmp_path / "multirun").iterdir()
     for job in range(len(MODELS)):
+        numbers = json.loads((sweep / str(job) / "metrics.json").read_text())
+        assert numbers["steps"] == 3
+        assert numbers["rmse"] < 0.4
+
+
+QUANTIZERS = "fsq,lfq,residual_vq"
+
+
+@pytest.mark.slow
+def test_every_quantizer_trains_under_ddp(shell, tmp_path):
+    words = ["-m", "trainer=ddp", "model=vq", "model.dim=8", f"posterior={QUANTIZERS}"]
+    words += ["data.batch_size=32", "trainer.max_epochs=1", "trainer.limit_train_batches=3"]
+    shell("train.py", *words, *QUICK)
+    (sweep,) = (tmp_path / "multirun").iterdir()
+    for job in range(3):
         numbers = json.loads((sweep / str(job) / "metrics.json").read_text())
         assert numbers["steps"] == 3
         assert numbers["rmse"] < 0.4

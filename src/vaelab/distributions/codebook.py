@@ -1,7 +1,8 @@
 """Discrete latents of a VQ-VAE: the quantized posterior q(z|x), and p(z) as a prior over indices.
 
 A code is a vector e_k (dim,) of the codebook (K, dim), and k is its index. A latent vector z (D,)
-is the concatenation of n codes, so D = n dim.
+is the concatenation of n codes, so D = n dim. Where there are M codebooks (M, K, dim), code i of z
+is from codebook i mod M.
 """
 
 import math
@@ -12,8 +13,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, register_kl
 from torch.distributions.constraints import Constraint
+from torch.nn.functional import normalize
 
 from vaelab.runtime.errors import UserError
+
+MAX_DISTANCES = 2**24  # of vectors to codes, computed at once
+SMALLEST_NORM = 1e-6  # shorter vectors have no direction
 
 
 class CodebookConstraint(Constraint):
@@ -37,8 +42,21 @@ def find_nearest_codes(vectors: Tensor, codebook: Tensor) -> Tensor:
 
 
 def indices_to_latents(indices: Tensor, codebook: Tensor) -> Tensor:
-    """Return the latent vectors (*, n dim) of the codes with indices (*, n)."""
-    return codebook[indices].flatten(-2)
+    """Return the latent vectors (*, n dim) of the codes with indices (*, n).
+
+    Arguments:
+        codebook: (K, dim), or (M, K, dim) for M codebooks.
+    """
+    codes = codebook.reshape(-1, codebook.shape[-1])
+    return codes[number_codes(indices, codebook)].flatten(-2)
+
+
+def number_codes(indices: Tensor, codebook: Tensor) -> Tensor:
+    """Return the numbers of codes with indices (*, n) among the M K codes of all codebooks."""
+    if codebook.ndim == 2:
+        return indices
+    books, size, _ = codebook.shape
+    return indices + size * (torch.arange(indices.shape[-1], device=indices.device) % books)
 
 
 def latents_to_indices(z: Tensor, codebook: Tensor) -> Tensor:
@@ -46,10 +64,17 @@ def latents_to_indices(z: Tensor, codebook: Tensor) -> Tensor:
 
     The distances are computed from the differences v - e_k, without cancellation, which
     distinguishes codes that differ by a single rounding step.
+
+    Arguments:
+        codebook: (K, dim), or (M, K, dim) for M codebooks.
     """
-    vectors = z.reshape(-1, codebook.shape[-1])
-    distance = torch.cdist(vectors, codebook, compute_mode="donot_use_mm_for_euclid_dist")
-    return distance.argmin(-1).reshape(*z.shape[:-1], -1)
+    books = codebook.reshape(-1, *codebook.shape[-2:])
+    vectors = z.reshape(-1, len(books), codebook.shape[-1]).transpose(0, 1)
+    nearest = [
+        torch.cdist(chunk, books, compute_mode="donot_use_mm_for_euclid_dist").argmin(-1)
+        for chunk in vectors.split(max(1, MAX_DISTANCES // books.shape[:-1].numel()), 1)
+    ]
+    return torch.cat(nearest, 1).T.reshape(*z.shape[:-1], -1)
 
 
 class QuantizedCodes(Distribution):
@@ -58,9 +83,10 @@ class QuantizedCodes(Distribution):
     The straight-through estimator copies the gradient of a sample to `out`.
 
     Arguments:
-        out: Encoder output (*, n dim).
+        out: Encoder output (*, n dim), after the function that bounds or normalizes it, if any.
         indices: Indices of the nearest codes (*, n).
-        codebook: (K, dim).
+        codebook: (K, dim), or (M, K, dim).
+        codebook_loss: A loss (*) in nats that trains the codes or their use; None without one.
 
     Reference: Neural Discrete Representation Learning (van den Oord et al., 2017), equations 1
     and 2, arXiv:1711.00937
@@ -69,10 +95,17 @@ class QuantizedCodes(Distribution):
     has_rsample = True
     support: Any = codebook_constraint
 
-    def __init__(self, out: Tensor, indices: Tensor, codebook: Tensor):
-        self.out, self.indices, self.size = out, indices, len(codebook)
+    def __init__(
+        self,
+        out: Tensor,
+        indices: Tensor,
+        codebook: Tensor,
+        codebook_loss: Tensor | None = None,
+    ):
+        self.out, self.indices, self.codebook_loss = out, indices, codebook_loss
         self.loc = indices_to_latents(indices, codebook)
-        super().__init__(out.shape[:-1], out.shape[-1:], validate_args=False)
+        self._numbers, self._shape = number_codes(indices, codebook), codebook.shape
+        super().__init__(out.shape[:-1], self.loc.shape[-1:], validate_args=False)
 
     @property
     def mean(self) -> Tensor:
@@ -88,19 +121,36 @@ class QuantizedCodes(Distribution):
         return (self.out - self.loc).square().sum(-1)
 
     @property
+    def code_counts(self) -> Tensor:
+        """How often each code of each codebook occurs in this batch, (M, K)."""
+        books, size = math.prod(self._shape[:-2]), self._shape[-2]
+        return self._numbers.flatten().bincount(minlength=books * size).reshape(books, size)
+
+    @property
     def code_perplexity(self) -> Tensor:
-        """exp(entropy) () of the code frequencies in this batch.
+        """exp(entropy) () of the code frequencies in this batch, as a mean over codebooks.
 
         It is K if all codes are equally frequent, and 1 if a single code is used.
         """
-        counts = self.indices.flatten().bincount(minlength=self.size)
-        frequencies = counts.to(self.loc) / counts.sum()
-        return (-torch.xlogy(frequencies, frequencies).sum()).exp()
+        return compute_code_perplexity(self.code_counts).to(self.loc)
+
+    @property
+    def code_use(self) -> Tensor:
+        """The fraction () of the codes that occur in this batch."""
+        return (self.code_counts > 0).to(self.loc).mean()
 
     def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
-        """Return z + out - sg(out), which equals z exactly and has the gradient of `out`."""
-        z = self.loc + (self.out - self.out.detach())
+        """Return z + g - sg(g), which equals z exactly and has the gradient of g, by default out.
+
+        sg stops the gradient.
+        """
+        path = self.gradient_path()
+        z = self.loc + (path - path.detach())
         return z.expand(*sample_shape, *z.shape)
+
+    def gradient_path(self) -> Tensor:
+        """Return the function g of `out` whose gradient a sample has."""
+        return self.out
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
@@ -111,12 +161,89 @@ class QuantizedCodes(Distribution):
         return _log_indicator((value == self.loc).all(-1)).to(self.loc.dtype)
 
 
+def compute_code_perplexity(counts: Tensor) -> Tensor:
+    """Compute exp(entropy) () of the relative frequencies of codes, as a mean over codebooks.
+
+    Arguments:
+        counts: How often each code of each codebook occurs, (M, K).
+    """
+    frequencies = counts / counts.sum(-1, keepdim=True)
+    return (-torch.xlogy(frequencies, frequencies).sum(-1)).exp().mean()
+
+
+class RotatedCodes(QuantizedCodes):
+    """Codes whose samples have the gradient of a rotation and scaling of `out` onto the codes.
+
+    For each vector v of `out` and its code e, the sample is (|e| / |v|) R v, where the rotation R
+    from v to e in their plane and the scale are constants of the gradient:
+
+        R = I - 2 r r^T + 2 (e / |e|) (v / |v|)^T,    r = (v / |v| + e / |e|) / |...|
+
+    Reference: Restructuring Vector Quantization with the Rotation Trick (Fifty et al., 2024),
+    section 4.2, arXiv:2410.06424
+    """
+
+    def gradient_path(self) -> Tensor:
+        dim = self._shape[-1]
+        vectors, codes = self.out.unflatten(-1, (-1, dim)), self.loc.unflatten(-1, (-1, dim))
+        with torch.no_grad():
+            scale = codes.norm(dim=-1, keepdim=True) / vectors.norm(dim=-1, keepdim=True).clamp(
+                min=SMALLEST_NORM
+            )
+            v, e, r = (
+                normalize(each, dim=-1, eps=SMALLEST_NORM)
+                for each in (
+                    vectors,
+                    codes,
+                    normalize(vectors, dim=-1) + normalize(codes, dim=-1),
+                )
+            )
+
+        def project(direction: Tensor) -> Tensor:
+            return (vectors * direction).sum(-1, keepdim=True)
+
+        return (scale * (vectors - 2 * project(r) * r + 2 * project(v) * e)).flatten(-2)
+
+
+class ResidualCodes(QuantizedCodes):
+    """Codes of several levels, each of which quantizes what the levels before it left over.
+
+    z has the `depth` codes of each vector of `out` after one another. Their sum, which the decoder
+    gets, has the straight-through gradient of `out`.
+
+    Arguments:
+        out: Encoder output (*, N dim): N vectors, those of the groups of a position in a row.
+        indices: (*, N depth), in the order of z.
+        codebook: (M, K, dim) with M the number of groups times depth.
+        depth: The number of codes that are summed.
+
+    Reference: Autoregressive Image Generation using Residual Quantization (Lee et al., 2022),
+    section 3.1, arXiv:2203.01941
+    """
+
+    def __init__(self, out: Tensor, indices: Tensor, codebook: Tensor, depth: int):
+        super().__init__(out, indices, codebook)
+        self._levels = (-1, depth, codebook.shape[-1])
+
+    @property
+    def commitment(self) -> Tensor:
+        """The sum over levels of |out - the sum of the codes up to this level|^2 (*)."""
+        partial_sums = self.loc.unflatten(-1, self._levels).cumsum(-2)
+        out = self.out.unflatten(-1, (-1, 1, self._levels[-1]))
+        return (out - partial_sums).square().sum((-3, -2, -1))
+
+    def gradient_path(self) -> Tensor:
+        out = self.out.unflatten(-1, (-1, 1, self._levels[-1]))
+        rest = out.new_zeros(*out.shape[:-2], self._levels[1] - 1, self._levels[-1])
+        return torch.cat([out, rest], -2).flatten(-3)
+
+
 class EmbeddedCodes(Distribution):
     """The prior p(z) that follows from a prior p(c) over the n indices of the codes.
 
     Arguments:
         index_prior: p(c), with event shape (n,).
-        codebook: (K, dim).
+        codebook: (K, dim), or (M, K, dim) for M codebooks.
     """
 
     support: Any = codebook_constraint
@@ -173,10 +300,18 @@ class AutoregressiveIndices(Distribution):
         logits: Maps indices (B, n) to logits (B, n, K), where the logits of index i depend only on
             indices 1 ... i - 1.
         zeros: (n,), which sets the event shape and the device.
+        start: Called with a number B of samples, returns a function that is called with None, and
+            then with each sampled index (B,), and returns the logits (B, K) of the next one. None
+            computes the logits of all indices for each one.
     """
 
-    def __init__(self, logits: Callable[[Tensor], Tensor], zeros: Tensor):
-        self.logits, self.zeros = logits, zeros
+    def __init__(
+        self,
+        logits: Callable[[Tensor], Tensor],
+        zeros: Tensor,
+        start: Callable[[int], Callable[[Tensor | None], Tensor]] | None = None,
+    ):
+        self.logits, self.zeros, self.start = logits, zeros, start
         super().__init__(event_shape=zeros.shape, validate_args=False)
 
     @torch.no_grad()
@@ -198,8 +333,13 @@ class AutoregressiveIndices(Distribution):
             raise UserError(f"temperature={temperature}: it must be above 0")
         count = math.prod(sample_shape)
         indices = self.zeros.new_zeros((count, len(self.zeros)), dtype=torch.long)
+        next_logits = self.start(count) if self.start else None
         for i in range(len(self.zeros) if count else 0):
-            probabilities = (self.logits(indices)[:, i] / temperature).softmax(-1)
+            if next_logits:
+                logits = next_logits(indices[:, i - 1] if i else None)
+            else:
+                logits = self.logits(indices)[:, i]
+            probabilities = (logits / temperature).softmax(-1)
             indices[:, i] = probabilities.multinomial(1).squeeze(-1)
         return indices.reshape(*sample_shape, -1)
 

@@ -33,6 +33,10 @@ from vaelab.runs.run import RunParts
 from vaelab.vae import VAE
 
 ACTIVE_LAYER = 0.1  # nats
+ESTIMATED_DENSITY = (
+    "the ELBO is an estimate, and there is no NLL: log p(z) is solved with Hutchinson's estimate "
+    "of the trace, whose exp is biased. prior.trace=exact gives both"
+)
 
 
 def evaluate(run: RunParts, config: EvaluationConfig) -> LikelihoodNumbers:
@@ -109,6 +113,7 @@ def evaluate_likelihood(
         values, observed (the fraction of observed values) and nll_per_entry, the NLL of an observed
         value, of which bits_per_dim then is the unit too; bits_sha256 if pixels were binarized by
         sampling; decoder_scale; elbo_exact for a linear VAE; aggregate_kl_bound for p(z) = N(0, I).
+        density_warning if log p(z) is an estimate; the NLL is then missing.
         elbo_se and nll_se are standard errors over images. Without a density of q(z|x), elbo, kl
         and nll are missing.
 
@@ -122,6 +127,8 @@ def evaluate_likelihood(
     terms = collect_likelihood_terms(vae, data, split, samples, seed, images, journal)
     numbers: dict[str, Any] = {"split": split, "images": len(terms["reconstruction"])}
     numbers["measure"] = describe_measure(vae, data)
+    if "elbo" in terms and not vae.prior.has_exact_density:
+        numbers["density_warning"] = ESTIMATED_DENSITY
     observed = _mean(terms.pop("observed"))  # the fraction of observed values
     if observed > 0:
         numbers["rmse"] = (_mean(terms.pop("square")) / observed) ** 0.5
@@ -177,7 +184,7 @@ def collect_likelihood_terms(
 
     def compute(batch: EvaluationBatch) -> PerImage:
         terms = _compute_terms(batch.model, batch.x)
-        if vae.posterior.has_density and not grey:
+        if vae.posterior.has_density and vae.prior.has_exact_density and not grey:
             terms["nll"] = -importance_bound(batch.model, batch.x, samples)
         if linear:
             terms["elbo_exact"] = exact_elbo(batch.model, batch.x)

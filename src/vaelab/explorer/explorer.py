@@ -16,7 +16,11 @@ from torch.nn.functional import normalize, one_hot
 
 from vaelab.data.image_file import DEFAULT_CONVERSION, read_image
 from vaelab.data.image_folder import ImageFolder
-from vaelab.distributions.codebook import codebook_constraint, find_nearest_codes
+from vaelab.distributions.codebook import (
+    codebook_constraint,
+    indices_to_latents,
+    latents_to_indices,
+)
 from vaelab.distributions.point_estimates import mean_at_total, mode_or_mean
 from vaelab.distributions.sphere import sphere_constraint
 from vaelab.estimators.importance import importance_bound
@@ -435,7 +439,6 @@ class Explorer:
         if posterior.support is sphere_constraint:
             return normalize(z, dim=-1)
         if posterior.support is codebook_constraint:
-            codebook = posterior.codebook.cpu()
-            codes = z.unflatten(-1, (-1, posterior.dim))
-            return codebook[find_nearest_codes(codes, codebook)].flatten(-2)
+            codebook = posterior.get_codebook().detach().cpu()
+            return indices_to_latents(latents_to_indices(z, codebook), codebook)
         return z

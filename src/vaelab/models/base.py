@@ -59,8 +59,11 @@ class Decoder(nn.Module):
     def output(self) -> Any:
         raise NotImplementedError
 
-    def check_codes(self, size: int) -> None:
+    def check_codes(self, size: int, setting: str = "posterior.dim") -> None:
         """Check that the decoder has a place for each code of `size` latents.
+
+        Arguments:
+            setting: What sets the size.
 
         Raises:
             UserError: If a code would lie at more than one position of its grid.

@@ -44,6 +44,11 @@ class LabelledVAE(VAE):
             raise UserError(f"model.labels={labels}: it must be at least 1")
         self.labels, self.conditional = labels, labels is not None
         super().__init__(**parts)
+        if self.conditional and self.prior.classes is not None:
+            raise UserError(
+                "prior.classes: the labels of a conditional model already belong to q(z|x, y) and "
+                "p(x|z, y): leave prior.classes out"
+            )
 
     def check_labels(self, y: Tensor) -> None:
         if self.labels is None:
@@ -156,15 +161,16 @@ class Conditional(LabelledVAE):
         outputs = (self.likelihood.outputs, *rest)
         return (
             LabelledEncoder(inside, self.labels, rest),
-            decoder(self.latent_dim + self.labels, outputs),
+            decoder(self.decoder_inputs + self.labels, outputs),
         )
 
     def run_encoder(self, x: Tensor) -> Tensor:
         x = self.prepare_encoder_input(x)
-        return self._run_network(lambda x: self.encoder(x, self._expand_condition(x.shape[0])), x)
+        return self.run_network(lambda x: self.encoder(x, self._expand_condition(x.shape[0])), x)
 
-    def decode(self, z: Tensor) -> Distribution:
-        return super().decode(torch.cat([z, self._expand_condition(*z.shape[:-1]).to(z)], -1))
+    def prepare_decoder_input(self, z: Tensor) -> Tensor:
+        z = super().prepare_decoder_input(z)
+        return torch.cat([z, self._expand_condition(*z.shape[:-1]).to(z)], -1)
 
     def latents(self) -> Distribution:
         if isinstance(self.prior, LabelPrior) and self.condition is not None:

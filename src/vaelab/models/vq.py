@@ -93,30 +93,43 @@ class Decoder(base.Decoder):
     def output(self) -> Any:
         return self.layers[-1]
 
-    def check_codes(self, size: int) -> None:
+    def check_codes(self, size: int, setting: str = "posterior.dim") -> None:
         if self.numbers % size:
             positions = math.prod(self.grid)
             raise UserError(
                 f"latent_dim={self.numbers * positions} gives {self.numbers} latents to each of "
                 f"the {format_size(self.grid)} positions of model=vq, which is not a multiple "
-                f"of posterior.dim={size} (the length of a code): leave latent_dim out, or set "
+                f"of {setting}={size} (the length of a code): leave latent_dim out, or set "
                 f"latent_dim={size * positions} for one code at each position"
             )
 
 
 class LatentSize:
-    """Computes latent_dim from the shape of x.
+    """Computes latent_dim from the shape of x, with one code at each position of the grid.
 
     Arguments:
-        dim: The number of latents at each position of the grid.
+        dim: The length of a code, if neither levels nor bits are given.
+        levels: The levels of posterior=fsq, whose codes have one number for each.
+        bits: The length of a code of posterior=lfq.
+        depth: The number of codes that posterior=residual_vq adds up at each position.
     """
 
-    def __init__(self, dim: int = 64):
+    def __init__(
+        self,
+        dim: int = 64,
+        levels: Sequence[int] | None = None,
+        bits: int | None = None,
+        depth: int = 1,
+    ):
         check_sizes("model.dim", [dim])
-        self.dim = dim
+        self.dim = (len(levels) if levels else bits or dim) * depth
 
     def __call__(self, shape: Sequence[int]) -> int:
-        return self.dim * math.prod(_compute_grid(shape))
+        return self.dim * math.prod(self.compute_grid(shape))
+
+    def compute_grid(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Compute the size of the grid of codes of an x of this shape."""
+        return _compute_grid(shape)
 
 
 class ResidualBlock(nn.Module):

@@ -23,9 +23,11 @@ class Posterior(nn.Module):
         is_relaxed: True if samples in training are continuous relaxations, which lie outside the
             support of the density.
         is_random: True if samples of one q(z|x) differ. If not, evaluation takes a single sample.
+        decoder_inputs: The length of what the decoder gets of z, see `embed`; None is latent_dim.
     """
 
     inputs: int
+    decoder_inputs: int | None = None
     support: Constraint
     has_density = True
     has_exact_density = True
@@ -53,6 +55,10 @@ class Posterior(nn.Module):
         By default p is p(z). A posterior with a codebook turns a prior over indices into p(z).
         """
         return p
+
+    def embed(self, z: Tensor) -> Tensor:
+        """Return what the decoder gets of latents z (*, latent_dim): (*, decoder_inputs)."""
+        return z
 
     def initialize(self, out: Tensor) -> None:
         """Initialize the state from encoder outputs (N, inputs) of training images."""

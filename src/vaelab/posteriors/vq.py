@@ -1,26 +1,34 @@
-"""Vector quantization with a learned codebook: `posterior=vq`, with prior=codes or pixelcnn.
+"""Vector quantization with a learned codebook: `posterior=vq`.
 
-Reference: Neural Discrete Representation Learning (van den Oord et al., 2017), equations 1 and 2,
-appendix A.1, arXiv:1711.00937
+References:
+    Neural Discrete Representation Learning (van den Oord et al., 2017), equations 1 and 2,
+    appendix A.1, arXiv:1711.00937
+    Vector-quantized Image Modeling with Improved VQGAN (Yu et al., 2021), arXiv:2110.04627, for
+    cosine codes
+    Restructuring Vector Quantization with the Rotation Trick (Fifty et al., 2024),
+    arXiv:2410.06424
+    Addressing Representation Collapse in Vector Quantized Models with One Linear Layer (Zhu et al.,
+    2024), arXiv:2411.02038, for SimVQ
 """
 
 import torch
-from torch import Tensor
-from torch.distributions import Distribution
-from torch.nn.functional import one_hot
+from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from vaelab.distributions.codebook import (
-    EmbeddedCodes,
+    SMALLEST_NORM,
     QuantizedCodes,
-    codebook_constraint,
+    RotatedCodes,
     find_nearest_codes,
+    indices_to_latents,
 )
-from vaelab.posteriors.base import Posterior, check_count
+from vaelab.posteriors.base import check_count
+from vaelab.posteriors.quantizer import Quantizer, check_is_multiple
 from vaelab.runtime.distributed import broadcast_from_first_process, sum_over_processes
 from vaelab.runtime.errors import UserError
 
 
-class VQ(Posterior):
+class VQ(Quantizer):
     """The point mass at the codes nearest to the encoder output.
 
     The encoder output is split into vectors of length dim; z is the concatenation of the nearest
@@ -39,13 +47,19 @@ class VQ(Posterior):
         epsilon: Laplace smoothing: e_k is divided by (N_k + epsilon) / (sum N + K epsilon) sum N.
         revive: A code with N_k below this fraction of the mean of N is replaced by a random vector
             of the batch. 0 disables this.
+        cosine: Vectors and codes are scaled to length 1, so that the nearest code is the one with
+            the largest cosine similarity. z consists of codes of length 1.
+        rotation: A sample has the gradient of a rotation and scaling of the encoder output onto its
+            codes (the rotation trick) instead of the straight-through gradient.
+        simvq: The codes are e_k = W c_k with fixed random c_k and a matrix W, which is trained by
+            the loss |sg(v) - e_k|^2 (SimVQ). There are no moving averages, so decay, epsilon and
+            revive have no effect.
 
     Raises:
-        UserError: If latent_dim is not a multiple of dim or an argument is out of range.
+        UserError: If latent_dim is not a multiple of dim, an argument is out of range, or cosine
+            and simvq are both set.
     """
 
-    support = codebook_constraint
-    is_random = False
     codebook: Tensor
     counts: Tensor
     sums: Tensor
@@ -58,63 +72,87 @@ class VQ(Posterior):
         decay: float = 0.99,
         epsilon: float = 1e-5,
         revive: float = 0.03,
+        cosine: bool = False,
+        rotation: bool = False,
+        simvq: bool = False,
     ):
         super().__init__()
         check_count("codes", codes)
         check_count("dim", dim)
         _check_fractions(decay=decay, epsilon=epsilon, revive=revive)
-        if latent_dim % dim:
+        check_is_multiple(latent_dim, dim, f"posterior.dim={dim}")
+        if cosine and simvq:
             raise UserError(
-                f"latent_dim={latent_dim} must be a multiple of posterior.dim={dim} (the length of "
-                f"a code): set latent_dim to a multiple, such as latent_dim={5 * dim}, or another "
-                "posterior.dim"
+                "posterior.cosine=true and posterior.simvq=true: SimVQ maps the codes by a matrix, "
+                "which does not keep their length: set one of them"
             )
         self.inputs, self.codes, self.dim = latent_dim, codes, dim
         self.decay, self.epsilon, self.revive = decay, epsilon, revive
-        self.register_buffer("codebook", torch.randn(codes, dim))
+        self.cosine, self.simvq = cosine, simvq
+        self.distribution = RotatedCodes if rotation else QuantizedCodes
+        codebook = torch.randn(codes, dim)
+        if simvq:
+            self.register_buffer("codebook", codebook * dim**-0.5)
+            self.linear = nn.Linear(dim, dim, bias=False)
+            return
+        self.register_buffer("codebook", normalize(codebook, dim=-1) if cosine else codebook)
         self.register_buffer("counts", torch.ones(codes))
         self.register_buffer("sums", self.codebook.clone())
 
     def forward(self, out: Tensor) -> QuantizedCodes:
-        vectors = self._split(out.detach())
-        indices = find_nearest_codes(vectors, self.codebook)
-        q = QuantizedCodes(out, indices, self.codebook)
+        if self.cosine:
+            out = self._normalize(self._split(out)).flatten(-2)
+        vectors, codebook = self._split(out.detach()), self.get_codebook()
+        indices = find_nearest_codes(vectors, codebook.detach())
+        if self.simvq:
+            distance = (out.detach() - indices_to_latents(indices, codebook)).square().sum(-1)
+            return self.distribution(out, indices, codebook.detach(), distance)
+        q = self.distribution(out, indices, codebook)
         if self.training and torch.is_grad_enabled():
             self._update_codebook(vectors.flatten(0, -2), indices.flatten())
         return q
 
-    def prior_on_z(self, p: Distribution) -> EmbeddedCodes:
-        return EmbeddedCodes(p, self.codebook)
+    def get_codebook(self) -> Tensor:
+        return self.linear(self.codebook) if self.simvq else self.codebook
 
     @torch.no_grad()
     def initialize(self, out: Tensor) -> None:
         """Initialize the codes with distinct random vectors of encoder outputs (N, latent_dim).
 
-        If there are fewer distinct vectors than codes, the remaining codes are noisy copies.
+        If there are fewer distinct vectors than codes, the remaining codes are noisy copies. SimVQ
+        keeps its random codes.
         """
+        if self.simvq:
+            return
         vectors = self._split(out).flatten(0, -2)
+        vectors = self._normalize(vectors) if self.cosine else vectors
         distinct = vectors.unique(dim=0)
         distinct = distinct[torch.randperm(len(distinct), device=out.device)]
         initial = distinct.repeat(-(-self.codes // len(distinct)), 1)[: self.codes]
         noise = 0.1 * vectors.std(0) * torch.randn_like(initial)
         noise[: len(distinct)] = 0
-        self.codebook.copy_(initial + noise)
+        self._set_codes(initial + noise)
         self.sums.copy_(self.codebook)
         self.counts.fill_(1)
 
-    def _split(self, out: Tensor) -> Tensor:
-        """Split encoder outputs (*, n dim) into vectors (*, n, dim)."""
-        return out.unflatten(-1, (-1, self.dim))
+    def _set_codes(self, codes: Tensor) -> None:
+        self.codebook.copy_(self._normalize(codes) if self.cosine else codes)
+
+    @staticmethod
+    def _normalize(vectors: Tensor) -> Tensor:
+        """Scale vectors (*, dim) to length 1."""
+        return normalize(vectors, dim=-1, eps=SMALLEST_NORM)
 
     @torch.no_grad()
     def _update_codebook(self, vectors: Tensor, indices: Tensor) -> None:
         """Update the codebook with vectors (M, dim) and the indices (M,) of their nearest codes."""
-        assignments = one_hot(indices, self.codes).to(vectors)
+        assignments = vectors.new_zeros(len(indices), self.codes)
+        assignments.scatter_(1, indices.unsqueeze(1), 1)
         self.counts.lerp_(sum_over_processes(assignments.sum(0)), 1 - self.decay)
         self.sums.lerp_(sum_over_processes(assignments.T @ vectors), 1 - self.decay)
         total = self.counts.sum()
         smooth = (self.counts + self.epsilon) / (total + self.codes * self.epsilon) * total
-        self.codebook.copy_(self.sums / smooth.unsqueeze(-1))
+        self._set_codes(self.sums / smooth.unsqueeze(-1))
         if self.revive:
             self._revive_unused_codes(vectors)
 

@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 
 from vaelab.distributions.codebook import UniformIndices, codebook_constraint
 from vaelab.posteriors.base import Posterior
-from vaelab.posteriors.vq import VQ
+from vaelab.posteriors.quantizer import Quantizer
 from vaelab.priors.base import Prior
 from vaelab.runtime.errors import UserError
 
@@ -36,13 +36,19 @@ class Codes(Prior):
 
 
 def get_code_counts(posterior: Posterior, latent_dim: int) -> tuple[int, int]:
-    """Return the number of codes in z, and the number of codes in the codebook.
+    """Return the number of codes in z, and the number of codes in a codebook.
 
     Raises:
         UserError: If the posterior has no codebook.
     """
-    if not isinstance(posterior, VQ):
+    if not isinstance(posterior, Quantizer):
         raise UserError(
-            f"{type(posterior).__name__} has no codebook for the prior: set posterior=vq"
+            f"{type(posterior).__name__} has no codebook for the prior: set posterior=vq, "
+            "fsq, lfq or residual_vq"
         )
-    return latent_dim // posterior.dim, posterior.codes
+    return latent_dim // posterior.code_length, posterior.codes
+
+
+def get_book_count(posterior: Posterior) -> int:
+    """Return the number of codebooks, of which code i of z uses number i mod the count."""
+    return posterior.books if isinstance(posterior, Quantizer) else 0

@@ -1,4 +1,4 @@
-"""A gated PixelCNN over a grid of codebook indices: `prior=pixelcnn`, with posterior=vq.
+"""A gated PixelCNN over a grid of codebook indices: `prior=pixelcnn`, for one codebook.
 
 References:
     Conditional Image Generation with PixelCNN Decoders (van den Oord et al., 2016), section 2.1
@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 from vaelab.distributions.codebook import AutoregressiveIndices, codebook_constraint
 from vaelab.posteriors.base import Posterior
 from vaelab.priors.base import Prior, check_at_least_one
-from vaelab.priors.codes import get_code_counts
+from vaelab.priors.codes import get_book_count, get_code_counts
 from vaelab.runtime.errors import UserError
 
 
@@ -36,7 +36,8 @@ class PixelCNN(Prior):
         kernel_size: The kernel size, an odd number of at least 3.
 
     Raises:
-        UserError: If channels, layers or kernel_size is out of range.
+        UserError: If channels, layers or kernel_size is out of range, or if there are several
+            codebooks.
     """
 
     support = codebook_constraint
@@ -59,6 +60,11 @@ class PixelCNN(Prior):
 
     def prepare(self, posterior: Posterior) -> None:
         count, size = get_code_counts(posterior, self.latent_dim)
+        if get_book_count(posterior) > 1:
+            raise UserError(
+                f"prior=pixelcnn is for one codebook, but {type(posterior).__name__} has "
+                f"{get_book_count(posterior)}: set prior=transformer"
+            )
         self.grid = compute_grid_shape(self.shape, count)
         self.network = PixelCNNNetwork(size, *self.settings)
         self.register_buffer("zeros", torch.zeros(count), persistent=False)

@@ -490,10 +490,22 @@ CHINESE: Mapping[str, str] = {
     "The squared distance from the outputs to their codes.": "编码器输出到对应码的平方距离。",
     "perplexity of the codes": "码的困惑度",
     "How many codes are used, as exp of the entropy.": "使用了多少个码，即熵的指数。",
+    "codes in a batch": "批次中的码",
+    "The fraction of the codes in a batch.": "一个批次中出现的码的比例。",
+    "codebook loss": "码本损失",
+    "The loss that trains the codes or their use.": "训练码或其使用率的损失。",
+    "bits per code": "每个码的比特数",
+    "Minus log2 p of the codes, divided by their number.": "码的 -log2 p 除以码的个数。",
     "feature distance": "特征距离",
     "Minus the log likelihood of the features that the critic computes.": (
         "判别器计算的特征的负对数似然。"
     ),
+    "perceptual distance": "感知距离",
+    "The distance of images and means of p(x|z) in the features of a classifier, times the number "
+    "of pixel values.": "图像与 p(x|z) 的均值在分类器特征中的距离，乘以像素值的个数。",
+    "adaptive weight": "自适应权重",
+    "The norm of the reconstruction's gradient by the last layer, divided by the norm of the "
+    "critic's.": "重构项对最后一层的梯度范数，除以判别器项的梯度范数。",
     "generator loss": "生成器损失",
     "The loss of the part that is judged by the critic.": "由判别器评判的部分的损失。",
     "critic loss": "判别器损失",

@@ -367,11 +367,32 @@ OTHER_METRICS = {
     "perplexity": Metric(
         "perplexity of the codes", "codes", "How many codes are used, as exp of the entropy.", None
     ),
+    "code_use": Metric("codes in a batch", "", "The fraction of the codes in a batch.", None),
+    "codebook_loss": Metric(
+        "codebook loss", NATS_PER_IMAGE, "The loss that trains the codes or their use.", None
+    ),
+    "bits_per_code": Metric(
+        "bits per code", "bits", "Minus log2 p of the codes, divided by their number.", False
+    ),
     "features": Metric(
         "feature distance",
         NATS_PER_IMAGE,
         "Minus the log likelihood of the features that the critic computes.",
         False,
+    ),
+    "perceptual": Metric(
+        "perceptual distance",
+        "",
+        "The distance of images and means of p(x|z) in the features of a classifier, times the "
+        "number of pixel values.",
+        False,
+    ),
+    "adaptive_weight": Metric(
+        "adaptive weight",
+        "",
+        "The norm of the reconstruction's gradient by the last layer, divided by the norm of the "
+        "critic's.",
+        None,
     ),
     "fooling": Metric(
         "generator loss", NATS_PER_IMAGE, "The loss of the part that is judged by the critic.", None

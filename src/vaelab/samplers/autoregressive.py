@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vaelab.priors.pixelcnn import PixelCNN
+from vaelab.priors.transformer import Transformer
 from vaelab.runtime.errors import UserError
 from vaelab.samplers.base import Sampler
 from vaelab.vae import VAE
@@ -18,15 +19,15 @@ from vaelab.vae import VAE
 class AutoregressiveSampler(Sampler):
     """Samples code indices c_i ~ p(c_i | c_1 ... c_{i-1}) and looks up their codebook vectors.
 
-    The temperature divides the logits of p. The sampler is for runs with prior=pixelcnn and is not
-    fitted.
+    The temperature divides the logits of p. The sampler is for runs with prior=pixelcnn or
+    prior=transformer and is not fitted.
     """
 
     needs_fit = False
     p: Any
 
     def prepare(self, vae: VAE) -> None:
-        if not isinstance(vae.prior, PixelCNN):
+        if not isinstance(vae.prior, PixelCNN | Transformer):
             raise UserError(
                 f"sampler=autoregressive: {type(vae.prior).__name__}, the prior of this run, is "
                 "not autoregressive: set sampler=prior"

@@ -11,6 +11,7 @@ from vaelab.distributions.layers import HierarchicalNormal, LayerPass, LayerSamp
 from vaelab.distributions.mixture import make_mixture
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.objectives.base import sample_prior
+from vaelab.priors.flow_matching import FlowMatching
 from vaelab.runtime.errors import UserError
 from vaelab.samplers.base import Sampler
 from vaelab.vae import VAE
@@ -23,15 +24,38 @@ class PriorSampler(Sampler):
     mixture or VampPrior with normal components, and of each stochastic layer. Other priors only
     accept temperature=1. With several stochastic layers, a list has a temperature for each of them,
     in the order in which p(z) samples them (from the top).
+
+    Arguments:
+        guidance: The weight of the label, for a prior with prior.classes; None for that of the run.
+        ode_steps: The number of steps of the ODE of prior=flow_matching or diffusion; None for that
+            of the run.
     """
 
     needs_fit = False
     accepts_layers = True
     vae: VAE
+    flow: FlowMatching | None
+
+    def __init__(
+        self,
+        temperature: float | list[float] = 1.0,
+        guidance: float | None = None,
+        ode_steps: int | None = None,
+    ):
+        super().__init__(temperature)
+        self.guidance, self.ode_steps = guidance, ode_steps
 
     @torch.no_grad()
     def prepare(self, vae: VAE) -> None:
-        self.vae = vae
+        self.vae, self.flow = vae, None
+        if isinstance(vae.prior, FlowMatching):
+            self.flow = vae.prior.configure_sampling(self.guidance, self.ode_steps)
+        elif (self.guidance, self.ode_steps) != (None, None):
+            raise UserError(
+                f"sampler.guidance and sampler.ode_steps are for prior=flow_matching and "
+                f"prior=diffusion, but the prior of this run is {type(vae.prior).__name__}: leave "
+                "them out"
+            )
         self.tempered_prior()  # raises a ValueError if the prior accepts no temperature
 
     @torch.no_grad()
@@ -40,7 +64,10 @@ class PriorSampler(Sampler):
 
     def tempered_prior(self, y: Tensor | None = None) -> Distribution:
         """Return p(z), or p(z|y) for labels y, at the temperature of the sampler."""
-        p = (self.vae if y is None else self.vae.condition_on(y)).latents()
+        if self.flow is not None:
+            p = self.flow(self.vae.encode) if y is None else self.flow.condition_on(y)
+        else:
+            p = (self.vae if y is None else self.vae.condition_on(y)).latents()
         return p if self.temperature == 1 else _apply_temperature(p, self.temperature)
 
 

@@ -14,7 +14,7 @@ from torch.distributions import (
     constraints,
 )
 
-from vaelab.distributions.codebook import UniformIndices, latents_to_indices
+from vaelab.distributions.codebook import UniformIndices, latents_to_indices, number_codes
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.distributions.one_hot import OneHotAndNormal
 from vaelab.figures.compute.base import (
@@ -30,7 +30,7 @@ from vaelab.figures.draw.aggregate import (
     FrequencyPanel,
     MarginalPanel,
 )
-from vaelab.posteriors.vq import VQ
+from vaelab.posteriors.quantizer import Quantizer
 from vaelab.vae import VAE
 
 MAX_PANELS = 12
@@ -128,14 +128,15 @@ def compute_code_usage(vae: VAE, encoded: EncodedImages) -> FrequencyPanel:
         FigureNotApplicable: If the model has no codebook.
     """
     posterior = vae.posterior
-    if not isinstance(posterior, VQ):
+    if not isinstance(posterior, Quantizer):
         raise FigureNotApplicable("the model has no codebook")
     prior_samples = sample_prior_latents(vae, encoded.split.labels)
     with evaluation_mode(vae):
         is_uniform = isinstance(getattr(vae.latents(), "index_prior", None), UniformIndices)
-    codebook = posterior.codebook.cpu()
+        codebook = posterior.get_codebook().detach().cpu()
+    size = codebook.shape[:-1].numel()
     q, p = (
-        _compute_frequencies(latents_to_indices(z, codebook), len(codebook))
+        _compute_frequencies(number_codes(latents_to_indices(z, codebook), codebook), size)
         for z in (encoded.samples, prior_samples)
     )
     p = torch.full_like(p, 1 / len(p)) if is_uniform else p
