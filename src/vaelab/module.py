@@ -92,6 +92,12 @@ class VAEModule(TrainableModule):
                 f"{type(objective).__name__} supports one stochastic layer only, but the model has "
                 "several: set objective=elbo or iwae, or model=mlp or conv"
             )
+        if vae.prior.has_own_loss and not objective.trains_own_loss:
+            raise UserError(
+                f"{type(vae.prior).__name__} has a loss of its own and cannot be trained by "
+                f"{type(objective).__name__}: train the model with prior=normal first, and then "
+                "this prior with objective=prior start=<run>"
+            )
         objective.prepare(vae)
         self.vae = vae
         self.objective = objective

@@ -44,7 +44,7 @@ from vaelab.runs.run import RunParts
 from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import TrainingStopped, UserError, error_log
 from vaelab.runtime.files import expand_home
-from vaelab.runtime.metric_names import METRICS
+from vaelab.runtime.metric_names import METRICS, name_data
 from vaelab.runtime.own_project import format_resume_command
 from vaelab.runtime.slurm import is_worker_rank, requeue_on_signal
 from vaelab.training.ddp import ddp_process_group
@@ -82,6 +82,7 @@ def train(
     """
     drop_unused_optimizer_settings(cfg)
     is_changed = resolve_precision(cfg) or cfg.latent_dim is None
+    is_changed = is_changed or cfg.objective.get("network") == "auto"  # they follow from the data
     check_run_config(cfg)
     folder = Path(cfg.folder)
     with owned(folder), error_log(folder), _announced_interruption(folder):
@@ -163,15 +164,20 @@ def _load_data(run: RunParts) -> None:
 
 def _initialize_weights(run: RunParts, is_new: bool) -> None:
     """Initialize the model from training images, and take the weights of `start=` in a new run."""
-    images = run.data.splits["train"].images
+    split, every = (
+        run.data.splits["train"],
+        -(-len(run.data.splits["train"].images) // INITIAL_IMAGES),
+    )
     run.vae.standardization = run.data.standardization
     if not run.vae.is_initialized:
-        x = run.data.prepare(images[:: -(-len(images) // INITIAL_IMAGES)])
+        x = run.data.prepare(split.images[::every])
         if run.data.pixels in ("real", "count", "mixed"):
             run.vae.likelihood.set_floor(x)
         run.vae.initialize(x)
     if is_new and run.cfg.start is not None:
         run.start_from(expand_home(str(run.cfg.start)))
+        x = run.data.prepare(split.images[::every])
+        run.module.objective.start(run.vae, x, split.labels[::every])
     elif is_new and run.module.objective.needs_start:
         raise UserError(
             f"objective: {type(run.module.objective).__name__} continues from a finished run: "
@@ -240,7 +246,8 @@ def _check_steps(run: RunParts, trainer: Trainer) -> None:
         run.module.check_batch(len(validation.images))
     size = batches.max_images
     if size > run.data.batch_size and trainer.is_global_zero:
-        print(f"the last batch of an epoch has {size} images, so that no batch has a single one")
+        text = f"the last batch of an epoch has {size} images, so that no batch has a single one"
+        print(name_data(text, run.data.shape))
 
 
 def _check_length(trainer: Trainer, batches: int) -> None:

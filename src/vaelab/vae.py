@@ -1,5 +1,7 @@
 """The VAE: an encoder, a posterior, a prior, a decoder and a likelihood as one model."""
 
+import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -30,7 +32,10 @@ class VAE(nn.Module):
     Attributes:
         layered: True if z consists of several stochastic layers with networks between them.
         conditional: True if the model needs the labels of its images, see `condition_on`.
+        latent_shape: (c, *grid) if the latents of a vector z form feature maps with c channels, in
+            the order of distributions/grid.py, and (latent_dim,) if they form no grid.
         is_initialized: True if `initialize` was called, or trained weights were loaded.
+        prior_labels: Labels (B,) of the images of a batch, for a prior that learns p(z|y).
         standardization: What `data.standardize=true` did to x; None for x as it is.
         recipe: How `vaelab.make_model` built it, for the record of its run; None otherwise.
 
@@ -43,6 +48,7 @@ class VAE(nn.Module):
         prior: Builds the prior from latent_dim and shape.
         likelihood: Builds the likelihood from shape.
         latent_size: Computes latent_dim from shape, for an architecture whose latents form a grid.
+            With one grid for all of them it also has a method `compute_grid` of shape.
         missing: True if entries of x may be missing, which is NaN. The encoder then gets x with 0
             in their place, and as many channels (columns of a table) again, which are 1 where x is
             observed. log p(x|z) is that of the observed entries.
@@ -55,6 +61,7 @@ class VAE(nn.Module):
     layered = False
     conditional = False
     is_initialized = False
+    prior_labels: Tensor | None = None
     recipe: Any = None
     x_mean: Tensor | None
     x_deviation: Tensor | None
@@ -86,6 +93,8 @@ class VAE(nn.Module):
         self._autocast: Callable[[], AbstractContextManager] = nullcontext
         self.posterior = posterior(latent_dim)
         self.prior = prior(latent_dim, self.shape)
+        self.latent_shape = _find_latent_shape(latent_size, self.shape, latent_dim)
+        self.prior.latent_shape = self.latent_shape
         self.likelihood = likelihood(self.shape)
         if missing and self.likelihood.condition is not None:
             raise UserError(
@@ -118,6 +127,11 @@ class VAE(nn.Module):
     def decoder_inputs(self) -> int:
         """The length of what the decoder gets of z."""
         return self.posterior.decoder_inputs or self.latent_dim
+
+    @property
+    def samples_take_labels(self) -> bool:
+        """True if new images are generated for labels."""
+        return self.conditional or self.prior.classes is not None
 
     @property
     def encoder_shape(self) -> tuple[int, ...]:
@@ -193,10 +207,20 @@ class VAE(nn.Module):
 
     def check_labels(self, y: Tensor) -> None:
         """Raise a ValueError if the model cannot be conditioned on these labels."""
+        if self.prior.classes is not None:
+            check_classes(y, self.prior.classes, "prior.classes")
 
     def condition_on(self, y: Tensor) -> Self:
-        """Return the model conditioned on labels y; an unconditional model returns itself."""
-        return self
+        """Return the model conditioned on labels y; an unconditional model returns itself.
+
+        With an unconditional model whose prior learns p(z|y), `latents` is still p(z), and the
+        training of the prior gets the labels.
+        """
+        if self.prior.classes is None:
+            return self
+        model = copy.copy(self)
+        model.prior_labels = y
+        return model
 
     def initialize(self, x: Tensor) -> None:
         """Initialize the output bias so that p(x|z) fits images x (N, *shape) without using z.
@@ -250,3 +274,30 @@ class VAE(nn.Module):
         with self._autocast():
             out = network(x)
         return out.to(torch.promote_types(out.dtype, torch.float32))
+
+
+def _find_latent_shape(latent_size: Any, shape: Sequence[int], latent_dim: int) -> tuple[int, ...]:
+    """Return (c, *grid), or (latent_dim,) if the latents form no grid."""
+    compute_grid = getattr(latent_size, "compute_grid", None)
+    grid = compute_grid(shape) if compute_grid else ()
+    channels, rest = divmod(latent_dim, math.prod(grid))
+    return (latent_dim,) if rest else (channels, *grid)
+
+
+def check_classes(y: Tensor, classes: int, setting: str) -> None:
+    """Refuse labels y (N, ...) that are not classes from 0 to `classes` - 1.
+
+    Arguments:
+        setting: The key of the number of classes, for the message.
+    """
+    if y.ndim != 1 or y.is_floating_point():
+        raise UserError(
+            f"{setting}={classes}: the data have no classes, but labels of the type {y.dtype} and "
+            f"the shape {list(y.shape)}: leave it out"
+        )
+    low, high = (int(y.min()), int(y.max())) if len(y) else (0, 0)
+    if low < 0 or high >= classes:
+        raise UserError(
+            f"{setting}={classes}, but the data have labels from {low} to {high}: set "
+            f"{setting}={high + 1}" + (" and number the classes from 0" if low < 0 else "")
+        )

@@ -80,6 +80,7 @@ def assert_same_run(folder, other):
             (7, f"schedule=torch schedule.scheduler={STEP_LR}"),
             (12, f"schedule=torch schedule.interval=epoch schedule.scheduler={STEP_LR}"),
             (8, "optimizer=sgd"),
+            (8, "objective=perceptual objective.critic_start=5 data.binarize=none"),
             (8, "optimizer=radam schedule=cosine"),
         ),
     ],

@@ -16,7 +16,7 @@ from PIL import Image
 from published_sets import WRITERS
 from test_celeba import write_celeba
 
-from vaelab.cli.menu import render_help
+from vaelab.cli.menu import STARTING_POINTS, render_help
 from vaelab.runs.run import RunParts
 from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import UserError
@@ -84,7 +84,9 @@ def test_menu_names_every_option():
     for group in GROUPS:
         section = render_help(RECIPES.get(group, "train"), [group])
         assert [line[4:].split()[0] for line in section.splitlines()[1:]] == options(group)
-        assert {*options(group)} <= {word.lstrip("*") for word in overview.split()}
+        shown = STARTING_POINTS if group == "experiment" else options(group)
+        assert {*shown} <= {word.lstrip("*") for word in overview.split()}
+        assert {*shown} <= {*options(group)}
 
 
 def test_overview_fits_one_screen():
@@ -156,6 +158,8 @@ NEEDS = {
     **{key: ["objective=vq"] for key in ("prior=codes", "prior=pixelcnn", "prior=transformer")},
     **{f"posterior={quantizer}": ["objective=vq"] for quantizer in QUANTIZERS},
     "objective=prior": ["prior=mixture"],
+    "prior=flow_matching": ["objective=prior"],
+    "prior=diffusion": ["objective=prior"],
     **{
         f"loss={loss}": ["data.binarize=none"]
         for loss in ("continuous_bernoulli", "discretized_logistic", "logistic_mixture")
@@ -185,10 +189,12 @@ def option_words(choice, folders, start):
     words += NEEDS.get(choice, [])
     if group != "model":
         words.append("model.hidden=[8]")
-    if choice == "objective=prior":
+    if "objective=prior" in (choice, *words):
         words.append(start("model.hidden=[8]"))
-    if choice in ("model=ladder_conv", "model=resnet"):
+    if choice in ("model=autoencoder", "model=ladder_conv", "model=resnet"):
         words.append("model.channels=[4,8]")
+    if choice == "model=deep":
+        words.append("model.channels=8")
     if group == "callbacks":
         choice = f"callbacks=[default,{option}]"
     return [choice, *words]
@@ -240,11 +246,11 @@ WITHOUT_KL = {
     "aae",
 }  # a point posterior works
 MULTI_SAMPLE = {"iwae", "miwae", "piwae", "ciwae", "dreg", "stl", "renyi"}
-LAYERED = {"elbo", "iwae", "miwae", "ciwae", "renyi", "factor", "info_mmd", "ms_ssim"}
+LAYERED = {"elbo", "iwae", "miwae", "ciwae", "renyi", "factor", "info_mmd", "ms_ssim", "perceptual"}
 COUNTS = ("poisson", "negative_binomial", "zero_inflated_negative_binomial")
 TABLES = ("toy2d", "counts", "table")
 LEVELS = ("discretized_logistic", "logistic_mixture", "categorical")
-CONVOLUTIONAL = ("conv", "resnet", "ladder_conv", "conditional_conv", "vq")
+CONVOLUTIONAL = ("conv", "resnet", "ladder_conv", "deep", "conditional_conv", "vq", "autoencoder")
 SCALED = {"gaussian", "laplace", "student_t", "discretized_logistic", *COUNTS[1:]}
 
 
@@ -260,7 +266,7 @@ def expected_refusals(choices):
     labelled = data in ("series", "volumes", "table") or not (real or data == "sprites")
     levels = loss in LEVELS
     dequantize, flows = chosen["pixels"] == "dequantize", ("iaf", "naf")
-    layered = chosen["model"] in ("ladder", "ladder_conv", "bottom_up")
+    layered = chosen["model"] in ("ladder", "ladder_conv", "deep", "bottom_up")
     kinds = {"vmf": "sphere", "gumbel": "one-hot"} | dict.fromkeys(QUANTIZERS, "codes")
     kinds |= {"sphere": "sphere", "codes": "codes", "pixelcnn": "codes", "categorical": "one-hot"}
     kinds |= {"transformer": "codes"}
@@ -281,6 +287,7 @@ def expected_refusals(choices):
         and objective not in WITHOUT_KL | {"beta_tc", "vq", "prior"},
         "set posterior=vq, or": posterior not in QUANTIZERS and objective == "vq",
         "positions": chosen["model"] == "vq" and not outputs_fit_the_grid(chosen),
+        "divided equally": chosen["model"] == "autoencoder" and not outputs_fit_the_grid(chosen),
         "no trainable parameters": objective == "prior" and prior in ("normal", "sphere", "codes"),
         "as in start=runs": objective == "prior",
         "with a density": posterior == "deterministic" and objective not in WITHOUT_KL,
@@ -291,6 +298,7 @@ def expected_refusals(choices):
         "moments": objective == "dip"
         and posterior in (*flows, "planar", "vmf", *QUANTIZERS, "gumbel"),
         "rounding errors": posterior in flows and (prior == "vamp" or objective in ("stl", "dreg")),
+        "loss of its own": objective != "prior" and prior in ("flow_matching", "diffusion"),
         "would train the prior": objective in WITHOUT_KL
         and prior in ("mixture", "vamp", "flow", "pixelcnn", "transformer"),
         "would not train the scale": objective in ("ms_ssim", "vae_gan") and loss in SCALED,
@@ -300,9 +308,12 @@ def expected_refusals(choices):
         "takes pixels in": signed and loss in ("bce", "continuous_bernoulli", *LEVELS),
         "treats pixels as probabilities": signed and chosen["pixels"] == "dynamic",
         "images (C, H, W)": (
-            points and (chosen["model"] in CONVOLUTIONAL or objective == "vae_gan")
+            points and (chosen["model"] in CONVOLUTIONAL or objective in ("vae_gan", "perceptual"))
         )
-        or (data in ("toy2d", "series", "volumes") and objective == "ms_ssim"),
+        or (
+            data in ("toy2d", "series", "volumes")
+            and (objective in ("ms_ssim", "perceptual") or chosen["model"] == "autoencoder")
+        ),
         "channels of images": points and loss == "logistic_mixture",
         "needs pixels with 256 levels": dequantize and (real or data in ("sprites", "volumes")),
     }
@@ -317,7 +328,9 @@ def spatial_size(chosen):
 def latent_dim(chosen):
     """Return a small latent_dim that the grid of a convolutional model divides."""
     half, quarter = (math.prod(n // k for n in spatial_size(chosen)) for k in (2, 4))
-    return {"vq": quarter, "ladder_conv": half + quarter}.get(chosen["model"], 3)
+    latents = {"vq": quarter, "ladder_conv": half + quarter, "deep": 2 * half + quarter}
+    latents["autoencoder"] = 4 * half
+    return latents.get(chosen["model"], 3)
 
 
 def posterior_settings(chosen):
@@ -335,7 +348,7 @@ def posterior_settings(chosen):
 
 
 def outputs_fit_the_grid(chosen):
-    """Return True if the positions of model=vq divide the number of encoder outputs."""
+    """Return True if the latents of a grid divide the number of encoder outputs."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         node = compose("train", [f"posterior={chosen['posterior']}"]).posterior
     posterior = build_from_config(node, **posterior_settings(chosen))(latent_dim(chosen))
@@ -352,8 +365,10 @@ SMALL = {
     "conv": CONV,
     "conditional_conv": CONV,
     "resnet": [*CONV, "model.blocks=1"],
+    "autoencoder": CONV,
     "ladder": ["model.hidden=[8,6]", "model.latents=[2,1]"],
     "ladder_conv": [*CONV, "model.latents=[1,1]"],
+    "deep": ["model.channels=4", "model.latents=1"],
     "bottom_up": ["model.hidden=[[8],[6]]", "model.latents=[2,1]"],
     "vq": ["model.channels=4", "model.residual=2"],
 }
@@ -403,12 +418,12 @@ def test_combination_trains_or_is_refused_with_a_reason(train, folders, tmp_path
 )
 def test_counts_and_tables_take_a_step_with_every_part(take_step, choice, loss):
     words = [*option_words(choice, {}, str), f"loss={loss}", *NEEDS.get(f"loss={loss}", [])]
-    compares_images = choice in ("objective=vae_gan", "objective=ms_ssim")
+    compares_images = choice in [f"objective={o}" for o in ("vae_gan", "ms_ssim", "perceptual")]
     is_convolutional = choice in [f"model={name}" for name in CONVOLUTIONAL]
     if loss == "mixed" and (compares_images or is_convolutional):
         with pytest.raises(UserError, match="images"):
             take_step(*words)
-    elif loss in SCALED and compares_images:
+    elif loss in SCALED and compares_images and choice != "objective=perceptual":
         with pytest.raises(UserError, match="would not train the scale"):
             take_step(*words)
     else:
@@ -425,8 +440,19 @@ def experiment_words(name, config, folders, tmp_path):
     words = [*folders(data), "data.batch_size=8"]
     if name == "conditional_faces":
         words.append(FACES)
-    if first := {"vq_prior": "vq_vae", "fsq_prior": "fsq_vae"}.get(name):
-        words.append(start_setting(config, tmp_path, f"experiment={first}", *words))
+    if name in ("cifar10_deep", "celeba64_deep", "imagenet32_deep"):
+        words += ["model.channels=8", "model.latents=1", "model.encoder_blocks=1"]
+        words.append("model.layers={4:1,8:1,16:1,32:1}")
+        words += ["model.layers={64:1}"] if name == "celeba64_deep" else []
+        words.append("trainer.precision=32-true")  # bf16 is slow on most CPUs
+    first = {
+        "vq_prior": "experiment=vq_vae",
+        "fsq_prior": "experiment=fsq_vae",
+        "autoencoder_kl_decoder": "experiment=autoencoder_kl",
+        "latent_flow": "model=conv",
+    }
+    if name in first:
+        words.append(start_setting(config, tmp_path, first[name], *words))
     return [f"experiment={name}", *words]
 
 

@@ -72,7 +72,8 @@ def test_real_series_of_many_channels_get_no_warning():
 @pytest.mark.parametrize("count", [20, 2_500])
 def test_training_images_that_are_all_equal_are_refused(make, count):
     x = make(count)
-    with pytest.raises(vaelab.UserError, match=r"^all [\d,]+ training images are equal: look at"):
+    noun = "images" if x.ndim == 4 else "rows"
+    with pytest.raises(vaelab.UserError, match=rf"^all [\d,]+ training {noun} are equal: look"):
         describe(x)
     x[-1] += 1  # is it among the training images?
     x[: count // 2] += 1
@@ -144,7 +145,7 @@ def test_classes_without_training_images_are_said():
     data = ArrayData(arrays, "x.npz")
     data.setup()
     found = " ".join(describe_splits(data).warnings)
-    assert "the test images have labels that no training image has: 2, 3, 4, 5, 6, ..." in found
+    assert "the test rows have labels that no training row has: 2, 3, 4, 5, 6, ..." in found
 
 
 def test_large_data_are_sampled(monkeypatch):

@@ -48,11 +48,14 @@ def test_table_is_standardized_and_has_the_class_as_columns(name, rows, columns,
     assert sum(len(split.images) for split in data.splits.values()) == rows
     assert images.shape[1:] == data.shape == (columns if target else real,)
     assert len(data.columns) == data.shape[0]
-    torch.testing.assert_close(images[:, :real].mean(0), torch.zeros(real), atol=1e-5, rtol=0)
+    x = data.prepare(images)
+    torch.testing.assert_close(x[:, :real].mean(0), torch.zeros(real), atol=1e-5, rtol=0)
+    torch.testing.assert_close(x[:, :real].std(0, correction=0), torch.ones(real))
+    torch.testing.assert_close(data.standardization.undo(x), images)
     assert data.pixels == ("mixed" if target else "real")
     if target:
         assert sum(len(numbers) for _, numbers in parse_columns(data.column_kinds)) == columns
-        added = images[:, real:]
+        added = x[:, real:]
         assert torch.equal(added.argmax(1) if added.shape[1] > 1 else added[:, 0].long(), labels)
 
 

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 from published_sets import WRITERS
@@ -40,6 +42,7 @@ def test_published_sets_with_factors_are_evaluated(make_run, tmp_path, monkeypat
     WRITERS[name](tmp_path, monkeypatch)
     run = make_run(f"data={name}", f"data.root={tmp_path}")
     numbers = evaluate(run, make_config("test"))
+    assert re.fullmatch("(sample|full grid) of .*", numbers.pop("factor_images"))
     assert set(numbers) == SCORES
     assert all(-1 <= value <= 1 for value in numbers.values())
 

@@ -1,6 +1,7 @@
 """The methods of Explorer, for models of every kind."""
 
 import math
+import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -17,6 +18,8 @@ from vaelab.distributions.one_hot import OneHotConstraint
 from vaelab.distributions.point_estimates import mode_or_mean
 from vaelab.evaluation.likelihood import evaluate_likelihood
 from vaelab.explorer.explorer import Explorer
+from vaelab.explorer.markup import values_table
+from vaelab.explorer.texts import CHINESE, ENGLISH, name_data_in_texts
 from vaelab.metrics.latents import KLPerDimension
 from vaelab.objectives.base import closed_form_kl
 
@@ -330,9 +333,33 @@ def test_unsafe_image_file_is_rejected_in_one_line(open_kind, name):
     assert "\n" not in str(error.value)
 
 
-def test_run_on_tables_is_rejected(explore_arrays):
-    with pytest.raises(ValueError, match=r"run was trained on data of shape \[6\]"):
-        explore_arrays(np.zeros((20, 6), "f"), "loss=mse")
+def test_data_that_cannot_be_drawn_are_rejected(explore_arrays):
+    with pytest.raises(ValueError, match=r"cannot show the data of run: x of shape \[5, 4, 4\]"):
+        explore_arrays(np.zeros((20, 5, 4, 4), "f"), "loss=mse")
+
+
+def test_row_of_a_table_is_drawn_as_bars_and_listed_in_its_units(explore_arrays):
+    x = np.random.default_rng(0).normal(100, 5, (40, 6)).astype("f")
+    explorer = explore_arrays(x, "loss=gaussian", "data.standardize=true")
+    row = explorer.test_image(3)
+    assert explorer.to_display(row).shape == (3, 64, 60)  # six bars of ten pixels
+    mean = explorer.decode_mean(explorer.central_latent, torch.zeros(0))
+    table = values_table(explorer, row, mean, name_data_in_texts(ENGLISH, (6,)))
+    stored = explorer.run.data.splits["test"].images[3]
+    assert table.splitlines()[2].startswith(f"| x[:, 0] | {stored[0]:.3g} | ")
+    assert len(table.splitlines()) == 8
+    assert values_table(explorer, None, mean, ENGLISH).count("\N{EN DASH}") == 6
+    z = explorer.encode(row, torch.zeros(0))
+    assert "pixel_error" in explorer.measure_latents(z, torch.zeros(0), row)
+
+
+def test_texts_of_other_data_keep_their_fields():
+    for texts in (ENGLISH, CHINESE):
+        changed = name_data_in_texts(texts, (6,))
+        for key, text in texts.items():
+            assert re.findall(r"\{.*?\}", changed[key]) == re.findall(r"\{.*?\}", text)
+    assert changed["test_images"] == "测试数据行"
+    assert name_data_in_texts(ENGLISH, (6,))["no_image"] == "No row"
 
 
 def test_diverged_run_is_rejected(open_kind):

@@ -8,6 +8,7 @@ from test_celeba import write_celeba
 from tiny import (
     BOTTOM_UP,
     CONDITIONAL,
+    DEEP,
     GUMBEL,
     LADDER,
     MLP,
@@ -19,10 +20,9 @@ from tiny import (
     VQ,
 )
 
-from vaelab.figures.run_figures import FIGURES, draw_all_figures
+from vaelab.figures.run_figures import FIGURES, LADDER_FIGURES, TABLE_FIGURES, draw_all_figures
 from vaelab.runs.run import RunParts
 
-IMAGE_FIGURES = {"reconstructions", "samples", "traversals", "walks"}
 INTERPOLATIONS = {"traversals", "walks"}
 KL_PER_DIMENSION = {"kl_per_dimension"}
 SMALL_CONV = ("model=conv", "model.channels=[4,8]", "latent_dim=3")
@@ -31,6 +31,8 @@ KINDS = {
     "conv": (SMALL_CONV, set()),
     "resnet": (("model=resnet", "model.channels=[4,8]", "latent_dim=3"), set()),
     "ladder": (LADDER, set()),
+    "deep": (DEEP, set()),
+    "conditional deep": ((*DEEP, "model.labels=10"), set()),
     "bottom_up": (BOTTOM_UP, set()),
     "residual_vq": ((*RESIDUAL_VQ, *TRANSFORMER), INTERPOLATIONS | KL_PER_DIMENSION),
     "vq": (VQ, INTERPOLATIONS | KL_PER_DIMENSION),
@@ -64,10 +66,13 @@ def list_skipped(output):
     return {name for part in names for name in part}
 
 
-def check_figures(folder, output, skipped):
+def check_figures(folder, output, skipped, is_table=False, has_layers=False):
     assert list_skipped(output) == skipped
     paths = {path.stem: path for path in (folder / "figures").glob("*.png")}
-    assert paths.keys() == FIGURES.keys() - skipped
+    absent = (set() if is_table else {*TABLE_FIGURES}) | (
+        set() if has_layers else {*LADDER_FIGURES}
+    )
+    assert paths.keys() == FIGURES.keys() - skipped - absent
     for path in paths.values():
         with Image.open(path) as image:
             assert min(image.size) > 50
@@ -79,11 +84,12 @@ def check_figures(folder, output, skipped):
 def test_every_kind_of_run_has_its_figures(kind, train, command, capfd):
     words, skipped = KINDS[kind]
     folder = train(*words, "callbacks.pictures.only=null", "logger=csv")["folder"]
-    check_figures(folder, capfd.readouterr().out, skipped)
+    has_layers = kind in ("ladder", "deep", "conditional deep")
+    check_figures(folder, capfd.readouterr().out, skipped, has_layers=has_layers)
     before = {path: path.read_bytes() for path in (folder / "figures").glob("*.png")}
     status, output = command("scripts/figures.py", str(folder))
     assert status == 0, output
-    check_figures(folder, output, skipped)
+    check_figures(folder, output, skipped, has_layers=has_layers)
     assert all(path.read_bytes() == old for path, old in before.items())
 
 
@@ -100,7 +106,8 @@ def test_tables_and_images_with_any_labels_have_their_figures(labels, train, tmp
     words = (*TINY, "data=arrays", f"data.path={tmp_path}/x.npz", "logger=csv")
     words = (*words, "callbacks.pictures.only=null", "loss=gaussian")
     np.savez(tmp_path / "x.npz", x=rng.normal(size=(200, 5)), **y)
-    check_figures(train(*words, folder="table")["folder"], capfd.readouterr().out, IMAGE_FIGURES)
+    folder = train(*words, folder="table")["folder"]
+    check_figures(folder, capfd.readouterr().out, INTERPOLATIONS, is_table=True)
     np.savez(tmp_path / "x.npz", x=rng.normal(size=(200, 3, 8, 12)), **y)
     check_figures(train(*words, folder="pictures")["folder"], capfd.readouterr().out, set())
 

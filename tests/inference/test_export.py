@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import torch
 from conftest import ROOT, options
-from tiny import RESIDUAL_VQ
+from tiny import DEEP, RESIDUAL_VQ
 
 from vaelab.inference.export import ExportedEncoder, export_model
 from vaelab.runs.run import RunParts
@@ -26,7 +26,10 @@ MODELS = {
     "fsq": ["model=vq", "model.channels=4", "model.residual=2", "posterior=fsq"],
     "residual_vq": [*RESIDUAL_VQ],
     "ladder": ["model=ladder", "model.hidden=[8,6]", "model.latents=[2,1]", "latent_dim=3"],
+    "deep": [*DEEP],
+    "conditional deep": [*DEEP, "model.labels=10"],
     "ladder_conv": ["model=ladder_conv", CONV[0], "model.latents=[1,1]", "latent_dim=245"],
+    "autoencoder": ["model=autoencoder", CONV[0], "loss=mse", "data.binarize=none"],
     "bottom_up": [
         "model=bottom_up",
         "model.hidden=[[8],[6]]",
@@ -41,8 +44,14 @@ MODELS = {
     "flow": [*MLP, "prior=flow"],
 }
 WITHOUT_ENCODER = {"iaf", "planar"}
-LOSSES = [f"loss={loss}" for loss in options("loss")]
-SCALES = ["loss=gaussian loss.scale=optimal", "loss=student_t loss.scale=pixel"]
+LOSSES = [
+    "loss=mixed data=table" if loss == "mixed" else f"loss={loss} data.binarize=none"
+    for loss in options("loss")
+]
+SCALES = [
+    "loss=gaussian loss.scale=optimal data.binarize=none",
+    "loss=student_t loss.scale=pixel data.binarize=none",
+]
 
 
 @pytest.fixture
@@ -115,7 +124,7 @@ def test_every_kind_of_model_is_exported(run, tmp_path, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", [*LOSSES, *SCALES])
 def test_decoder_gives_the_mean_of_every_likelihood(run, tmp_path, loss):
-    run = run(*MLP, *loss.split(), "data.binarize=none")
+    run = run(*MLP, *loss.split())
     export_model(run, tmp_path, {})
     check_export(run, tmp_path)
 

@@ -17,6 +17,10 @@ from vaelab.samplers.prior import PriorSampler
 TINY = ("model.hidden=[8]", "latent_dim=3")
 QUICK = {"gmm": ["sampler.components=2"]}
 QUICK |= {name: ["sampler.hidden=[8]", "sampler.steps=20"] for name in ("flow", "two_stage")}
+QUICK |= {
+    name: ["sampler.width=8", "sampler.blocks=1", "sampler.ode_steps=3", "sampler.steps=20"]
+    for name in ("flow_matching", "diffusion")
+}
 SAMPLERS = sorted({*options("sampler")} - {"autoregressive"})  # it needs an autoregressive prior
 
 

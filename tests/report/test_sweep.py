@@ -264,7 +264,7 @@ def test_hostile_settings_are_escaped(sweep, make_run, page):
 def test_first_images_of_the_best_jobs_are_kept_if_there_are_too_many(sweep, monkeypatch, page):
     monkeypatch.setattr("vaelab.report.sweep.embed_images", partial(embed_images, max_images=14))
     html = page(write_report(sweep))
-    assert "10 images do not fit" in html.text
+    assert "10 figures do not fit" in html.text
     (text,) = re.findall(r'id="images">(.*?)</script>', html.source)
     shown = {job: [image["name"] for image in row] for job, row in json.loads(text).items()}
     both = ["figures/reconstructions.png", "figures/samples.png"]

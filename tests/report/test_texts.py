@@ -10,7 +10,7 @@ from conftest import ROOT
 from omegaconf import OmegaConf
 
 from vaelab.report.drawing import LAYOUTS, TITLES
-from vaelab.report.images import CAPTIONS
+from vaelab.report.images import CAPTIONS, TABLE_CAPTIONS
 from vaelab.report.numbers import MEASURES
 from vaelab.report.texts import CHINESE
 from vaelab.report.write import write_report
@@ -22,7 +22,19 @@ SOURCES += [ROOT / "src/vaelab/runtime/metric_names.py", ROOT / "src/vaelab/runs
 SOURCES.append(ROOT / "src/vaelab/runs/verdicts.py")
 TEMPLATES = sorted((ROOT / "src/vaelab/report/page").glob("*.html"))
 WORDS_OF_DATA = {
-    *("train", "val", "test", "binary", "levels", "dequantized", "real", "grey", "the labels"),
+    *(
+        "train",
+        "val",
+        "test",
+        "binary",
+        "levels",
+        "dequantized",
+        "real",
+        "count",
+        "mixed",
+        "grey",
+        "the labels",
+    ),
     *("training", "validation", "probability", "density"),
 }
 NUMBER = re.compile(r"\d+(?:[.,\N{NARROW NO-BREAK SPACE}]\d+)*")
@@ -54,8 +66,10 @@ def list_all_texts() -> set[str]:
         label.text for layout in LAYOUTS for label in layout.labels.values() if "(q" in label.text
     }
     counted = {"{count} parameter", "{count} parameters", "{images:,} {split} images"}
+    counted |= {"{pixels} pixels of {shape}.", "{pixels} values in {shape} columns."}
     counted.add("{images:,} random images of {every:,} {split} images")
-    return texts | labels | counted | {*TITLES.values(), *CAPTIONS.values(), *MEASURES.values()}
+    titles = {*TITLES.values(), *CAPTIONS.values(), *TABLE_CAPTIONS.values(), *MEASURES.values()}
+    return texts | labels | counted | titles
 
 
 def find_fields(text: str) -> set[str]:

@@ -11,6 +11,10 @@ from vaelab.runs.run import RunParts
 
 QUICK = {"gmm": ["sampler.components=2"]}
 QUICK |= {name: ["sampler.hidden=[8]", "sampler.steps=20"] for name in ("flow", "two_stage")}
+QUICK |= {
+    name: ["sampler.width=8", "sampler.blocks=1", "sampler.ode_steps=3", "sampler.steps=20"]
+    for name in ("flow_matching", "diffusion")
+}
 LATENTS = torch.randn(100, 3, generator=torch.Generator().manual_seed(1)) * 2 + 5
 TESTED = sorted({*options("sampler")} - {"autoregressive"})  # no prior here is autoregressive
 FITTED = sorted(QUICK)
@@ -111,6 +115,8 @@ def test_too_few_or_non_finite_latents_are_refused(sampler, option):
         "two_stage hidden=[0]",
         "two_stage patience=0",
         "two_stage lr=0",
+        "flow_matching width=0",
+        "diffusion ode_steps=0",
     ],
 )
 def test_invalid_settings_are_refused(sampler, setting):
@@ -120,7 +126,7 @@ def test_invalid_settings_are_refused(sampler, setting):
         sampler(option, word).fit(LATENTS)
 
 
-@pytest.mark.parametrize("option", ["flow", "two_stage"])
+@pytest.mark.parametrize("option", ["flow", "flow_matching", "two_stage"])
 @pytest.mark.parametrize("count", [2, 5, 99])
 def test_network_needs_a_hundred_latents(sampler, vae, option, count):
     with pytest.raises(ValueError, match=f"at least 100 training images .* there are {count};"):

@@ -1,8 +1,10 @@
 import pytest
 import torch
 from samplers.moments import compute_moment_errors
+from tiny import LADDER
 
 from vaelab.runs.run import RunParts
+from vaelab.samplers.gmm import GMMSampler
 from vaelab.samplers.prior import PriorSampler
 
 
@@ -64,6 +66,22 @@ def test_priors_without_scales_accept_only_temperature_1(sampler, words):
     assert sampler(1.0, *words)[0].sample(3).shape == (3, 2)
     with pytest.raises(ValueError, match=r"temperature=0.5: .* leave it at 1"):
         sampler(0.5, *words)
+
+
+def test_a_list_has_a_temperature_for_each_layer(config):
+    vae = RunParts.build(config(*LADDER)).vae.eval()
+    for temperature, changed in (([0, 0], [False, False]), ([0, 1], [False, True])):
+        prior_sampler = PriorSampler(temperature)
+        prior_sampler.prepare(vae)
+        with torch.no_grad():
+            layers = vae.latents().split_layers(prior_sampler.sample(5))
+        assert [layer.std(0).max().item() > 1e-3 for layer in layers] == changed
+    with pytest.raises(ValueError, match="has 3 numbers, but the model has 2 layers"):
+        PriorSampler([1, 1, 0.5]).prepare(vae)
+    with pytest.raises(ValueError, match="one layer only"):
+        PriorSampler([1, 0.5]).prepare(RunParts.build(config("model.hidden=[8]")).vae)
+    with pytest.raises(ValueError, match="sampler=gmm has no layers"):
+        GMMSampler([1, 0.5])
 
 
 @pytest.mark.parametrize("model", ["ladder", "bottom_up"])

@@ -201,6 +201,7 @@ def test_two_processes_compute_the_same_fid_and_nearest_images_as_one(tmp_path, 
 
 
 OBJECTIVES = ["dreg", "piwae", "beta_tc", "dip", "wae_mmd", "ms_ssim", "factor", "aae", "vae_gan"]
+OBJECTIVES += ["perceptual"]
 
 
 @pytest.mark.slow
@@ -214,7 +215,7 @@ def test_objectives_with_critics_or_batch_statistics_train_under_ddp(shell, tmp_
         assert numbers["rmse"] < 0.35
 
 
-MODELS = ["resnet", "ladder", "ladder_conv", "bottom_up", "vq", "gumbel", "conditional"]
+MODELS = ["resnet", "ladder", "ladder_conv", "deep", "bottom_up", "vq", "gumbel", "conditional"]
 
 
 @pytest.mark.slow

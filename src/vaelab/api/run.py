@@ -209,7 +209,7 @@ class Run:
         """Generate n images (n, *shape): the means of p(x|z), or samples of p(x|z).
 
         Arguments:
-            label: For conditional models: a class, or labels (n, ...).
+            label: A class, or labels (n, ...), for conditional models and for prior.classes.
             sampler: What samples z: the words of an option of conf/sampler, or a Sampler.
             draw: True for samples of p(x|z).
             seed: The seed of the images.
@@ -219,7 +219,7 @@ class Run:
             words = f"sampler={sampler}".split()
             used = build_from_config(compose_checked("sample", words).sampler)
         needs_calibration = draw and self.vae.likelihood.needs_calibration
-        needs_data = used.needs_fit or self.vae.conditional or needs_calibration
+        needs_data = used.needs_fit or self.vae.samples_take_labels or needs_calibration
         data = self.data if needs_data else self._parts.data
         x = sample_images(self.vae, data, used, n, label, seed, draw).x
         return self.vae.to_data_units(x)

@@ -24,6 +24,8 @@ from vaelab.runtime.errors import UserError
 class Pictures(Callback):
     """Draws reconstructions and samples every `every` epochs, and all figures at the end.
 
+    Those of tables are drawn at the end only, since an epoch may take less time than a figure.
+
     Arguments:
         folder: The run folder; the figures are written to <folder>/figures.
         every: The number of epochs between two drawings.
@@ -56,6 +58,8 @@ class Pictures(Callback):
         if (trainer.current_epoch + 1) % self.every != 0:
             return
         data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
+        if len(data.shape) == 1:
+            return
         scene = FigureInputs(cast(VAEModule, pl_module).vae, data, self.folder)
         paths, _ = draw_figures(scene, GRID_FIGURES)
         for logger in trainer.loggers:

@@ -1,8 +1,8 @@
 """Draw the figures of a finished run: `vaelab figures runs/<run>`.
 
 Writes them to <run>/figures: reconstructions, samples, traversals, walks, map, aggregate (q(z)
-beside p(z)), kl_per_dimension and curves. Figures that do not apply to the run are left out, and a
-line says why.
+beside p(z)), layers (of model=deep and ladders), kl_per_dimension and curves. Figures that do not
+apply to the run are left out, and a line says why.
 """
 
 import argparse

@@ -10,11 +10,13 @@ NLL of the missing values is printed beside that of a baseline.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaelab.runtime.errors import MissingFileError, UserError
 from vaelab.runtime.files import expand_home
+from vaelab.runtime.metric_names import name_data
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,7 +91,7 @@ def main() -> None:
     if len(data.shape) == 3 and data.shape[0] in (1, 3):
         written.append(output.with_suffix(".png"))
         _draw_images(data, split, result, arguments.images).save(written[-1])
-    for line in _describe_numbers(result.numbers):
+    for line in _describe_numbers(result.numbers, data.shape):
         print(line)
     print(*written)
 
@@ -172,10 +174,12 @@ def _draw_images(data: "DataModule", split: str, result: Any, images: int | None
     return make_image_grid(torch.cat(rows), count)
 
 
-def _describe_numbers(numbers: dict[str, Any]) -> list[str]:
+def _describe_numbers(numbers: dict[str, Any], shape: Sequence[int]) -> list[str]:
     """Return the lines that the command prints."""
+    rows = name_data("images", shape)
     lines = [
-        f"{numbers['missing']:,} missing values in {numbers['images']:,} rows of {numbers['split']}"
+        f"{numbers['missing']:,} missing values in {numbers['images']:,} {rows} of "
+        f"{numbers['split']}"
         f"; effective importance samples (median): {numbers['effective_samples']:.1f} of "
         f"{numbers['proposals']}"
     ]

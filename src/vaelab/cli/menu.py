@@ -18,6 +18,7 @@ WIDTH = 80
 TITLE_WIDTH = 11
 # The experiments in the overview; --help experiment describes all.
 STARTING_POINTS = [
+    "autoencoder_kl",
     "beta_vae",
     "colour",
     "conditional",
@@ -27,6 +28,7 @@ STARTING_POINTS = [
     "imputation",
     "iwae",
     "ladder_conv",
+    "latent_flow",
     "mnist_20min",
     "mnist_best",
     "series",

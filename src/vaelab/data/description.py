@@ -19,6 +19,7 @@ from vaelab.data.base import Binarize, DataModule
 from vaelab.distributions.masked import fill_from_other_rows
 from vaelab.distributions.pixels import Pixels
 from vaelab.runtime.errors import UserError
+from vaelab.runtime.metric_names import name_data
 from vaelab.runtime.slurm import is_worker_rank
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class DataDescription:
         else:
             noun = "volumes" if len(self.shape) == 4 else "images"
             what = f"{noun} {'x'.join(map(str, self.shape))}"
-        values = f"{KINDS[self.pixels]} in [{self.low:.4g}, {self.high:.4g}]"
+        values = f"{name_data(KINDS[self.pixels], self.shape)} in [{self.low:.4g}, {self.high:.4g}]"
         text = f"data: {sizes} {what}, {values}, {self.labels}"
         return "; ".join([text, *self.conversions])
 
@@ -149,7 +150,7 @@ def describe_splits(data: DataModule) -> DataDescription:
         missing=0 if missing is None else int(missing.sum()),
         conversions=[
             *data.conversions,
-            *BINARIZATION[data.binarize],
+            *(name_data(text, data.shape) for text in BINARIZATION[data.binarize]),
             *([] if missing is None else [_describe_missing(data, missing, len(train))]),
         ],
     )
@@ -178,15 +179,18 @@ def _describe_missing(data: DataModule, missing: Tensor, rows: int) -> str:
     if len(data.shape) > 1 or not count:
         return text
     worst = missing.argsort(descending=True, stable=True)[:MAX_NAMED].tolist()
-    names = _name_columns(data)
+    names = list_column_names(data)
     named = [f"{int(missing[n]):,} in {names[n]}" for n in worst if missing[n] > 0]
     more = ", ..." if int((missing > 0).sum()) > MAX_NAMED else ""
     return f"{text}: {', '.join(named)}{more}"
 
 
-def _name_columns(data: DataModule) -> Sequence[str]:
+def list_column_names(data: DataModule) -> Sequence[str]:
     """Return the names of the columns of a table."""
-    return getattr(data, "columns", ()) or [f"x[:, {n}]" for n in range(data.shape[0])]
+    names = getattr(data, "columns", ())
+    if len(names) == data.shape[0]:
+        return names
+    return [f"x[:, {n}]" for n in range(data.shape[0])]
 
 
 def describe_labels(y: Tensor) -> str:
@@ -219,7 +223,8 @@ def _check_not_all_equal(images: Tensor, conversions: Sequence[str]) -> None:
                 "the files are transparent, and white shapes vanish on white: set "
                 "data.background=black, or data.shape=[4,height,width] to keep the alpha channel"
             )
-        raise UserError(f"all {len(images):,} training images are equal: {hint}")
+        text = f"all {len(images):,} training images are equal"
+        raise UserError(f"{name_data(text, images.shape[1:])}: {hint}")
 
 
 def _choose_rows(images: Tensor) -> Tensor:
@@ -248,14 +253,16 @@ def _find_warnings(
     data: DataModule, description: DataDescription, rows: Tensor, constant: list[int]
 ) -> Iterator[str]:
     """Yield what is probably not meant."""
-    examined = f"of {description.examined:,} examined training images"
+    noun, pixel = name_data("image", data.shape), name_data("pixel", data.shape)
+    plural = name_data("images", data.shape)
+    examined = f"of {description.examined:,} examined training {plural}"
     if len(data.shape) == 1 and constant:
-        names = _name_columns(data)
+        names = list_column_names(data)
         named = ", ".join(names[n] for n in constant[:MAX_NAMED])
         more = ", ..." if len(constant) > MAX_NAMED else ""
         yield f"data: {len(constant)} of {data.shape[0]} columns are constant: {named}{more}"
     elif constant:
-        yield f"data: {len(constant):,} {examined} have the same value in all pixels"
+        yield f"data: {len(constant):,} {examined} have the same value in all {pixel}s"
     if _looks_like_an_image(description):
         channels, length = description.shape
         yield (
@@ -265,7 +272,7 @@ def _find_warnings(
     brightest = rows.max().item() * (255 if rows.is_floating_point() else 1)
     if description.pixels in ("levels", "dequantized") and brightest <= DARK_LEVEL:
         yield (
-            f"data: the largest of 256 levels is {brightest:.0f}, so the images are nearly "
+            f"data: the largest of 256 levels is {brightest:.0f}, so the {plural} are nearly "
             "black: if it is the brightest possible one, set data.scale to it for arrays, or "
             "data.depth for files with more than 8 bits"
         )
@@ -274,7 +281,7 @@ def _find_warnings(
     if len(data.shape) > 1 and 100 * description.duplicates > description.examined:
         yield f"data: {description.duplicates:,} {examined} are equal to another one"
     if len(data.shape) > 1 and 100 * description.shared > description.examined:
-        yield f"data: {description.shared:,} test images are equal to a training image"
+        yield f"data: {description.shared:,} test {plural} are equal to a training {noun}"
     yield from _find_unknown_classes(data)
 
 
@@ -332,4 +339,5 @@ def _find_unknown_classes(data: DataModule) -> Iterator[str]:
         counts = Counter(labels[name].tolist())
         if unknown := sorted(counts.keys() - known):
             named = ", ".join(map(str, unknown[:MAX_NAMED])) + ", ..." * (len(unknown) > MAX_NAMED)
-            yield f"data: the {name} images have labels that no training image has: {named}"
+            text = f"data: the {name} images have labels that no training image has: {named}"
+            yield name_data(text, data.shape)

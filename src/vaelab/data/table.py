@@ -9,7 +9,15 @@ from typing import Any
 
 import torch
 
-from vaelab.data.base import Binarize, DataModule, Split, check_split_fractions, random_split
+from vaelab.data.base import (
+    Binarize,
+    DataModule,
+    Split,
+    check_split_fractions,
+    measure_standardization,
+    random_split,
+)
+from vaelab.distributions.standardization import Standardization
 from vaelab.runtime.errors import UserError
 
 SIZES = {"breast_cancer": (30, 2), "wine": (13, 3)}  # columns and classes
@@ -19,8 +27,9 @@ class Table(DataModule):
     """Rows of measurements, float32, and optionally their class as further columns.
 
     breast_cancer has 569 tumors with 30 measurements, which are malignant (0) or benign (1). wine
-    has 178 wines with 13 measurements, of three growers. The measurements are standardized by the
-    mean and the standard deviation of the training rows. Labels are the classes.
+    has 178 wines with 13 measurements, of three growers. The model sees measurements that are
+    standardized by the mean and the standard deviation of the training rows; samples and
+    reconstructions are in the units of the data. Labels are the classes.
 
     Arguments:
         name: breast_cancer | wine.
@@ -61,6 +70,7 @@ class Table(DataModule):
             kind = "binary" if classes == 2 else f"categorical:{classes}"
             self.kind = [*["real"] * columns, kind]
         self.columns: tuple[str, ...] = ()
+        self.classes: tuple[str, ...] = ()
 
     def load(self) -> dict[str, Split]:
         from sklearn import datasets  # slow to import
@@ -68,13 +78,23 @@ class Table(DataModule):
         bunch: Any = getattr(datasets, f"load_{self.name}")()
         x, y = torch.from_numpy(bunch.data), torch.from_numpy(bunch.target).long()
         order = random_split(len(x), *self.fractions)
-        train = x[order["train"]]
-        x = (x - train.mean(0)) / train.std(0, correction=0)
         self.columns = tuple(map(str, bunch.feature_names))
+        self.classes = tuple(map(str, bunch.target_names))
         self.conversions.append("standardized by the training rows")
         if self.target:
-            names = [str(each) for each in bunch.target_names]
-            self.columns += (names[1],) if len(names) == 2 else tuple(names)
+            self.columns += self.classes[1:] if len(self.classes) == 2 else self.classes
             one_hot = torch.nn.functional.one_hot(y)
-            x = torch.cat([x, one_hot[:, 1:] if len(names) == 2 else one_hot], 1)
+            x = torch.cat([x, one_hot[:, 1:] if len(self.classes) == 2 else one_hot], 1)
+        if self.standardization is None:
+            measured = range(len(bunch.feature_names))
+            self.standardization = _standardize_columns(x[order["train"]], measured)
         return {part: Split(x[i].float(), y[i]) for part, i in order.items()}
+
+
+def _standardize_columns(x: torch.Tensor, columns: range) -> Standardization:
+    """Measure the standardization of some columns of x (N, D); the others stay as they are."""
+    measured = measure_standardization(x)
+    is_chosen = torch.tensor([number in columns for number in range(x.shape[1])])
+    return Standardization(
+        torch.where(is_chosen, measured.mean, 0.0), torch.where(is_chosen, measured.deviation, 1.0)
+    )

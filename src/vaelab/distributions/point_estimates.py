@@ -32,3 +32,8 @@ def estimate_mean_twice(q: Distribution) -> tuple[Tensor, Tensor]:
 def mean_at_total(p: Distribution, x: Tensor) -> Tensor:
     """Return the mean of p(x|z) for the reconstruction of x; for counts, at the total of each x."""
     return p.at_total_of(x).mean if isinstance(p, IndependentPoisson) else p.mean
+
+
+def sample_at_total(p: Distribution, x: Tensor) -> Tensor:
+    """Return a sample of p(x|z); for counts with an exposure, at the total of each x."""
+    return (p.at_total_of(x) if isinstance(p, IndependentPoisson) else p).sample()

@@ -108,6 +108,8 @@ def reason_not_applicable(vae: VAE, start: ChainStart = "prior") -> str | None:
             f"annealing needs real vectors z, but the latents of {name} lie on "
             f"{vae.posterior.support}: use importance_bound"
         )
+    if not vae.prior.has_exact_density:
+        return f"log p(z) of {type(vae.prior).__name__} is an estimate: set prior.trace=exact"
     if start == "posterior" and not vae.posterior.has_exact_density:
         return f"{name} has rounding errors away from its own samples: set start='prior'"
     return None

@@ -57,6 +57,10 @@ def evaluate(run: RunParts, config: EvaluationConfig) -> EvaluationNumbers:
             "grayscale pixels treated as probabilities have no log p(x): set data.binarize=dynamic,"
             " or loss=gaussian"
         )
+    if not vae.prior.has_exact_density:
+        raise NotApplicable(
+            "log p(z) is an estimate, of which there is no bound on log p(x): set prior.trace=exact"
+        )
     if no_annealing and no_gaps:
         raise NotApplicable(f"{no_annealing}; {no_gaps}")
     vae.eval()

@@ -25,11 +25,18 @@ from vaelab.likelihoods.gaussian import Gaussian
 from vaelab.likelihoods.scaled import LocationScaleLikelihood
 from vaelab.metrics.latents import ActiveUnits, bound_aggregate_kl
 from vaelab.metrics.linear import exact_elbo, is_linear
+from vaelab.models.ladder import Ladder
 from vaelab.priors.normal import UnitNormal
 from vaelab.runs.config_check import check_samples
 from vaelab.runs.metrics_file import LikelihoodNumbers
 from vaelab.runs.run import RunParts
 from vaelab.vae import VAE
+
+ACTIVE_LAYER = 0.1  # nats
+ESTIMATED_DENSITY = (
+    "the ELBO is an estimate, and there is no NLL: log p(z) is solved with Hutchinson's estimate "
+    "of the trace, whose exp is biased. prior.trace=exact gives both"
+)
 
 
 def evaluate(run: RunParts, config: EvaluationConfig) -> LikelihoodNumbers:
@@ -100,11 +107,13 @@ def evaluate_likelihood(
     Returns:
         split, images, measure (see `describe_measure`), elbo, reconstruction, kl, rmse (of the
         reconstruction from the mode of q(z|x), in units of a pixel), kl_per_dimension, or for
-        several layers kl_layer_1, ..., active_units; nll, unless grayscale pixels are treated as
+        several layers kl_layer_1, ...; active_units, and active_layers of a top-down hierarchy
+        (those with a KL of at least ACTIVE_LAYER nats); nll, unless grayscale pixels are treated as
         probabilities; bits_per_dim for binary pixels, levels and dequantized levels; with missing
         values, observed (the fraction of observed values) and nll_per_entry, the NLL of an observed
         value, of which bits_per_dim then is the unit too; bits_sha256 if pixels were binarized by
         sampling; decoder_scale; elbo_exact for a linear VAE; aggregate_kl_bound for p(z) = N(0, I).
+        density_warning if log p(z) is an estimate; the NLL is then missing.
         elbo_se and nll_se are standard errors over images. Without a density of q(z|x), elbo, kl
         and nll are missing.
 
@@ -118,6 +127,8 @@ def evaluate_likelihood(
     terms = collect_likelihood_terms(vae, data, split, samples, seed, images, journal)
     numbers: dict[str, Any] = {"split": split, "images": len(terms["reconstruction"])}
     numbers["measure"] = describe_measure(vae, data)
+    if "elbo" in terms and not vae.prior.has_exact_density:
+        numbers["density_warning"] = ESTIMATED_DENSITY
     observed = _mean(terms.pop("observed"))  # the fraction of observed values
     if observed > 0:
         numbers["rmse"] = (_mean(terms.pop("square")) / observed) ** 0.5
@@ -147,6 +158,9 @@ def evaluate_likelihood(
     active.update(terms.pop("mean"), terms.pop("mean_again"))
     numbers["active_units"] = int(active.compute().item())
     numbers |= {name: _mean(values) for name, values in terms.items()}
+    if isinstance(vae, Ladder):
+        layers = [value for name, value in numbers.items() if name.startswith("kl_layer_")]
+        numbers["active_layers"] = sum(value >= ACTIVE_LAYER for value in layers)
     return cast(LikelihoodNumbers, numbers)
 
 
@@ -170,7 +184,7 @@ def collect_likelihood_terms(
 
     def compute(batch: EvaluationBatch) -> PerImage:
         terms = _compute_terms(batch.model, batch.x)
-        if vae.posterior.has_density and not grey:
+        if vae.posterior.has_density and vae.prior.has_exact_density and not grey:
             terms["nll"] = -importance_bound(batch.model, batch.x, samples)
         if linear:
             terms["elbo_exact"] = exact_elbo(batch.model, batch.x)

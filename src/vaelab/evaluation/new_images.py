@@ -40,10 +40,10 @@ def sample_or_mean(p: Distribution, draw: bool) -> Tensor:
 def generate_images(run: RunParts, config: EvaluationConfig, n: int) -> Tensor:
     """Generate n images (n, *shape), the same on every process.
 
-    Conditional models take the labels of the n images of the split that are evaluated.
+    Models whose samples take labels get the labels of the n images of the split that are evaluated.
     """
     labels = None
-    if run.vae.conditional:
+    if run.vae.samples_take_labels:
         known = run.data.splits[config.split].labels
         labels = known[choose_subset(len(known), n)]
     draw = uses_pixel_samples(run)

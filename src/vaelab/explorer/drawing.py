@@ -62,7 +62,7 @@ def decoded_map_svg(plane: LatentPlane, explorer: Explorer, y: Tensor) -> str:
     points = [plane.point_at(across, down) for down in centres for across in centres]
     images = torch.stack([explorer.decode(plane.to_latent(*point), y) for point in points])
     content = base64.b64encode(encode_png(make_grid(images, MAP_TILES, padding=0))).decode()
-    size = f"width='{MAP_SIZE}' height='{MAP_SIZE}'"
+    size = f"width='{MAP_SIZE}' height='{MAP_SIZE}' preserveAspectRatio='none'"
     return _svg(f"<image href='data:image/png;base64,{content}' {size}/>")
 
 

@@ -10,7 +10,7 @@ from vaelab.explorer.controls import LatentControl
 from vaelab.explorer.drawing import decoded_map_svg, scatter_map_svg
 from vaelab.explorer.events import connect_event, gr
 from vaelab.explorer.explorer import Explorer
-from vaelab.explorer.markup import position_table, terms_table
+from vaelab.explorer.markup import position_table, terms_table, values_table
 from vaelab.explorer.sources import (
     TILES_TAB,
     ImageSource,
@@ -96,6 +96,9 @@ class ExploreTab:
         with gr.Row(elem_classes="pictures"):
             self.input = add_picture(*self._show_input(state))
             self.decoded = add_picture(*self._show_decoded(state, state.z))
+        if len(self.explorer.run.data.shape) == 2:
+            low, high = (f"{value:.3g}" for value in self.explorer.range)
+            add_hint(texts["series_range"].format(low=low, high=high))
         self.label = LabelInput(self.explorer, state.y, texts, texts["label_of_tab"])
         self.numbers = gr.Markdown(self._measure(state, state.z), elem_classes="numbers")
         with gr.Accordion(texts["terms_title"], open=False):
@@ -195,10 +198,15 @@ class ExploreTab:
         return self.explorer.to_display(state.x), state.caption
 
     def _show_decoded(self, state: ExplorerState, z: Tensor) -> tuple[Tensor, str]:
-        return self.explorer.decode(z, state.y), self.texts["decoded"]
+        return self.explorer.decode(z, state.y, state.x), self.texts["decoded"]
 
     def _measure(self, state: ExplorerState, z: Tensor) -> str:
-        return position_table(self.explorer.measure_latents(z, state.y, state.x), self.texts)
+        numbers = self.explorer.measure_latents(z, state.y, state.x)
+        tables = [position_table(numbers, self.texts)]
+        if self.explorer.variables:
+            mean = self.explorer.decode_mean(z, state.y, state.x)
+            tables.append(values_table(self.explorer, state.x, mean, self.texts))
+        return "\n\n".join(tables)
 
     def _render_terms(self, state: ExplorerState) -> str:
         x = state.x

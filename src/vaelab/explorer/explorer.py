@@ -4,6 +4,7 @@ import io
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,13 +21,21 @@ from vaelab.distributions.codebook import (
     indices_to_latents,
     latents_to_indices,
 )
-from vaelab.distributions.point_estimates import mode_or_mean
+from vaelab.distributions.point_estimates import mean_at_total, mode_or_mean
 from vaelab.distributions.sphere import sphere_constraint
 from vaelab.estimators.importance import importance_bound
 from vaelab.explorer.controls import LatentControl, has_vector_latents, make_controls
 from vaelab.explorer.ink import IMAGE_SIZE, format_as_mnist
 from vaelab.explorer.plane import LatentPlane
 from vaelab.explorer.subset import are_classes, choose_test_images, order_test_images
+from vaelab.figures.compute.base import (
+    FigureNotApplicable,
+    check_displayable,
+    to_data_units,
+    to_display_images,
+)
+from vaelab.figures.compute.columns import MAX_LISTED, TableVariable, choose_variables
+from vaelab.figures.draw.data_tiles import ROW_SIZE, draw_rows
 from vaelab.inference.calibration import compute_mean_error_statistic
 from vaelab.inference.elbo_terms import sample_elbo_terms
 from vaelab.objectives.base import closed_form_kl, sample_prior
@@ -76,7 +85,7 @@ class Explorer:
         plane: The map of the latents; None for codebook or one-hot latents, or a single latent.
 
     Raises:
-        UserError: If the data are not images, or the latents are NaN or infinite.
+        UserError: If the data cannot be drawn, or the latents are NaN or infinite.
     """
 
     def __init__(
@@ -86,12 +95,11 @@ class Explorer:
         metrics: dict[str, Any] | None = None,
         choices: dict[str, str] | None = None,
     ):
-        shape = run.data.shape
-        if len(shape) != 3 or shape[0] not in (1, 3):
-            raise UserError(
-                f"{name} was trained on data of shape {list(shape)}: the explorer needs grayscale "
-                "or RGB images, [1, height, width] or [3, height, width]"
-            )
+        if len(run.data.shape) > 1:
+            try:
+                check_displayable(run.data)
+            except FigureNotApplicable as reason:
+                raise UserError(f"the explorer cannot show the data of {name}: {reason}") from None
         self.run, self.name = run, name
         self.metrics, self.choices = metrics or {}, choices or {}
         self.device = next(run.vae.parameters()).device
@@ -148,6 +156,33 @@ class Explorer:
         keys = ("_target_", "shape", "root", "path", "crop")
         values = [f"{key} {settings.get(key)}" for key in keys]
         return (*values, str(len(self.run.data.splits["test"].images)))
+
+    @property
+    def is_image(self) -> bool:
+        """True if x is an image, so that it can be drawn by hand or read from a file."""
+        return len(self.run.data.shape) == 3
+
+    @cached_property
+    def variables(self) -> list[TableVariable]:
+        """The listed variables of a table; empty for other data."""
+        if len(self.run.data.shape) > 1:
+            return []
+        return choose_variables(self.run.data, MAX_LISTED)
+
+    @cached_property
+    def column_ranges(self) -> Tensor:
+        """The ends of the bars of the first columns of a table: quantiles of test rows, (2, D)."""
+        rows = self.run.data.splits["test"].images[self.test_indices]
+        x = self._scale_columns(self.run.data.prepare(rows))
+        return x.nanquantile(torch.tensor([0.01, 0.99]), 0)
+
+    def _scale_columns(self, x: Tensor) -> Tensor:
+        """Return the first columns of rows x (*, D) of the model in the units of the data.
+
+        They are on the CPU, counts as log(1 + x).
+        """
+        x = to_data_units(x, self.run.data)[..., :ROW_SIZE]
+        return x.clamp(min=0).log1p() if self.run.data.pixels == "count" else x
 
     @property
     def has_prior(self) -> bool:
@@ -246,13 +281,34 @@ class Explorer:
             return mode_or_mean(q)[0].cpu()
 
     @torch.no_grad()
-    def decode(self, z: Tensor, y: Tensor) -> Tensor:
-        """Return the mean of p(x|z) as an image (C, H, W) in [0, 1]."""
+    def decode_mean(self, z: Tensor, y: Tensor, x: Tensor | None = None) -> Tensor:
+        """Return the mean of p(x|z), (*shape); that of counts has the total of x, if it is given.
+
+        Arguments:
+            z: (D,).
+            y: Label (labels,).
+            x: (*shape).
+        """
         z = self._project_to_support(z).unsqueeze(0).to(self.device)
-        return self.to_display(self._condition_on(y).decode(z).mean[0])
+        p = self._condition_on(y).decode(z)
+        return (p.mean if x is None else mean_at_total(p, x.unsqueeze(0).to(self.device)))[0]
+
+    def decode(self, z: Tensor, y: Tensor, x: Tensor | None = None) -> Tensor:
+        """Return the mean of p(x|z) as an image (C, H, W) in [0, 1], see `decode_mean`."""
+        return self.to_display(self.decode_mean(z, y, x))
 
     def to_display(self, x: Tensor) -> Tensor:
-        """Scale the pixels of an image from the range of the data to [0, 1]."""
+        """Return x (*shape) of the model as an image (C, H, W) in [0, 1].
+
+        Series become lines, volumes their middle slices, and rows of a table bars.
+        """
+        if len(self.run.data.shape) == 1:
+            low, high = self.column_ranges
+            x = self._scale_columns(x)
+            return draw_rows(((x - low) / (high - low).clamp(min=1e-12)).unsqueeze(0))[0]
+        if not self.is_image:
+            drawn = to_display_images(x.unsqueeze(0), self.run.data)[0]
+            return drawn.nan_to_num(0.5).clamp(0, 1)
         low, high = self.range
         x = self.vae.to_data_units(x).float().cpu()
         return ((x - low) / max(high - low, 1e-12)).nan_to_num(0.5).clamp(0, 1)
@@ -275,8 +331,8 @@ class Explorer:
             if self.has_prior and model.likelihood.measure(self.run.data.pixels) != "grey":
                 count = NLL_SAMPLES if model.posterior.is_random else 1
                 terms["nll"] = -importance_bound(model, x.unsqueeze(0), count)[0]
-            mean = model.decode(mode_or_mean(model.encode(x.unsqueeze(0)))).mean[0]
-        terms["rmse"] = (mean - x).square().mean().sqrt()
+            p = model.decode(mode_or_mean(model.encode(x.unsqueeze(0))))
+        terms["rmse"] = (mean_at_total(p, x.unsqueeze(0))[0] - x).square().nanmean().sqrt()
         return {name: value.item() for name, value in terms.items()}
 
     @torch.no_grad()
@@ -303,7 +359,7 @@ class Explorer:
                 if self.has_prior:
                     densities["log_posterior"] = q
                 numbers["negative_log_likelihood"] = -p.log_prob(x)
-                numbers["pixel_error"] = (p.mean - x).square().mean().sqrt()
+                numbers["pixel_error"] = (mean_at_total(p, x) - x).square().nanmean().sqrt()
                 numbers["distance"] = torch.linalg.vector_norm(z - mode_or_mean(q))
             for name, density in reversed(densities.items()):
                 with suppress(NotImplementedError):  # a flow without an inverse

@@ -3,8 +3,13 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
+import torch
+from torch import Tensor
+
 from vaelab.explorer.explorer import ELBO_SAMPLES, NLL_SAMPLES, Explorer
 from vaelab.explorer.texts import METRIC_KEYS, Texts
+from vaelab.figures.compute.base import to_data_units
+from vaelab.figures.compute.columns import format_column
 from vaelab.report.numbers import format_number, format_shape, format_with_error
 
 NO_VALUE = "\N{EN DASH}"
@@ -34,12 +39,17 @@ def _format_metric(key: str, explorer: Explorer, texts: Texts) -> str:
 def describe_run(explorer: Explorer, texts: Texts) -> str:
     """Return one line with the model, the data, the selected parts and the optimizer steps."""
     choices, metrics, data = explorer.choices, explorer.metrics, explorer.run.data
-    colours = texts["grayscale" if data.shape[0] == 1 else "rgb"]
+    shape = format_shape(data.shape)
+    if len(data.shape) == 1:
+        shape = texts["columns"].format(count=data.shape[0])
+    if explorer.is_image:
+        colours = texts["grayscale" if data.shape[0] == 1 else "rgb"]
+        shape = f"{format_shape(data.shape[1:])} {colours}"
     description = texts["description"].format(
         model=choices.get("model", type(explorer.vae).__name__),
         latents=explorer.vae.latent_dim,
         data=choices.get("data", type(data).__name__),
-        shape=f"{format_shape(data.shape[1:])} {colours}",
+        shape=shape,
         pixels=texts[data.pixels],
     )
     titles = {"posterior": "q(z|x) {choice}", "prior": "p(z) {choice}", "loss": "p(x|z) {choice}"}
@@ -60,6 +70,20 @@ def position_table(numbers: Mapping[str, float], texts: Texts) -> str:
     """Render the numbers of `Explorer.measure_latents` as a Markdown table."""
     rows = [[texts[key], format_number(value)] for key, value in numbers.items()]
     return markdown_table(["at_sliders", ""], rows, texts)
+
+
+def values_table(explorer: Explorer, x: Tensor | None, mean: Tensor, texts: Texts) -> str:
+    """Render a row of a table and the mean of p(x|z), both (D,) of the model, as Markdown."""
+    given, decoded = (
+        to_data_units(one, explorer.run.data).unsqueeze(0)
+        for one in (torch.full_like(mean, torch.nan) if x is None else x, mean)
+    )
+    columns = [format_column(given, decoded, variable) for variable in explorer.variables]
+    rows = [
+        [escape(name), NO_VALUE if x is None else escape(values[0]), escape(new[0])]
+        for name, values, new in columns
+    ]
+    return markdown_table(["column", "input", "decoded_value"], rows, texts)
 
 
 def terms_table(terms: Mapping[str, float] | None, texts: Texts) -> str:

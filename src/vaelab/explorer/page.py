@@ -7,7 +7,7 @@ from vaelab.explorer.compare import CompareTab
 from vaelab.explorer.events import gr
 from vaelab.explorer.explore import ExploreTab
 from vaelab.explorer.explorer import Explorer
-from vaelab.explorer.texts import LANGUAGES, Texts
+from vaelab.explorer.texts import LANGUAGES, Texts, name_data_in_texts
 from vaelab.explorer.walk import WalkTab
 
 MAX_UPLOAD_SIZE = "30mb"
@@ -61,12 +61,23 @@ def build_page(explorers: Sequence[Explorer], texts: Texts) -> gr.Blocks:
         for explorer in explorers:
             with gr.Tab(explorer.name):
                 _add_run_tabs(explorer, texts)
+        if not _are_comparable(explorers):
+            return page
         with gr.Tab(texts["compare"]):
+            texts = name_data_in_texts(texts, explorers[0].run.data.shape)
             CompareTab({explorer.name: explorer for explorer in explorers}, texts)
     return page
 
 
+def _are_comparable(explorers: Sequence[Explorer]) -> bool:
+    """True if one x can be shown to all runs: images of any size, or other data of one set."""
+    if all(explorer.is_image for explorer in explorers):
+        return True
+    return len({explorer.data_identity for explorer in explorers}) == 1
+
+
 def _add_run_tabs(explorer: Explorer, texts: Texts) -> None:
+    texts = name_data_in_texts(texts, explorer.run.data.shape)
     gr.HTML(markup.heading_html(explorer, texts))
     with gr.Tab(texts["explore"]):
         ExploreTab(explorer, texts)

@@ -87,7 +87,7 @@ class TileInput:
             type="index",
             layout="gallery",
             show_label=False,
-            elem_classes="tiles",
+            elem_classes="tiles" if explorer.is_image else "tiles wide",
         )
 
     def connect(
@@ -108,13 +108,13 @@ class ImageSources:
         self.texts = texts
         with gr.Tab(texts["test_images"], id=TILES_TAB):
             self.tiles = TileInput(explorer)
-        with gr.Tab(texts["draw"]):
+        with gr.Tab(texts["draw"], visible=explorer.is_image):
             self.pad: Any = gr.HTML(html_template=style.PAD_TEMPLATE, js_on_load=style.PAD_JS)
             clear = gr.Button(texts["clear"], size="sm")
             connect_event(clear.click, lambda: "", [], [self.pad])
             is_mnist = explorer.run.data.shape == (1, 28, 28)
             add_hint(texts["draw_as_mnist" if is_mnist else "draw_resized"])
-        with gr.Tab(texts["upload"]):
+        with gr.Tab(texts["upload"], visible=explorer.is_image):
             self.file = gr.File(label=texts["image_file"], type="filepath", height=170)
             size = format_shape(explorer.run.data.shape[1:])
             add_hint(texts["upload_resized"].format(size=size))

@@ -27,6 +27,7 @@ CSS = """
 .tiles .gallery { gap: 5px; justify-content: flex-start; }
 .tiles .gallery button:focus { outline: 3px solid var(--color-accent); }
 .tiles .gallery :is(.container, img) { width: 46px; height: 46px; }
+.tiles.wide .gallery :is(.container, img) { width: auto; max-width: 140px; }
 .map { position: relative; touch-action: none; cursor: crosshair; user-select: none; }
 .map svg { display: block; border: 1px solid var(--border-color-primary); border-radius: 8px;
         background: #fff; }

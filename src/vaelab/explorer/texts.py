@@ -1,9 +1,10 @@
 """The texts of the page by language and key: `vaelab explore runs/<run> --language zh`."""
 # ruff: noqa: RUF001 - Chinese text has full-width punctuation
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
-from vaelab.runtime.metric_names import METRICS
+from vaelab.runtime.metric_names import METRICS, name_data
 
 Texts = Mapping[str, str]
 METRIC_KEYS = ("elbo", "nll", "reconstruction", "kl", "active_units", "bits_per_dim", "rmse")
@@ -55,6 +56,11 @@ ENGLISH = {
     "drawing": "Drawing",
     "no_image": "No image",
     "decoded": "Decoded: mean of p(x|z)",
+    "series_range": "Vertical axis from {low} to {high}; gray marks 0",
+    "column": "Column",
+    "columns": "{count} columns",
+    "input": "Input",
+    "decoded_value": "Decoded",
     "label": "Label",
     "label_of_tab": "condition of q(z|x, y) and p(x|z, y)",
     "label_of_comparison": "of drawings and files, for conditional models",
@@ -146,6 +152,11 @@ CHINESE = {
     "drawing": "手绘图像",
     "no_image": "无图像",
     "decoded": "解码：p(x|z) 的均值",
+    "series_range": "纵轴从 {low} 到 {high}；灰线为 0",
+    "column": "列",
+    "columns": "{count} 列",
+    "input": "输入",
+    "decoded_value": "解码",
     "label": "标签",
     "label_of_tab": "q(z|x, y) 与 p(x|z, y) 的条件",
     "label_of_comparison": "手绘和上传图像的标签，用于条件模型",
@@ -183,5 +194,19 @@ CHINESE = {
     "likelihood": "似然",
     "not_comparable": "两次运行的似然或像素类型不同：请比较图像，不要比较以 nats 为单位的数值。",
 }
+
+
+def name_data_in_texts(texts: Texts, shape: Sequence[int]) -> Texts:
+    """Return the texts with the words of data of a shape, such as row instead of image.
+
+    The names of fields, as in {pixels}, stay.
+    """
+
+    def replace(text: str) -> str:
+        parts = re.split(r"(\{[^}]*\})", text)
+        return "".join(part if part[:1] == "{" else name_data(part, shape) for part in parts)
+
+    return {key: replace(text) for key, text in texts.items()}
+
 
 LANGUAGES: Mapping[str, Texts] = {"en": ENGLISH, "zh": CHINESE}

@@ -21,6 +21,7 @@ from vaelab.distributions.layers import HierarchicalNormal
 from vaelab.distributions.normal import DiagonalNormal
 from vaelab.distributions.one_hot import OneHotAndNormal
 from vaelab.distributions.point import PointMass
+from vaelab.distributions.point_estimates import mean_at_total
 from vaelab.distributions.von_mises_fisher import VonMisesFisher
 from vaelab.inference.batches import iterate_batches
 from vaelab.inference.calibration import compute_mean_error_statistic
@@ -39,7 +40,8 @@ class EncodedBatch:
         index: The index of each image in its split (B,).
         label: Labels (B,), or attributes (B, attributes); (B, 0) without labels.
         x: The images (B, *shape) as the model receives them.
-        decoded: The means of p(x|z) (B, *shape), with z sampled from q(z|x).
+        decoded: The means of p(x|z) (B, *shape), with z sampled from q(z|x); those of counts with
+            an exposure have the total of each x.
         posterior: The parameters of q(z|x), see `extract_posterior_parameters`; for a q(z|x)
             without parameters that sample, as z.
         terms: reconstruction, kl and elbo (B,) in nats for the same z; no kl and elbo if q(z|x) has
@@ -64,7 +66,9 @@ def encode_batches(
     """
     for _, (model, x, y, index) in iterate_batches(vae, data, split, seed, title="encoding"):
         q, z, p, _, terms = sample_elbo_terms(model, x)
-        yield EncodedBatch(index, y, x, p.mean, extract_posterior_parameters(q) or {"z": z}, terms)
+        yield EncodedBatch(
+            index, y, x, mean_at_total(p, x), extract_posterior_parameters(q) or {"z": z}, terms
+        )
 
 
 @singledispatch

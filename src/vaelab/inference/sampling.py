@@ -56,7 +56,7 @@ class SamplingConfig:
 
     sampler: Sampler
     n: int
-    temperature: float
+    temperature: float | list[float]
     label: int | list[str] | None
     seed: int
     draw: bool
@@ -72,7 +72,7 @@ class SamplingConfig:
     def needs_data(self, vae: VAE) -> bool:
         """True if sampling needs the training images or their labels."""
         calibrates = self.draw and vae.likelihood.needs_calibration
-        return self.sampler.needs_fit or vae.conditional or calibrates
+        return self.sampler.needs_fit or vae.samples_take_labels or calibrates
 
     def generate_samples(self, vae: VAE, data: DataModule) -> GeneratedSamples:
         """Generate images with these settings, in the units of the data."""
@@ -98,8 +98,8 @@ def sample_images(
 
     Arguments:
         sampler: The sampler of z. It is fitted to the latents of the training images if necessary.
-        label: For conditional models: a class, the names of all attributes that are true, or labels
-            (n, ...). None takes labels of evenly spaced training images.
+        label: For conditional models and prior.classes: a class, the names of all attributes that
+            are true, or labels (n, ...). None takes labels of evenly spaced training images.
         draw: True to sample from p(x|z), False to return its mean.
 
     Raises:
@@ -114,7 +114,9 @@ def sample_images(
             sampler.fit(latents)
     with seeded_noise(Stream.SAMPLES, seed, NEW_LATENTS, 0):
         device = next(vae.parameters()).device
-        parts = [y.to(device) if vae.conditional else None for y in labels.split(LATENT_CHUNK)]
+        parts = [
+            y.to(device) if vae.samples_take_labels else None for y in labels.split(LATENT_CHUNK)
+        ]
         sizes = [len(part) for part in labels.split(LATENT_CHUNK)]
         chunks = zip(sizes, parts, strict=True)
         z = torch.cat([sampler.sample(size, part).cpu() for size, part in chunks])
@@ -139,7 +141,7 @@ def _choose_labels(
     vae: VAE, data: DataModule, n: int, label: int | Sequence[str] | Tensor | None
 ) -> Tensor:
     """Return the labels of the images to generate."""
-    if not vae.conditional:
+    if not vae.samples_take_labels:
         if label is not None:
             raise UserError(f"label={label}: the model of this run is unconditional: leave it out")
         return torch.zeros(n, 0, dtype=torch.long)

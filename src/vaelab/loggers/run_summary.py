@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,22 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from vaelab.data.base import DataModule
+from vaelab.figures.compute.base import (
+    FigureNotApplicable,
+    check_displayable,
+    to_data_units,
+    to_display_images,
+)
+from vaelab.figures.compute.columns import choose_variables, format_column
+from vaelab.figures.draw.columns import ReconstructedColumn
 from vaelab.inference.encoding import EncodedBatch, encode_batches
 from vaelab.inference.image_grid import make_image_grid
 from vaelab.loggers.base import MediaLogger, open_png
 from vaelab.runs.run import RunParts
+from vaelab.runtime.metric_names import name_data
 
 MAX_TABLE_ROWS = 32
+MAX_TABLE_COLUMNS = 8  # variables of a table of data
 KL_KEY, LAYER_KL_KEY = "test/kl_per_dimension", "test/kl_per_layer"
 IMAGES_KEY = "test/images"
 
@@ -51,21 +62,41 @@ def log_run_summary(
 def build_image_rows(run: RunParts) -> list[dict[str, Any]]:
     """Build table rows of the first test images, their reconstructions and ELBO terms in nats.
 
+    Rows of a table have the values of some columns instead of an image.
+
     The noise is that of an evaluation with the same seed, so these are terms over which the
     evaluation takes its means.
     """
     batch = next(encode_batches(run.vae, run.data, "test", run.cfg.seed))
     count = min(MAX_TABLE_ROWS, len(batch.index))
-    return [_build_row(batch, number, run.data) for number in range(count)]
+    columns: list[ReconstructedColumn] = []
+    if len(run.data.shape) == 1:
+        columns = [
+            format_column(
+                to_data_units(batch.x[:count], run.data),
+                to_data_units(batch.decoded[:count], run.data),
+                variable,
+            )
+            for variable in choose_variables(run.data, MAX_TABLE_COLUMNS)
+        ]
+    return [_build_row(batch, number, run.data, columns) for number in range(count)]
 
 
-def _build_row(batch: EncodedBatch, number: int, data: DataModule) -> dict[str, Any]:
+def _build_row(
+    batch: EncodedBatch, number: int, data: DataModule, columns: Sequence[ReconstructedColumn]
+) -> dict[str, Any]:
+    """Build the row of x number `number`: a picture of it, or its columns if it is of a table."""
     row: dict[str, Any] = {"index": batch.index[number].item()}
     if batch.label.ndim == 1 or batch.label.shape[1]:
         row["label"] = _format_label(batch.label[number], getattr(data, "attributes", ()))
-    if len(data.shape) == 3 and data.shape[0] in (1, 3):
-        row["image"] = make_image_grid(batch.x[number : number + 1], 1)
-        row["decoded"] = make_image_grid(batch.decoded[number : number + 1], 1)
+    for column in columns:
+        row[f"x: {column.name}"] = column.values[number]
+        row[f"decoded: {column.name}"] = column.reconstructions[number]
+    with suppress(FigureNotApplicable):
+        check_displayable(data)
+        pair = {name_data("image", data.shape): batch.x, "decoded": batch.decoded}
+        for name, x in pair.items():
+            row[name] = make_image_grid(to_display_images(x[number : number + 1], data), 1)
     return row | {name: term[number].item() for name, term in batch.terms.items()}
 
 

@@ -10,7 +10,7 @@ from vaelab.figures.run_figures import FIGURES
 from vaelab.loggers.run_summary import IMAGES_KEY, KL_KEY
 from vaelab.loggers.wandb import STEP
 from vaelab.runtime.errors import UserError
-from vaelab.runtime.metric_names import METRICS, get_metric
+from vaelab.runtime.metric_names import METRICS, NATS_PER_IMAGE, get_metric
 
 BEST_METRIC = "val/elbo.max"  # a summary metric
 
@@ -32,24 +32,28 @@ class WorkspacePanel(NamedTuple):
     keys: Sequence[str] = ()
 
 
+def _name_metric(key: str) -> str:
+    """Return the name and the unit of a metric; a project may have images, series and tables."""
+    return str(get_metric(key)).replace(NATS_PER_IMAGE, "nats")
+
+
 def _make_line_panel(key: str, stages: Sequence[str] = ("val", "train")) -> WorkspacePanel:
     """Make a panel of a metric over optimizer steps, with a curve for each stage."""
-    return WorkspacePanel("lines", str(get_metric(key)), [f"{stage}/{key}" for stage in stages])
+    return WorkspacePanel("lines", _name_metric(key), [f"{stage}/{key}" for stage in stages])
 
 
 def _make_bar_panel(key: str) -> WorkspacePanel:
-    """Make a panel of a metric of the test images, with a bar for each run."""
-    metric = get_metric(key)
-    return WorkspacePanel("bars", f"{metric.name}, test images ({metric.unit})", [f"test/{key}"])
+    """Make a panel of a metric of the test set, with a bar for each run."""
+    return WorkspacePanel("bars", f"{_name_metric(key)}, test set", [f"test/{key}"])
 
 
 LAYOUT = {
-    "Runs (compare one loss on one kind of pixels)": [
+    "Runs (compare one loss on one kind of data)": [
         _make_bar_panel("elbo"),
         _make_bar_panel("nll"),
         WorkspacePanel(
             "scatter",
-            f"{METRICS['kl'].name} and {METRICS['reconstruction']}",
+            f"{METRICS['kl'].name} and {_name_metric('reconstruction')}",
             ["test/kl", "test/reconstruction"],
         ),
         WorkspacePanel(
@@ -66,10 +70,10 @@ LAYOUT = {
     ],
     "Figures": [WorkspacePanel("images", name, [f"figures/{name}"]) for name in FIGURES],
     "Latents": [
-        WorkspacePanel("kl", f"KL per latent dimension ({METRICS['kl'].unit})", [KL_KEY]),
+        WorkspacePanel("kl", "KL per latent dimension (nats)", [KL_KEY]),
         _make_bar_panel("active_units"),
     ],
-    "Test images": [WorkspacePanel("table", "", [IMAGES_KEY])],
+    "Test set": [WorkspacePanel("table", "", [IMAGES_KEY])],
 }
 
 

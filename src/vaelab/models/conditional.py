@@ -23,55 +23,36 @@ from vaelab.vae import VAE
 LOG_SCALE_BOUND = 7.0  # the largest |log s| of p(z|y)
 
 
-class Conditional(VAE):
-    """A VAE with q(z|x, y), p(z) or p(z|y), and p(x|z, y), where y is a class or attributes.
+class LabelledVAE(VAE):
+    """A VAE that is conditioned on labels y, a class or attributes, if `labels` is a number.
 
-    The encoder gets y as one more channel, a learned linear map of y to an image; for tables y is
-    appended as more columns. The decoder gets y as more latents. The model can only encode and
-    decode after `condition_on(y)`.
+    The model can only encode and decode after `condition_on(y)`.
 
     Arguments:
-        labels: The number of classes, for labels (N,), or of attributes, for labels (N, labels).
-        learned_prior: If True, the prior is p(z|y) = N(m(y), diag(s(y)^2)) with learned m and s.
+        labels: The number of classes, for labels (N,), or of attributes, for labels (N, labels);
+            None for a model without labels.
 
     Raises:
-        UserError: If `labels` is not positive, or the prior cannot be combined with labels.
+        UserError: If `labels` is not positive.
     """
 
-    conditional = True
+    labels: Any  # int, or None
+    condition: Tensor | None = None
 
-    def __init__(self, *, labels: int, learned_prior: bool = False, **parts: Any):
-        if labels < 1:
+    def __init__(self, *, labels: int | None, **parts: Any):
+        if labels is not None and labels < 1:
             raise UserError(f"model.labels={labels}: it must be at least 1")
-        self.labels = labels
+        self.labels, self.conditional = labels, labels is not None
         super().__init__(**parts)
-        self.condition: Tensor | None = None
-        if self.prior.support is None:
+        if self.conditional and self.prior.classes is not None:
             raise UserError(
-                "prior=vamp cannot be combined with model=conditional, because its pseudo-inputs "
-                "have no labels: set prior=normal"
+                "prior.classes: the labels of a conditional model already belong to q(z|x, y) and "
+                "p(x|z, y): leave prior.classes out"
             )
-        if learned_prior and not isinstance(self.prior, UnitNormal):
-            raise UserError(
-                "model.learned_prior=true replaces the prior by p(z|y), but another prior= is "
-                "chosen: set prior=normal"
-            )
-        if learned_prior:
-            self.prior = LabelPrior(self.latent_dim, labels)
-
-    def build_networks(
-        self, encoder: Callable[..., Any], decoder: Callable[..., Any]
-    ) -> tuple[Any, Any]:
-        size, *rest = self.encoder_shape
-        extra_channels = 1 if rest else self.labels
-        inside = encoder((size + extra_channels, *rest), self.posterior.inputs)
-        outputs = (self.likelihood.outputs, *rest)
-        return (
-            LabelledEncoder(inside, self.labels, rest),
-            decoder(self.decoder_inputs + self.labels, outputs),
-        )
 
     def check_labels(self, y: Tensor) -> None:
+        if self.labels is None:
+            return
         if y.ndim == 2 and y.shape[1] == 0:
             raise UserError(
                 "a conditional model needs labels, but the data have none: add them (y in an npz "
@@ -117,11 +98,71 @@ class Conditional(VAE):
         Arguments:
             y: Classes (B,) or attributes (B, labels); B = 1 is one label for all images.
         """
+        if self.labels is None:
+            return self
         if y.ndim == 1 and not y.is_floating_point():
             y = one_hot(y, self.labels)
         model = copy.copy(self)
         model.condition = y.float()
         return model
+
+    def initialize(self, x: Tensor) -> None:
+        if self.labels is None:
+            super().initialize(x)
+            return
+        super(LabelledVAE, self.condition_on(x.new_zeros(1).long())).initialize(x)
+        self.is_initialized = True  # so far only the conditioned copy is
+
+    def _expand_condition(self, *lead: int) -> Tensor:
+        """Return y expanded to (*lead, labels)."""
+        if self.condition is None:
+            raise UserError(
+                "a conditional model needs the labels of its images to encode and decode: use "
+                "vae.condition_on(labels)"
+            )
+        return self.condition.expand(*lead, -1)
+
+
+class Conditional(LabelledVAE):
+    """A VAE with q(z|x, y), p(z) or p(z|y), and p(x|z, y), where y is a class or attributes.
+
+    The encoder gets y as one more channel, a learned linear map of y to an image; for tables y is
+    appended as more columns. The decoder gets y as more latents.
+
+    Arguments:
+        labels: The number of classes, for labels (N,), or of attributes, for labels (N, labels).
+        learned_prior: If True, the prior is p(z|y) = N(m(y), diag(s(y)^2)) with learned m and s.
+
+    Raises:
+        UserError: If `labels` is not positive, or the prior cannot be combined with labels.
+    """
+
+    def __init__(self, *, labels: int, learned_prior: bool = False, **parts: Any):
+        super().__init__(labels=labels, **parts)
+        if self.prior.support is None:
+            raise UserError(
+                "prior=vamp cannot be combined with model=conditional, because its pseudo-inputs "
+                "have no labels: set prior=normal"
+            )
+        if learned_prior and not isinstance(self.prior, UnitNormal):
+            raise UserError(
+                "model.learned_prior=true replaces the prior by p(z|y), but another prior= is "
+                "chosen: set prior=normal"
+            )
+        if learned_prior:
+            self.prior = LabelPrior(self.latent_dim, labels)
+
+    def build_networks(
+        self, encoder: Callable[..., Any], decoder: Callable[..., Any]
+    ) -> tuple[Any, Any]:
+        size, *rest = self.encoder_shape
+        extra_channels = 1 if rest else self.labels
+        inside = encoder((size + extra_channels, *rest), self.posterior.inputs)
+        outputs = (self.likelihood.outputs, *rest)
+        return (
+            LabelledEncoder(inside, self.labels, rest),
+            decoder(self.decoder_inputs + self.labels, outputs),
+        )
 
     def run_encoder(self, x: Tensor) -> Tensor:
         x = self.prepare_encoder_input(x)
@@ -135,19 +176,6 @@ class Conditional(VAE):
         if isinstance(self.prior, LabelPrior) and self.condition is not None:
             return self.prior.condition_on(self.condition)
         return super().latents()
-
-    def initialize(self, x: Tensor) -> None:
-        super(Conditional, self.condition_on(x.new_zeros(1).long())).initialize(x)
-        self.is_initialized = True  # so far only the conditioned copy is
-
-    def _expand_condition(self, *lead: int) -> Tensor:
-        """Return y expanded to (*lead, labels)."""
-        if self.condition is None:
-            raise UserError(
-                "a conditional model needs the labels of its images to encode and decode: use "
-                "vae.condition_on(labels)"
-            )
-        return self.condition.expand(*lead, -1)
 
 
 class LabelledEncoder(nn.Module):

@@ -97,16 +97,30 @@ class Ladder(VAE):
 
     def latents(self) -> HierarchicalNormal:
         def run_layers(size: torch.Size, z: Tensor | None, sample_layer: LayerSampler) -> LayerPass:
-            ladder_pass = self._cached_pass(z) or self._descend(size, z, sample_layer)
+            lead = torch.Size([*size, *self.condition_shape]) if z is None else z.shape[:-1]
+            ladder_pass = self._cached_pass(z) or self._descend(lead, z, sample_layer)
             return LayerPass(ladder_pass.z, ladder_pass.p)
 
-        zeros = self.decoder.start.new_zeros(self.latent_dim)
+        zeros = self.decoder.start.new_zeros(*self.condition_shape, self.latent_dim)
         return HierarchicalNormal(run_layers, self._split_layers, zeros)
 
     def decode(self, z: Tensor) -> Distribution:
         ladder_pass = self._cached_pass(z) or self._descend(z.shape[:-1], z)
         out = self._run_network(self.decoder, ladder_pass.state)
         return self.make_likelihood(out.reshape(*z.shape[:-1], *out.shape[1:]))
+
+    @property
+    def condition_shape(self) -> torch.Size:
+        """The batch shape of p(z): () without labels, or with one label for all z."""
+        return torch.Size()
+
+    def make_start(self, lead: torch.Size) -> Tensor:
+        """Return the first state (N, ...) for z (*lead, latent_dim), N = prod(lead)."""
+        return self.decoder.start.expand(math.prod(lead), *self.decoder.start.shape)
+
+    def run_prior(self, layer: Any, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the parameters of p(z_l) (N, 2 d), and the state (N, ...) that z_l is added to."""
+        return self._run_network(layer.prior, state), state
 
     def _compute_features(self, x: Tensor) -> list[Tensor]:
         """Compute the features (B, ...) of each level for images x (B, *shape), from x up."""
@@ -159,12 +173,12 @@ class Ladder(VAE):
             features: The features (N, ...) of x for each level, from the lowest.
         """
         given_parts = None if z is None else self._split_layers(z)
-        state = self.decoder.start.expand(math.prod(lead), *self.decoder.start.shape)
+        state = self.make_start(lead)
         p: list[DiagonalNormal] = []
         q: list[DiagonalNormal] = []
         parts: list[Tensor] = []
         for number, layer in enumerate(self.decoder.layers):
-            raw = self._run_network(layer.prior, state)
+            raw, state = self.run_prior(layer, state)
             p.append(self.posterior(raw))
             if features is not None:
                 inputs = torch.cat([state, features[layer.level]], 1)

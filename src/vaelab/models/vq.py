@@ -125,7 +125,11 @@ class LatentSize:
         self.dim = (len(levels) if levels else bits or dim) * depth
 
     def __call__(self, shape: Sequence[int]) -> int:
-        return self.dim * math.prod(_compute_grid(shape))
+        return self.dim * math.prod(self.compute_grid(shape))
+
+    def compute_grid(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Compute the size of the grid of codes of an x of this shape."""
+        return _compute_grid(shape)
 
 
 class ResidualBlock(nn.Module):

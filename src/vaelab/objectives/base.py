@@ -46,6 +46,7 @@ class Objective(nn.Module):
         lr: The learning rate of the objective's parameters.
         supports_layers: True if it can train a model with several stochastic layers.
         needs_start: True if training must start from a finished run, given by start=.
+        trains_own_loss: True if it can train a prior with a loss of its own.
         maximises_likelihood: True if the reconstruction term of the loss is -log p(x|z).
     """
 
@@ -58,6 +59,7 @@ class Objective(nn.Module):
     needs_dataset_size = False
     lr: float | None = None
     needs_start = False
+    trains_own_loss = False
     maximises_likelihood = True
 
     def prepare(self, vae: "VAE") -> None:
@@ -80,6 +82,16 @@ class Objective(nn.Module):
                 "single point, so the KL has no gradient: set objective=vq, or another posterior= "
                 "(diagonal, full, iaf, ...)"
             )
+
+    def start(self, vae: "VAE", x: Tensor, y: Tensor) -> None:
+        """Initialize what depends on the trained model that a new run starts from.
+
+        It is called after the weights of start= are loaded.
+
+        Arguments:
+            x: Training images (N, *shape).
+            y: Their labels (N, ...).
+        """
 
     def check_range(self, low: float, high: float) -> None:
         """Raise a UserError if the objective cannot compare pixels between low and high."""

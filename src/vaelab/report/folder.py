@@ -19,7 +19,7 @@ from vaelab.runtime.installation import train_command
 from vaelab.runtime.own_project import project_flags
 
 IMAGE_FOLDERS = ("figures", "evaluation", "samples")  # folders of a run with images
-FIRST_FIGURES = ("reconstructions", "samples", "traversals", "walks", "map")
+FIRST_FIGURES = ("reconstructions", "samples", "pairs", "traversals", "walks", "map")
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,12 @@ class RunFolder:
     @property
     def name(self) -> str:
         return self.path.resolve().name
+
+    @property
+    def shape(self) -> Any:
+        """The shape of one x, None if it is unknown."""
+        described = self.numbers.get("shape") or self.data.get("shape")
+        return described or untrusted.get_table(self.cfg, "data").get("shape")
 
     @property
     def command(self) -> str:

@@ -6,11 +6,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from vaelab.runtime.errors import UserError
 from vaelab.runtime.language import TO_ENGLISH, Translate
+from vaelab.runtime.metric_names import name_data_in
 
 MAX_BYTES = 2_200_000  # of all images of a page; base64 adds a third, which makes 3 MB
 MAX_IMAGES = 250  # of a page; with more, each would have too few bytes
@@ -27,9 +29,15 @@ CAPTIONS = {
     "walks": "Interpolations between the latents of two images",
     "map": "The latents of images, coloured by label",
     "aggregate": "The aggregate posterior q(z) against the prior p(z)",
+    "layers": "Test images with more and more layers fixed from the top, and the KL of each layer",
     "kl_per_dimension": "KL of each latent dimension by epoch",
     "nearest": "Samples, each row above the row of the nearest training images",
     "curves": "ELBO, reconstruction and KL by optimizer step",
+}
+TABLE_CAPTIONS = {
+    "reconstructions": "The first test rows, with their reconstructions below the values",
+    "samples": "The distribution of each column in training rows and in samples of the model",
+    "pairs": "Columns against each other, in training rows and in samples of the model",
 }
 
 
@@ -58,6 +66,7 @@ class EmbeddedImage:
 def embed_images(
     paths: Sequence[tuple[Path, Path]],
     translate: Translate = TO_ENGLISH,
+    shape: Any = None,
     max_bytes: int = MAX_BYTES,
     max_images: int = MAX_IMAGES,
 ) -> tuple[dict[Path, EmbeddedImage], list[Path]]:
@@ -67,6 +76,7 @@ def embed_images(
 
     Arguments:
         paths: Pairs of the path of an image and its run folder.
+        shape: The shape of one x, which decides what the captions say.
         max_images: Images after the first `max_images` are left out.
 
     Returns:
@@ -85,14 +95,16 @@ def embed_images(
         remaining -= len(content)
         source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
         name = path.relative_to(folder).as_posix()
-        embedded[path] = EmbeddedImage(name, make_caption(path, translate), source, *size)
+        embedded[path] = EmbeddedImage(name, make_caption(path, translate, shape), source, *size)
     return {path: embedded[path] for path, _ in paths if path in embedded}, sorted(missing)
 
 
-def make_caption(path: Path, translate: Translate = TO_ENGLISH) -> str:
+def make_caption(path: Path, translate: Translate = TO_ENGLISH, shape: Any = None) -> str:
     """Return the caption of an image, made from the name of its file and folder."""
     words = path.stem.replace("_", " ").replace("-", " ")
-    caption = translate(CAPTIONS[path.stem]) if path.stem in CAPTIONS else words
+    is_table = isinstance(shape, Sequence) and len(shape) == 1
+    captions = {**CAPTIONS, **TABLE_CAPTIONS} if is_table else CAPTIONS
+    caption = name_data_in(translate, shape)(captions.get(path.stem, words))
     return caption if path.parent.name == "figures" else f"{path.parent.name}: {caption}"
 
 

@@ -95,10 +95,11 @@ def describe_measurement(numbers: Mapping[str, Any], t: Translate) -> str:
     """Describe the images, the pixels and the kind of log p(x) of an evaluation."""
     measure, _, condition = str(numbers.get("measure", "")).partition(" given ")
     images = t("{images}, ", images=describe_images(numbers, t)) if "images" in numbers else ""
+    is_table = isinstance(shape := numbers.get("shape"), list) and len(shape) == 1
     pixels = t(
-        "{pixels} pixels of {shape}.",
+        "{pixels} values in {shape} columns." if is_table else "{pixels} pixels of {shape}.",
         pixels=t(str(numbers.get("pixels", "?"))),
-        shape=format_shape(numbers.get("shape")),
+        shape=format_shape(shape),
     )
     about = t("All numbers are conditional on {condition}.", condition=t(condition))
     conditional = f" {about}" if condition else ""

@@ -21,7 +21,7 @@ from vaelab.runs.metrics_file import EvaluationNumbers
 from vaelab.runs.untrusted import read_message
 from vaelab.runs.verdicts import find_verdicts
 from vaelab.runtime.language import Translate
-from vaelab.runtime.metric_names import Metric, get_metric, name_data
+from vaelab.runtime.metric_names import Metric, get_metric, name_data, name_data_in
 
 MAX_SHOWN_CONFIG = 100_000  # characters
 FIRST_KEYS = ("split", "images", "samples", "checkpoint")  # shown before the metrics
@@ -38,9 +38,9 @@ def write_run_report(folder: Path, t: Translate) -> Path:
         UserError: If a link leads out of the folder.
     """
     run = RunFolder.load(folder)
-    images, missing = embed_images(
-        [(path, folder) for path in run.images if not (run.rows and path.name == CURVES)], t
-    )
+    t = name_data_in(t, run.shape)
+    paths = [(path, folder) for path in run.images if not (run.rows and path.name == CURVES)]
+    images, missing = embed_images(paths, t, run.shape)
     return page.render_page(
         folder,
         "run.html",
@@ -50,12 +50,12 @@ def write_run_report(folder: Path, t: Translate) -> Path:
         headline=_make_headline(run.numbers, t),
         warnings=[
             *_list_texts(run.data.get("warnings")),
-            *(_make_sentence(words, run.numbers, t) for words in find_verdicts(run.numbers, t)),
+            *(_make_sentence(words, run.shape, t) for words in find_verdicts(run.numbers, t)),
         ],
         data_rows=_make_data_rows(run.data, t),
         model=make_model_diagram(run, t),
         layouts=LAYOUTS,
-        panels=make_curve_panels(run.rows, run.numbers.get("shape"), t),
+        panels=make_curve_panels(run.rows, run.shape, t),
         images=list(images.values()),
         missing=[path.relative_to(folder).as_posix() for path in missing],
         metric_rows=make_metric_rows(
@@ -71,9 +71,9 @@ def write_run_report(folder: Path, t: Translate) -> Path:
     )
 
 
-def _make_sentence(words: str, numbers: Mapping[str, Any], t: Translate) -> str:
+def _make_sentence(words: str, shape: Any, t: Translate) -> str:
     """Give words about numbers a capital letter and a full stop."""
-    return name_data(f"{words[:1].upper()}{words[1:]}{t('.')}", numbers.get("shape"))
+    return name_data(f"{words[:1].upper()}{words[1:]}{t('.')}", shape)
 
 
 def _make_title(run: RunFolder) -> list[str]:

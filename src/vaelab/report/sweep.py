@@ -31,7 +31,7 @@ from vaelab.report.jobs import (
 )
 from vaelab.runs.jobs import FAILED, SIZES, find_jobs
 from vaelab.runtime.language import Translate
-from vaelab.runtime.metric_names import get_metric
+from vaelab.runtime.metric_names import get_metric, name_data_in
 
 COMPARISON = re.compile(  # of the group of comparable jobs, see `vaelab.runs.jobs`
     r"(?P<loss>\S+) on (?P<pixels>\S+) pixels of (?P<data>.+) \((?P<measure>.+)\)"
@@ -50,8 +50,16 @@ def write_sweep_report(folder: Path, t: Translate) -> Path:
     for job in find_jobs(folder):
         if not (job / page.REPORT_FILE).exists():
             run.write_run_report(job, t)
-    values = collect_template_values(folder, read_report_jobs(folder), t)
+    jobs = read_report_jobs(folder)
+    t = name_data_in(t, _find_common_shape(jobs))
+    values = collect_template_values(folder, jobs, t)
     return page.render_page(folder, "sweep.html", t, **values)
+
+
+def _find_common_shape(jobs: list[SweepJob]) -> Any:
+    """Return the shape of one x, None if it differs among the jobs."""
+    shapes = [job.run.shape for job in jobs if job.run.shape]
+    return shapes[0] if shapes and all(shape == shapes[0] for shape in shapes) else None
 
 
 def collect_template_values(folder: Path, jobs: list[SweepJob], t: Translate) -> dict[str, Any]:
@@ -164,7 +172,7 @@ def _embed_job_images(
     """
     queues = [[(path, job.run.path) for path in job.run.images] for job in jobs]
     in_turns = [pair for turn in zip_longest(*queues) for pair in turn if pair]
-    embedded, missing = embed_images(in_turns, t)
+    embedded, missing = embed_images(in_turns, t, _find_common_shape(jobs))
     images = {
         job.name: [
             {"name": image.name, "caption": image.caption, "source": image.source}

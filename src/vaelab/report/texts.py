@@ -59,6 +59,8 @@ CHINESE: Mapping[str, str] = {
     "levels": "256 级",
     "dequantized": "去量化",
     "real": "实数",
+    "count": "计数",
+    "mixed": "混合类型",
     "grey": "灰度",
     "the labels": "标签",
     # curves
@@ -121,8 +123,8 @@ CHINESE: Mapping[str, str] = {
         "总相关 {correlation:.2g} 由每幅图像一个样本估计，噪声可能使其为负；精确值不会为负"
     ),
     # images
-    "Images": "图像",
-    "There are no images in figures/.": "figures/ 中没有图像。",
+    "Figures": "图",
+    "There are no figures in figures/.": "figures/ 中没有图。",
     "Left out, because they are too large for one page or cannot be read:": (
         "以下图像太大或无法读取，因此未显示："
     ),
@@ -136,7 +138,19 @@ CHINESE: Mapping[str, str] = {
     "Interpolations between the latents of two images": "两幅图像的隐变量之间的插值",
     "The latents of images, coloured by label": "图像的隐变量，按标签着色",
     "The aggregate posterior q(z) against the prior p(z)": "聚合后验 q(z) 与先验 p(z) 的比较",
+    "Test images with more and more layers fixed from the top, and the KL of each layer": (
+        "自上而下逐层固定隐变量时的测试图像，以及每层的 KL"
+    ),
     "KL of each latent dimension by epoch": "每个隐变量维度的 KL 随 epoch 的变化",
+    "The first test rows, with their reconstructions below the values": (
+        "前几个测试数据行，数值下方是对应的重构"
+    ),
+    "The distribution of each column in training rows and in samples of the model": (
+        "训练数据行和模型样本中每一列的分布"
+    ),
+    "Columns against each other, in training rows and in samples of the model": (
+        "训练数据行和模型样本中各列两两之间的关系"
+    ),
     "Samples, each row above the row of the nearest training images": (
         "样本，每行下方是最近的训练图像"
     ),
@@ -152,6 +166,7 @@ CHINESE: Mapping[str, str] = {
         "{every:,} 幅{split}图像中随机选取的 {images:,} 幅"
     ),
     "{images}, ": "{images}，",
+    "{pixels} values in {shape} columns.": "{pixels}数值，{shape} 列。",
     "{pixels} pixels of {shape}.": "{pixels}像素，形状 {shape}。",
     "All numbers are conditional on {condition}.": "所有数值都以{condition}为条件。",
     "log p(x) is a log probability of discrete pixels.": "log p(x) 是离散像素的对数概率。",
@@ -236,9 +251,9 @@ CHINESE: Mapping[str, str] = {
     "KL against reconstruction of each job, with lines of equal ELBO": (
         "每次训练的 KL 与重构项，以及 ELBO 的等值线"
     ),
-    "Images side by side": "图像对比",
-    "{count} images do not fit on this page. They are in the reports of the jobs.": (
-        "本页放不下 {count} 幅图像。它们在各次训练的报告中。"
+    "Figures side by side": "图的对比",
+    "{count} figures do not fit on this page. They are in the reports of the jobs.": (
+        "本页放不下 {count} 幅图。它们在各次训练的报告中。"
     ),
     " with uncommitted changes": "（含未提交的修改）",
     ". The jobs ran on different code.": "。各次训练使用的代码不同。",
@@ -258,6 +273,7 @@ CHINESE: Mapping[str, str] = {
     "dB": "dB",
     "accuracy": "准确率",
     "codes": "个码",
+    "layers": "层",
     "per image": "每幅图像",
     "s": "s",
     # names and meanings of metrics
@@ -294,6 +310,10 @@ CHINESE: Mapping[str, str] = {
     "active units": "活跃单元",
     "The number of latent dimensions whose posterior mean varies between images.": (
         "后验均值随图像变化的隐变量维度数。"
+    ),
+    "active layers": "活跃层",
+    "The number of stochastic layers whose KL is at least 0.1 nats.": (
+        "KL 不小于 0.1 nats 的随机层数。"
     ),
     "KL(q(z) || p(z)), at least": "KL(q(z) || p(z)) 的下界",
     "A lower bound on how far the aggregate posterior q(z) is from the prior, by the mean and "
@@ -480,6 +500,12 @@ CHINESE: Mapping[str, str] = {
     "Minus the log likelihood of the features that the critic computes.": (
         "判别器计算的特征的负对数似然。"
     ),
+    "perceptual distance": "感知距离",
+    "The distance of images and means of p(x|z) in the features of a classifier, times the number "
+    "of pixel values.": "图像与 p(x|z) 的均值在分类器特征中的距离，乘以像素值的个数。",
+    "adaptive weight": "自适应权重",
+    "The norm of the reconstruction's gradient by the last layer, divided by the norm of the "
+    "critic's.": "重构项对最后一层的梯度范数，除以判别器项的梯度范数。",
     "generator loss": "生成器损失",
     "The loss of the part that is judged by the critic.": "由判别器评判的部分的损失。",
     "critic loss": "判别器损失",

@@ -43,6 +43,7 @@ class LikelihoodNumbers(TypedDict, total=False):
         scale_floor: The lowest scale of p(x|z), averaged over pixels where it differs.
         kl_weighting: The option of kl=, if the loss has a weighted KL.
         final_weight: Its weight of the KL at the end of a training that is long enough.
+        density_warning: A sentence, if log p(z) is an estimate.
         choices: The chosen option of each config group.
         command: The command that computed the numbers.
         git, versions, threads: Provenance, see `vaelab.runs.provenance.collect_provenance`.
@@ -68,6 +69,7 @@ class LikelihoodNumbers(TypedDict, total=False):
     observed: float
     nll_per_entry: float | None
     active_units: int
+    active_layers: int
     rmse: float | None
     decoder_scale: float | None
     implied_scale: float | None
@@ -76,6 +78,7 @@ class LikelihoodNumbers(TypedDict, total=False):
     scale_floor: float
     kl_weighting: str
     final_weight: float
+    density_warning: str
     bits_sha256: str
     choices: dict[str, str]
     command: str
@@ -170,7 +173,7 @@ class EvaluationNumbers(LikelihoodNumbers, total=False):
     # samples
     features: str
     sampler: str
-    temperature: float
+    temperature: float | list[float]
     compared: str
     fid_images: int
     fid: float | None

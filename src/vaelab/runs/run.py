@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vaelab.data.base import DataModule
 from vaelab.distributions.standardization import Standardization
 from vaelab.module import VAEModule
+from vaelab.objectives.perceptual import AUTO, choose_network
 from vaelab.runs import checkpoints, weights
 from vaelab.runs.config_types import check_types
 from vaelab.runs.factories import list_given_model_parts
@@ -29,6 +30,7 @@ from vaelab.runtime.private_api import config_node
 from vaelab.vae import VAE
 
 STATISTICS = {"vae.x_mean", "vae.x_deviation"}  # of standardized data
+PERCEPTUAL = "vaelab.objectives.perceptual.Perceptual"
 GROUPS_OUTSIDE_THE_MODEL = ("logger", "callbacks", "trainer")
 
 
@@ -75,6 +77,9 @@ class RunParts:
             likelihood["columns"] = list(data.column_kinds)
         if data.has_missing:
             config["vae"]["missing"] = True
+        objective = config["objective"]
+        if objective.get("_target_") == PERCEPTUAL and objective["network"] == AUTO:
+            cfg.objective.network = objective["network"] = choose_network(AUTO, data.features)
         run = cls(cfg, data, build_from_config(DictConfig(config)))
         if cfg.get("latent_dim", 0) is None:  # it follows from the shape
             cfg.latent_dim = config["vae"]["latent_dim"] = run.vae.latent_dim

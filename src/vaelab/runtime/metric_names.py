@@ -92,6 +92,12 @@ METRICS = {
         "The number of latent dimensions whose posterior mean varies between images.",
         None,
     ),
+    "active_layers": Metric(
+        "active layers",
+        "layers",
+        "The number of stochastic layers whose KL is at least 0.1 nats.",
+        None,
+    ),
     "aggregate_kl_bound": Metric(
         "KL(q(z) || p(z)), at least",
         NATS_PER_IMAGE,
@@ -374,6 +380,20 @@ OTHER_METRICS = {
         "Minus the log likelihood of the features that the critic computes.",
         False,
     ),
+    "perceptual": Metric(
+        "perceptual distance",
+        "",
+        "The distance of images and means of p(x|z) in the features of a classifier, times the "
+        "number of pixel values.",
+        False,
+    ),
+    "adaptive_weight": Metric(
+        "adaptive weight",
+        "",
+        "The norm of the reconstruction's gradient by the last layer, divided by the norm of the "
+        "critic's.",
+        None,
+    ),
     "fooling": Metric(
         "generator loss", NATS_PER_IMAGE, "The loss of the part that is judged by the critic.", None
     ),
@@ -474,3 +494,8 @@ def name_data(text: str, shape: Any) -> str:
 
     pattern = rf"(?<![a-zA-Z_])({'|'.join(words)})(s?)(?![a-zA-Z_])"
     return re.sub(pattern, replace, text)
+
+
+def name_data_in(translate: Translate, shape: Any) -> Translate:
+    """Return a translator whose texts have the words of data of a shape, see `name_data`."""
+    return lambda text, **values: name_data(translate(text, **values), shape)

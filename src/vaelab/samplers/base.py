@@ -10,6 +10,8 @@ arXiv:1903.12436
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,21 +26,32 @@ class Sampler:
 
     Arguments:
         temperature: 1 samples from the density itself. Smaller values give samples closer to its
-            modes; each sampler documents how.
+            modes; each sampler documents how. A list has one for each stochastic layer, which only
+            sampler=prior accepts.
 
     Attributes:
         needs_fit: True if the sampler must be fitted to the latents of the training images.
 
     Raises:
-        UserError: If the temperature is negative or not finite.
+        UserError: If a temperature is negative or not finite, or there is a list of them for a
+            sampler without layers.
     """
 
     needs_fit = True
 
-    def __init__(self, temperature: float = 1.0):
-        if not 0 <= temperature < math.inf:
-            raise UserError(f"temperature={temperature}: it must be a finite number, 0 or more")
-        self.temperature = temperature
+    accepts_layers = False
+
+    def __init__(self, temperature: float | Sequence[float] = 1.0):
+        is_list = isinstance(temperature, Sequence)
+        for value in temperature if is_list else [temperature]:
+            if not 0 <= value < math.inf:
+                raise UserError(f"temperature={value}: it must be a finite number, 0 or more")
+        if is_list and not self.accepts_layers:
+            raise UserError(
+                f"temperature={list(temperature)}: sampler={self.name} has no layers: set "
+                "one number"
+            )
+        self.temperature: Any = list(temperature) if is_list else temperature
 
     @property
     def name(self) -> str:

@@ -69,7 +69,11 @@ def test_every_entry_of_z_belongs_to_one_dimension(run, words):
     assert indices == list(range(vae.latent_dim))
 
 
-def test_dimensions_of_layers_are_named_by_layer(run):
+def test_dimensions_are_named_by_layer_or_by_channel_and_position(run):
+    grid = run("model=autoencoder", "model.channels=[4,8]", "model.latents=2")
+    names = list(get_dimension_indices(grid.vae))
+    assert names[:3] == ["z1.1.1", "z2.1.1", "z1.1.2"]
+    assert (names[28], names[-1]) == ("z1.2.1", "z2.14.14")
     assert list(get_dimension_indices(run(*LADDER).vae)) == ["z1.1", "z1.2", "z2.1", "z2.2", "z2.3"]
     assert list(get_dimension_indices(run(*BOTTOM_UP).vae)) == [
         "z1.1",

@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from vaelab.figures.draw.data_tiles import BACKGROUND, SERIES_SIZE, draw_series, join_middle_slices
+from vaelab.figures.draw.data_tiles import (
+    BACKGROUND,
+    ROW_SIZE,
+    SERIES_SIZE,
+    draw_rows,
+    draw_series,
+    join_middle_slices,
+)
 
 
 def ink(images):
@@ -65,3 +72,15 @@ def test_middle_slices_lie_side_by_side():
     torch.testing.assert_close(images[0, 0, :, :5], x[0, 0, 2])
     torch.testing.assert_close(images[0, 0, :4, 6:11], x[0, 0, :, 3])
     torch.testing.assert_close(images[0, 0, :4, 12:], x[0, 0, :, :, 2])
+
+
+def test_bars_of_a_row_have_its_heights():
+    images = draw_rows(torch.tensor([[0.0, 0.5, 1.0, torch.nan]]))
+    assert images.shape == (1, 3, ROW_SIZE, ROW_SIZE)
+    heights = (ink(images)[0] > 0.1).sum(0)
+    assert heights[[0, 16, 32, 48]].tolist() == [1, 32, 63, 0]
+    assert heights[[15, 31]].tolist() == [0, 0]  # gaps
+
+
+def test_rows_of_many_columns_are_cut():
+    assert draw_rows(torch.ones(2, 300)).shape == (2, 3, ROW_SIZE, ROW_SIZE)

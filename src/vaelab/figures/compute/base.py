@@ -70,9 +70,15 @@ def check_displayable(data: DataModule) -> None:
     channels, dims = data.shape[0], len(data.shape) - 1
     if not (channels <= len(PALETTE) if dims == 1 else dims in (2, 3) and channels in (1, 3)):
         raise FigureNotApplicable(
-            f"x has shape {list(data.shape)}, which is neither an image or volume of 1 or 3 "
-            f"channels nor a series of at most {len(PALETTE)}"
+            f"x of shape {list(data.shape)} is not drawn as a tile: tiles show series of at most "
+            f"{len(PALETTE)} channels, and 1 or 3 channels of two or three dimensions"
         )
+
+
+def to_data_units(x: Tensor, data: DataModule) -> Tensor:
+    """Return x (*, *shape) of the model on the CPU, in the units of the data."""
+    x = x.float().cpu()
+    return x if data.standardization is None else data.standardization.undo(x)
 
 
 def to_display_images(x: Tensor, data: DataModule) -> Tensor:
@@ -83,8 +89,7 @@ def to_display_images(x: Tensor, data: DataModule) -> Tensor:
     from that range to [0, 1].
     """
     low, high = data.data_range
-    x = x.float().cpu()
-    x = x if data.standardization is None else data.standardization.undo(x)
+    x = to_data_units(x, data)
     lead, x = x.shape[: -len(data.shape)], x.reshape(-1, *data.shape)
     if len(data.shape) == 2:
         x = draw_series(x, low, high)
@@ -93,6 +98,20 @@ def to_display_images(x: Tensor, data: DataModule) -> Tensor:
     if len(data.shape) == 4:
         x = join_middle_slices(x)
     return x.reshape(*lead, *x.shape[1:])
+
+
+def describe_tiles(data: DataModule) -> str:
+    """Say what the tiles of `to_display_images` show, empty if it needs no words."""
+    low, high = data.data_range
+    if len(data.shape) == 2:
+        channels, length = data.shape
+        colours = f", a colour for each of {channels} channels" if channels > 1 else ""
+        return f"each tile: {length} steps, values from {low:.3g} to {high:.3g}{colours}"
+    values = f"from {low:.3g} (black) to {high:.3g} (white)" if low < 0 or high > 1 else ""
+    if len(data.shape) == 4:
+        slices = "each tile: the middle slices along depth, height and width"
+        return f"{slices}, {values}" if values else slices
+    return f"values {values}" if values else ""
 
 
 def iterate_posteriors(

@@ -1,6 +1,7 @@
 """The latent dimensions of a model, and the KL of each."""
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -29,7 +30,7 @@ class LatentDimension(NamedTuple):
     """A real number in z, or a categorical variable, whose one-hot vector has several entries.
 
     Attributes:
-        name: Such as z1, z1.2 (of a layer) or c1 (categorical).
+        name: Such as z1, z1.2 (of a layer), z3.1.7 (of a grid) or c1 (categorical).
         indices: Its entries of z.
         kl: Its mean KL in nats; None if only the KL of the whole z is known.
         variance: The variance over images of the modes of q(z|x).
@@ -70,7 +71,8 @@ def get_dimension_indices(vae: VAE) -> dict[str, range]:
     """Return the entries of z of each dimension, by its name.
 
     Real dimensions are named z1, z2, ...; with several stochastic layers z1.1, z1.2, ..., the layer
-    first. Categorical variables are named c1, c2, ... Vectors of a codebook have no dimensions.
+    first; with a grid z1.1.1, z2.1.1, ...: channel, row and column. Categorical variables are named
+    c1, c2, ... Vectors of a codebook have no dimensions.
     """
     support, size = vae.posterior.support, vae.latent_dim
     if support is codebook_constraint:
@@ -82,6 +84,9 @@ def get_dimension_indices(vae: VAE) -> dict[str, range]:
         rest = range(variables * step, size)
         return categorical | {f"z{i}": range(index, index + 1) for i, index in enumerate(rest, 1)}
     names = [f"z{i}" for i in range(1, size + 1)]
+    if len(vae.latent_shape) > 1:
+        channels, *grid = (range(1, edge + 1) for edge in vae.latent_shape)
+        names = ["z" + ".".join(map(str, (c, *at))) for *at, c in product(*grid, channels)]
     if vae.layered:
         p: Any = vae.latents()
         sizes = [part.shape[-1] for part in p.split_layers(p.zeros)]

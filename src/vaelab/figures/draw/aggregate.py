@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from vaelab.figures.draw.style import BLACK, SKY, WIDTH, new_figure, plot_style
+from vaelab.figures.draw.style import DATA_COLOUR, MODEL_COLOUR, WIDTH, new_figure, plot_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,19 +93,19 @@ def plot_aggregate(panels: Sequence[AggregatePanel]) -> Figure:
 
 def _draw_histogram(axes: Axes, panel: MarginalPanel) -> None:
     edges = np.linspace(panel.points[0], panel.points[-1], BINS + 1)
-    axes.hist(panel.q, edges, density=True, color=SKY, label="q(z), samples")
+    axes.hist(panel.q, edges, density=True, color=DATA_COLOUR, label="q(z), samples")
     if panel.density is not None:
-        axes.plot(panel.points, panel.density, color=BLACK, linewidth=1.2, label="p(z)")
+        axes.plot(panel.points, panel.density, color=MODEL_COLOUR, linewidth=1.2, label="p(z)")
     else:
-        line: Any = {"histtype": "step", "color": BLACK, "linewidth": 1.2}
+        line: Any = {"histtype": "step", "color": MODEL_COLOUR, "linewidth": 1.2}
         axes.hist(panel.p, edges, density=True, label="p(z), samples", **line)
     axes.set_xlim(edges[0], edges[-1])
     axes.locator_params(axis="x", nbins=4)
 
 
 def _draw_frequencies(axes: Axes, panel: FrequencyPanel) -> None:
-    axes.stairs(panel.q, fill=True, color=SKY, label="q(z), samples")
-    axes.stairs(panel.p, baseline=None, color=BLACK, linewidth=1.2, label="p(z)")
+    axes.stairs(panel.q, fill=True, color=DATA_COLOUR, label="q(z), samples")
+    axes.stairs(panel.p, baseline=None, color=MODEL_COLOUR, linewidth=1.2, label="p(z)")
     axes.set_xticks([])
 
 
@@ -117,9 +117,9 @@ def plot_code_usage(usage: FrequencyPanel) -> Figure:
     order = np.argsort(-usage.q, kind="stable")
     size = len(order)
     label = f"q(z), perplexity {_compute_perplexity(usage.q):.1f} of {size}"
-    axes.stairs(usage.q[order], fill=True, color=SKY, label=label)
+    axes.stairs(usage.q[order], fill=True, color=DATA_COLOUR, label=label)
     label = f"p(z), perplexity {_compute_perplexity(usage.p):.1f}"
-    axes.stairs(usage.p[order], baseline=None, color=BLACK, linewidth=1, label=label)
+    axes.stairs(usage.p[order], baseline=None, color=MODEL_COLOUR, linewidth=1, label=label)
     axes.set_yscale("log")
     axes.set_ylim(bottom=min(part[part > 0].min() for part in (usage.q, usage.p)) / 2)
     xlabel = "codes of the codebook, sorted by frequency"
@@ -147,8 +147,9 @@ def plot_aggregate_plane(plane: AggregatePlane) -> Figure:
 
 
 def _new_panel_figure(count: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure with the axes of `count` panels, COLUMNS in a row."""
-    rows, columns = math.ceil(count / COLUMNS), min(count, COLUMNS)
+    """Return a figure with the axes of `count` panels, at most COLUMNS in a row."""
+    rows = math.ceil(count / COLUMNS)
+    columns = math.ceil(count / rows)
     figure = new_figure(max(WIDTH * columns / COLUMNS, 3.0), rows * PANEL_HEIGHT + 0.4)
     all_axes = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
     for axes in all_axes[count:]:

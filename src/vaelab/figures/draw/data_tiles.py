@@ -1,4 +1,4 @@
-"""Small images of series and volumes, so that figures of image tiles also show these data."""
+"""Small images of series, volumes and rows of tables, for figures that consist of tiles."""
 
 import math
 
@@ -9,6 +9,8 @@ from torch.nn.functional import pad
 from vaelab.figures.draw.style import PALETTE
 
 SERIES_SIZE = (64, 128)  # pixels
+ROW_SIZE = 64  # pixels of both edges of a row of a table
+MIN_SPACED_WIDTH = 3  # pixels of a bar that has a gap after it
 LINE_WIDTH = 1.6  # pixels
 MIN_POINTS = 8  # per pixel, at which a line is evaluated
 POINTS_PER_STEP = 4  # at least, so that no peak is missed
@@ -51,9 +53,31 @@ def draw_series(x: Tensor, low: float, high: float) -> Tensor:
         covered = torch.minimum(bottom[:, channel, None], edge + 1)
         covered = covered - torch.maximum(top[:, channel, None], edge)
         opacity = covered.clamp(0, 1).unsqueeze(1)
-        rgb = torch.tensor([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]).view(3, 1, 1)
-        images = images * (1 - opacity) + rgb * opacity
+        images = images * (1 - opacity) + _parse_colour(colour) * opacity
     return images
+
+
+def draw_rows(x: Tensor) -> Tensor:
+    """Draw rows of a table as bars on light gray, one for each of the first ROW_SIZE columns.
+
+    Arguments:
+        x: (N, D), the height of each bar in [0, 1]; NaN has no bar.
+
+    Returns:
+        Images (N, 3, H, W) in [0, 1].
+    """
+    x = x[:, :ROW_SIZE].clamp(0, 1)
+    width = max(1, ROW_SIZE // x.shape[1])
+    heights = x.repeat_interleave(width, 1) * (ROW_SIZE - 2) + 1
+    heights[:, width - 1 :: width] *= width < MIN_SPACED_WIDTH  # a gap after each wide bar
+    edge = torch.arange(ROW_SIZE, 0, -1).view(-1, 1)
+    is_bar = (edge <= heights.nan_to_num(0).unsqueeze(1)).unsqueeze(1)
+    return torch.where(is_bar, _parse_colour(PALETTE[0]), BACKGROUND)
+
+
+def _parse_colour(colour: str) -> Tensor:
+    """Return a colour such as #0072B2 as (3, 1, 1) in [0, 1]."""
+    return torch.tensor([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]).view(3, 1, 1)
 
 
 def join_middle_slices(x: Tensor) -> Tensor:

@@ -58,6 +58,7 @@ def plot_decoded_map(
     columns: Sequence[float],
     rows: Sequence[float],
     title: str = "",
+    note: str = "",
 ) -> Figure:
     """Plot images decoded on a grid, beside the latents of images coloured by label.
 
@@ -65,11 +66,13 @@ def plot_decoded_map(
         images: (R, C, 1 or 3, H, W) in [0, 1].
         columns, rows: The values of the first and of the second dimension.
         title: The label that the decoder was given.
+        note: What a tile shows, for a second line.
     """
     figure = new_figure(2 * DECODED_PANEL_SIZE + LEGEND_WIDTH, DECODED_PANEL_SIZE)
     left, right = figure.subplots(1, 2)
     plot_tiles(left, images, _label_some_values(rows), _label_some_values(columns), gap=0)
-    left.set(xlabel=latent_map.axes[0], ylabel=latent_map.axes[1], title=title)
+    xlabel = f"{latent_map.axes[0]}\n{note}" if note else latent_map.axes[0]
+    left.set(xlabel=xlabel, ylabel=latent_map.axes[1], title=title)
     _scatter_latents(right, latent_map)
     return figure
 

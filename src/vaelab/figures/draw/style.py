@@ -22,6 +22,7 @@ BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, BLACK, YELLOW = "#56B4E9", "#CC79A7", "#000000", "#F0E442"
 WINE, OLIVE = "#882255", "#999933"
 PALETTE = (BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, BLACK, YELLOW, WINE, OLIVE)
+DATA_COLOUR, MODEL_COLOUR = SKY, BLACK  # of data and q(z), and of samples of the model and p(z)
 STAGE_COLOURS = {"train": SKY, "val": VERMILLION}  # of training and validation curves
 WIDTH = 7.0  # inches
 FORMATS = ("png", "svg", "pdf")

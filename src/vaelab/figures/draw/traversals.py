@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 @plot_style()
 def plot_traversals(
-    images: Tensor, labels: Sequence[str], values: Tensor, original: Tensor, unit: str
+    images: Tensor,
+    labels: Sequence[str],
+    values: Tensor,
+    original: Tensor,
+    unit: str,
+    noun: str = "image",
+    note: str = "",
 ) -> Figure:
     """Plot a row for each dimension and a column for each value that it takes.
 
@@ -29,8 +35,10 @@ def plot_traversals(
         values: (C,), evenly spaced.
         original: The value of each dimension in the latent vector of the image, (R,).
         unit: The unit of the values.
+        noun: What the data are called.
+        note: What a tile shows, for a second line.
     """
-    figure = new_figure(WIDTH, 0.83 * WIDTH * compute_tile_aspect(images) + 0.5)
+    figure = new_figure(WIDTH, 0.83 * WIDTH * compute_tile_aspect(images) + 0.5 + 0.16 * bool(note))
     axes = figure.add_subplot()
     columns = [f"{value:g}" if i % 2 == 0 else "" for i, value in enumerate(values.tolist())]
     layout = plot_tiles(axes, images, labels, columns)
@@ -40,5 +48,6 @@ def plot_traversals(
         if distance <= (values[1] - values[0]) / 2:
             layout.draw_frame(axes, row, int(nearest), ORANGE)
             has_frame = True
-    axes.set_xlabel(f"{unit}; framed: nearest to the original image" if has_frame else unit)
+    text = f"{unit}; framed: nearest to the original {noun}" if has_frame else unit
+    axes.set_xlabel(f"{text}\n{note}" if note else text)
     return figure
