@@ -460,8 +460,8 @@ def _to_integers(key: str, values: Mapping[Any, Any]) -> dict[int, int]:
     """
     try:
         return {int(height): int(number) for height, number in values.items()}
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise UserError(
-            f"model.{key}={dict(values)}: it needs a whole number for each height, as in "
-            "{4: 8, 8: 6}"
+            f"model.{key}={values}: it needs a whole number for each height, as in "
+            f"'model.{key}={{4: 8, 8: 6}}' (with the quotes, which the shell needs)"
         ) from error
