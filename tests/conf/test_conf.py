@@ -17,6 +17,7 @@ from published_sets import WRITERS
 from test_celeba import write_celeba
 
 from vaelab.cli.menu import STARTING_POINTS, render_help
+from vaelab.models.deep import LatentSize
 from vaelab.runs.run import RunParts
 from vaelab.runtime.build import build_from_config
 from vaelab.runtime.errors import UserError
@@ -328,8 +329,8 @@ def spatial_size(chosen):
 def latent_dim(chosen):
     """Return a small latent_dim that the grid of a convolutional model divides."""
     half, quarter = (math.prod(n // k for n in spatial_size(chosen)) for k in (2, 4))
-    latents = {"vq": quarter, "ladder_conv": half + quarter, "deep": 2 * half + quarter}
-    latents["autoencoder"] = 4 * half
+    latents = {"vq": quarter, "ladder_conv": half + quarter, "autoencoder": 4 * half}
+    latents["deep"] = LatentSize(latents=1)((1, *spatial_size(chosen)))
     return latents.get(chosen["model"], 3)
 
 

@@ -137,6 +137,9 @@ TESTED_IN_OTHER_FILES = (
     "python train.py kl=sigmoid",
     "python train.py -m kl=constant,warmup,sigmoid",
     "python train.py prior=laplace",
+    "python train.py experiment=cifar10_deep",  # tests/conf/test_conf.py, on small data
+    "python train.py experiment=latent_flow start=",  # the same, as all that start from a run
+    "python train.py experiment=fsq_prior start=",
     "python scripts/benchmark.py",  # at the end of this file
     "benchmark.py ",
     "pip install ",
