@@ -161,12 +161,12 @@ class VAE(nn.Module):
 
     def run_encoder(self, x: Tensor) -> Tensor:
         """Compute the parameters of q(z|x) (B, posterior.inputs) for images x (B, *shape)."""
-        return self._run_network(self.encoder, self.prepare_encoder_input(x))
+        return self.run_network(self.encoder, self.prepare_encoder_input(x))
 
     def decode(self, z: Tensor) -> Distribution:
         """Return p(x|z) with batch shape (*) for latents z (*, latent_dim)."""
         z = self.prepare_decoder_input(z)
-        out = self._run_network(self.decoder, z.reshape(-1, z.shape[-1]))
+        out = self.run_network(self.decoder, z.reshape(-1, z.shape[-1]))
         return self.make_likelihood(out.reshape(*z.shape[:-1], *out.shape[1:]))
 
     def prepare_decoder_input(self, z: Tensor) -> Tensor:
@@ -269,7 +269,7 @@ class VAE(nn.Module):
         finally:
             self._autocast = nullcontext
 
-    def _run_network(self, network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    def run_network(self, network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Apply a network to x and return its output in float32 or float64."""
         with self._autocast():
             out = network(x)

@@ -36,7 +36,7 @@ def bad_data(tmp_path, idx):
 CASES = {
     "unknown option": (
         "model=transformer",
-        "choose from bottom_up, conditional, ",
+        "choose from autoencoder, bottom_up, conditional, ",
     ),
     "misspelt option": ("loss=bec", "loss=bec: there is no such option; did you mean loss=bce?"),
     "misspelt option of a list": ("logger=[csv,wand]", "did you mean logger=wandb?"),

@@ -134,7 +134,7 @@ def test_description_finds_what_is_constant_or_equal_where_it_is_observed():
     x = TABLE.copy()
     x[:, 2] = np.where(IS_MISSING[:, 2], np.nan, 7.0)
     assert "1 of 4 columns are constant: x[:, 2]" in " ".join(describe_splits(make(x)).warnings)
-    with pytest.raises(vaelab.UserError, match="training images are equal"):
+    with pytest.raises(vaelab.UserError, match="training rows are equal"):
         describe_splits(make(np.tile([1.0, np.nan, 0.5], (50, 1))))
 
 

@@ -231,7 +231,8 @@ WRONG_COMMANDS = {
     "not a run folder": ("{tmp} n=3", "is not a run folder"),
     "unknown sampler": (
         "{run} sampler=gan",
-        "sampler=gan: there is no such option; choose from autoregressive, flow, gmm, prior",
+        "sampler=gan: there is no such option; choose from autoregressive, diffusion, flow, "
+        "flow_matching, gmm, prior",
     ),
     "unknown key": ("{run} m=3", "m: there is no such key; the config has checkpoint, draw, "),
     "unknown key of a sampler": (

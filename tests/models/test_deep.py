@@ -194,6 +194,7 @@ def test_30_layers_start_with_balanced_activations_and_gradients(config, layers)
         ((3, 20, 12), ("model.layers={4:1}",), "of 20x12 have the heights 20, 10, 5, 3, 2, 1"),
         ((1, 28, 28), ("model.layers={7:0}",), "at least one layer, as in {1: 2}"),
         ((1, 28, 28), ("model.layers={7:-1}",), "number of layers"),
+        ((1, 28, 28), ("model.layers=7:2",), "with the quotes"),
         ((1, 28, 28), ("model.layers={a:1}",), "a whole number for each height"),
         ((1, 28, 28), ("model.layers={7:1}", "model.channels={14:8}"), "no number for .* height 7"),
         ((1, 28, 28), ("model.latents=0",), "at least 1"),

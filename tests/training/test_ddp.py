@@ -235,6 +235,7 @@ QUANTIZERS = "fsq,lfq,residual_vq"
 @pytest.mark.slow
 def test_every_quantizer_trains_under_ddp(shell, tmp_path):
     words = ["-m", "trainer=ddp", "model=vq", "model.dim=8", f"posterior={QUANTIZERS}"]
+    words += ["model.channels=8", "trainer.limit_val_batches=2", "evaluate.images=20"]
     words += ["data.batch_size=32", "trainer.max_epochs=1", "trainer.limit_train_batches=3"]
     shell("train.py", *words, *QUICK)
     (sweep,) = (tmp_path / "multirun").iterdir()

@@ -273,7 +273,7 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "ring": "笔记 6：解码器把 N(0, I) 映射为环（Doersch, 2016）",
         "sigma_vae": "sigma-VAE：尺度为重构误差（Rybkin et al., 2021）",
         "sprites_beta_tcvae": "32x32 sprites 的 beta-TCVAE（Chen et al., 2018）",
-        "static_best": "单核 90 分钟内静态 MNIST 的最优 NLL",
+        "static_best": "单核上的静态 MNIST：IAF、流先验、IWAE",
         "stl": "一个样本的路径导数 STL（Roeder et al., 2017）",
         "student_t_vae": "对离群值稳健的学生 t VAE（Takahashi et al., 2018）",
         "swae": "SWAE，2 维隐变量（Kolouri et al., 2018）",

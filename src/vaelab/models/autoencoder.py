@@ -139,12 +139,12 @@ class Decoder(base.Decoder):
     def output(self) -> Any:
         return self.conv_out
 
-    def check_codes(self, size: int) -> None:
+    def check_codes(self, size: int, setting: str = "posterior.dim") -> None:
         latents, *grid = self.maps_shape
         if latents % size:
             raise UserError(
                 f"model.latents={latents} at each of the {format_size(grid)} positions is not a "
-                f"multiple of posterior.dim={size} (the length of a code): set model.latents={size}"
+                f"multiple of {setting}={size} (the length of a code): set model.latents={size}"
             )
 
 

@@ -57,7 +57,7 @@ class BottomUp(VAE):
                 else:
                     parts.append(given_parts[number])
                 if step is not None:
-                    layers.append(self.posterior(self._run_network(step, parts[-1])))
+                    layers.append(self.posterior(self.run_network(step, parts[-1])))
 
             def kl() -> Tensor:
                 terms = zip(layers, self._prior_layers(parts), parts, strict=True)
@@ -72,7 +72,7 @@ class BottomUp(VAE):
 
     def run_encoder(self, x: Tensor) -> Tensor:
         """Compute the parameters of q(z_1|x) for images x (B, *shape)."""
-        return self._run_network(self.encoder.steps[0], self.prepare_encoder_input(x))
+        return self.run_network(self.encoder.steps[0], self.prepare_encoder_input(x))
 
     def latents(self) -> HierarchicalNormal:
         def run_layers(size: torch.Size, z: Tensor | None, sample_layer: LayerSampler) -> LayerPass:
@@ -82,7 +82,7 @@ class BottomUp(VAE):
             layers: list[DiagonalNormal] = [StandardNormal(zeros)]
             parts = [sample_layer(layers[0])]
             for step in reversed(self.decoder.steps[1:]):
-                layers.insert(0, self.posterior(self._run_network(step, parts[0])))
+                layers.insert(0, self.posterior(self.run_network(step, parts[0])))
                 parts.insert(0, sample_layer(layers[0]))
             return LayerPass(torch.cat(parts, -1).reshape(*size, -1), layers)
 
@@ -100,7 +100,7 @@ class BottomUp(VAE):
         """Return p(z_l | z_l+1) of each layer, from the bottom up."""
         pairs = zip(self.decoder.steps[1:], parts[1:], strict=True)
         top = StandardNormal(torch.zeros_like(parts[-1]))
-        layers = (self.posterior(self._run_network(step, above)) for step, above in pairs)
+        layers = (self.posterior(self.run_network(step, above)) for step, above in pairs)
         return [*layers, top]
 
 

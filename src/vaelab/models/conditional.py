@@ -166,7 +166,7 @@ class Conditional(LabelledVAE):
 
     def run_encoder(self, x: Tensor) -> Tensor:
         x = self.prepare_encoder_input(x)
-        return self._run_network(lambda x: self.encoder(x, self._expand_condition(x.shape[0])), x)
+        return self.run_network(lambda x: self.encoder(x, self._expand_condition(x.shape[0])), x)
 
     def prepare_decoder_input(self, z: Tensor) -> Tensor:
         z = super().prepare_decoder_input(z)

@@ -81,21 +81,19 @@ class Deep(LabelledVAE, Ladder):
         start: Tensor = self.decoder.start
         if self.labels is not None:
             y = self._expand_condition(*lead).flatten(0, -2) if lead else self._expand_condition(1)
-            start = start + self._run_network(self.decoder.label_start, y).unflatten(
-                -1, start.shape
-            )
+            start = start + self.run_network(self.decoder.label_start, y).unflatten(-1, start.shape)
         return start.expand(math.prod(lead), *self.decoder.start.shape)
 
     def run_prior(self, layer: Any, state: Tensor) -> tuple[Tensor, Tensor]:
-        out = self._run_network(layer.prior, state)
+        out = self.run_network(layer.prior, state)
         parameters = out.shape[1] - state.shape[1]
         raw, change = out.split([parameters, state.shape[1]], 1)
         return raw.flatten(1), state + change
 
-    def _run_network(self, network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    def run_network(self, network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         if self.checkpointing and self.training and torch.is_grad_enabled():
-            return super()._run_network(lambda x: _recompute(network, x), x)
-        return super()._run_network(network, x)
+            return super().run_network(lambda x: _recompute(network, x), x)
+        return super().run_network(network, x)
 
 
 def _recompute(network: Callable[[Tensor], Tensor], x: Tensor) -> Any:
@@ -462,8 +460,8 @@ def _to_integers(key: str, values: Mapping[Any, Any]) -> dict[int, int]:
     """
     try:
         return {int(height): int(number) for height, number in values.items()}
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise UserError(
-            f"model.{key}={dict(values)}: it needs a whole number for each height, as in "
-            "{4: 8, 8: 6}"
+            f"model.{key}={values}: it needs a whole number for each height, as in "
+            f"'model.{key}={{4: 8, 8: 6}}' (with the quotes, which the shell needs)"
         ) from error

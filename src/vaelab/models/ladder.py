@@ -106,7 +106,7 @@ class Ladder(VAE):
 
     def decode(self, z: Tensor) -> Distribution:
         ladder_pass = self._cached_pass(z) or self._descend(z.shape[:-1], z)
-        out = self._run_network(self.decoder, ladder_pass.state)
+        out = self.run_network(self.decoder, ladder_pass.state)
         return self.make_likelihood(out.reshape(*z.shape[:-1], *out.shape[1:]))
 
     @property
@@ -120,13 +120,13 @@ class Ladder(VAE):
 
     def run_prior(self, layer: Any, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return the parameters of p(z_l) (N, 2 d), and the state (N, ...) that z_l is added to."""
-        return self._run_network(layer.prior, state), state
+        return self.run_network(layer.prior, state), state
 
     def _compute_features(self, x: Tensor) -> list[Tensor]:
         """Compute the features (B, ...) of each level for images x (B, *shape), from x up."""
         features, x = [], self.prepare_encoder_input(x)
         for step in self.encoder.steps:
-            x = self._run_network(step, x)
+            x = self.run_network(step, x)
             features.append(x)
         return features
 
@@ -182,13 +182,13 @@ class Ladder(VAE):
             p.append(self.posterior(raw))
             if features is not None:
                 inputs = torch.cat([state, features[layer.level]], 1)
-                q.append(self.posterior(raw + self._run_network(layer.posterior, inputs)))
+                q.append(self.posterior(raw + self.run_network(layer.posterior, inputs)))
             if given_parts is None:
                 parts.append(sample_layer((q or p)[-1]))
             else:
                 parts.append(given_parts[number])
-            merged = state + self._run_network(layer.merge, parts[-1])
-            state = self._run_network(layer.below, merged)
+            merged = state + self.run_network(layer.merge, parts[-1])
+            state = self.run_network(layer.below, merged)
         if z is None:
             z = torch.cat(parts, -1).reshape(*lead, -1)
         ladder_pass = LadderPass(z, p, q, state, self._fingerprint(z))

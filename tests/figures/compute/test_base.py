@@ -102,7 +102,7 @@ def test_check_displayable_accepts_one_or_three_channels_and_ten_series(run):
         check_displayable(data)
     for shape in ((5,), (2, 8, 8), (2, 8, 8, 8), (11, 8), (1, 4, 4, 4, 4)):
         data.shape = shape
-        with pytest.raises(FigureNotApplicable, match="neither an image"):
+        with pytest.raises(FigureNotApplicable, match="not drawn as a tile"):
             check_displayable(data)
 
 
