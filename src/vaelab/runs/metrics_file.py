@@ -16,7 +16,7 @@ DISENTANGLEMENT = (
     *("mig", "sap", "dci_disentanglement", "dci_completeness", "dci_informativeness"),
     "factor_vae",
 )
-EXPLANATION = "ELBO <= log p(x), higher is better; NLL >= -log p(x), lower is better and closer."
+EXPLANATION = "ELBO <= log p(x), higher is better; NLL >= -log p(x), lower is better."
 
 
 class LikelihoodNumbers(TypedDict, total=False):
