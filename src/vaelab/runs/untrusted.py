@@ -35,12 +35,8 @@ NUMBER_KEYS = {
     *("images", "all_images", "samples", "seed", "epochs", "steps", "step", "wall_s"),
     *("parameters", "encoder_outputs", "final_weight", "scale_floor", "step_images"),
 }
-SENTENCES = (
-    "collapse",
-    "kl_warning",
-    "weight_warning",
-    "density_warning",
-)  # remarks about the numbers
+# remarks about the numbers
+SENTENCES = ("collapse", "kl_warning", "weight_warning", "density_warning")
 TEXT_KEYS = (
     *("monitor", "measure", "split", "pixels", "command", "checkpoint", "bits_sha256"),
     *("scale_kind", "kl_weighting", "sampler"),

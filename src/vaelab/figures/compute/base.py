@@ -27,6 +27,7 @@ BATCH_SIZE = 250
 MAX_POSTERIOR_SAMPLES = 20_000  # samples of q(z)
 MAX_SAMPLED_NUMBERS = 2**20  # samples of q(z) times latent dimensions
 PRIOR_SAMPLES = 2000
+FLOW_PRIOR_SAMPLES = 300  # for a prior with an ODE, which needs tens of passes for a sample
 INDEX_PRIOR_SAMPLES = 100  # for a prior over codebook indices, which may need a pass per index
 
 
@@ -176,7 +177,8 @@ def sample_prior_latents(vae: VAE, labels: Tensor) -> Tensor:
         FigureNotApplicable: If samples are NaN or infinity.
     """
     has_codebook = vae.posterior.support is codebook_constraint
-    count = INDEX_PRIOR_SAMPLES if has_codebook else PRIOR_SAMPLES
+    count = FLOW_PRIOR_SAMPLES if vae.prior.has_own_loss else PRIOR_SAMPLES
+    count = INDEX_PRIOR_SAMPLES if has_codebook else count
     with evaluation_mode(vae) as device:
         p = vae.condition_on(labels.to(device)).latents()
         if p.batch_shape:
